@@ -1,0 +1,82 @@
+# face18: photos of people in, one of 18 labels out. Plain `make` lists the targets.
+# Make only orders the stages; each stage decides by itself whether there is work.
+
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+VENV ?= .venv
+PY := "$(VENV)/bin/python"
+STAGE := $(PY) -m pipeline
+
+given = $(if $($(1)),--$(2) "$($(1))")
+SETTINGS = $(call given,RUN,run) $(call given,DATA,data) $(call given,PRESET,preset) $(call given,WEIGHTS,weights)
+AFTER = $(SETTINGS) $(call given,EVAL,eval)
+# ARGS goes to the goals that the user named, not to what they stand on.
+args = $(if $(filter $@,$(MAKECMDGOALS)),$(ARGS))
+
+.DEFAULT_GOAL := help
+.PHONY: help setup check data prepare train-mask train-gender train-age predict calibrate submit score \
+	test test-slow lint format clean
+
+help: ## list the targets
+	@echo 'make TARGET [DATA=folder] [RUN=runs/x] [PRESET=small|base|large] [FOLDS=0|all|0,1] [ARGS="--epochs 5"]'
+	@echo '            [WEIGHTS=hub|none|folder] [EVAL=folder] [THREADS=n] [VENV=folder]'
+	@echo
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(VENV)/face18.txt: pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo 'face18: Python 3.11 or newer is needed; name one with PYTHON=.' >&2; exit 2; }
+	test -x $(PY) || $(PYTHON) -m venv "$(VENV)"
+	$(PY) -c 'import tomllib; p = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
+	print(*p["dependencies"], *p["optional-dependencies"]["dev"], sep="\n")' > "$@.part"
+	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -r "$@.part"
+	mv "$@.part" "$@"
+
+setup: $(VENV)/face18.txt ## make the virtual environment (6 GB, a few minutes, once)
+
+check: setup
+	@$(if $(strip $(ARGS)),$(STAGE) check $(filter-out test test-slow setup check,$(MAKECMDGOALS)) -- $(ARGS))
+
+data: check ## draw people to try the pipeline on, where DATA names no photos
+	@$(if $(DATA),,$(STAGE) data $(call given,RUN,run) $(args))
+
+prepare: data ## decode the train photos once
+	@$(STAGE) prepare $(SETTINGS) $(args)
+
+train-mask train-gender train-age: train-%: prepare
+	@$(STAGE) train $* $(SETTINGS) $(call given,FOLDS,folds) $(call given,THREADS,threads) $(args)
+train-mask: ## train the mask specialist
+train-gender: ## train the gender specialist
+train-age: ## train the age specialist
+
+# A folder of one's own is labelled with a run as it stands.
+ifdef EVAL
+predict: check
+else
+predict: train-mask train-gender train-age
+endif
+predict: ## answer the eval photos with the three specialists
+	@$(STAGE) predict $(AFTER) $(call given,THREADS,threads) $(args)
+
+calibrate: predict ## choose the age thresholds on held-out people
+	@$(STAGE) calibrate $(AFTER) $(args)
+
+submit: calibrate ## write submission.csv, doing everything that is missing; score it where the truth is known
+	@$(STAGE) submit $(AFTER) $(args)
+	@$(if $(EVAL),,$(STAGE) score --if-known $(SETTINGS))
+
+score: check ## score a submission
+	@$(STAGE) score $(SETTINGS) $(args)
+
+test: setup ## run the tests (minutes)
+	@$(PY) -m pytest $(ARGS)
+
+test-slow: setup ## run the slow tests too
+	@$(PY) -m pytest -m 'slow or not slow' --timeout 3600 $(ARGS)
+
+lint: setup ## check format and style
+	@$(PY) -m ruff format --check .
+	@$(PY) -m ruff check .
+
+clean: ## remove caches; never runs or data
+	rm -rf .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -not -path './$(VENV)/*' -prune -exec rm -rf {} +

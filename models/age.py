@@ -1,0 +1,54 @@
+"""How old, in years? A distribution over the years 0 to 100, answered by its expectation."""
+
+from __future__ import annotations
+
+import numpy as np
+from torch import Tensor
+from torch.nn import functional
+
+from models import losses
+from models.labels import BANDS, OLDEST, band
+from models.specialist import Augmentation, Specialist
+
+MIDDLE, SCALE = 45.0, 20.0
+"""Plain regression answers MIDDLE + SCALE x output years, so that the output starts near the ages."""
+
+
+class Age(Specialist):
+    """`age_loss`: distribution (soft labels and L1 of the expectation), or plain l1 or mse regression.
+
+    `rare_ages` is the power of the reweighting by smoothed label density: 0 none, 1 full.
+    """
+
+    task = "age"
+    column = "age"
+    answers = ("age_years",)
+    # Wrinkles and grey hair are fine texture: little blur and noise, no erasing.
+    augmentation = Augmentation(light=0.5, colour=0.15, grey=0.05, blur=0.03, noise=0.03)
+    classes = len(BANDS)
+
+    @property
+    def outputs(self) -> int:
+        return OLDEST + 1 if self.settings["age_loss"] == "distribution" else 1
+
+    def weights(self, targets: Tensor) -> Tensor:
+        return losses.density_weights(targets, self.settings["rare_ages"])
+
+    def loss(self, outputs: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+        kind = self.settings["age_loss"]
+        if kind == "distribution":
+            return losses.age_distribution(outputs.float(), targets, weights, self.settings["age_spread"])
+        regression = functional.l1_loss if kind == "l1" else functional.mse_loss
+        scaled = (targets - MIDDLE) / SCALE
+        return losses.weighted_mean(regression(outputs.float()[:, 0], scaled, reduction="none"), weights)
+
+    def answer(self, outputs: Tensor) -> Tensor:
+        if self.settings["age_loss"] == "distribution":
+            return losses.expected_age(outputs)[:, None]
+        return MIDDLE + SCALE * outputs.float()
+
+    def classify(self, answers: np.ndarray) -> np.ndarray:
+        return band(answers[:, 0])
+
+    def classes_of(self, targets: np.ndarray) -> np.ndarray:
+        return band(targets)

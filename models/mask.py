@@ -1,0 +1,43 @@
+"""Is a mask worn right, worn wrong or not worn? Three classes, answered as probabilities."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from models import losses
+from models.labels import MASKS
+from models.specialist import Augmentation, Specialist
+
+
+class Mask(Specialist):
+    """Five of a person's seven photos show a mask worn right; `class_balance` evens that out in the loss.
+
+    At 0 every photo counts the same, at 1 every class does.
+    """
+
+    task = "mask"
+    column = "mask"
+    answers = tuple(f"mask_{name}" for name in MASKS)
+    # A mask may have any colour, so colour is no clue; but where it sits is, so photos move little.
+    augmentation = Augmentation(light=0.7, colour=0.7, grey=0.15, shift=0.04, scale=0.1)
+    outputs = len(MASKS)
+    classes = len(MASKS)
+
+    def weights(self, targets: Tensor) -> Tensor:
+        counts = torch.bincount(targets.long(), minlength=self.classes).clamp(min=1)
+        weights = counts[targets.long()].double() ** -self.settings["class_balance"]
+        return (weights / weights.mean()).float()
+
+    def loss(self, outputs: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+        return losses.cross_entropy(outputs.float(), targets.long(), weights, self.settings["smoothing"])
+
+    def answer(self, outputs: Tensor) -> Tensor:
+        return outputs.float().softmax(1)
+
+    def classify(self, answers: np.ndarray) -> np.ndarray:
+        return answers.argmax(1)
+
+    def classes_of(self, targets: np.ndarray) -> np.ndarray:
+        return targets.astype(np.int64)

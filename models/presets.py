@@ -1,0 +1,80 @@
+"""Plain settings: what each specialist is and how it is trained, small, base and large.
+
+A preset is a table of settings by task. Every setting can be given on the command line; one that a task's
+table does not hold is not a setting of that task.
+"""
+
+from typing import Any
+
+TASKS = ("mask", "gender", "age")
+
+_COMMON = {
+    "seed": 0,
+    "batch": 32,
+    "warmup": 0.1,  # share of the steps
+    "dropout": 0.0,
+    "drop_path": 0.0,
+    "clip": 1.0,  # largest norm of the gradient
+}
+_MASK = {"smoothing": 0.05, "class_balance": 0.5}
+_GENDER = {"smoothing": 0.05}
+_AGE = {"age_loss": "distribution", "age_spread": 2.0, "rare_ages": 0.0}
+
+_SCRATCH = {"layer_decay": 1.0, "height": 128, "width": 96}
+_BASE = {"layer_decay": 0.75, "height": 256, "width": 192}
+_LARGE = {"layer_decay": 0.8, "height": 384, "width": 288}
+
+PRESETS: dict[str, dict[str, dict[str, Any]]] = {
+    "small": {
+        "mask": _COMMON | _SCRATCH | _MASK | {
+            "backbone": "efficientnet_b0", "backbone_options": {},
+            "epochs": 4, "lr": 2e-3, "weight_decay": 0.05,
+        },
+        "gender": _COMMON | _SCRATCH | _GENDER | {
+            "backbone": "swin_tiny_patch4_window7_224",
+            "backbone_options": {
+                "embed_dim": 48, "depths": [2, 2, 4, 2], "num_heads": [2, 4, 8, 16], "window_size": 4,
+            },
+            "epochs": 8, "lr": 1e-3, "weight_decay": 0.05, "drop_path": 0.1,
+        },
+        "age": _COMMON | _SCRATCH | _AGE | {
+            "backbone": "convnext_atto", "backbone_options": {},
+            "epochs": 10, "lr": 2e-3, "weight_decay": 0.05,
+        },
+    },
+    "base": {
+        "mask": _COMMON | _BASE | _MASK | {
+            "backbone": "efficientnet_b0", "backbone_options": {},
+            "epochs": 8, "lr": 1e-3, "weight_decay": 0.02, "drop_path": 0.1,
+        },
+        "gender": _COMMON | _BASE | _GENDER | {
+            "backbone": "swin_tiny_patch4_window7_224", "backbone_options": {},
+            "epochs": 10, "lr": 3e-4, "weight_decay": 0.05, "drop_path": 0.2,
+        },
+        "age": _COMMON | _BASE | _AGE | {
+            "backbone": "convnext_tiny", "backbone_options": {},
+            "epochs": 15, "lr": 4e-4, "weight_decay": 0.05, "drop_path": 0.2,
+        },
+    },
+    "large": {
+        "mask": _COMMON | _LARGE | _MASK | {
+            "backbone": "efficientnet_b4", "backbone_options": {},
+            "epochs": 8, "lr": 1e-3, "weight_decay": 0.02, "drop_path": 0.2,
+        },
+        "gender": _COMMON | _LARGE | _GENDER | {
+            "backbone": "swin_base_patch4_window12_384", "backbone_options": {},
+            "epochs": 10, "lr": 2e-4, "weight_decay": 0.05, "drop_path": 0.3,
+        },
+        "age": _COMMON | _LARGE | _AGE | {
+            "backbone": "convnext_base", "backbone_options": {},
+            "epochs": 15, "lr": 2e-4, "weight_decay": 0.05, "drop_path": 0.3,
+        },
+    },
+}  # fmt: skip
+WEIGHTS = {"small": "none", "base": "hub", "large": "hub"}
+"""Where the networks of a preset start unless the user says otherwise."""
+
+
+def tasks_with(setting: str) -> tuple[str, ...]:
+    """The tasks that know a setting, under any preset."""
+    return tuple(task for task in TASKS if any(setting in preset[task] for preset in PRESETS.values()))

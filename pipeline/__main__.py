@@ -1,0 +1,127 @@
+"""python -m pipeline STAGE: the stages, derived from their signatures.
+
+A stage's one parameter is a dataclass of settings; its fields are the command line, its docstrings the help.
+Nothing heavy is imported before a stage runs.
+"""
+
+from __future__ import annotations
+
+import errno
+import inspect
+import sys
+from collections.abc import Callable
+from dataclasses import fields
+from importlib import import_module
+from typing import Any, get_type_hints
+
+from models import presets
+from models.errors import UserError
+
+STAGES = ("data", "prepare", "train", "predict", "calibrate", "submit", "score")
+FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
+
+
+def stage_named(name: str) -> tuple[Callable[[Any], dict[str, Any]], type]:
+    """A stage's function and the dataclass of its settings."""
+    function = getattr(import_module(f"pipeline.stages.{name}"), name)
+    (settings,) = get_type_hints(function, include_extras=True).keys() - {"return"}
+    return function, get_type_hints(function)[settings]
+
+
+def overview() -> str:
+    lines = [
+        "usage: python -m pipeline STAGE [settings]",
+        "",
+        "From photos of people to 18 labels. The stages:",
+        "",
+    ]
+    lines += [f"  {name:10} {inspect.getdoc(stage_named(name)[0]).splitlines()[0]}" for name in STAGES]
+    return "\n".join(
+        [*lines, "", "python -m pipeline STAGE --help lists a stage's settings; make lists the targets."]
+    )
+
+
+def parse(name: str, arguments: list[str]) -> tuple[Callable[[Any], dict[str, Any]], Any]:
+    """The stage's function and its settings; exits with status 2 on settings it does not know."""
+    import tyro
+
+    function, settings = stage_named(name)
+    given = tyro.cli(
+        settings, args=arguments, prog=f"python -m pipeline {name}", description=inspect.getdoc(function),
+        config=(tyro.conf.FlagCreatePairsOff,), console_outputs=True,
+    )  # fmt: skip
+    return function, given
+
+
+def check(arguments: list[str]) -> None:
+    """`check GOAL ... -- SETTING ...`: are the settings ones that every goal knows? Make asks before it starts."""
+    split = arguments.index("--")
+    goals, given = arguments[:split], arguments[split + 1 :]
+    for goal in goals:
+        name, _, task = goal.partition("-")
+        if name not in STAGES:
+            raise UserError(
+                f"make {goal} takes no ARGS; name the stage they are for, like make train-age ARGS=..."
+            )
+        known = {field.name for field in fields(stage_named(name)[1])}
+        for argument in given:
+            setting = argument.partition("=")[0].removeprefix("--").replace("-", "_")
+            if not argument.startswith("--") or setting == "help":
+                continue
+            if setting not in known or (
+                task and setting in _training() and task not in presets.tasks_with(setting)
+            ):
+                knowing = _goals_with(setting)
+                hint = (
+                    f"{' and '.join(knowing)} {'has' if len(knowing) == 1 else 'have'} it"
+                    if knowing
+                    else "no stage has"
+                )
+                raise UserError(f"make {goal} has no setting {argument.partition('=')[0]}; {hint}.")
+        parse(name, [*([task] if task else []), *given])
+
+
+def _training() -> set[str]:
+    return {setting for preset in presets.PRESETS.values() for task in preset.values() for setting in task}
+
+
+def _goals_with(setting: str) -> list[str]:
+    goals = [n for n in STAGES if n != "train" and setting in {f.name for f in fields(stage_named(n)[1])}]
+    tasks = presets.tasks_with(setting)
+    if not tasks and setting in {f.name for f in fields(stage_named("train")[1])}:
+        tasks = presets.TASKS
+    return goals + [f"train-{task}" for task in tasks]
+
+
+def main(arguments: list[str]) -> int:
+    """Run a stage; returns the exit status: 0, 2 for what the user can mend, 1 for faults of ours."""
+    try:
+        if not arguments or arguments[0] in ("-h", "--help"):
+            print(overview())
+        elif arguments[0] == "check":
+            check(arguments[1:])
+        elif arguments[0] not in STAGES:
+            raise UserError(f"there is no stage {arguments[0]}; the stages are {', '.join(STAGES)}.")
+        else:
+            function, settings = parse(arguments[0], arguments[1:])
+            function(settings)
+    except UserError as problem:
+        print(f"face18: {problem}", file=sys.stderr)
+        return 2
+    except OSError as problem:
+        if problem.errno in FULL_DISK:
+            told = "the disk is full; make room and give the same command again, nothing that was finished is lost"
+        elif problem.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            told = "it may not be written or read; change its permissions, or name another RUN="
+        else:
+            raise
+        print(f"face18: {problem.filename or problem.strerror}: {told}.", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("face18: interrupted; the same command goes on from the last checkpoint.", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,175 @@
+"""The combiner: three specialists' answers and the mix of ages in, one of 18 labels out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.base import BaseEstimator
+
+from models.errors import UserError
+from models.labels import BANDS, band, encode
+from pipeline.answers import COLUMNS, Known, average_folds, by_network, cell, known
+from pipeline.calibration import FEW, Eval, calibrate
+from pipeline.summary import summary
+
+VERSION = 1
+TASK = "face18: mask x gender x age band"
+
+
+class Combiner(BaseEstimator):
+    """Chooses two age thresholds for the mix of ages of the eval photos, and fuses answers to labels.
+
+    prior: the mix of age bands to calibrate for: "train" (that of the validation people), three shares,
+    "estimate" (from the eval answers), or "auto" ("estimate" where every band has at least 30 validation
+    people, else "train"). bandwidth: of the Gaussian kernel that spreads each validation answer, in years,
+    or "auto" (cross-fitting chooses). draws: resamples behind every interval. seed: of those draws.
+
+    After fit: thresholds_ (2 years), mix_ (3 shares), report_ (a dictionary for JSON: what it was fitted
+    on and what it found) and calibration_ (the arrays behind it, with the score surface; not saved).
+    """
+
+    def __init__(
+        self,
+        prior: str | tuple[float, float, float] = "auto",
+        bandwidth: float | str = "auto",
+        draws: int = 200,
+        seed: int = 0,
+    ) -> None:
+        self.prior = prior
+        self.bandwidth = bandwidth
+        self.draws = draws
+        self.seed = seed
+
+    def fit(self, validation: pd.DataFrame, predictions: pd.DataFrame | None = None) -> Combiner:
+        """Calibrate on out-of-fold answers beside the truth, for the mix of the eval photos.
+
+        validation: a row per photo with photo, person, fold, mask, gender, age and the answers;
+        predictions: the eval answers, a row per photo and fold. Raises UserError for tables or a prior
+        that cannot be used, and when an age band has no people.
+        """
+        given = check_prior(self.prior)
+        bandwidth = check_bandwidth(self.bandwidth)
+        rows = known(validation)
+        if (rows.counts == 0).any():
+            absent = " and ".join(BANDS[b] for b in np.flatnonzero(rows.counts == 0))
+            raise UserError(f"no validation person is {absent}: train more folds (FOLDS=all) or bring such people")
+        photos_per_person = len(rows.person) / rows.people
+        eval = None if predictions is None else Eval(*by_network(predictions), photos_per_person)
+        notes: list[str] = []
+        kind = "given" if given is not None else self._kind(rows, eval, notes)
+        mix = {"given": given, "train": rows.counts / rows.people}.get(kind)
+        found = calibrate(rows, mix, eval, bandwidth, self.draws, self.seed)
+        self.thresholds_ = found.thresholds
+        self.mix_ = found.shares.reshape(len(BANDS), -1).sum(1)
+        self.calibration_ = found
+        self.report_ = summary(found, kind, eval, notes, self.seed)
+        return self
+
+    def _kind(self, rows: Known, eval: Eval | None, notes: list[str]) -> str:
+        if self.prior == "train":
+            return "train"
+        if eval is None:
+            if self.prior == "estimate":
+                raise UserError(
+                    "the mix is estimated from eval answers and there are none: run predict, or --prior train"
+                )
+            notes.append("no eval answers: calibrated for the mix of the train people")
+            return "train"
+        if self.prior == "auto" and rows.counts.min() < FEW:
+            b = int(rows.counts.argmin())
+            notes.append(
+                f"only {rows.counts[b]} validation people are {BANDS[b]} (at least {FEW} are needed to estimate the "
+                "mix): calibrated for the mix of the train people; FOLDS=all brings more, --prior estimate insists, "
+                "--prior 0.42,0.28,0.30 gives the mix"
+            )
+            return "train"
+        return "estimate"
+
+    def predict(self, predictions: pd.DataFrame) -> pd.DataFrame:
+        """The fused label of each photo, folds averaged, in order of appearance.
+
+        Returns photo, label, mask, gender, band and the averaged answers.
+        """
+        rows = average_folds(predictions)
+        mask, gender = np.divmod(cell(rows), 2)
+        bands = band(rows["age_years"], self.thresholds_)
+        labels = {"label": encode(mask, gender, bands), "mask": mask, "gender": gender, "band": bands}
+        return pd.concat([rows[["photo"]], pd.DataFrame(labels), rows[list(COLUMNS)]], axis=1)
+
+    def to_json(self) -> str:
+        """The fitted combiner as text, with its schema version."""
+        return json.dumps(
+            {
+                "task": TASK,
+                "version": VERSION,
+                "settings": self.get_params(),
+                "thresholds": list(self.thresholds_),
+                "mix": list(map(float, self.mix_)),
+                "report": self.report_,
+            },
+            indent=1,
+        )
+
+    @classmethod
+    def from_json(cls, text: str) -> Combiner:
+        """The combiner that `to_json` wrote. Raises UserError for another version or task."""
+        try:
+            content = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise UserError(f"the combiner file is not JSON ({error}): run calibrate again") from None
+        if not isinstance(content, dict) or content.get("task") != TASK:
+            raise UserError("the combiner file is for another task: run calibrate again")
+        if content.get("version") != VERSION:
+            raise UserError(
+                f"the combiner file is of version {content.get('version')}, this code reads {VERSION}: "
+                "run calibrate again"
+            )
+        settings: dict[str, Any] = content["settings"]
+        if isinstance(settings["prior"], list):
+            settings["prior"] = tuple(settings["prior"])
+        self = cls(**settings)
+        self.thresholds_ = (float(content["thresholds"][0]), float(content["thresholds"][1]))
+        self.mix_ = np.array(content["mix"])
+        self.report_ = content["report"]
+        return self
+
+    def save(self, path: str | Path) -> None:
+        """Write `to_json` to a file, under a temporary name first."""
+        path = Path(path)
+        part = path.with_name(path.name + ".part")
+        part.write_text(self.to_json() + "\n")
+        part.replace(path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Combiner:
+        """Read what `save` wrote."""
+        return cls.from_json(Path(path).read_text())
+
+
+def check_prior(prior: str | tuple[float, float, float]) -> np.ndarray | None:
+    """The three shares of a given prior, None for a named one; raises UserError for any other."""
+    if isinstance(prior, str):
+        if prior in ("train", "estimate", "auto"):
+            return None
+        raise UserError(f"the prior is train, estimate, auto or three shares such as 0.42,0.28,0.30, not {prior!r}")
+    shares = np.asarray(prior, np.float64)
+    if shares.shape != (len(BANDS),):
+        raise UserError(f"the prior needs three shares, one for each age band, not {shares.size}")
+    if not np.isfinite(shares).all() or (shares < 0).any():
+        raise UserError(f"the prior {tuple(prior)} holds a share that is negative or not a number")
+    if abs(shares.sum() - 1) > 1e-3:
+        raise UserError(f"the shares of the prior sum to {shares.sum():.4g}, not to one")
+    return shares / shares.sum()
+
+
+def check_bandwidth(bandwidth: float | str) -> float | None:
+    """The bandwidth in years, None for "auto"; raises UserError for any other."""
+    if bandwidth == "auto":
+        return None
+    if isinstance(bandwidth, str) or not 0 <= bandwidth <= 20:
+        raise UserError(f'the bandwidth is "auto" or from 0 to 20 years, not {bandwidth!r}')
+    return float(bandwidth)

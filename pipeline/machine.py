@@ -1,0 +1,78 @@
+"""The plan for the machine at hand: precision, memory format, threads and loader workers.
+
+The plan is a static table, recorded with the run and kept when it resumes, so that the same command gives the
+same bytes on the same machine. It never touches the training batch.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class Plan:
+    device: str
+    """cpu or cuda (the process's own GPU)."""
+    precision: str
+    """float32, or bfloat16 autocast."""
+    channels_last: bool
+    threads: int
+    workers: int
+    """Loader processes beside the training process."""
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def autocast(self) -> torch.autocast:
+        import torch
+
+        return torch.autocast(self.device, torch.bfloat16, enabled=self.precision == "bfloat16")
+
+
+def plan(backbone: str, threads: int | None = None, workers: int | None = None) -> Plan:
+    """The plan for a backbone; `threads` and `workers` where the user set them."""
+    import torch
+
+    threads = threads or available_cores()
+    if torch.cuda.is_available():
+        default_workers = min(8, max(1, available_cores() - 1))
+        return Plan("cuda", "bfloat16", True, threads, default_workers if workers is None else workers)
+    convolutional = any(family in backbone for family in ("efficientnet", "xception", "resnet"))
+    fast_bfloat16 = not convolutional and _has_bfloat16()
+    precision = "bfloat16" if fast_bfloat16 else "float32"
+    # On a CPU the network uses every core itself; a loader process would only take one from it.
+    return Plan("cpu", precision, convolutional, threads, workers or 0)
+
+
+def available_cores() -> int:
+    """Cores this process may use: its affinity, less where a container's quota is smaller."""
+    cores = len(os.sched_getaffinity(0))
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+    except (OSError, ValueError):  # no such container limit here
+        return cores
+    return cores if quota == "max" else max(1, min(cores, int(quota) // int(period)))
+
+
+def _has_bfloat16() -> bool:
+    try:
+        flags = Path("/proc/cpuinfo").read_text()
+    except OSError:  # another system: float32 is right everywhere
+        return False
+    return "avx512_bf16" in flags or "amx_bf16" in flags
+
+
+def versions() -> dict[str, str]:
+    """What the run was made with, for its settings file."""
+    import platform
+
+    import timm
+    import torch
+
+    return {"python": platform.python_version(), "torch": torch.__version__, "timm": timm.__version__}

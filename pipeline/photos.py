@@ -1,0 +1,243 @@
+"""A data set folder -> the photo table. Every check on what users bring happens here, once, at reading."""
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from models.labels import BANDS, LABELS, OLDEST, band, decode, encode
+from pipeline.contest import EVAL_CSV, EVAL_IMAGES, TRAIN_CSV, TRAIN_IMAGES, read_contest, read_contest_eval
+from pipeline.fixes import apply_fixes
+from pipeline.general import LABEL_COLUMNS, PHOTOS_CSV, read_general
+from pipeline.layouts import Photo, read_boxes, walk_photos
+from pipeline.tables import BOX, Box, Problems, number, parse_label, path_fault, read_table, show, tell
+
+KEY_CSV = "key.csv"
+
+
+@dataclass(frozen=True, eq=False)
+class DataSet:
+    """A data set as read: what to train on, what to answer, and what the user should be told.
+
+    Columns are `photo`, `person` (string), `mask`, `gender` (Int64), `age` (float64, years) and, where the
+    data set has face boxes, `box_x`, `box_y`, `box_w`, `box_h` (float64, pixels).
+    """
+
+    root: Path
+    """The folder, as given."""
+    name: str
+    """The folder's name, used in the names of runs."""
+    train: pd.DataFrame
+    """The train rows with fixes applied, sorted by photo."""
+    eval: pd.DataFrame
+    """The eval photos in the order of the submission: photo, person (NA in the contest), boxes; no labels."""
+    notes: tuple[str, ...]
+    """What is odd but does not stop anything, one line each."""
+    layout: str = "general"
+    """contest, general or folder."""
+
+    def path(self, photo: str) -> Path:
+        """Where a photo of the tables lies."""
+        return self.root / photo
+
+    def submission(self, labels: pd.Series) -> pd.DataFrame:
+        """The submission: ImageID (photo outside the contest) and ans, one row per eval photo, in its order.
+
+        `labels` holds a label from 0 to 17 for every eval photo, by photo. Raises ValueError where one is
+        missing, given twice, unknown or no label: each of these is a mistake in the code that calls.
+        """
+        photos = pd.Index(self.eval["photo"])
+        labels = labels.set_axis(labels.index.astype("string"))
+        if not labels.index.is_unique:
+            raise ValueError(f"photos with two labels: {sorted(labels.index[labels.index.duplicated()])[:3]}")
+        if len(labels) != len(photos) or not photos.isin(labels.index).all():
+            differing = sorted(photos.symmetric_difference(labels.index))
+            raise ValueError(f"{len(differing)} photos lack a label or are no eval photos: {differing[:3]}")
+        answers = labels.reindex(photos)
+        if not answers.isin(range(LABELS)).all():
+            raise ValueError(f"some labels are not whole numbers from 0 to {LABELS - 1}")
+        contest = self.layout == "contest"
+        column, prefix = ("ImageID", f"{EVAL_IMAGES}/") if contest else ("photo", "")
+        names = [photo.removeprefix(prefix) for photo in photos]
+        return pd.DataFrame({column: pd.array(names, "string"), "ans": answers.to_numpy(np.int64)})
+
+
+def read_data_set(root: Path, fixes: str | None = None) -> DataSet:
+    """Reads a data set in the contest's or the general layout. Looks at names and tables, not into photos.
+
+    `fixes` is None, "contest" or a CSV file (see `pipeline.fixes`). Raises UserError listing everything that
+    is wrong with the folder. The truth of the eval photos does not get out: see `read_truth`.
+    """
+    root = Path(root)
+    problems, notes = Problems(f"The data set {show(root)}"), []
+    layout = _find_layout(root, problems)
+    found = {"contest": read_contest, "general": read_general}[layout](root, problems, notes)
+    read_boxes(root, found, problems)
+    problems.stop()
+    train = _frame(sorted(found.train, key=lambda photo: photo.photo), found.boxes)
+    if fixes is not None:
+        train, lines = apply_fixes(train, str(fixes))
+        notes += lines
+    for column in LABEL_COLUMNS:
+        photos = [show(photo) for photo in train["photo"][train[column].isna()]]
+        tell(notes, f"train photos without {column}", photos)
+    listed = _frame(found.eval, found.boxes).drop(columns=list(LABEL_COLUMNS))
+    return DataSet(root, _name(root), train, listed, tuple(notes), layout)
+
+
+def read_folder(root: Path) -> DataSet:
+    """Reads any folder of photos, for prediction alone: all photos in it and below are eval photos."""
+    root = Path(root)
+    problems, notes = Problems(f"The folder {show(root)}"), []
+    _check_root(root, problems)
+    photos = walk_photos(root, "", problems, notes)
+    for photo in photos:
+        if not _is_text(photo):
+            problems.add(f"the name of {show(photo)} is not UTF-8, so no table can hold it; rename the photo")
+    if not photos and not problems.found:
+        problems.add("it holds no photos (jpg, jpeg, png, webp, bmp, tif); name a folder that does")
+    problems.stop()
+    listed = _frame([Photo(photo) for photo in photos], None).drop(columns=list(LABEL_COLUMNS))
+    return DataSet(root, _name(root), _frame([], None), listed, tuple(notes), "folder")
+
+
+def read_truth(root: Path) -> pd.DataFrame | None:
+    """The truth of the eval photos, in the order of the submission, or None where the data set has none.
+
+    Nothing else opens it: key.csv in the contest's layout, the eval labels of photos.csv in the general one.
+    Columns: photo, person (string, NA where unknown), mask, gender, band (int64), age (float64 years, NaN
+    where unknown), label (int64, 0 to 17). Raises UserError where it is broken or not whole.
+    """
+    root = Path(root)
+    problems = Problems(f"The truth of {show(root)}")
+    _check_root(root, problems)
+    if os.path.lexists(root / PHOTOS_CSV):
+        photos = _general_truth(root, problems)
+    elif os.path.lexists(root / KEY_CSV):
+        photos = _contest_truth(root, problems)
+    else:
+        return None
+    problems.stop()
+    if not photos:
+        return None
+    table = _frame([photo for photo, _ in photos], None)
+    mask, gender, bands = decode([label for _, label in photos])
+    table = table.assign(mask=mask, gender=gender, band=bands, label=encode(mask, gender, bands))
+    return table[["photo", "person", "mask", "gender", "band", "age", "label"]]
+
+
+def _general_truth(root: Path, problems: Problems) -> list[tuple[Photo, int]]:
+    """The eval photos of photos.csv with their labels; none where not a single one carries any."""
+    found = read_general(root, problems, [])
+    problems.stop()
+    if all(photo[2:] == (None, None, None) for photo in found.eval):
+        return []
+    for photo in found.eval:
+        lacking = [name for name in LABEL_COLUMNS if getattr(photo, name) is None]
+        if lacking:
+            where = f"{PHOTOS_CSV} row {found.truth_rows[photo.photo]}"
+            problems.add(f"{where}: the eval photo lacks {', '.join(lacking)}; label all eval photos or none")
+    problems.stop()
+    return [(photo, int(encode(photo.mask, photo.gender, band(photo.age)))) for photo in found.eval]
+
+
+def _contest_truth(root: Path, problems: Problems) -> list[tuple[Photo, int]]:
+    """The rows of key.csv in the order of eval/info.csv."""
+    photos = read_contest_eval(root, problems)
+    table = read_table(root / KEY_CSV, KEY_CSV, ("ImageID", "ans"), problems)
+    problems.stop()
+    listed = {photo.photo for photo in photos}
+    truth: dict[str, tuple[Photo, int]] = {}
+    genders: dict[str, int] = {}
+    for row, cells in table[0]:
+        where, photo = f"{KEY_CSV} row {row}", f"{EVAL_IMAGES}/{cells['ImageID']}"
+        if photo in truth:
+            problems.add(f"{where}: the photo {show(cells['ImageID'])} stands there twice; keep one row")
+        elif photo not in listed:
+            problems.add(f"{where}: the photo {show(cells['ImageID'])} is not in {EVAL_CSV}")
+        try:
+            label, age = _key_label(cells)
+        except ValueError as error:
+            problems.add(f"{where}: {error}")
+            label, age = -1, None
+        person = cells.get("person", "").strip() or None
+        if person is not None and label >= 0:
+            gender = int(decode(label)[1])
+            if genders.setdefault(person, gender) != gender:
+                problems.add(f"{where}: {show(person)} has another gender in a row above; a person has one")
+        truth[photo] = (Photo(photo, person, age=age), label)
+    for person in sorted(genders):
+        if path_fault(person) is None and os.path.isdir(root / TRAIN_IMAGES / person):
+            problems.add(f"{KEY_CSV}: {show(person)} is in train too; a person is in train or in eval")
+    for photo in photos:
+        if photo.photo not in truth:
+            name = photo.photo.removeprefix(f"{EVAL_IMAGES}/")
+            problems.add(f"{KEY_CSV} has no row for the photo {show(name)}; add it, or take {KEY_CSV} away")
+    return [truth[photo.photo] for photo in photos if photo.photo in truth]
+
+
+def _key_label(cells: dict[str, str]) -> tuple[int, float | None]:
+    """The label and the age of a row of key.csv; ValueError with a phrase where they are none, or differ."""
+    label = number(cells["ans"])
+    if label is None or label not in range(LABELS):
+        raise ValueError(f"ans {show(cells['ans'])} is no label; write 0 to {LABELS - 1}")
+    label = int(label)
+    age = parse_label("age", cells.get("age", ""))
+    means = BANDS[decode(label)[2]]
+    if age is not None and BANDS[band(age)] != means:
+        raise ValueError(f"age {age:g} and ans {label} ({means}) differ; mend one of them")
+    return label, age
+
+
+def _find_layout(root: Path, problems: Problems) -> str:
+    """contest or general; UserError where the folder is missing, or neither or both."""
+    _check_root(root, problems)
+    general = os.path.lexists(root / PHOTOS_CSV)
+    if general and os.path.lexists(root / TRAIN_CSV):
+        problems.add(f"it has both {PHOTOS_CSV} and {TRAIN_CSV}; keep the table that describes it")
+    elif not general and not os.path.lexists(root / "train"):
+        problems.add(f"it has neither {TRAIN_CSV} nor {PHOTOS_CSV}; name the folder that holds one of them")
+    problems.stop()
+    return "general" if general else "contest"
+
+
+def _check_root(root: Path, problems: Problems) -> None:
+    """UserError where there is no such folder."""
+    if not os.path.isdir(root):
+        what = "it is not a folder" if os.path.lexists(root) else "there is no such folder"
+        problems.add(f"{what}; name the folder that holds the photos")
+    problems.stop()
+
+
+def _name(root: Path) -> str:
+    return root.resolve().name or "data"
+
+
+def _is_text(name: str) -> bool:
+    """Whether a file name is UTF-8; one that is not reaches Python with lone surrogates in it."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _frame(photos: Iterable[Photo], boxes: dict[str, Box] | None) -> pd.DataFrame:
+    """The photo table of some photos, in their order, ages above 100 taken as 100."""
+    columns = list(zip(*photos, strict=True)) or [()] * len(Photo._fields)
+    photo, person, mask, gender, age = columns
+    table = {
+        "photo": pd.array(list(photo), "string"),
+        "person": pd.array([pd.NA if name is None else name for name in person], "string"),
+        "mask": pd.array(list(mask), "Int64"),
+        "gender": pd.array(list(gender), "Int64"),
+        "age": np.minimum(np.array(age, np.float64), OLDEST),  # None becomes NaN
+    }
+    if boxes is not None:
+        none = (np.nan,) * len(BOX)
+        sides = np.array([boxes.get(name, none) for name in photo], np.float64)
+        table |= dict(zip(BOX, sides.reshape(-1, len(BOX)).T, strict=True))
+    return pd.DataFrame(table)

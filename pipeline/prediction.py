@@ -1,0 +1,123 @@
+"""Networks over many photos.
+
+A batch always has the same size, the last one padded, because a network's last bits depend on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from models import backbone, specialist
+from models.errors import UserError
+from pipeline import images, store
+from pipeline.images import Photos, Size
+from pipeline.machine import Plan
+from pipeline.progress import Progress
+
+BATCH = 64
+
+
+@torch.inference_mode()
+def outputs_of(
+    network: torch.nn.Module, photos: NDArray[np.uint8], rows: NDArray[np.int64], plan: Plan
+) -> torch.Tensor:
+    """The network's outputs (N, outputs), float32 on the CPU, for rows (N,) of photos (M, H, W, 3)."""
+    network.eval()
+    device = next(network.parameters()).device
+    outputs = []
+    for start in range(0, len(rows), BATCH):
+        batch = photos[rows[start : start + BATCH]]
+        padded = np.zeros((BATCH, *batch.shape[1:]), np.uint8)
+        padded[: len(batch)] = batch
+        pixels = torch.from_numpy(padded).to(device).permute(0, 3, 1, 2)
+        if not plan.channels_last:
+            pixels = pixels.contiguous()
+        with plan.autocast():
+            outputs.append(network(pixels)[: len(batch)].float().cpu())
+    return torch.cat(outputs)
+
+
+@dataclass(frozen=True)
+class Member:
+    """One specialist of one fold, ready to answer."""
+
+    specialist: specialist.Specialist
+    fold: int
+    network: torch.nn.Module
+    size: Size
+    plan: Plan
+
+    def answers(self, photos: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """photos (N, H, W, 3) -> answer columns (N, len(specialist.answers))."""
+        return self.specialist.answer(
+            outputs_of(self.network, photos, np.arange(len(photos)), self.plan)
+        ).numpy()
+
+
+def load(folder: Path, device: str, threads: int) -> Member:
+    """The specialist that was trained in a fold's folder. Raises UserError when its files are damaged."""
+    made = store.read_json(folder / "settings.json")
+    settings = made["settings"]
+    one = specialist.build(made["task"], settings)
+    network = backbone.build(settings, one.outputs)
+    try:
+        network.load_state_dict(load_file(folder / "weights.safetensors"))
+    except (SafetensorError, RuntimeError) as damage:
+        raise UserError(
+            f"{folder / 'weights.safetensors'} is damaged or of another network "
+            f"({str(damage).splitlines()[0]}); train it again with --restart."
+        ) from None
+    # The reference: float32, whatever the training's precision was.
+    plan = Plan(device, "float32", made["plan"]["channels_last"], threads, 0)
+    if plan.channels_last:
+        network = network.to(memory_format=torch.channels_last)
+    return Member(one, made["fold"], network.to(device), (settings["height"], settings["width"]), plan)
+
+
+def predict(
+    members: Sequence[Member], photos: Photos, jobs: int, progress: Progress
+) -> tuple[pd.DataFrame, dict[str, str]]:
+    """Answers of all members about all photos, each photo decoded once.
+
+    Returns the answer table (photo, fold, answer columns; one row per photo and fold, blank where a specialist
+    has no such fold) and the photos that could not be decoded, with the reason. `progress` counts photos.
+    """
+    sizes = list(dict.fromkeys(member.size for member in members))
+    folds = sorted({member.fold for member in members})
+    bad: dict[str, str] = {}
+    parts: list[pd.DataFrame] = []
+    waiting: list[tuple[str, dict[Size, NDArray[np.uint8]]]] = []
+
+    def answer() -> None:
+        names = [name for name, _ in waiting]
+        tables = {fold: pd.DataFrame({"photo": names, "fold": fold}) for fold in folds}
+        stacks = {size: np.stack([pixels[size] for _, pixels in waiting]) for size in sizes}
+        for member in members:
+            tables[member.fold][list(member.specialist.answers)] = member.answers(stacks[member.size])
+        parts.extend(tables.values())
+        waiting.clear()
+
+    for name, decoded in zip(photos.names, images.decode_all(photos, sizes, jobs), strict=True):
+        if isinstance(decoded, str):
+            bad[name] = decoded
+        else:
+            waiting.append((name, decoded))
+        if len(waiting) == BATCH:
+            answer()
+        progress.advance()
+    if waiting:
+        answer()
+    columns = ["photo", "fold", *dict.fromkeys(c for m in members for c in m.specialist.answers)]
+    table = pd.concat(parts) if parts else pd.DataFrame()
+    order = {name: place for place, name in enumerate(photos.names)}
+    table = table.reindex(columns=columns)
+    return table.sort_values("photo", key=lambda p: p.map(order), kind="stable", ignore_index=True), bad

@@ -1,0 +1,195 @@
+"""A run folder: the settings that concern the whole run, and which stage was run with what.
+
+The first stage of a run writes `run.json`. From then on a setting that is not given means the recorded one,
+and one that is given must be the recorded one. A finished stage leaves `done/STAGE.json`: the fingerprints of
+what it read, of what it wrote, and its figures; with the same inputs it need not run again.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from tyro.conf import arg
+
+from models import presets
+from models.errors import UserError
+from pipeline import store
+
+DRAWN = Path("data/drawn")
+"""The data set that is drawn when the user names none."""
+RECORDED = ("data", "preset", "weights", "fixes", "crop", "split_seed", "skip_bad_photos")
+
+
+# Settings that may be left out; without these hints every help line would say "None" twice.
+MaybePath = Annotated[Path | None, arg(metavar="PATH", help_behavior_hint="")]
+MaybeText = Annotated[str | None, arg(metavar="TEXT", help_behavior_hint="")]
+MaybeWhole = Annotated[int | None, arg(metavar="INT", help_behavior_hint="")]
+MaybeNumber = Annotated[float | None, arg(metavar="FLOAT", help_behavior_hint="")]
+Flag = Annotated[bool, arg(help_behavior_hint="")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSettings:
+    """The settings every stage knows; written once to run.json, so they need to be given once only."""
+
+    run: MaybePath = None
+    """The run's folder (default: runs/<name of the data set>-<preset>)."""
+    data: MaybePath = None
+    """The data set's folder (default: data/drawn). Nothing is ever written into it."""
+    preset: Annotated[
+        Literal["small", "base", "large"] | None, arg(metavar="{small,base,large}", help_behavior_hint="")
+    ] = None
+    """small (default): from scratch on two cores in minutes. base, large: pretrained networks."""
+    weights: MaybeText = None
+    """Where networks start: hub (downloads), none, or a folder of <timm name>.safetensors files."""
+    fixes: MaybeText = None
+    """Label fixes: a CSV file (key,column,value), or contest for those most teams agree on."""
+    crop: MaybeNumber = None
+    """Share of the largest centred rectangle that is kept of photos without a face box (default: 1)."""
+    split_seed: MaybeWhole = None
+    """Which five folds of people (default: 0)."""
+    skip_bad_photos: Flag = False
+    """Train without the photos that cannot be decoded, instead of stopping."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvalSettings(RunSettings):
+    """The settings of the stages after training."""
+
+    eval: MaybePath = None
+    """Label this folder of photos with the trained run, instead of the data set's eval photos."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run's folder and its settings, resolved."""
+
+    folder: Path
+    data: Path
+    preset: str
+    weights: str
+    fixes: str | None
+    crop: float
+    split_seed: int
+    skip_bad_photos: bool
+
+    def place(self, given: EvalSettings) -> Path:
+        """Where predictions, combiner and submission go."""
+        return self.folder if given.eval is None else self.folder / f"eval-{given.eval.resolve().name}"
+
+    def fold_folders(self, task: str) -> dict[int, Path]:
+        """The folds of a specialist that have a folder, finished or not."""
+        found = {}
+        for folder in (self.folder / task).glob("fold*"):
+            number = folder.name.removeprefix("fold")
+            if number.isdigit():
+                found[int(number)] = folder
+        return dict(sorted(found.items()))
+
+    def finished_folds(self, task: str) -> dict[int, Path]:
+        """The folds of a specialist whose answers stand."""
+        return {
+            fold: folder
+            for fold, folder in self.fold_folders(task).items()
+            if (folder / "weights.safetensors").is_file() and (folder / "validation.csv").is_file()
+        }
+
+
+def open_run(given: RunSettings, *, make: bool = True) -> Run:
+    """The run these settings name; writes its run.json where there is none and `make`.
+
+    Until a specialist has begun, settings may still change. Raises UserError when a given setting differs from
+    the recorded one after that, and when there is no such run and not `make`.
+    """
+    folder = given.run or _default_folder(given)
+    path = folder / "run.json"
+    if not make and not path.is_file():
+        raise UserError(
+            f"there is no run {folder} yet; train it first (make train-mask train-gender train-age)."
+        )
+    with store.locked(folder / "run.lock", f"the run {folder}", wait=True):
+        recorded = store.read_json(path) if path.is_file() else {}
+        wanted = {name: value for name in RECORDED if (value := _plain(getattr(given, name))) is not None}
+        settings = _defaults(wanted.get("preset") or recorded.get("preset") or "small") | recorded | wanted
+        begun = any(folder.glob("*/fold*/settings.json"))
+        for name, value in recorded.items():
+            if begun and not _same(name, settings[name], value):
+                raise UserError(
+                    f"the run {folder} was trained with {name.replace('_', '-')} {value}, not {settings[name]}; "
+                    f"leave the setting out, or name another run with RUN=folder (--run)."
+                )
+        if not 0.1 <= settings["crop"] <= 1:
+            raise UserError(f"--crop {settings['crop']}: the share kept of a photo lies between 0.1 and 1.")
+        if begun and "data" in recorded:
+            settings["data"] = recorded["data"]
+        if settings != recorded:
+            store.write_json(path, settings)
+    return Run(folder=folder, **(settings | {"data": Path(settings["data"])}))
+
+
+def _defaults(preset: str) -> dict[str, Any]:
+    if preset not in presets.PRESETS:
+        raise UserError(f"there is no preset {preset}; known are {', '.join(presets.PRESETS)}.")
+    return {
+        "data": str(DRAWN),
+        "preset": preset,
+        "weights": presets.WEIGHTS[preset],
+        "fixes": None,
+        "crop": 1.0,
+        "split_seed": 0,
+        "skip_bad_photos": False,
+    }
+
+
+def _default_folder(given: RunSettings) -> Path:
+    data = given.data or DRAWN
+    return Path("runs") / f"{data.resolve().name}-{given.preset or 'small'}"
+
+
+def _plain(value: Any) -> Any:
+    """The value for JSON; an unset flag counts as not given."""
+    if value is False:
+        return None
+    return str(value) if isinstance(value, Path) else value
+
+
+def _same(name: str, given: Any, recorded: Any) -> bool:
+    if name == "data":
+        return os.path.realpath(given) == os.path.realpath(recorded)
+    return given == recorded
+
+
+def finished(folder: Path, stage: str, inputs: dict[str, Any]) -> dict[str, Any] | None:
+    """The figures of a stage that ran here with these inputs and whose files still stand; else None."""
+    path = folder / "done" / f"{stage}.json"
+    if not path.is_file():
+        return None
+    record = store.read_json(path)
+    stands = all(store.file_fingerprint(folder / name) == mark for name, mark in record["wrote"].items())
+    return record["figures"] if stands and record["inputs"] == store.fingerprint(inputs) else None
+
+
+def record(
+    folder: Path, stage: str, inputs: dict[str, Any], wrote: Iterable[str], figures: dict[str, Any]
+) -> dict[str, Any]:
+    """Note that a stage ran with these inputs and wrote these files; returns the figures."""
+    store.write_json(
+        folder / "done" / f"{stage}.json",
+        {
+            "inputs": store.fingerprint(inputs),
+            "wrote": {name: store.file_fingerprint(folder / name) for name in wrote},
+            "figures": figures,
+        },
+    )
+    return figures
+
+
+def given_settings(settings: Any) -> dict[str, Any]:
+    """The fields of a settings dataclass that the user gave: neither None nor an unset flag."""
+    values = {field.name: getattr(settings, field.name) for field in fields(settings)}
+    # `is`, because a given 0 equals False.
+    return {name: value for name, value in values.items() if value is not None and value is not False}

@@ -1,0 +1,1 @@
+"""One file a stage: each reads files, calls the rooms above, writes files and returns its figures."""

@@ -1,0 +1,94 @@
+"""python -m pipeline predict: the specialists' answers about the eval photos."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from models.errors import UserError
+from models.presets import TASKS
+from pipeline import runs, store
+from pipeline.runs import EvalSettings, MaybeWhole, Run, open_run
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predict(EvalSettings):
+    threads: MaybeWhole = None
+    """Processor threads (default: all cores)."""
+
+
+def predict(settings: Predict) -> dict[str, Any]:
+    """Answer every eval photo with every finished fold of the three specialists, decoding it once."""
+    from pipeline.photos import read_data_set, read_folder
+
+    run = open_run(settings, make=False)
+    place = run.place(settings)
+    folders = _finished(run)
+    data = read_folder(settings.eval) if settings.eval else read_data_set(run.data, run.fixes)
+    if settings.eval:
+        for note in data.notes:
+            print(f"predict: {note}")
+    if data.eval.empty:
+        print(f"predict: {run.data} has no eval photos; there is nothing to predict")
+        return {"photos": 0}
+    inputs = {
+        "photos": store.photo_fingerprint(data.root, data.eval["photo"].tolist()),
+        "boxes": store.fingerprint(data.eval.drop(columns=["photo", "person"]).to_numpy().tolist()),
+        "weights": {str(f.relative_to(run.folder)): _mark(f) for f in folders},
+        "crop": run.crop,
+    }
+    with store.locked(place / "predict.lock", f"predict in {place}"):
+        done = runs.finished(place, "predict", inputs)
+        if done:
+            print(f"predict: the answers about {done['photos']} photos stand")
+            return done
+        return _predict(run, settings, data, folders, inputs)
+
+
+def _finished(run: Run) -> list:
+    folders = []
+    for task in TASKS:
+        done, begun = run.finished_folds(task), run.fold_folders(task)
+        for fold in sorted(set(begun) - set(done)):
+            print(f"predict: {task} fold {fold} is not finished and is left out")
+        if not done:
+            raise UserError(f"no fold of {task} is trained in {run.folder} yet; run make train-{task} first.")
+        folders += done.values()
+    return folders
+
+
+def _mark(folder: Any) -> list[str | None]:
+    return [store.file_fingerprint(folder / name) for name in ("settings.json", "weights.safetensors")]
+
+
+def _predict(run: Run, settings: Predict, data: Any, folders: list, inputs: dict[str, Any]) -> dict[str, Any]:
+    import pandas as pd
+    import torch
+
+    from pipeline import machine, prediction
+    from pipeline.progress import Progress
+    from pipeline.stages.prepare import framed, listed
+
+    place = run.place(settings)
+    threads = settings.threads or machine.available_cores()
+    torch.set_num_threads(threads)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    members = [prediction.load(folder, device, threads) for folder in folders]
+    print(f"predict: {len(data.eval)} photos, {len(members)} networks on {device}", flush=True)
+    with Progress("predict", len(data.eval), "photos") as progress:
+        photos = framed(run, data, data.eval)
+        answers, bad = prediction.predict(members, photos, threads, progress)
+    people = data.eval[["photo", "person"]]
+    table = people.merge(answers, on="photo", how="inner")
+    if len(table) != len(answers) or table["photo"].nunique() + len(bad) != len(data.eval):
+        raise AssertionError("every eval photo is answered exactly once by every fold, or is bad")
+    store.write_csv(place / "predictions.csv", table)
+    store.write_csv(
+        place / "bad_photos.csv", pd.DataFrame({"photo": list(bad), "reason": list(bad.values())})
+    )
+    if bad:
+        print(
+            f"predict: {len(bad)} photos cannot be decoded; submit gives them its most common label:\n{listed(bad)}"
+        )
+    figures = {"photos": len(data.eval), "networks": len(members), "bad": len(bad)}
+    return runs.record(place, "predict", inputs, ["predictions.csv", "bad_photos.csv"], figures)

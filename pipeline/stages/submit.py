@@ -1,0 +1,65 @@
+"""python -m pipeline submit: fuse the answers about the eval photos into labels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from models.errors import UserError
+from pipeline import runs, store
+from pipeline.runs import EvalSettings, open_run
+
+
+def submit(settings: EvalSettings) -> dict[str, Any]:
+    """Write submission.csv: one of 18 labels for every eval photo, in the order the contest asks for."""
+    run = open_run(settings, make=False)
+    place = run.place(settings)
+    from pipeline.photos import read_data_set, read_folder
+
+    data = read_folder(settings.eval) if settings.eval else read_data_set(run.data, run.fixes)
+    inputs = {
+        "predictions": store.file_fingerprint(place / "predictions.csv"),
+        "combiner": store.file_fingerprint(place / "combiner.json"),
+        "photos": store.fingerprint(data.eval["photo"].tolist()),
+    }
+    if data.eval.empty:
+        print(f"submit: {run.data} has no eval photos; there is nothing to submit")
+        return {"photos": 0}
+    with store.locked(place / "predict.lock", f"submit in {place}"):
+        done = runs.finished(place, "submit", inputs)
+        if not done:
+            done = _submit(place, data, inputs)
+    print(f"submit: {place / 'submission.csv'}, {done['photos']} photos labelled")
+    if done["expected"]:
+        low, high = done["expected"]["interval"]
+        print(f"submit: expect macro-F1 {done['expected']['macro_f1']:.3f} (90 %: {low:.3f} to {high:.3f})")
+    return done
+
+
+def _submit(place: Any, data: Any, inputs: dict[str, Any]) -> dict[str, Any]:
+    from pipeline.combiner import Combiner
+    from pipeline.stages.calibrate import read_answers
+
+    if not (place / "combiner.json").is_file():
+        raise UserError(f"{place} has no combiner.json yet; run make calibrate first.")
+    combiner = Combiner.load(place / "combiner.json")
+    answers = read_answers(place / "predictions.csv")
+    labels = combiner.predict(answers).set_index("photo")["label"]
+    listed = set(data.eval["photo"])
+    if not set(labels.index) <= listed:
+        raise UserError(
+            f"{place / 'predictions.csv'} is about other photos than {data.root}; run make predict again."
+        )
+    undecoded = [photo for photo in data.eval["photo"] if photo not in labels.index]
+    if undecoded:
+        # Most common label; between equals the lowest, so that the same answers give the same file.
+        labels = labels.reindex(data.eval["photo"]).fillna(labels.mode().iloc[0]).astype(int)
+    table = data.submission(labels)
+    if len(table) != len(data.eval):
+        raise AssertionError("every eval photo has one row")
+    store.write_csv(place / "submission.csv", table)
+    figures = {
+        "photos": len(table),
+        "undecoded": len(undecoded),
+        "expected": combiner.report_.get("expected"),
+    }
+    return runs.record(place, "submit", inputs, ["submission.csv"], figures)

@@ -1,0 +1,296 @@
+"""python -m pipeline train mask|gender|age: train one specialist."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from tyro.conf import Positional, arg
+
+from models import presets
+from models.errors import UserError
+from pipeline import runs, store
+from pipeline.runs import Flag, MaybeNumber, MaybeText, MaybeWhole, Run, RunSettings, open_run
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from pipeline.photos import DataSet
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train(RunSettings):
+    task: Positional[Literal["mask", "gender", "age"]]
+    """The specialist: mask (EfficientNet), gender (Swin) or age (ConvNeXt)."""
+    folds: str = "0"
+    """Which folds to train now: all, or numbers like 0,1."""
+    restart: Flag = False
+    """Begin these folds anew; what was there is kept under a dated name."""
+    threads: MaybeWhole = None
+    """Processor threads (default: all cores)."""
+    workers: MaybeWhole = None
+    """Loader processes beside the training one (default: by machine)."""
+    epochs: MaybeWhole = None
+    """How often each photo is seen."""
+    batch: MaybeWhole = None
+    """Photos a step."""
+    lr: MaybeNumber = None
+    """Largest learning rate."""
+    warmup: MaybeNumber = None
+    """Share of the steps over which the learning rate rises."""
+    weight_decay: MaybeNumber = None
+    """AdamW's, on all but norms and biases."""
+    layer_decay: MaybeNumber = None
+    """Learning rate of a layer as a share of the next one's, for pretrained weights."""
+    clip: MaybeNumber = None
+    """Largest norm of the gradient."""
+    dropout: MaybeNumber = None
+    """Before the last layer."""
+    drop_path: MaybeNumber = None
+    """Stochastic depth."""
+    backbone: MaybeText = None
+    """Another timm backbone."""
+    backbone_options: MaybeText = None
+    """Settings of the timm backbone, as JSON."""
+    height: MaybeWhole = None
+    """Photo height in pixels."""
+    width: MaybeWhole = None
+    """Photo width in pixels."""
+    seed: MaybeWhole = None
+    """Of first weights, order and augmentation."""
+    smoothing: MaybeNumber = None
+    """Label smoothing (mask, gender)."""
+    class_balance: MaybeNumber = None
+    """Mask: 0 counts every photo the same, 1 every class."""
+    age_loss: Annotated[
+        Literal["distribution", "l1", "mse"] | None,
+        arg(metavar="{distribution,l1,mse}", help_behavior_hint=""),
+    ] = None
+    """Age: a distribution over the years, or plain regression."""
+    age_spread: MaybeNumber = None
+    """Age: deviation in years of the soft labels."""
+    rare_ages: MaybeNumber = None
+    """Age: power of the weight for rare ages, 0 none to 1 full."""
+
+
+@dataclass(frozen=True)
+class _Fold:
+    """One fold's work: where, with what settings, on which data."""
+
+    number: int
+    folder: Path
+    settings: dict[str, Any]
+    inputs: dict[str, str]
+
+
+def train(settings: Train) -> dict[str, Any]:
+    """Train a specialist on some folds; a fold that is finished stays, one that was interrupted goes on."""
+    run = open_run(settings)
+    given = _given(settings, run)
+    numbers = parse_folds(settings.folds)
+    from pipeline.people import fold_table
+    from pipeline.photos import read_data_set
+
+    data = read_data_set(run.data, run.fixes)
+    rows = data.train[data.train[settings.task].notna()]
+    if rows.empty:
+        raise UserError(
+            f"no train photo of {run.data} carries the label {settings.task}; there is nothing to learn."
+        )
+    folds = fold_table(data.train, run.split_seed)
+    inputs = {
+        "photos": store.photo_fingerprint(data.root, rows["photo"].tolist()),
+        "labels": store.fingerprint(rows[settings.task].tolist()),
+        "folds": store.fingerprint(folds.astype(str).to_numpy().tolist()),
+    }
+    figures: dict[str, Any] = {}
+    for number in numbers:
+        folder = run.folder / settings.task / f"fold{number}"
+        fold = _Fold(
+            number, folder, _settings_of_fold(run, settings.task, folder, given, settings.restart), inputs
+        )
+        if number in run.finished_folds(settings.task) and not settings.restart:
+            _check_same(fold, given)
+            log = store.read_json(folder / "done.json")
+            print(f"train {settings.task}: fold {number} is finished, macro-F1 {log['macro_f1']:.3f}")
+        else:
+            with store.locked(folder.with_suffix(".lock"), f"train {settings.task}, fold {number},"):
+                log = _train_fold(run, data, rows, folds, fold, given, settings)
+        figures[f"fold{number}"] = log
+    return figures
+
+
+def parse_folds(text: str) -> list[int]:
+    """all, or numbers with commas between them; raises UserError for anything else."""
+    from pipeline.people import FOLDS
+
+    if text == "all":
+        return list(range(FOLDS))
+    numbers = text.split(",")
+    if not all(number.strip().isdigit() and int(number) < FOLDS for number in numbers):
+        raise UserError(f"FOLDS={text}: say all, or numbers from 0 to {FOLDS - 1} with commas between them.")
+    return sorted({int(number) for number in numbers})
+
+
+def _given(settings: Train, run: Run) -> dict[str, Any]:
+    """The training settings the user gave. Raises UserError for one that the task does not know."""
+    known = presets.PRESETS[run.preset][settings.task]
+    not_training = {f for f in RunSettings.__dataclass_fields__} | {
+        "task",
+        "folds",
+        "restart",
+        "threads",
+        "workers",
+    }
+    given = {k: v for k, v in runs.given_settings(settings).items() if k not in not_training}
+    for name in given:
+        if name not in known:
+            others = " and ".join(presets.tasks_with(name))
+            raise UserError(
+                f"train {settings.task} has no setting --{name.replace('_', '-')}; train {others} has."
+            )
+    if "backbone_options" in given:
+        try:
+            given["backbone_options"] = dict(json.loads(given["backbone_options"]))
+        except (ValueError, TypeError):
+            raise UserError(
+                f"--backbone-options {given['backbone_options']}: it must be a JSON object."
+            ) from None
+    elif "backbone" in given:
+        given["backbone_options"] = {}  # the preset's belong to the preset's backbone
+    for name, value in given.items():
+        if (
+            name in ("epochs", "batch", "height", "width", "lr", "clip", "layer_decay", "age_spread")
+            and value <= 0
+        ):
+            raise UserError(f"--{name.replace('_', '-')} {value}: it must be above zero.")
+    return given
+
+
+def _settings_of_fold(
+    run: Run, task: str, folder: Path, given: dict[str, Any], restart: bool
+) -> dict[str, Any]:
+    """What a fold trains with: what is given, else as recorded for it or for another fold, else the preset's."""
+    folders = [*run.fold_folders(task).values()]
+    recorded: dict[str, Any] = {}
+    for made in [folder, *folders]:
+        if (made / "settings.json").is_file() and not (restart and made == folder):
+            recorded = store.read_json(made / "settings.json")["settings"]
+            break
+    return presets.PRESETS[run.preset][task] | recorded | given
+
+
+def _check_same(fold: _Fold, given: dict[str, Any]) -> None:
+    """Raises UserError where a fold was begun on other data, or with other settings than those given."""
+    made = store.read_json(fold.folder / "settings.json")
+    differences = [
+        f"  {name}: {made['settings'].get(name)} then, {value} now"
+        for name, value in given.items()
+        if made["settings"].get(name) != value
+    ]
+    words = {
+        "photos": "the train photos (names or sizes)",
+        "labels": "the labels",
+        "folds": "the folds of people",
+    }
+    differences += [
+        f"  {words[k]} have changed" for k, mark in fold.inputs.items() if made["inputs"][k] != mark
+    ]
+    if differences:
+        raise UserError(
+            f"{fold.folder} was trained otherwise; train into another run (RUN=other), or begin anew with "
+            f"--restart, which keeps the old folder:\n" + "\n".join(differences)
+        )
+
+
+def _train_fold(
+    run: Run,
+    data: DataSet,
+    rows: pd.DataFrame,
+    folds: pd.DataFrame,
+    fold: _Fold,
+    given: dict[str, Any],
+    settings: Train,
+) -> dict[str, Any]:
+    import numpy as np
+    import torch
+
+    from models import backbone, specialist
+    from pipeline import machine, prediction
+    from pipeline.stages.prepare import prepared
+    from pipeline.training import Part, Trainer
+
+    name = f"{settings.task} fold {fold.number}"
+    if settings.restart and fold.folder.exists():
+        kept = fold.folder.with_name(f"{fold.folder.name}-{time.strftime('%Y-%m-%dT%H%M%S')}")
+        fold.folder.rename(kept)
+        print(f"{name}: the old folder is kept as {kept}")
+    begun = (fold.folder / "settings.json").is_file()
+    if begun:
+        _check_same(fold, given)
+        plan = machine.Plan(**store.read_json(fold.folder / "settings.json")["plan"])
+    else:
+        plan = machine.plan(fold.settings["backbone"], settings.threads, settings.workers)
+    size = (fold.settings["height"], fold.settings["width"])
+    photos = prepared(run, data, size)
+    rows = rows[~rows["photo"].isin(list(photos.bad))].merge(folds, on="person", how="left")
+    place = {photo: row for row, photo in enumerate(data.train["photo"])}
+    where = rows["photo"].map(place).to_numpy(np.int64)
+    held_out = (rows["fold"] == fold.number).to_numpy()
+    if held_out.all() or not held_out.any():
+        raise UserError(
+            f"{name}: there are no people with the label {settings.task} on both sides of the split."
+        )
+    targets = np.full(len(data.train), np.nan, np.float32)
+    targets[where] = rows[settings.task].to_numpy(np.float32)
+    part = Part(photos.pixels, targets, where[~held_out], where[held_out], where[_checked(rows, held_out)])
+
+    one = specialist.build(settings.task, fold.settings)
+    torch.manual_seed(fold.settings["seed"])
+    network = backbone.build(fold.settings, one.outputs, run.weights)
+    if not begun:
+        made = {
+            "task": settings.task,
+            "fold": fold.number,
+            "settings": fold.settings,
+            "plan": plan.as_dict(),
+            "inputs": fold.inputs,
+            "crop": run.crop,
+            "weights": run.weights,
+            "versions": machine.versions(),
+        }
+        store.write_json(fold.folder / "settings.json", made)
+    parameters = sum(p.numel() for p in network.parameters())
+    print(
+        f"{name}: {fold.settings['backbone']}, {parameters / 1e6:.1f} M weights, {len(part.train)} photos of "
+        f"{rows[~held_out]['person'].nunique()} people to learn from, {len(part.validation)} of "
+        f"{rows[held_out]['person'].nunique()} held out; {plan.precision}, {plan.threads} threads; "
+        f"up to {parameters * 20 / 1e6:.0f} MB of disk",
+        flush=True,
+    )
+    trainer = Trainer(one, network, part, fold.settings, plan, fold.folder, name)
+    log = trainer.run()
+    store.write_weights(fold.folder / "weights.safetensors", trainer.averaged.state_dict())
+    member = prediction.load(fold.folder, plan.device, plan.threads)
+    answers = member.answers(photos.pixels[part.validation])
+    held = rows[held_out]
+    if not (len(answers) == len(held) == held["photo"].nunique()):
+        raise AssertionError("every validation photo is answered exactly once")
+    table = held[["photo", "person", "fold", "mask", "gender", "age"]].reset_index(drop=True)
+    table[list(one.answers)] = answers
+    figures = log.iloc[-1].drop("epoch").to_dict() | {"seconds": float(log["seconds"].sum())}
+    store.write_json(fold.folder / "done.json", figures)
+    store.write_csv(fold.folder / "validation.csv", table)  # last: with it the fold is finished
+    (fold.folder / "resume.pt").unlink(missing_ok=True)
+    return figures
+
+
+def _checked(rows: pd.DataFrame, held_out: Any) -> Any:
+    """Train rows for the generalization gap: as many people as are held out, spread over all train people."""
+    people = sorted(rows[~held_out]["person"].unique())
+    wanted = min(len(people), rows[held_out]["person"].nunique())
+    chosen = {people[i * len(people) // wanted] for i in range(wanted)}
+    return rows["person"].isin(chosen).to_numpy() & ~held_out

@@ -1,0 +1,145 @@
+"""Files that are whole or absent: atomic writes, fingerprints and locks.
+
+Everything is written under a temporary name beside its place, flushed, and renamed, so a reader never meets
+half a file. Nothing read back here can run code: JSON and CSV only.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from models.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FLOATS = "%.9g"
+"""Nine digits keep every float32 exactly."""
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path`; on leaving, what was written there takes the place of `path`.
+
+    If the block raises, the temporary file goes and `path` stays as it was.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    os.close(handle)
+    part = Path(name)
+    try:
+        yield part
+        with part.open("rb+") as written:
+            os.fsync(written.fileno())
+        part.chmod(0o666 & ~_umask())  # mkstemp's files are private to the user
+        part.replace(path)
+        flush_folder(path.parent)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def flush_folder(folder: Path) -> None:
+    """Flush a folder's entries to disk, so that a rename survives a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_text(path: Path, text: str) -> None:
+    with replacing(path) as part:
+        part.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Any) -> None:
+    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Raises UserError when the file is damaged, FileNotFoundError when it is absent."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError) as damage:
+        raise UserError(
+            f"{path} is damaged ({damage}); delete it and run the stage that writes it again."
+        ) from None
+
+
+def write_csv(path: Path, table: pd.DataFrame) -> None:
+    with replacing(path) as part:
+        table.to_csv(part, index=False, float_format=FLOATS, lineterminator="\n")
+
+
+def fingerprint(value: Any) -> str:
+    """16 hexadecimal digits that depend on every part of a JSON-able value, not on the order of keys."""
+    canonical = json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+def file_fingerprint(path: Path) -> str | None:
+    """The same of a file's bytes; None when there is no such file."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+    except FileNotFoundError:
+        return None
+
+
+def photo_fingerprint(root: Path, photos: list[str]) -> str:
+    """The same of photos by name and size; a missing photo counts as such."""
+    sizes = []
+    for photo in photos:
+        try:
+            sizes.append((photo, os.stat(root / photo).st_size))
+        except OSError:
+            sizes.append((photo, None))
+    return fingerprint(sizes)
+
+
+@contextmanager
+def locked(path: Path, what: str, *, wait: bool = False) -> Iterator[None]:
+    """Hold an advisory lock file; it dies with its owner.
+
+    When another process holds it: wait for it, or raise UserError naming that process.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except OSError as problem:
+            if problem.errno not in (errno.EAGAIN, errno.EACCES):
+                raise
+            file.seek(0)
+            owner = file.read().strip() or "unknown"
+            raise UserError(
+                f"{what} is already being worked on by process {owner}; wait for it or stop it first."
+            ) from None
+        file.seek(0)
+        file.truncate()
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
+
+
+def write_weights(path: Path, weights: dict[str, Any]) -> None:
+    """Tensors by name, as safetensors."""
+    from safetensors.torch import save_file
+
+    with replacing(path) as part:
+        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}, part)

@@ -1,0 +1,149 @@
+"""What calibrate tells: the figures of a calibration as a dictionary for JSON, and as a few lines of text."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.labels import BANDS
+from pipeline.calibration import FEW, Calibration, Eval, expected_scores
+from pipeline.judging import judge, threshold_intervals
+
+LEVEL = 0.9
+"""Of the expected score's interval."""
+
+
+def summary(found: Calibration, kind: str, eval: Eval | None, notes: list[str], seed: int = 0) -> dict[str, Any]:
+    """Everything `combiner.json` holds about a calibration.
+
+    kind: "train", "given" or "estimate"; notes: sentences to begin with; the dictionary is plain JSON.
+    """
+    rows, guess = found.rows, found.estimate
+    scores = judge(found, seed=seed)
+    notes = list(notes)
+    mix: dict[str, Any] = {
+        "kind": kind,
+        "train": _bands(found.train).tolist(),
+        "used": _bands(found.shares).tolist(),
+    }
+    if guess is not None:
+        low, high = np.quantile(_bands(guess.draws), [0.025, 0.975], axis=0)
+        mix |= {
+            "estimate": guess.raw.tolist(),
+            "interval": np.stack([low, high], axis=1).tolist(),
+            "trust": guess.trust,
+            "distance": guess.distance,
+            "limit": guess.limit,
+            "unlike": guess.unlike,
+        }
+        if guess.unlike:
+            notes.append(
+                f"the eval answers look unlike any mix of validation answers (distance {guess.distance:.3f}, usual "
+                f"at most {guess.limit:.3f}): the estimate and the expected score may be far off; if you know the "
+                "mix, give it with --prior 0.42,0.28,0.30"
+            )
+    for threshold, pull, pair in zip(("lower", "upper"), found.pull, (rows.counts[:2], rows.counts[1:]), strict=True):
+        if pull > 0:
+            notes.append(
+                f"the {threshold} threshold is drawn {pull:.0%} of the way to the fallback: only {pair.min()} people "
+                f"in a band beside it (fewer than {FEW})"
+            )
+    expected = None
+    if eval is not None:
+        drawn = expected_scores(found, eval.people, seed)
+        # thresholds look better on the people who chose them: take off what cross-fitting says
+        score = scores["eval"]
+        flattery = score["in_sample"]["macro_f1"] - score["cross_fitted"]["macro_f1"]
+        low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]) - flattery
+        expected = {
+            "macro_f1": float(drawn.mean() - flattery),
+            "interval": [float(low), float(high)],
+            "level": LEVEL,
+            "photos": len(eval.answer),
+        }
+    return {
+        "people": rows.people,
+        "photos": len(rows.person),
+        "people_by_band": rows.counts.tolist(),
+        "folds": rows.folds,
+        "dropped": rows.dropped,
+        "mix": mix,
+        "thresholds": list(found.thresholds),
+        "threshold_intervals": threshold_intervals(found),
+        "fallback": list(found.fallback),
+        "pull": found.pull.tolist(),
+        "bandwidth": found.bandwidth,
+        "networks": 1 if eval is None else eval.answer.shape[1],
+        "kept_by_averaging": found.keep,
+        "scores": scores,
+        "expected": expected,
+        "surface": _around(found),
+        "notes": notes,
+    }
+
+
+def report(result: dict[str, Any]) -> str:
+    """The dictionary of `summary` as a few lines of plain text."""
+    mix, scores = result["mix"], result["scores"]
+    lines = [
+        f"fitted on {result['photos']} photos of {result['people']} people ("
+        + ", ".join(f"{n} {name}" for n, name in zip(result["people_by_band"], BANDS, strict=True))
+        + f"), {result['folds']} fold{'s' if result['folds'] > 1 else ''}"
+        + (f"; {result['dropped']} incomplete rows left out" if result["dropped"] else "")
+    ]
+    lines += ["", f"{'age mix':<28}" + "".join(f"{name:>18}" for name in BANDS)]
+    lines.append(f"  {'train':<26}" + "".join(f"{share:>17.1%} " for share in mix["train"]))
+    name = {"train": "used: train", "given": "used: given", "estimate": "used: estimated"}[mix["kind"]]
+    lines.append(f"  {name:<26}" + "".join(f"{share:>17.1%} " for share in mix["used"]))
+    if "interval" in mix:
+        spans = [f"{low:.1%} to {high:.1%}" for low, high in mix["interval"]]
+        lines.append(f"  {'95 % interval':<26}" + "".join(f"{span:>18}" for span in spans))
+    (low, high), spans = result["thresholds"], result["threshold_intervals"]
+    lines += ["", f"thresholds {low:.1f} ({_span(spans[0], 1)}) and {high:.1f} ({_span(spans[1], 1)}) years"]
+    lines += [
+        "",
+        f"{'macro-F1 of validation':<28}{'thresholds 30/60':>25}{'calibrated, in-sample':>25}{'cross-fitted':>25}",
+    ]
+    for key in ("train", "eval"):
+        cells = [
+            f"{scores[key][name]['macro_f1']:.3f} ({_span(scores[key][name]['interval'])})"
+            for name in ("plain", "in_sample", "cross_fitted")
+        ]
+        lines.append(f"  {'weighted to the ' + key + ' mix':<26}" + "".join(f"{cell:>25}" for cell in cells))
+    lines.append(f"a pair of thresholds for each mask state would gain {scores['gain_by_mask']:+.4f}, cross-fitted")
+    if result["expected"]:
+        lines += ["", expected_line(result)]
+    lines += [f"note: {note}" for note in result["notes"]]
+    return "\n".join(lines)
+
+
+def expected_line(result: dict[str, Any]) -> str:
+    """The expected score of these eval photos, in one line; for submit and score too."""
+    expected = result["expected"]
+    return (
+        f"expect macro-F1 {expected['macro_f1']:.3f} on these {expected['photos']} eval photos "
+        f"({expected['level']:.0%} interval {_span(expected['interval'])})"
+    )
+
+
+def _bands(shares: NDArray) -> NDArray[np.float64]:
+    return shares.reshape(*shares.shape[:-1], len(BANDS), -1).sum(-1)
+
+
+def _span(pair: list[float], digits: int = 3) -> str:
+    return f"{pair[0]:.{digits}f} to {pair[1]:.{digits}f}"
+
+
+def _around(found: Calibration, reach: float = 10.0) -> dict[str, Any]:
+    """The score surface within 10 years of the thresholds, thinned to half years, for the report."""
+    grid, values = found.surface.grid, found.surface.values
+    step = max(1, round(0.5 / np.diff(grid).min()))
+    sides = [np.flatnonzero(np.abs(grid - t) <= reach)[::step] for t in found.thresholds]
+    table = values[np.ix_(*sides)]
+    return {
+        "lower": grid[sides[0]].tolist(),
+        "upper": grid[sides[1]].tolist(),
+        "macro_f1": [[round(v, 4) if np.isfinite(v) else None for v in row] for row in table.tolist()],
+    }

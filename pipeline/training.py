@@ -1,0 +1,315 @@
+"""Fits one network: the loop, its schedule, averaged weights, checkpoints and processes.
+
+What happens at a step depends on (seed, step) and the weights alone, so a run that was interrupted ends with
+the same bytes as one that was not. Nothing is chosen by looking at validation people: the schedule is fixed and
+the averaged weights at its end are the model.
+"""
+
+from __future__ import annotations
+
+import math
+import pickle
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from accelerate import Accelerator
+from numpy.typing import NDArray
+from timm.optim import create_optimizer_v2
+from torch import Tensor
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.utils.data import DataLoader, Dataset
+
+from models.backbone import Network
+from models.errors import UserError
+from models.specialist import Specialist
+from pipeline import scoring, store
+from pipeline.images import Augmenter
+from pipeline.machine import Plan
+from pipeline.prediction import outputs_of
+from pipeline.progress import Progress, duration
+
+HALF_LIFE = 0.05
+"""Half-life of the averaged weights, as a share of the run's steps."""
+CHECKPOINT_SECONDS = 60.0
+FINITE_EVERY = 25
+"""Steps between two looks at whether the loss is finite; looking makes a GPU wait."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """What a network learns from: rows of `pixels` (M, H, W, 3) with `targets` (M,), NaN where there is none.
+
+    `check` are un-augmented train rows, for the generalization gap.
+    """
+
+    pixels: NDArray[np.uint8]
+    targets: NDArray[np.float32]
+    train: NDArray[np.int64]
+    validation: NDArray[np.int64]
+    check: NDArray[np.int64]
+
+
+def steps_an_epoch(photos: int, batch: int) -> int:
+    """Only whole batches; the photos left over differ from epoch to epoch."""
+    return max(1, photos // batch)
+
+
+def learning_rate(step: int, steps: int, warmup: float) -> float:
+    """The share of the largest learning rate at a step: linear warm-up, then half a cosine to zero."""
+    rising = max(1, round(steps * warmup))
+    if step < rising:
+        return (step + 1) / rising
+    return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, steps - rising)))
+
+
+class _TrainingPhotos(Dataset):
+    """Photos by (epoch, row), augmented."""
+
+    def __init__(self, pixels: NDArray[np.uint8], augmenter: Augmenter):
+        self.pixels, self.augmenter = pixels, augmenter
+
+    def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, int]:
+        epoch, row = key
+        return torch.from_numpy(self.augmenter(self.pixels[row], epoch, row)), row
+
+
+def batches(
+    rows: NDArray[np.int64], batch: int, epochs: int, seed: int, start: int = 0, rank: int = 0, ranks: int = 1
+) -> Iterator[list[tuple[int, int]]]:
+    """Lists of (epoch, row) for every step from `start` on; each process of several gets its slice."""
+    an_epoch = steps_an_epoch(len(rows), batch)
+    for epoch in range(start // an_epoch, epochs):
+        order = np.random.default_rng((seed, epoch)).permutation(rows)
+        for step in range(an_epoch):
+            if epoch * an_epoch + step >= start:
+                of_step = order[step * batch : (step + 1) * batch]
+                yield [(epoch, int(row)) for row in of_step[rank::ranks]]
+
+
+class Trainer:
+    """Trains `network` to its end, from the checkpoint in `folder` where there is one.
+
+    Parameters: `settings` as in presets.py; `name` for what is printed. Raises UserError when the loss stops
+    being finite, or when not even one photo at a time fits into the GPU's memory.
+    """
+
+    def __init__(
+        self,
+        specialist: Specialist,
+        network: Network,
+        part: Part,
+        settings: dict[str, Any],
+        plan: Plan,
+        folder: Path,
+        name: str,
+    ):
+        self.specialist, self.part, self.settings, self.plan = specialist, part, settings, plan
+        self.folder, self.name = folder, name
+        torch.set_num_threads(plan.threads)
+        self.accelerator = Accelerator(cpu=plan.device == "cpu", step_scheduler_with_optimizer=False)
+        if plan.channels_last:
+            network = network.to(memory_format=torch.channels_last)
+        if self.accelerator.num_processes > 1 and plan.device == "cuda":
+            network = torch.nn.SyncBatchNorm.convert_sync_batchnorm(network)  # not to be had on CPUs
+        network = network.to(self.accelerator.device)
+        self.batch = min(settings["batch"], len(part.train))
+        self.micro = self.batch
+        self.an_epoch = steps_an_epoch(len(part.train), self.batch)
+        self.steps = self.an_epoch * settings["epochs"]
+        optimizer = create_optimizer_v2(
+            network.backbone,
+            opt="adamw",
+            lr=settings["lr"],
+            weight_decay=settings["weight_decay"],
+            layer_decay=settings["layer_decay"] if settings["layer_decay"] < 1 else None,
+        )
+        decay = 0.5 ** (1 / max(1.0, HALF_LIFE * self.steps))
+        self.average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
+        self.network = network
+        self.model, self.optimizer = self.accelerator.prepare(network, optimizer)
+        device = self.accelerator.device
+        self.targets = torch.from_numpy(part.targets)
+        self.weights = torch.zeros_like(self.targets)
+        self.weights[part.train] = specialist.weights(self.targets[part.train])
+        self.targets, self.weights = self.targets.to(device), self.weights.to(device)
+        self.step = 0
+        self.loss_sum = torch.zeros((), device=device)
+        self.log: list[dict[str, float]] = []
+
+    @property
+    def averaged(self) -> Network:
+        """The network with the averaged weights."""
+        return self.average.module
+
+    def run(self) -> pd.DataFrame:
+        """Train to the end; returns the log, one row per epoch."""
+        self._resume()
+        settings, accelerator = self.settings, self.accelerator
+        loader = DataLoader(
+            _TrainingPhotos(self.part.pixels, Augmenter(self.specialist.augmentation, settings["seed"])),
+            batch_sampler=list(
+                batches(
+                    self.part.train, self.batch, settings["epochs"], settings["seed"], self.step,
+                    accelerator.process_index, accelerator.num_processes,
+                )
+            ),
+            num_workers=self.plan.workers,
+            pin_memory=self.plan.device == "cuda",
+        )  # fmt: skip
+        saved = epoch_started = time.monotonic()
+        first, started = self.step, time.monotonic()
+        with Progress(self.name, self.steps * self.batch, "photos", done=self.step * self.batch) as progress:
+            for pixels, rows in loader:
+                self._train_step(pixels.to(accelerator.device, non_blocking=True), rows)
+                self.step += 1
+                if self.step % FINITE_EVERY == 0 or self.step % self.an_epoch == 0:
+                    self._check_finite()
+                    within = self.step % self.an_epoch or self.an_epoch
+                    progress.advance(0, f"loss {self.loss_sum.item() / within:.3f}")
+                if self.step - first == 20 and self._leads():
+                    left = (time.monotonic() - started) / 20 * (self.steps - self.step)
+                    progress.say(f"{self.name}: {self.steps} steps, about {duration(left)} to go")
+                if self.step % self.an_epoch == 0:
+                    self._end_epoch(time.monotonic() - epoch_started, progress)
+                    saved = epoch_started = time.monotonic()
+                elif time.monotonic() - saved > CHECKPOINT_SECONDS:
+                    self._save()
+                    saved = time.monotonic()
+                progress.advance(self.batch)
+        return pd.DataFrame(self.log)
+
+    def _leads(self) -> bool:
+        return self.accelerator.is_main_process
+
+    def _train_step(self, pixels: Tensor, rows: Tensor) -> None:
+        rate = self.settings["lr"] * learning_rate(self.step, self.steps, self.settings["warmup"])
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate * group.get("lr_scale", 1.0)
+        ranks, rank = self.accelerator.num_processes, self.accelerator.process_index
+        self.model.train()
+        while True:
+            torch.manual_seed((self.settings["seed"] * 1_000_003 + self.step) * ranks + rank)
+            try:
+                loss = self._gradients(pixels, rows)
+                break
+            except torch.OutOfMemoryError:
+                self._halve()
+        norm = self.accelerator.clip_grad_norm_(self.model.parameters(), self.settings["clip"])
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self.average.update_parameters(self.network)
+        self.loss_sum += loss + 0 * norm  # 0, or NaN when a gradient is not finite though the loss is
+
+    def _gradients(self, pixels: Tensor, rows: Tensor) -> Tensor:
+        """Gradients of the whole batch, `micro` photos at a time; returns its loss."""
+        total = torch.zeros((), device=self.accelerator.device)
+        for start in range(0, len(rows), self.micro):
+            some = rows[start : start + self.micro].to(self.accelerator.device)
+            photos = pixels[start : start + self.micro].permute(0, 3, 1, 2)
+            with self.plan.autocast():
+                outputs = self.model(photos if self.plan.channels_last else photos.contiguous())
+            loss = self.specialist.loss(outputs, self.targets[some], self.weights[some])
+            loss = loss * (len(some) / len(rows))
+            self.accelerator.backward(loss)
+            total += loss.detach()
+        return total
+
+    def _halve(self) -> None:
+        self.optimizer.zero_grad()
+        torch.cuda.empty_cache()
+        if self.micro == 1 or self.accelerator.num_processes > 1:
+            raise UserError(
+                f"{self.name}: the GPU's memory is full at {self.micro} photos at a time; give a smaller "
+                f"--batch, photo size or backbone."
+            ) from None
+        self.micro = math.ceil(self.micro / 2)
+        print(
+            f"{self.name}: the GPU's memory is full; now {self.micro} photos at a time, same batch.",
+            flush=True,
+        )
+
+    def _check_finite(self) -> None:
+        if not math.isfinite(self.loss_sum.item()):
+            raise UserError(
+                f"{self.name}: the loss is no longer finite at step {self.step} of {self.steps}; start again "
+                f"with --restart and a smaller --lr (it was {self.settings['lr']:g}) or a longer --warmup."
+            )
+
+    def _end_epoch(self, seconds: float, progress: Progress) -> None:
+        if self._leads():
+            row = {"epoch": self.step // self.an_epoch, "train_loss": self.loss_sum.item() / self.an_epoch}
+            row |= self._judge() | {"seconds": round(seconds, 2)}
+            self.log.append(row)
+            progress.say(f"{self.name}: {_line(row, self.settings['epochs'])}")
+        self.loss_sum.zero_()
+        self._save()
+        if self._leads():
+            store.write_csv(self.folder / "log.csv", pd.DataFrame(self.log))
+
+    def _judge(self) -> dict[str, float]:
+        """The averaged weights on validation people, and on as many un-augmented train people."""
+        figures: dict[str, float] = {}
+        for name, rows in (("validation", self.part.validation), ("train", self.part.check)):
+            outputs = outputs_of(self.averaged, self.part.pixels, rows, self.plan)
+            targets = torch.from_numpy(self.part.targets[rows])
+            answers = self.specialist.answer(outputs).numpy()
+            truth, classes = self.specialist.classes_of(targets.numpy()), self.specialist.classify(answers)
+            prefix = "" if name == "validation" else "train_"
+            if name == "validation":
+                loss = self.specialist.loss(outputs, targets, torch.ones_like(targets))
+                figures["validation_loss"] = loss.item()
+                if self.specialist.task == "age":
+                    figures["mean_absolute_error"] = float(np.abs(answers[:, 0] - targets.numpy()).mean())
+                figures["accuracy"] = float((truth == classes).mean())
+            figures[f"{prefix}macro_f1"] = scoring.macro_f1(truth, classes)
+        figures["gap"] = figures["train_macro_f1"] - figures["macro_f1"]
+        return figures
+
+    def _save(self) -> None:
+        self._check_finite()
+        if not self._leads():
+            return
+        state = {
+            "step": self.step,
+            "network": self.network.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "loss_sum": self.loss_sum.item(),
+            "micro": self.micro,
+            "log": self.log,
+        }
+        with store.replacing(self.folder / "resume.pt") as path:
+            torch.save(state, path)
+
+    def _resume(self) -> None:
+        path = self.folder / "resume.pt"
+        if not path.is_file():
+            return
+        try:
+            state = torch.load(path, map_location=self.accelerator.device, weights_only=True)
+            self.network.load_state_dict(state["network"])
+            self.average.load_state_dict(state["average"])
+            self.optimizer.load_state_dict(state["optimizer"])
+        except (pickle.UnpicklingError, EOFError, RuntimeError, KeyError, ValueError, TypeError) as damage:
+            raise UserError(
+                f"{path} is damaged ({(str(damage).splitlines() or ['it ends early'])[0]}); start again with --restart."
+            ) from None
+        self.step, self.micro, self.log = state["step"], state["micro"], state["log"]
+        self.loss_sum.fill_(state["loss_sum"])
+        if self._leads():
+            print(f"{self.name}: goes on at step {self.step} of {self.steps}")
+
+
+def _line(row: dict[str, float], epochs: int) -> str:
+    """An epoch's row of the log, to be read."""
+    shown = [f"epoch {row['epoch']}/{epochs}", f"loss {row['train_loss']:.3f}/{row['validation_loss']:.3f}"]
+    if "mean_absolute_error" in row:
+        shown.append(f"error {row['mean_absolute_error']:.2f} years")
+    shown += [f"accuracy {row['accuracy']:.3f}", f"macro-F1 {row['macro_f1']:.3f}", f"gap {row['gap']:+.3f}"]
+    return "  ".join([*shown, f"{row['seconds']:.0f} s"])

@@ -1,0 +1,212 @@
+"""timm backbones: built at any size, from random, local or hub weights, with one sentence when that fails."""
+
+import socket
+import time
+
+import pytest
+import timm
+import torch
+from safetensors.torch import save_file
+
+from models import backbone
+from models.errors import UserError
+from models.presets import PRESETS, TASKS
+
+TINY = {
+    "test_efficientnet": {},
+    "test_convnext": {},
+    "swin_tiny_patch4_window7_224": {"embed_dim": 32, "depths": (1, 1, 2, 1), "num_heads": (1, 2, 4, 8), "window_size": 4},
+}  # fmt: skip
+
+
+def settings(name, height=64, width=48, **more):
+    made = {"backbone": name, "backbone_options": TINY.get(name, {}), "height": height, "width": width}
+    return made | {"dropout": 0.0, "drop_path": 0.0} | more
+
+
+def photos(height, width, n=2):
+    return torch.randint(0, 256, (n, 3, height, width), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("size", [(64, 48), (128, 96), (65, 50)])
+@pytest.mark.parametrize("name", TINY)
+def test_tiny_networks_take_photos_of_any_size(name, size):
+    network = backbone.build(settings(name, *size), 5)
+    assert network.training
+    outputs = network(photos(*size))
+    assert (outputs.shape, outputs.dtype) == ((2, 5), torch.float32)
+    outputs.sum().backward()
+    assert all(p.grad is not None for p in network.parameters())
+
+
+def test_random_weights_follow_torchs_seed():
+    def made(seed):
+        torch.manual_seed(seed)
+        return backbone.build(settings("test_convnext"), 3).state_dict()
+
+    one, same, other = made(1), made(1), made(2)
+    assert all(torch.equal(one[name], same[name]) for name in one)
+    assert any(not torch.equal(one[name], other[name]) for name in one)
+
+
+def test_building_leaves_batch_norms_running_figures_new():
+    state = backbone.build(settings("test_efficientnet"), 3).state_dict()
+    assert all(not value.any() for name, value in state.items() if name.endswith(("running_mean", "num_batches_tracked")))
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_dropout_and_drop_path_reach_the_network(name):
+    network = backbone.build(settings(name), 3)
+    assert torch.equal(network(photos(64, 48, 8)), network(photos(64, 48, 8)))
+    for given in ({"dropout": 0.5}, {"drop_path": 0.9}):
+        if "drop_path" in given and name == "test_efficientnet":
+            continue  # it has no path to drop
+        network = backbone.build(settings(name, **given), 3)
+        assert not torch.equal(network(photos(64, 48, 8)), network(photos(64, 48, 8))), given
+        network.eval()
+        assert torch.equal(network(photos(64, 48)), network(photos(64, 48)))
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_photos_are_normalised_as_timm_says(name):
+    network = backbone.build(settings(name), 3).eval()
+    config = timm.data.resolve_model_data_config(network.backbone)
+    mean, deviation = (torch.tensor(config[key]).view(1, 3, 1, 1) for key in ("mean", "std"))
+    given = photos(64, 48)
+    expected = network.backbone((given.double() / 255 - mean) .div(deviation).float())
+    torch.testing.assert_close(network(given), expected, rtol=1e-4, atol=1e-4)
+    seen = []
+    network.backbone.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    network(given)
+    torch.testing.assert_close(seen[0].double(), (given.double() / 255 - mean) / deviation, rtol=1e-5, atol=1e-5)
+    assert not any(name.endswith(("mean", "deviation")) and "." not in name for name in network.state_dict())
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [("efficientnet_b99", "efficientnet_b8"), ("convnxt_tiny", "convnext_tiny"), ("test_efficentnet", "test_efficientnet")],
+)
+def test_an_unknown_backbone_names_near_ones(name, near):
+    with pytest.raises(UserError, match=rf"^--backbone {name}: timm knows no such network; near are .*\b{near}\b"):
+        backbone.build(settings(name), 3)
+
+
+def test_an_unknown_backbone_near_to_nothing():
+    with pytest.raises(UserError, match=r"timm knows no such network\.$"):
+        backbone.build(settings("?"), 3)
+
+
+@pytest.mark.parametrize("name", ["swin_tiny_patch4_window7_224", "test_convnext"])
+def test_a_photo_size_too_small_for_the_network(name):
+    with pytest.raises(UserError, match=rf"{name} could not be made for photos of 3x2 with weights none: "):
+        backbone.build(settings(name, 3, 2), 3)
+
+
+def test_options_the_network_does_not_know():
+    with pytest.raises(UserError, match="test_convnext could not be made"):
+        backbone.build(settings("test_convnext", backbone_options={"no_such_option": 1}), 3)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder of weights as timm publishes them: 1000 classes."""
+    folder = tmp_path_factory.mktemp("weights")
+    for name, options in TINY.items():
+        torch.manual_seed(5)
+        save_file(timm.create_model(name, **options).state_dict(), folder / f"{name}.safetensors")
+    return folder
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_weights_of_a_folder_start_the_backbone_and_the_head_is_new(name, folder):
+    torch.manual_seed(5)
+    published = timm.create_model(name, **TINY[name])
+    size = (224, 224) if name.startswith("swin") else (64, 48)
+    torch.manual_seed(9)
+    network = backbone.build(settings(name, *size), 3, str(folder)).backbone
+    state, theirs = network.state_dict(), published.state_dict()
+    head = {key for key in state if state[key].shape != theirs[key].shape}
+    assert head
+    assert all(key.startswith(("classifier", "head")) for key in head)
+    assert all(state[key].shape[0] == 3 for key in head)
+    for key in state.keys() - head:
+        torch.testing.assert_close(state[key], theirs[key], rtol=0, atol=0, msg=key)
+
+
+def test_a_swins_weights_are_fitted_to_another_photo_size(folder):
+    network = backbone.build(settings("swin_tiny_patch4_window7_224", 64, 48), 3, str(folder))
+    assert network(photos(64, 48)).shape == (2, 3)
+    torch.manual_seed(5)
+    theirs = timm.create_model("swin_tiny_patch4_window7_224", **TINY["swin_tiny_patch4_window7_224"])
+    assert torch.equal(network.backbone.patch_embed.proj.weight, theirs.patch_embed.proj.weight)
+
+
+def test_weights_missing_from_the_folder(tmp_path):
+    with pytest.raises(UserError, match=r"there is no test_convnext\.safetensors in it"):
+        backbone.build(settings("test_convnext"), 3, str(tmp_path))
+
+
+@pytest.mark.parametrize("damage", ["short", "noise", "other network"])
+def test_damaged_weights(tmp_path, folder, damage):
+    whole = (folder / "test_convnext.safetensors").read_bytes()
+    bytes_ = {
+        "short": whole[: len(whole) // 2],
+        "noise": b"no weights at all",
+        "other network": (folder / "test_efficientnet.safetensors").read_bytes(),
+    }
+    (tmp_path / "test_convnext.safetensors").write_bytes(bytes_[damage])
+    with pytest.raises(UserError, match=r"test_convnext could not be made .* with weights"):
+        backbone.build(settings("test_convnext"), 3, str(tmp_path))
+
+
+@pytest.fixture
+def hub(monkeypatch, tmp_path):
+    """An empty cache, and a hub that is not there: nobody listens, or somebody who never answers."""
+    from huggingface_hub import constants
+
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        monkeypatch.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{listener.getsockname()[1]}")
+        yield listener
+
+
+@pytest.mark.parametrize("silent", [False, True])
+def test_an_unreachable_hub_is_told_within_5_seconds(hub, silent):
+    if silent:
+        hub.listen()
+    started = time.monotonic()
+    with pytest.raises(UserError) as told:
+        backbone.build(settings("test_convnext"), 3, "hub")
+    assert time.monotonic() - started < 5
+    sentence = str(told.value)
+    assert "the weights hub cannot be reached" in sentence
+    assert "WEIGHTS=none" in sentence
+    assert "WEIGHTS=folder with test_convnext.safetensors" in sentence
+    assert "\n" not in sentence
+
+
+def test_offline_asks_nobody(hub, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr(backbone.urllib.request, "urlopen", lambda *_, **__: pytest.fail("asked the network"))
+    with pytest.raises(UserError, match="the weights hub cannot be reached"):
+        backbone.build(settings("test_convnext"), 3, "hub")
+
+
+def test_a_network_without_published_weights(hub):
+    with pytest.raises(UserError, match="the hub has no weights for efficientnet_b8"):
+        backbone.build(settings("efficientnet_b8"), 3, "hub")
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize(
+    "preset", ["small", pytest.param("base", marks=pytest.mark.slow), pytest.param("large", marks=pytest.mark.slow)]
+)
+def test_the_presets_networks_answer_at_their_sizes(preset, task):
+    made = PRESETS[preset][task]
+    network = backbone.build(made, 2).eval()
+    with torch.inference_mode():
+        assert network(photos(made["height"], made["width"], 1)).shape == (1, 2)

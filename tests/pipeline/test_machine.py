@@ -1,0 +1,96 @@
+"""The plan follows from the backbone and the machine alone, and survives JSON."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from pipeline import machine
+from pipeline.machine import Plan, plan
+
+NETWORKS = {
+    "efficientnet_b0": True, "test_efficientnet": True, "tf_efficientnetv2_s": True, "xception": True, "resnet50": True,
+    "swin_tiny_patch4_window7_224": False, "convnext_tiny": False, "convnextv2_atto": False,
+}  # fmt: skip
+
+
+@pytest.fixture
+def computer(monkeypatch):
+    """Builds a make-believe machine: its cores, files under / and GPU."""
+
+    def build(cores=4, files=None, gpu=False):
+        texts = files or {}
+
+        def read_text(self, *_, **__):
+            if str(self) not in texts:
+                raise FileNotFoundError(str(self))
+            return texts[str(self)]
+
+        monkeypatch.setattr(machine.os, "sched_getaffinity", lambda _: set(range(cores)))
+        monkeypatch.setattr(Path, "read_text", read_text)
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+
+    return build
+
+
+BF16 = {"/proc/cpuinfo": "flags\t\t: fpu avx512f avx512_bf16 amx_tile\n"}
+
+
+@pytest.mark.parametrize(("name", "convolutional"), NETWORKS.items())
+def test_on_a_processor(computer, name, convolutional):
+    computer(cores=4, files=BF16)
+    precision = "float32" if convolutional else "bfloat16"
+    assert plan(name) == Plan("cpu", precision, convolutional, threads=4, workers=0)
+    computer(cores=4, files={"/proc/cpuinfo": "flags: fpu avx2 avx512f\n"})
+    assert plan(name).precision == "float32"
+    computer(cores=4)
+    assert plan(name).precision == "float32"
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_on_a_gpu(computer, name):
+    computer(cores=4, gpu=True)
+    assert plan(name) == Plan("cuda", "bfloat16", True, threads=4, workers=3)
+    computer(cores=1, gpu=True)
+    assert plan(name).workers == 1
+    computer(cores=64, gpu=True)
+    assert plan(name).workers == 8
+    assert plan(name, workers=0).workers == 0
+
+
+def test_what_the_user_sets_holds(computer):
+    computer(cores=4)
+    made = plan("convnext_tiny", threads=1, workers=3)
+    assert (made.threads, made.workers) == (1, 3)
+
+
+@pytest.mark.parametrize(
+    ("text", "cores"),
+    [("max 100000", 8), ("200000 100000", 2), ("250000 100000", 2), ("50000 100000", 1), ("9900000 100000", 8), ("", 8), ("200000", 8)],
+)  # fmt: skip
+def test_a_containers_quota(computer, text, cores):
+    computer(cores=8, files={"/sys/fs/cgroup/cpu.max": text + "\n"})
+    assert machine.available_cores() == cores
+
+
+def test_cores_without_a_quota(computer):
+    computer(cores=3)
+    assert machine.available_cores() == 3
+
+
+def test_a_plan_round_trips_through_json():
+    made = Plan("cpu", "bfloat16", False, 2, 1)
+    assert Plan(**json.loads(json.dumps(made.as_dict()))) == made
+
+
+@pytest.mark.parametrize(("precision", "dtype"), [("float32", torch.float32), ("bfloat16", torch.bfloat16)])
+def test_autocast(precision, dtype):
+    with Plan("cpu", precision, False, 1, 0).autocast():
+        assert torch.nn.Linear(2, 2)(torch.ones(1, 2)).dtype == dtype
+
+
+def test_versions_are_plain():
+    made = machine.versions()
+    assert json.loads(json.dumps(made)) == made
+    assert made["torch"] == torch.__version__

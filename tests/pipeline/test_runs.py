@@ -1,0 +1,208 @@
+"""A run remembers its settings, refuses to change them once begun, and knows what is finished."""
+
+from pathlib import Path
+
+import pytest
+
+from models.errors import UserError
+from pipeline import runs, store
+from pipeline.runs import EvalSettings, RunSettings, open_run
+from pipeline.stages.train import Train
+
+DEFAULTS = {
+    "data": "data/drawn", "preset": "small", "weights": "none", "fixes": None, "crop": 1.0, "split_seed": 0,
+    "skip_bad_photos": False,
+}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def run(tmp_path):
+    return tmp_path / "run"
+
+
+def begin(folder, task="mask"):
+    store.write_json(folder / task / "fold0" / "settings.json", {})
+
+
+def recorded(folder):
+    return store.read_json(folder / "run.json")
+
+
+def test_defaults(run):
+    made = open_run(RunSettings(run=run))
+    assert recorded(run) == DEFAULTS
+    assert (made.folder, made.data, made.preset, made.weights) == (run, Path("data/drawn"), "small", "none")
+    assert (made.fixes, made.crop, made.split_seed, made.skip_bad_photos) == (None, 1.0, 0, False)
+
+
+@pytest.mark.parametrize(("preset", "weights"), [("small", "none"), ("base", "hub"), ("large", "hub")])
+def test_weights_by_preset(run, preset, weights):
+    assert open_run(RunSettings(run=run, preset=preset)).weights == weights
+
+
+@pytest.mark.parametrize(
+    ("given", "folder"),
+    [
+        ({}, "runs/drawn-small"),
+        ({"preset": "base"}, "runs/drawn-base"),
+        ({"data": Path("../photos/mine/")}, "runs/mine-small"),
+        ({"data": Path("."), "preset": "large"}, None),
+    ],
+)
+def test_default_folders(given, folder, tmp_path):
+    assert open_run(RunSettings(**given)).folder == Path(folder or f"runs/{tmp_path.name}-large")
+
+
+def test_recorded_settings_hold_when_not_given(run):
+    given = {
+        "data": Path("/photos"), "preset": "base", "weights": "none", "fixes": "contest", "crop": 0.8,
+        "split_seed": 3, "skip_bad_photos": True,
+    }  # fmt: skip
+    first = open_run(RunSettings(run=run, **given))
+    assert recorded(run) == given | {"data": "/photos"}
+    begin(run)
+    stamp = (run / "run.json").stat().st_mtime_ns
+    assert open_run(RunSettings(run=run)) == first == open_run(RunSettings(run=run, **given))
+    assert (run / "run.json").stat().st_mtime_ns == stamp
+
+
+CHANGES = {
+    "data": Path("other"), "preset": "base", "weights": "hub", "fixes": "contest", "crop": 0.9, "split_seed": 1,
+    "skip_bad_photos": True,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_change_is_refused_once_a_specialist_has_begun(run, name):
+    open_run(RunSettings(run=run))
+    begin(run)
+    shown = name.replace("_", "-")
+    with pytest.raises(UserError, match=rf"was trained with {shown} .*RUN=folder"):
+        open_run(RunSettings(run=run, **{name: CHANGES[name]}))
+    assert recorded(run) == DEFAULTS
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_change_is_allowed_before(run, name):
+    open_run(RunSettings(run=run))
+    made = open_run(RunSettings(run=run, **{name: CHANGES[name]}))
+    assert getattr(made, name) == CHANGES[name]
+    assert recorded(run)[name] == (str(CHANGES[name]) if name == "data" else CHANGES[name])
+
+
+def test_a_given_0_is_given(run):
+    open_run(RunSettings(run=run, split_seed=3))
+    assert open_run(RunSettings(run=run, split_seed=0)).split_seed == 0
+    open_run(RunSettings(run=run, split_seed=3))
+    begin(run)
+    with pytest.raises(UserError, match="split-seed 3, not 0"):
+        open_run(RunSettings(run=run, split_seed=0))
+
+
+def test_the_same_data_by_another_path_is_no_change(run, tmp_path):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "link").symlink_to("photos")
+    open_run(RunSettings(run=run, data=Path("photos")))
+    begin(run)
+    for same in (tmp_path / "photos", Path("./photos/"), Path("link")):
+        assert open_run(RunSettings(run=run, data=same)).data == Path("photos")
+    assert recorded(run)["data"] == "photos"
+
+
+@pytest.mark.parametrize("crop", [0.0, 0.09, 1.01, -1.0, float("nan")])
+def test_an_impossible_crop(run, crop):
+    with pytest.raises(UserError, match="--crop .* between 0.1 and 1"):
+        open_run(RunSettings(run=run, crop=crop))
+    assert not (run / "run.json").exists()
+
+
+def test_an_unknown_preset_in_the_file(run):
+    store.write_json(run / "run.json", DEFAULTS | {"preset": "huge"})
+    with pytest.raises(UserError, match="no preset huge; known are small, base, large"):
+        open_run(RunSettings(run=run))
+
+
+def test_a_damaged_run_file_is_named(run):
+    store.write_text(run / "run.json", "{")
+    with pytest.raises(UserError, match=r"run\.json is damaged"):
+        open_run(RunSettings(run=run))
+
+
+def test_later_stages_make_no_run(run):
+    with pytest.raises(UserError, match="there is no run .*make train-mask"):
+        open_run(RunSettings(run=run), make=False)
+    assert not run.exists()
+    open_run(RunSettings(run=run))
+    assert open_run(RunSettings(run=run), make=False).folder == run
+
+
+def test_where_answers_go(run, tmp_path):
+    made = open_run(EvalSettings(run=run))
+    assert made.place(EvalSettings(run=run)) == run
+    assert made.place(EvalSettings(run=run, eval=Path("some/party/"))) == run / "eval-party"
+    assert made.place(EvalSettings(run=run, eval=Path("."))) == run / f"eval-{tmp_path.name}"
+
+
+def test_folds_of_a_specialist(run):
+    made = open_run(RunSettings(run=run))
+    for name in ("fold0", "fold2", "fold10", "fold3-2025-01-01T000000", "foldx", "other"):
+        (run / "age" / name).mkdir(parents=True)
+    (run / "age" / "fold0.lock").touch()
+    assert list(made.fold_folders("age").items()) == [(n, run / "age" / f"fold{n}") for n in (0, 2, 10)]
+    assert made.fold_folders("mask") == made.finished_folds("age") == {}
+    (run / "age" / "fold2" / "weights.safetensors").touch()
+    assert made.finished_folds("age") == {}
+    (run / "age" / "fold2" / "validation.csv").touch()
+    assert made.finished_folds("age") == {2: run / "age" / "fold2"}
+
+
+INPUTS = {"photos": "abc", "prior": [0.4, 0.3, 0.3]}
+FIGURES = {"photos": 7, "score": 0.5}
+
+
+@pytest.fixture
+def stage(run):
+    """A stage that ran and wrote two files."""
+    for name in ("a.csv", "b.json"):
+        store.write_text(run / name, name)
+    assert runs.record(run, "predict", INPUTS, ["a.csv", "b.json"], FIGURES) == FIGURES
+    return run
+
+
+def test_a_finished_stage_gives_its_figures(stage):
+    assert runs.finished(stage, "predict", INPUTS) == FIGURES
+    assert runs.finished(stage, "predict", dict(reversed(INPUTS.items()))) == FIGURES
+    assert runs.finished(stage, "submit", INPUTS) is None
+
+
+@pytest.mark.parametrize("inputs", [INPUTS | {"photos": "abd"}, {"photos": "abc"}, INPUTS | {"more": None}])
+def test_changed_inputs_are_unfinished(stage, inputs):
+    assert runs.finished(stage, "predict", inputs) is None
+
+
+def test_deleted_or_altered_output_is_unfinished(stage):
+    store.write_text(stage / "b.json", "altered")
+    assert runs.finished(stage, "predict", INPUTS) is None
+    store.write_text(stage / "b.json", "b.json")
+    assert runs.finished(stage, "predict", INPUTS) == FIGURES
+    (stage / "a.csv").unlink()
+    assert runs.finished(stage, "predict", INPUTS) is None
+
+
+def test_a_stage_that_wrote_nothing_but_its_figures(run):
+    runs.record(run, "score", INPUTS, [], FIGURES)
+    assert runs.finished(run, "score", INPUTS) == FIGURES
+
+
+def test_given_settings_are_what_the_user_gave():
+    assert runs.given_settings(RunSettings()) == {}
+    assert runs.given_settings(RunSettings(crop=0.5, skip_bad_photos=True, fixes="contest")) == {
+        "crop": 0.5, "skip_bad_photos": True, "fixes": "contest",
+    }  # fmt: skip
+    given = runs.given_settings(Train(task="mask", smoothing=0.0, seed=0, dropout=0.0, lr=1e-3))
+    assert given == {"task": "mask", "folds": "0", "smoothing": 0.0, "seed": 0, "dropout": 0.0, "lr": 1e-3}

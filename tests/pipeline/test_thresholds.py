@@ -1,0 +1,139 @@
+"""The score surface against scikit-learn, Monte Carlo and hand-made cases."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import f1_score
+
+from pipeline.thresholds import Answers, Surface, crossings, default_grid
+
+
+@st.composite
+def problems(draw):
+    """Answers with ties on and off a 15-point grid, missing labels, weights, 1 to 120 photos."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    n = draw(st.integers(1, 120))
+    grid = np.sort(rng.choice(np.arange(200, 700) / 10, 15, replace=False))
+    some = rng.choice(18, draw(st.integers(1, 18)), replace=False)
+    label = rng.choice(some, n)
+    answer = np.where(rng.random(n) < draw(st.floats(0, 1)), rng.choice(grid, n), rng.uniform(10, 80, n))
+    cell = np.where(rng.random(n) < draw(st.floats(0, 1)), label // 3, rng.integers(0, 6, n))
+    kind = draw(st.sampled_from(["none", "real", "with zeros"]))
+    weights = {"none": None, "real": rng.exponential(1, n), "with zeros": rng.integers(0, 3, n) + 1e-9}[kind]
+    return grid, answer, label, cell, weights
+
+
+def reference(answer, label, cell, weights, low, high):
+    fused = cell * 3 + (answer >= low) + (answer >= high)
+    return f1_score(label, fused, labels=np.unique(label), average="macro", zero_division=0, sample_weight=weights)
+
+
+@given(problems())
+@settings(max_examples=25, deadline=None)
+def test_the_surface_is_scikit_learns_score_at_every_pair(problem):
+    check_every_pair(problem)
+
+
+@pytest.mark.slow
+@given(problems())
+@settings(max_examples=500, deadline=None)
+def test_the_surface_is_scikit_learns_score_on_500_problems(problem):
+    check_every_pair(problem)
+
+
+def check_every_pair(problem):
+    grid, answer, label, cell, weights = problem
+    surface = Answers(answer, label, cell, grid).surface(weights)
+    for i in range(15):
+        assert np.isneginf(surface.values[i, :i]).all()
+        for j in range(i, 15):
+            expected = reference(answer, label, cell, weights, grid[i], grid[j])
+            assert surface.values[i, j] == pytest.approx(expected, abs=1e-12)
+
+
+def problem(rng, n=400):
+    age = rng.choice([20, 25, 40, 50, 58, 60], n)
+    label = rng.integers(0, 6, n) * 3 + (age >= 30) + (age >= 60)
+    cell = np.where(rng.random(n) < 0.9, label // 3, rng.integers(0, 6, n))
+    return age + rng.normal(0, 4, n), label, cell
+
+
+@pytest.mark.parametrize("bandwidth", [0.3, 2.0])
+def test_a_bandwidth_gives_the_expected_counts_of_answers_with_noise(bandwidth):
+    rng = np.random.default_rng(0)
+    answer, label, cell = problem(rng)
+    weights = rng.exponential(1, len(answer))
+    spread = Answers(answer, label, cell, bandwidth=bandwidth)
+    hits, answers, _ = spread.below(weights)
+    times = 4000
+    noisy = np.sort(answer[:, None] + bandwidth * rng.normal(size=(len(answer), times)), axis=1)
+    for threshold in (27.0, 41.3, 57.7):
+        at = int(np.abs(spread.grid - threshold).argmin())
+        share = np.mean(noisy < spread.grid[at], axis=1)
+        for c in range(6):
+            inside = cell == c
+            error = np.sqrt((weights**2 * share * (1 - share))[inside].sum() / times)
+            assert answers[c, at] == pytest.approx((weights * share)[inside].sum(), abs=5 * error + 2e-3)
+            right = label == c * 3 + 1
+            assert hits[c, 1, at] == pytest.approx((weights * share)[inside & right].sum(), abs=5 * error + 2e-3)
+    # the score itself is the score of the expected counts: that of many noisy copies at once
+    many = np.tile(answer, 400) + bandwidth * rng.normal(size=400 * len(answer))
+    surface = spread.surface(weights)
+    low, high = 30.0, 57.0
+    copies = reference(many, np.tile(label, 400), np.tile(cell, 400), np.tile(weights, 400), low, high)
+    assert surface.at((low, high)) == pytest.approx(copies, abs=2e-3)
+
+
+def test_best_is_the_middle_of_the_flat_top():
+    # perfect answers 20, 40 and 60: any thresholds between them are right
+    answer = np.tile([20.0, 40.0, 60.0], 6)
+    label = np.arange(18)
+    surface = Answers(answer, label, label // 3).surface()
+    assert surface.values.max() == 1.0
+    assert surface.best() == pytest.approx((30.05, 50.05), abs=0.051)
+
+
+def test_between_equal_tops_the_nearest_to_the_fallback_wins():
+    grid = np.arange(20.0, 70.0)
+    values = np.zeros((50, 50))
+    values[5:8, 20:23] = values[10:13, 40:43] = 1.0
+    assert Surface(grid, values).best((30, 60)) == (31.0, 61.0)
+    assert Surface(grid, values).best((26, 40)) == (26.0, 41.0)
+
+
+def test_best_lies_on_a_bent_top():
+    grid = np.arange(10.0)
+    values = np.zeros((10, 10))
+    values[2, 3:9] = values[2:8, 8] = 1.0
+    surface = Surface(grid, values)
+    assert surface.at(surface.best()) == 1.0
+
+
+def test_one_person_and_answers_beyond_the_grid():
+    surface = Answers([25.0] * 7, [0, 0, 0, 0, 0, 6, 12], [0, 0, 0, 0, 0, 2, 4]).surface()
+    assert surface.at(surface.best()) == 1.0
+    outside = Answers([5.0, 99.0], [0, 2], [0, 0], grid=np.array([30.0, 60.0]), bandwidth=1.0).surface()
+    assert outside.values[0, 1] == pytest.approx(1.0)
+
+
+def test_the_default_grid_covers_the_answers_in_tenths():
+    grid = default_grid(np.array([18.32, 60.0]))
+    assert grid[0] <= 18.32
+    assert grid[-1] > 60
+    assert np.array_equal(grid, np.round(grid, 1))
+    assert 30.0 in grid
+
+
+def test_bad_lists_are_refused():
+    with pytest.raises(ValueError, match="not finite"):
+        Answers([np.nan], [0], [0])
+    with pytest.raises(ValueError, match="one length"):
+        Answers([1.0, 2.0], [0], [0])
+
+
+def test_the_fallback_is_where_the_line_crosses():
+    age = np.array([18.0, 30, 45, 60, 80])
+    low, high = crossings(age, 5 + 0.9 * np.minimum(age, 60))
+    assert (low, high) == pytest.approx((5 + 0.9 * 29.5, 5 + 0.9 * 59.5))
+    assert crossings([20, 30, 40], [3, 2, 1]) == (29.5, 59.5)
