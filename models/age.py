@@ -34,6 +34,11 @@ class Age(Specialist):
     def weights(self, targets: Tensor) -> Tensor:
         return losses.density_weights(targets, self.settings["rare_ages"])
 
+    def first_bias(self, targets: Tensor) -> Tensor:
+        if self.settings["age_loss"] == "distribution":
+            return losses.log_density(targets)
+        return ((targets.mean() - MIDDLE) / SCALE)[None]
+
     def loss(self, outputs: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
         kind = self.settings["age_loss"]
         if kind == "distribution":

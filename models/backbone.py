@@ -33,6 +33,15 @@ class Network(nn.Module):
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1) * 255, persistent=False)
         self.register_buffer("deviation", torch.tensor(deviation).view(1, 3, 1, 1) * 255, persistent=False)
 
+    def begin_at(self, bias: Tensor) -> None:
+        """Give the last layer small weights and this bias (outputs,).
+
+        Some of timm's networks begin with outputs so large that early training goes into undoing them.
+        """
+        head = self.backbone.get_classifier()
+        nn.init.trunc_normal_(head.weight, std=0.01)
+        head.bias.data.copy_(bias)
+
     def forward(self, photos: Tensor) -> Tensor:
         """photos (N, 3, H, W) uint8 -> outputs (N, outputs)."""
         return self.backbone((photos.float() - self.mean) / self.deviation)
@@ -50,6 +59,7 @@ def build(settings: dict[str, Any], outputs: int, weights: str = "none") -> Netw
         hint = f"; near are {', '.join(near)}" if near else ""
         raise UserError(f"--backbone {name}: timm knows no such network{hint}.")
     options: dict[str, Any] = {"num_classes": outputs} | settings["backbone_options"]
+    conv_stem, fan_in_init = options.pop("conv_stem", False), options.pop("fan_in_init", False)
     options |= {"drop_rate": settings["dropout"], "drop_path_rate": settings["drop_path"]}
     config = timm.get_pretrained_cfg(name)
     if config is not None and config.fixed_input_size:
@@ -69,6 +79,10 @@ def build(settings: dict[str, Any], outputs: int, weights: str = "none") -> Netw
             backbone = timm.create_model(
                 name, pretrained=True, pretrained_cfg_overlay={"file": str(file)}, **options
             )
+        if conv_stem:
+            backbone.patch_embed.proj = convolutional_stem(backbone.patch_embed.proj.out_channels)
+        if fan_in_init and weights == "none":
+            scale_to_fan_in(backbone)
         normalisation = timm.data.resolve_model_data_config(backbone)
         network = Network(backbone, list(normalisation["mean"]), list(normalisation["std"]))
         with torch.no_grad():  # many networks only find out at their first photo that it is too small
@@ -81,6 +95,29 @@ def build(settings: dict[str, Any], outputs: int, weights: str = "none") -> Netw
             f"with weights {weights}: {_first_line(problem)}."
         ) from problem
     return network.train()
+
+
+def scale_to_fan_in(backbone: nn.Module) -> None:
+    """Draw the weights of convolutions and linear layers anew, with deviation 1 / sqrt(inputs) (LeCun et al. 1998).
+
+    Transformers and ConvNeXts are given 0.02, which suits their usual width; narrow ones would begin with
+    their blocks as good as switched off and need hundreds of steps to grow them.
+    """
+    for layer in backbone.modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            nn.init.trunc_normal_(layer.weight, std=layer.weight[0].numel() ** -0.5)
+
+
+def convolutional_stem(channels: int) -> nn.Sequential:
+    """Four small convolutions in place of a transformer's 4x4 patches: (N, 3, H, W) -> (N, channels, H/4, W/4).
+
+    Transformers learn much faster from scratch with such a stem (Xiao et al. 2021).
+    """
+    half = channels // 2
+    layers: list[nn.Module] = []
+    for before, after, stride in ((3, half, 2), (half, channels, 2), (channels, channels, 1)):
+        layers += [nn.Conv2d(before, after, 3, stride, 1, bias=False), nn.BatchNorm2d(after), nn.GELU()]
+    return nn.Sequential(*layers, nn.Conv2d(channels, channels, 1))
 
 
 def _first_line(problem: Exception) -> str:

@@ -17,12 +17,15 @@ class Gender(Specialist):
     task = "gender"
     column = "gender"
     answers = ("gender_female",)
-    augmentation = Augmentation(light=0.5, colour=0.3, grey=0.1, erase=0.2)
+    augmentation = Augmentation(light=0.5, colour=0.3, grey=0.15, erase=0.2, shift=0.08, scale=0.15)
     outputs = len(GENDERS)
     classes = len(GENDERS)
 
     def weights(self, targets: Tensor) -> Tensor:
         return torch.ones_like(targets, dtype=torch.float32)
+
+    def first_bias(self, targets: Tensor) -> Tensor:
+        return losses.log_shares(targets, self.weights(targets), self.outputs)
 
     def loss(self, outputs: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
         return losses.cross_entropy(outputs.float(), targets.long(), weights, self.settings["smoothing"])

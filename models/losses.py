@@ -42,8 +42,7 @@ def age_distribution(logits: Tensor, ages: Tensor, weights: Tensor, spread: floa
     soft = torch.softmax(-0.5 * distance.square(), 1)
     entropy = -(soft * logits.float().log_softmax(1)).sum(1)
     error = (expected_age(logits) - ages).abs()
-    # Ten years of error weigh about as much as the whole entropy, so neither drowns the other.
-    return weighted_mean(entropy + 0.1 * error, weights)
+    return weighted_mean(entropy + error, weights)
 
 
 def density_weights(ages: Tensor, power: float, kernel: float = 2.0) -> Tensor:
@@ -52,8 +51,25 @@ def density_weights(ages: Tensor, power: float, kernel: float = 2.0) -> Tensor:
     `ages` (N,) are the training photos' in years, `kernel` the Gaussian's deviation in years; power 0 gives
     ones, 1 makes every age count the same.
     """
+    weights = _density(ages, kernel)[ages.round().long()] ** -power
+    return (weights / weights.mean()).float()
+
+
+def log_density(ages: Tensor, kernel: float = 2.0) -> Tensor:
+    """The log (101,) of the smoothed density of `ages` (N,) over the years; far from every age at least 1e-4."""
+    density = _density(ages, kernel)
+    return (density / density.sum()).clamp(min=1e-4).log().float()
+
+
+def _density(ages: Tensor, kernel: float) -> Tensor:
+    """How many of `ages` (N,) fall on each year (101,), smoothed by a Gaussian of `kernel` years."""
     counts = torch.bincount(ages.round().long(), minlength=OLDEST + 1).double()
     grid = years().double()
     smoother = torch.softmax(-0.5 * ((grid[:, None] - grid[None]) / kernel).square(), 1)
-    weights = (smoother @ counts)[ages.round().long()] ** -power
-    return (weights / weights.mean()).float()
+    return smoother @ counts
+
+
+def log_shares(targets: Tensor, weights: Tensor, classes: int) -> Tensor:
+    """The log (classes,) of the weighted share of each class among targets (N,)."""
+    counts = torch.bincount(targets.long(), weights.double(), minlength=classes) + 1
+    return (counts / counts.sum()).log().float()

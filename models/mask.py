@@ -30,6 +30,9 @@ class Mask(Specialist):
         weights = counts[targets.long()].double() ** -self.settings["class_balance"]
         return (weights / weights.mean()).float()
 
+    def first_bias(self, targets: Tensor) -> Tensor:
+        return losses.log_shares(targets, self.weights(targets), self.outputs)
+
     def loss(self, outputs: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
         return losses.cross_entropy(outputs.float(), targets.long(), weights, self.settings["smoothing"])
 

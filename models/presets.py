@@ -25,21 +25,27 @@ _BASE = {"layer_decay": 0.75, "height": 256, "width": 192}
 _LARGE = {"layer_decay": 0.8, "height": 384, "width": 288}
 
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
+    # From scratch on few people, what counts is how soon a network learns: small batches, a stem of small
+    # convolutions (Swin), batch normalisation, no layer scale and weights drawn to fan-in (ConvNeXt).
     "small": {
         "mask": _COMMON | _SCRATCH | _MASK | {
             "backbone": "efficientnet_b0", "backbone_options": {},
-            "epochs": 4, "lr": 2e-3, "weight_decay": 0.05,
+            "epochs": 3, "batch": 16, "lr": 1e-3, "weight_decay": 0.05,
         },
         "gender": _COMMON | _SCRATCH | _GENDER | {
             "backbone": "swin_tiny_patch4_window7_224",
             "backbone_options": {
-                "embed_dim": 48, "depths": [2, 2, 4, 2], "num_heads": [2, 4, 8, 16], "window_size": 4,
+                "embed_dim": 48, "depths": [1, 2, 3, 1], "num_heads": [2, 4, 8, 16], "window_size": 4,
+                "conv_stem": True,
             },
-            "epochs": 8, "lr": 1e-3, "weight_decay": 0.05, "drop_path": 0.1,
+            "epochs": 5, "batch": 16, "lr": 3e-4, "weight_decay": 0.05, "drop_path": 0.1,
         },
         "age": _COMMON | _SCRATCH | _AGE | {
-            "backbone": "convnext_atto", "backbone_options": {},
-            "epochs": 10, "lr": 2e-3, "weight_decay": 0.05,
+            "backbone": "convnext_atto",
+            "backbone_options": {
+                "norm_layer": "batchnorm2d", "stem_type": "overlap", "ls_init_value": None, "fan_in_init": True,
+            },
+            "epochs": 8, "lr": 2e-3, "weight_decay": 0.05,
         },
     },
     "base": {

@@ -69,6 +69,13 @@ class Specialist(ABC):
         """targets (N,) of the training photos -> how much each counts (N,), mean 1."""
 
     @abstractmethod
+    def first_bias(self, targets: Tensor) -> Tensor:
+        """targets (N,) of the training photos -> outputs (outputs,) that answer their marginal distribution.
+
+        A head that begins there need not spend its first epochs on learning how common each answer is.
+        """
+
+    @abstractmethod
     def loss(self, outputs: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
         """outputs (N, outputs), targets (N,), weights (N,) -> scalar."""
 

@@ -6,17 +6,22 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 
-from models.labels import BANDS, LABELS, band
+from models.labels import BANDS, GENDERS, LABELS, MASKS, band
 from pipeline.answers import Known
 from pipeline.prior import CLASSES, AnswerModel, Estimate, estimate, person_weights
-from pipeline.scoring import counts_of, f1_of
-from pipeline.thresholds import Surface, choose, class_of, crossings
+from pipeline.scoring import counts_of, f1_of, resample
+from pipeline.thresholds import COARSE, ByClass, Surface, choose, class_of, crossings, default_grid
 
 FEW = 30
 """Below so many people in a band a threshold is drawn toward the fallback, and no mix is estimated."""
 BANDWIDTH = 2.0
 """The bandwidth, in years, unless cross-fitting clearly prefers another."""
+BANDWIDTHS = (0.0, 1.0, 2.0, 3.0, 4.0)
+"""The bandwidths, in years, that cross-fitting compares."""
+PARTS = 5
+"""Thresholds are judged on the people of one part, chosen on those of the others."""
 
 
 @dataclass(frozen=True)
@@ -107,8 +112,6 @@ def calibrate(
     rows, keep = narrowed(rows, 0.0 if eval is None else eval.removed)
     fallback = crossings(rows.age, rows.answer)
     if bandwidth is None:
-        from pipeline.judging import best_bandwidth
-
         bandwidth = best_bandwidth(rows, shares, seed)
     best, surface = choose(rows.answer, rows.label, rows.cell, factors(mixes, train), bandwidth, fallback)
     pull = np.array([few(rows.counts[:2].min()), few(rows.counts[1:].min())])
@@ -147,6 +150,76 @@ def fuse(rows: Known, thresholds: tuple[float, float]) -> NDArray[np.int64]:
     return rows.cell * len(BANDS) + band(rows.answer, thresholds)
 
 
+def parts_of(rows: Known, seed: int = 0) -> NDArray[np.int64]:
+    """(P,) a part from 0 to 4 for each person, stratified on gender x band."""
+    stratum = rows.gender[rows.first] * len(BANDS) + rows.band[rows.first]
+    order = np.lexsort((np.random.default_rng(seed).random(rows.people), stratum))
+    part = np.empty(rows.people, np.int64)
+    part[order] = np.arange(rows.people) % PARTS
+    return part
+
+
+def cross_fitted(rows: Known, mixes: NDArray, bandwidth: float, pull: NDArray, seed: int = 0) -> NDArray[np.int64]:
+    """(n,) labels, each answered under thresholds chosen, for mixes (B, 6), on the people of other parts.
+
+    pull: (2,) how far each threshold is drawn toward the fallback.
+    """
+    part, times = parts_of(rows, seed)[rows.person], factors(mixes, people_of(rows))
+    labels = np.empty(len(part), np.int64)
+    for k in range(PARTS):
+        inside, other = part == k, (part != k).astype(np.float64)
+        if not inside.any():
+            continue
+        fallback = crossings(rows.age[~inside], rows.answer[~inside])
+        best, _ = choose(rows.answer, rows.label, rows.cell, times, bandwidth, fallback, other)
+        drawn = tuple((1 - p) * t + p * f for p, t, f in zip(pull, best, fallback, strict=True))
+        labels[inside] = rows.cell[inside] * len(BANDS) + band(rows.answer[inside], drawn)
+    return labels
+
+
+def cross_fitted_coarse(
+    rows: Known, factor: NDArray, bandwidth: float, by_mask: bool = False, seed: int = 0
+) -> NDArray[np.int64]:
+    """(n,) labels as `cross_fitted` gives them, for one mix and on the coarse grid: quick, for comparisons.
+
+    by_mask: a pair of thresholds for each answered mask state instead of one for all.
+    """
+    part, grid = parts_of(rows, seed)[rows.person], default_grid(rows.answer, COARSE)
+    mask = rows.cell // len(GENDERS)
+    labels = np.empty(len(part), np.int64)
+    for k in range(PARTS):
+        inside, other = part == k, (part != k).astype(np.float64)
+        if not inside.any():
+            continue
+        fallback = crossings(rows.age[~inside], rows.answer[~inside])
+        table = ByClass(rows.answer, rows.label, rows.cell, grid, bandwidth, other)
+        every = table.present
+        for m in range(len(MASKS)) if by_mask else (None,):
+            if m is not None:
+                # the score is a sum over answered mask states: each has its own best thresholds
+                table.present = every & (np.arange(len(every)) // (len(GENDERS) * len(BANDS)) == m)
+            here = inside if m is None else inside & (mask == m)
+            best = table.surface(factor).best(fallback) if table.present.any() else fallback
+            labels[here] = rows.cell[here] * len(BANDS) + band(rows.answer[here], best)
+    return labels
+
+
+def best_bandwidth(rows: Known, shares: NDArray, seed: int = 0) -> float:
+    """The bandwidth of the best cross-fitted score, where it beats the usual one by more than twice its error.
+
+    shares: (6,) the mix. The error is that of the difference over resampled people.
+    """
+    factor = factors(shares, people_of(rows))
+    weights = factor[class_of(rows.label)]
+    drawn = {}
+    for h in BANDWIDTHS:
+        labels = cross_fitted_coarse(rows, factor, h, seed=seed)
+        drawn[h] = resample(rows.label, labels, rows.person, draws=200, seed=seed, weights=weights)
+    gain = {h: drawn[h] - drawn[BANDWIDTH] for h in BANDWIDTHS}
+    clear = {h: float(g.mean()) for h, g in gain.items() if g.mean() > 2 * g.std()}
+    return max(clear, key=clear.get) if clear else BANDWIDTH
+
+
 def expected_scores(found: Calibration, people: int, seed: int = 0) -> NDArray[np.float64]:
     """(B,) macro-F1 that so many eval people may reach: one for each resample of people and mix.
 
@@ -168,6 +241,24 @@ def expected_scores(found: Calibration, people: int, seed: int = 0) -> NDArray[n
                 total[i] += units[pool[rng.integers(0, len(pool), size[k])]].sum(0)
     hit, predicted, true = total.reshape(-1, 3, LABELS).transpose(1, 0, 2)
     return f1_of(hit, predicted, true).sum(1) / (true > 0).sum(1)
+
+
+def expected_score(
+    found: Calibration, people: int, centre: float, level: float = 0.9, seed: int = 0
+) -> tuple[float, float]:
+    """The interval of the macro-F1 to expect of so many eval people.
+
+    centre: the cross-fitted score in the eval mix. Resamples give the spread alone: their mean is biased low,
+    since a resample holds fewer different people. Their percentiles are too narrow where people are few, so
+    they are widened as Student's t is wider, by the people of the smallest gender x band (Hesterberg 2015).
+    """
+    drawn = expected_scores(found, people, seed)
+    count = np.bincount(found.rows.gender[found.rows.first] * len(BANDS) + found.rows.band[found.rows.first])
+    few = max(3, int(count[count > 0].min()))
+    tail = (1 + level) / 2
+    wider = stats.t.ppf(tail, few - 1) / stats.norm.ppf(tail) * np.sqrt(few / (few - 1))
+    low, high = centre + wider * (np.quantile(drawn, [1 - tail, tail]) - drawn.mean())
+    return float(max(low, 0.0)), float(min(high, 1.0))
 
 
 def _whole(mix: NDArray, people: int) -> NDArray[np.int64]:

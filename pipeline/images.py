@@ -256,4 +256,4 @@ class Augmenter:
         # `set_random_seed` would give every transform the same stream; this gives them one in turn.
         stream = np.random.default_rng((self.seed, epoch, index))
         self.compose.set_random_state(stream, random.Random(int(stream.integers(2**63))))
-        return self.compose(image=photo)["image"]
+        return self.compose(image=np.array(photo))["image"]

@@ -6,6 +6,7 @@ same bytes on the same machine. It never touches the training batch.
 
 from __future__ import annotations
 
+import ctypes
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,6 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import torch
+
+CONVOLUTIONAL = ("efficientnet", "xception", "resnet", "convnext_atto", "convnext_femto")
+"""Parts of the names of backbones that CPUs train fastest in float32, channels last; others want bfloat16."""
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's malloc.h
 
 
 @dataclass(frozen=True)
@@ -35,19 +40,35 @@ class Plan:
         return torch.autocast(self.device, torch.bfloat16, enabled=self.precision == "bfloat16")
 
 
-def plan(backbone: str, threads: int | None = None, workers: int | None = None) -> Plan:
-    """The plan for a backbone; `threads` and `workers` where the user set them."""
+def plan(
+    backbone: str, threads: int | None = None, workers: int | None = None, size: tuple[int, int] = (128, 96)
+) -> Plan:
+    """The plan for a backbone and photos (height, width); `threads` and `workers` where the user set them."""
     import torch
 
     threads = threads or available_cores()
     if torch.cuda.is_available():
         default_workers = min(8, max(1, available_cores() - 1))
         return Plan("cuda", "bfloat16", True, threads, default_workers if workers is None else workers)
-    convolutional = any(family in backbone for family in ("efficientnet", "xception", "resnet"))
-    fast_bfloat16 = not convolutional and _has_bfloat16()
+    convolutional = any(family in backbone for family in CONVOLUTIONAL)
+    # A strided 2x2 convolution in bfloat16 whose result is one column wide, as in a ConvNeXt's last stage under
+    # 64 pixels, answers garbage that differs from call to call (torch 2.15 with oneDNN 3.13, AMX).
+    wide_enough = size[1] >= 64
+    fast_bfloat16 = not convolutional and wide_enough and _has_bfloat16()
     precision = "bfloat16" if fast_bfloat16 else "float32"
     # On a CPU the network uses every core itself; a loader process would only take one from it.
     return Plan("cpu", precision, convolutional, threads, workers or 0)
+
+
+def settle(plan: Plan) -> None:
+    """Make this process ready for the plan: its threads, and memory that is kept between steps."""
+    import torch
+
+    torch.set_num_threads(plan.threads)
+    if plan.device == "cpu" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
+        # glibc would hand large blocks back after every layer and have the kernel clear them anew.
+        libc.mallopt(M_MMAP_MAX, 0)
+        libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 def available_cores() -> int:

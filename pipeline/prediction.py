@@ -71,6 +71,8 @@ def load(folder: Path, device: str, threads: int) -> Member:
     network = backbone.build(settings, one.outputs)
     try:
         network.load_state_dict(load_file(folder / "weights.safetensors"))
+    except FileNotFoundError:
+        raise UserError(f"{folder / 'weights.safetensors'} is missing; train it again with --restart.") from None
     except (SafetensorError, RuntimeError) as damage:
         raise UserError(
             f"{folder / 'weights.safetensors'} is damaged or of another network "

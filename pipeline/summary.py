@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.labels import BANDS
-from pipeline.calibration import FEW, Calibration, Eval, expected_scores
+from pipeline.calibration import FEW, Calibration, Eval, expected_score
 from pipeline.judging import judge, threshold_intervals
 
 LEVEL = 0.9
@@ -52,17 +52,9 @@ def summary(found: Calibration, kind: str, eval: Eval | None, notes: list[str], 
             )
     expected = None
     if eval is not None:
-        drawn = expected_scores(found, eval.people, seed)
-        # thresholds look better on the people who chose them: take off what cross-fitting says
-        score = scores["eval"]
-        flattery = score["in_sample"]["macro_f1"] - score["cross_fitted"]["macro_f1"]
-        low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]) - flattery
-        expected = {
-            "macro_f1": float(drawn.mean() - flattery),
-            "interval": [float(low), float(high)],
-            "level": LEVEL,
-            "photos": len(eval.answer),
-        }
+        centre = scores["eval"]["cross_fitted"]["macro_f1"]
+        interval = expected_score(found, eval.people, centre, LEVEL, seed)
+        expected = {"macro_f1": centre, "interval": list(interval), "level": LEVEL, "photos": len(eval.answer)}
     return {
         "people": rows.people,
         "photos": len(rows.person),

@@ -30,7 +30,7 @@ from models.errors import UserError
 from models.specialist import Specialist
 from pipeline import scoring, store
 from pipeline.images import Augmenter
-from pipeline.machine import Plan
+from pipeline.machine import Plan, settle
 from pipeline.prediction import outputs_of
 from pipeline.progress import Progress, duration
 
@@ -111,7 +111,7 @@ class Trainer:
     ):
         self.specialist, self.part, self.settings, self.plan = specialist, part, settings, plan
         self.folder, self.name = folder, name
-        torch.set_num_threads(plan.threads)
+        settle(plan)
         self.accelerator = Accelerator(cpu=plan.device == "cpu", step_scheduler_with_optimizer=False)
         if plan.channels_last:
             network = network.to(memory_format=torch.channels_last)

@@ -38,13 +38,15 @@ def calibrate(settings: Calibrate) -> dict[str, Any]:
         if done:
             print(f"calibrate: the thresholds {_years(done['thresholds'])} stand")
             return done
+        from pipeline import summary
         from pipeline.combiner import Combiner
 
+        print("calibrate: about a minute at most", flush=True)
         answers = read_answers(predictions) if predictions.is_file() else None
         combiner = Combiner(prior=prior).fit(gather(run), answers)
         combiner.save(place / "combiner.json")
         figures = {"prior": settings.prior, "thresholds": list(combiner.thresholds_), **combiner.report_}
-        print(combiner.report())
+        print(summary.report(combiner.report_))
         return runs.record(place, "calibrate", inputs, ["combiner.json"], figures)
 
 

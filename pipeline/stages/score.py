@@ -18,7 +18,7 @@ class Score(RunSettings):
 
 def score(settings: Score) -> dict[str, Any]:
     """Score the submission: macro-F1 with its interval, accuracy, age error, and where the errors are."""
-    from pipeline import scoring
+    from pipeline import scoring, summary
     from pipeline.answers import average_folds
     from pipeline.photos import read_data_set, read_truth
     from pipeline.stages.calibrate import read_answers
@@ -43,8 +43,9 @@ def score(settings: Score) -> dict[str, Any]:
         labels.rename(columns={"ans": "label"}).merge(answers, on="photo", how="left"),
         photos_per_person=report["photos"] / report["people"],
     )
-    if report.get("expected"):
-        figures["expected"] = report["expected"]
-    store.write_json(run.folder / "score.json", figures)
     print(scoring.report(figures))
+    if report["expected"]:
+        figures["expected"] = report["expected"]
+        print(f"\nbefore the truth was opened: {summary.expected_line(report)}")
+    store.write_json(run.folder / "score.json", figures)
     return figures

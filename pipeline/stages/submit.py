@@ -30,12 +30,12 @@ def submit(settings: EvalSettings) -> dict[str, Any]:
             done = _submit(place, data, inputs)
     print(f"submit: {place / 'submission.csv'}, {done['photos']} photos labelled")
     if done["expected"]:
-        low, high = done["expected"]["interval"]
-        print(f"submit: expect macro-F1 {done['expected']['macro_f1']:.3f} (90 %: {low:.3f} to {high:.3f})")
+        print(f"submit: {done['expected']}")
     return done
 
 
 def _submit(place: Any, data: Any, inputs: dict[str, Any]) -> dict[str, Any]:
+    from pipeline import summary
     from pipeline.combiner import Combiner
     from pipeline.stages.calibrate import read_answers
 
@@ -60,6 +60,6 @@ def _submit(place: Any, data: Any, inputs: dict[str, Any]) -> dict[str, Any]:
     figures = {
         "photos": len(table),
         "undecoded": len(undecoded),
-        "expected": combiner.report_.get("expected"),
+        "expected": summary.expected_line(combiner.report_) if combiner.report_["expected"] else None,
     }
     return runs.record(place, "submit", inputs, ["submission.csv"], figures)

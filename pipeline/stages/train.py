@@ -228,13 +228,13 @@ def _train_fold(
         kept = fold.folder.with_name(f"{fold.folder.name}-{time.strftime('%Y-%m-%dT%H%M%S')}")
         fold.folder.rename(kept)
         print(f"{name}: the old folder is kept as {kept}")
+    size = (fold.settings["height"], fold.settings["width"])
     begun = (fold.folder / "settings.json").is_file()
     if begun:
         _check_same(fold, given)
         plan = machine.Plan(**store.read_json(fold.folder / "settings.json")["plan"])
     else:
-        plan = machine.plan(fold.settings["backbone"], settings.threads, settings.workers)
-    size = (fold.settings["height"], fold.settings["width"])
+        plan = machine.plan(fold.settings["backbone"], settings.threads, settings.workers, size)
     photos = prepared(run, data, size)
     rows = rows[~rows["photo"].isin(list(photos.bad))].merge(folds, on="person", how="left")
     place = {photo: row for row, photo in enumerate(data.train["photo"])}
@@ -251,6 +251,7 @@ def _train_fold(
     one = specialist.build(settings.task, fold.settings)
     torch.manual_seed(fold.settings["seed"])
     network = backbone.build(fold.settings, one.outputs, run.weights)
+    network.begin_at(one.first_bias(torch.from_numpy(targets[part.train])))
     if not begun:
         made = {
             "task": settings.task,

@@ -15,8 +15,13 @@ from models.presets import PRESETS, TASKS
 TINY = {
     "test_efficientnet": {},
     "test_convnext": {},
-    "swin_tiny_patch4_window7_224": {"embed_dim": 32, "depths": (1, 1, 2, 1), "num_heads": (1, 2, 4, 8), "window_size": 4},
-}  # fmt: skip
+    "swin_tiny_patch4_window7_224": {
+        "embed_dim": 32,
+        "depths": (1, 1, 2, 1),
+        "num_heads": (1, 2, 4, 8),
+        "window_size": 4,
+    },
+}
 
 
 def settings(name, height=64, width=48, **more):
@@ -49,9 +54,19 @@ def test_random_weights_follow_torchs_seed():
     assert any(not torch.equal(one[name], other[name]) for name in one)
 
 
+@pytest.mark.parametrize("name", TINY)
+def test_first_outputs_are_small(name):
+    network = backbone.build(settings(name), 5)
+    head = network.backbone.get_classifier()
+    assert head.weight.std().item() == pytest.approx(0.01, rel=0.2)
+    assert not head.bias.any()
+
+
 def test_building_leaves_batch_norms_running_figures_new():
     state = backbone.build(settings("test_efficientnet"), 3).state_dict()
-    assert all(not value.any() for name, value in state.items() if name.endswith(("running_mean", "num_batches_tracked")))
+    assert all(
+        not value.any() for name, value in state.items() if name.endswith(("running_mean", "num_batches_tracked"))
+    )
 
 
 @pytest.mark.parametrize("name", TINY)
@@ -73,7 +88,7 @@ def test_photos_are_normalised_as_timm_says(name):
     config = timm.data.resolve_model_data_config(network.backbone)
     mean, deviation = (torch.tensor(config[key]).view(1, 3, 1, 1) for key in ("mean", "std"))
     given = photos(64, 48)
-    expected = network.backbone((given.double() / 255 - mean) .div(deviation).float())
+    expected = network.backbone((given.double() / 255 - mean).div(deviation).float())
     torch.testing.assert_close(network(given), expected, rtol=1e-4, atol=1e-4)
     seen = []
     network.backbone.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
@@ -84,7 +99,11 @@ def test_photos_are_normalised_as_timm_says(name):
 
 @pytest.mark.parametrize(
     ("name", "near"),
-    [("efficientnet_b99", "efficientnet_b8"), ("convnxt_tiny", "convnext_tiny"), ("test_efficentnet", "test_efficientnet")],
+    [
+        ("efficientnet_b99", "efficientnet_b8"),
+        ("convnxt_tiny", "convnext_tiny"),
+        ("test_efficentnet", "test_efficientnet"),
+    ],
 )
 def test_an_unknown_backbone_names_near_ones(name, near):
     with pytest.raises(UserError, match=rf"^--backbone {name}: timm knows no such network; near are .*\b{near}\b"):

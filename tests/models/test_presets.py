@@ -57,9 +57,11 @@ def test_which_tasks_know_a_setting():
 def test_every_setting_is_used_by_the_code():
     root = Path(presets.__file__).parents[1]
     code = "".join(
-        file.read_text() for folder in ("models", "pipeline") for file in (root / folder).glob("*.py")
+        file.read_text()
+        for folder in ("models", "pipeline")
+        for file in (root / folder).glob("*.py")
         if file.name != "presets.py"
-    )  # fmt: skip
+    )
     used = set(re.findall(r"settings\[\"(\w+)\"\]", code))
     known = {name for preset in presets.PRESETS.values() for task in preset.values() for name in task}
     assert known <= used

@@ -29,7 +29,9 @@ KINDS = [
     ("gender", {}),
     *(("age", {"age_loss": kind}) for kind in ("distribution", "l1", "mse")),
 ]
-every = pytest.mark.parametrize(("task", "given"), KINDS, ids=lambda v: v if isinstance(v, str) else "".join(v.values()))
+every = pytest.mark.parametrize(
+    ("task", "given"), KINDS, ids=lambda v: v if isinstance(v, str) else "".join(v.values())
+)
 
 
 def outputs(one, n):
@@ -117,7 +119,7 @@ def test_age_classes_are_bands_of_the_answer(kind):
 
 def test_the_age_distribution_answers_within_its_years():
     answers = make("age").answer(outputs(make("age"), 60) * 30)
-    assert 0 <= answers.min()
+    assert answers.min() >= 0
     assert answers.max() <= 100
 
 
@@ -126,7 +128,10 @@ def test_regression_answers_invert_the_scaling_of_the_loss(kind, norm):
     one = make("age", age_loss=kind)
     targets = TARGETS["age"]
     # The outputs at which the loss is zero are those whose answer is the target.
-    zero = ((targets - one.answer(torch.zeros(1, 1))[0, 0]) / (one.answer(torch.ones(1, 1)) - one.answer(torch.zeros(1, 1)))[0, 0])[:, None]
+    zero = (
+        (targets - one.answer(torch.zeros(1, 1))[0, 0])
+        / (one.answer(torch.ones(1, 1)) - one.answer(torch.zeros(1, 1)))[0, 0]
+    )[:, None]
     assert one.loss(zero, targets, torch.ones(10)).item() == pytest.approx(0, abs=1e-9)
     np.testing.assert_allclose(one.answer(zero)[:, 0], targets, rtol=1e-5, atol=1e-4)
     # An error of 20 years is one unit.

@@ -10,9 +10,15 @@ from pipeline import machine
 from pipeline.machine import Plan, plan
 
 NETWORKS = {
-    "efficientnet_b0": True, "test_efficientnet": True, "tf_efficientnetv2_s": True, "xception": True, "resnet50": True,
-    "swin_tiny_patch4_window7_224": False, "convnext_tiny": False, "convnextv2_atto": False,
-}  # fmt: skip
+    "efficientnet_b0": True,
+    "test_efficientnet": True,
+    "tf_efficientnetv2_s": True,
+    "xception": True,
+    "resnet50": True,
+    "swin_tiny_patch4_window7_224": False,
+    "convnext_tiny": False,
+    "convnextv2_atto": False,
+}
 
 
 @pytest.fixture
@@ -59,6 +65,14 @@ def test_on_a_gpu(computer, name):
     assert plan(name, workers=0).workers == 0
 
 
+@pytest.mark.parametrize(
+    ("size", "precision"), [((256, 192), "bfloat16"), ((64, 64), "bfloat16"), ((84, 63), "float32")]
+)
+def test_no_bfloat16_where_a_map_is_one_column_wide(computer, size, precision):
+    computer(cores=4, files=BF16)
+    assert plan("convnext_tiny", size=size).precision == precision
+
+
 def test_what_the_user_sets_holds(computer):
     computer(cores=4)
     made = plan("convnext_tiny", threads=1, workers=3)
@@ -67,8 +81,16 @@ def test_what_the_user_sets_holds(computer):
 
 @pytest.mark.parametrize(
     ("text", "cores"),
-    [("max 100000", 8), ("200000 100000", 2), ("250000 100000", 2), ("50000 100000", 1), ("9900000 100000", 8), ("", 8), ("200000", 8)],
-)  # fmt: skip
+    [
+        ("max 100000", 8),
+        ("200000 100000", 2),
+        ("250000 100000", 2),
+        ("50000 100000", 1),
+        ("9900000 100000", 8),
+        ("", 8),
+        ("200000", 8),
+    ],
+)
 def test_a_containers_quota(computer, text, cores):
     computer(cores=8, files={"/sys/fs/cgroup/cpu.max": text + "\n"})
     assert machine.available_cores() == cores

@@ -1,5 +1,7 @@
 """The mix of age bands from answers without labels: EM against optimisers and planted mixes."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,7 +9,17 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize
 
 from pipeline.answers import Known
-from pipeline.calibration import Eval, calibrate, expected_scores, fuse
+from pipeline.calibration import (
+    BANDWIDTH,
+    Eval,
+    best_bandwidth,
+    calibrate,
+    cross_fitted,
+    expected_score,
+    expected_scores,
+    fuse,
+    parts_of,
+)
 from pipeline.prior import AnswerModel, em, estimate, misfit, person_weights
 from pipeline.scoring import macro_f1
 
@@ -83,7 +95,8 @@ def test_densities_are_the_answers_distribution():
     for k in range(6):
         inside = (rows.band == k // 2) & (rows.gender == k % 2)
         bins = density[k].reshape(-1, 2)
-        assert bins.sum(0)[1 - k % 2] == pytest.approx(0.05, abs=0.01), "the wrong gender"
+        wrong = (rows.cell % 2 != rows.gender)[inside].mean()
+        assert bins.sum(0)[1 - k % 2] == pytest.approx(wrong, abs=0.005), "the wrong gender"
         chance = bins.sum(1)
         mean = chance @ model.grid
         assert mean == pytest.approx(rows.answer[inside].mean(), abs=0.5), "with the offset of the oldest"
@@ -206,3 +219,38 @@ def test_expected_scores_are_those_of_eval_people_drawn_from_the_same_world():
         seen.append(macro_f1(fresh.label, fuse(fresh, found.thresholds)))
     assert drawn.mean() == pytest.approx(np.mean(seen), abs=0.02)
     assert drawn.std() == pytest.approx(np.std(seen), rel=0.4)
+
+
+def test_the_interval_is_centred_on_the_cross_fitted_score_and_wider_for_few_people():
+    rng = np.random.default_rng(11)
+    widths = []
+    for counts in ((300, 300, 300), (300, 300, 12)):
+        rows, _ = draw(rng, counts)
+        found = calibrate(rows, np.full(3, 1 / 3), None, draws=100)
+        low, high = expected_score(found, 300, 0.6, seed=1)
+        drawn = np.ptp(np.quantile(expected_scores(found, 300, seed=1), [0.05, 0.95]))
+        assert low < 0.6 < high
+        assert abs((low + high) / 2 - 0.6) < 0.02
+        widths.append((high - low) / drawn)
+    assert 1 < widths[0] < 1.03
+    assert widths[1] > 1.15
+
+
+def test_cross_fitting_answers_every_photo_by_people_of_other_parts():
+    rows, _ = draw(np.random.default_rng(12), (60, 60, 30))
+    part = parts_of(rows)
+    stratum = rows.gender[rows.first] * 3 + rows.band[rows.first]
+    table = np.array([np.bincount(part[stratum == s], minlength=5) for s in range(6)])
+    assert (np.ptp(table, axis=1) <= 1).all(), "parts are stratified"
+    labels = cross_fitted(rows, np.full((1, 6), 1 / 6), 2.0, np.zeros(2))
+    assert np.array_equal(labels // 3, rows.cell)
+    # the answers of one part may not change what that part is answered by
+    mine = part[rows.person] == 2
+    other = replace(rows, answer=np.where(mine, 100.0, rows.answer))
+    changed = cross_fitted(other, np.full((1, 6), 1 / 6), 2.0, np.zeros(2))
+    assert (changed[mine] % 3 == 2).all()
+
+
+def test_another_bandwidth_needs_a_clear_gain():
+    rows, _ = draw(np.random.default_rng(13), (200, 200, 100))
+    assert best_bandwidth(rows, np.full(6, 1 / 6)) == BANDWIDTH

@@ -19,8 +19,17 @@ def clock(monkeypatch):
 
 @pytest.mark.parametrize(
     ("seconds", "words"),
-    [(0, "0 s"), (12.4, "12 s"), (89, "89 s"), (90, "2 min"), (179, "3 min"), (5399, "90 min"), (5400, "1.5 h"), (9000, "2.5 h")],
-)  # fmt: skip
+    [
+        (0, "0 s"),
+        (12.4, "12 s"),
+        (89, "89 s"),
+        (90, "2 min"),
+        (179, "3 min"),
+        (5399, "90 min"),
+        (5400, "1.5 h"),
+        (9000, "2.5 h"),
+    ],
+)
 def test_duration(seconds, words):
     assert duration(seconds) == words
 

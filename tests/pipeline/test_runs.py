@@ -10,9 +10,14 @@ from pipeline.runs import EvalSettings, RunSettings, open_run
 from pipeline.stages.train import Train
 
 DEFAULTS = {
-    "data": "data/drawn", "preset": "small", "weights": "none", "fixes": None, "crop": 1.0, "split_seed": 0,
+    "data": "data/drawn",
+    "preset": "small",
+    "weights": "none",
+    "fixes": None,
+    "crop": 1.0,
+    "split_seed": 0,
     "skip_bad_photos": False,
-}  # fmt: skip
+}
 
 
 @pytest.fixture(autouse=True)
@@ -60,9 +65,14 @@ def test_default_folders(given, folder, tmp_path):
 
 def test_recorded_settings_hold_when_not_given(run):
     given = {
-        "data": Path("/photos"), "preset": "base", "weights": "none", "fixes": "contest", "crop": 0.8,
-        "split_seed": 3, "skip_bad_photos": True,
-    }  # fmt: skip
+        "data": Path("/photos"),
+        "preset": "base",
+        "weights": "none",
+        "fixes": "contest",
+        "crop": 0.8,
+        "split_seed": 3,
+        "skip_bad_photos": True,
+    }
     first = open_run(RunSettings(run=run, **given))
     assert recorded(run) == given | {"data": "/photos"}
     begin(run)
@@ -72,9 +82,14 @@ def test_recorded_settings_hold_when_not_given(run):
 
 
 CHANGES = {
-    "data": Path("other"), "preset": "base", "weights": "hub", "fixes": "contest", "crop": 0.9, "split_seed": 1,
+    "data": Path("other"),
+    "preset": "base",
+    "weights": "hub",
+    "fixes": "contest",
+    "crop": 0.9,
+    "split_seed": 1,
     "skip_bad_photos": True,
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", CHANGES)
@@ -116,7 +131,7 @@ def test_the_same_data_by_another_path_is_no_change(run, tmp_path):
 
 @pytest.mark.parametrize("crop", [0.0, 0.09, 1.01, -1.0, float("nan")])
 def test_an_impossible_crop(run, crop):
-    with pytest.raises(UserError, match="--crop .* between 0.1 and 1"):
+    with pytest.raises(UserError, match=r"--crop .* between 0.1 and 1"):
         open_run(RunSettings(run=run, crop=crop))
     assert not (run / "run.json").exists()
 
@@ -134,7 +149,7 @@ def test_a_damaged_run_file_is_named(run):
 
 
 def test_later_stages_make_no_run(run):
-    with pytest.raises(UserError, match="there is no run .*make train-mask"):
+    with pytest.raises(UserError, match=r"there is no run .*make train-mask"):
         open_run(RunSettings(run=run), make=False)
     assert not run.exists()
     open_run(RunSettings(run=run))
@@ -202,7 +217,9 @@ def test_a_stage_that_wrote_nothing_but_its_figures(run):
 def test_given_settings_are_what_the_user_gave():
     assert runs.given_settings(RunSettings()) == {}
     assert runs.given_settings(RunSettings(crop=0.5, skip_bad_photos=True, fixes="contest")) == {
-        "crop": 0.5, "skip_bad_photos": True, "fixes": "contest",
-    }  # fmt: skip
+        "crop": 0.5,
+        "skip_bad_photos": True,
+        "fixes": "contest",
+    }
     given = runs.given_settings(Train(task="mask", smoothing=0.0, seed=0, dropout=0.0, lr=1e-3))
     assert given == {"task": "mask", "folds": "0", "smoothing": 0.0, "seed": 0, "dropout": 0.0, "lr": 1e-3}

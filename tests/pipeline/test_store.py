@@ -41,12 +41,9 @@ def test_an_error_leaves_the_old_file_and_no_other(tmp_path, problem):
     path = tmp_path / "a.txt"
     path.write_text("old")
 
-    def fail():
-        with store.replacing(path) as part:
-            part.write_text("half")
-            raise problem
-
-    pytest.raises(problem, fail)
+    with pytest.raises(problem), store.replacing(path) as part:  # noqa: PT012
+        part.write_text("half")
+        raise problem
     assert path.read_text() == "old"
     assert names(tmp_path) == ["a.txt"]
 
@@ -150,7 +147,16 @@ def test_fingerprint_sees_every_part_and_the_order_of_lists():
 
 def test_fingerprint_is_the_same_in_another_process():
     code = "from pipeline import store; print(store.fingerprint({'b': {'x', }, 'a': 1.5}))"
-    run = [subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, env={**os.environ, "PYTHONHASHSEED": seed}) for seed in "12"]  # fmt: skip
+    run = [
+        subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            env={**os.environ, "PYTHONHASHSEED": seed},
+        )
+        for seed in "12"
+    ]
     assert run[0].stdout == run[1].stdout != ""
 
 
@@ -194,8 +200,12 @@ with store.locked(Path(sys.argv[1]), "other work"):
 def holder(tmp_path):
     """Another process that holds tmp_path/lock until its input ends."""
     process = subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(tmp_path / "lock")], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )  # fmt: skip
+        [sys.executable, "-c", HOLD, str(tmp_path / "lock")],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     assert process.stdout.readline() == "held\n"
     yield process
     process.kill()
@@ -238,9 +248,12 @@ def test_a_lock_is_free_again_after_the_block_and_after_an_error(tmp_path):
     for _ in range(2):
         with pytest.raises(ZeroDivisionError), store.locked(path, "work"):
             raise ZeroDivisionError
-    with store.locked(path, "work"), pytest.raises(UserError, match=f"process {os.getpid()}"):
-        with store.locked(path, "work"):
-            pytest.fail("got the lock twice")
+    with (
+        store.locked(path, "work"),
+        pytest.raises(UserError, match=f"process {os.getpid()}"),
+        store.locked(path, "work"),
+    ):
+        pytest.fail("got the lock twice")
 
 
 def test_csv_keeps_every_float32(tmp_path):

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import f1_score
 
-from pipeline.thresholds import Answers, Surface, crossings, default_grid
+from pipeline.thresholds import Answers, ByClass, Surface, choose, class_of, crossings, default_grid
 
 
 @st.composite
@@ -83,6 +83,30 @@ def test_a_bandwidth_gives_the_expected_counts_of_answers_with_noise(bandwidth):
     low, high = 30.0, 57.0
     copies = reference(many, np.tile(label, 400), np.tile(cell, 400), np.tile(weights, 400), low, high)
     assert surface.at((low, high)) == pytest.approx(copies, abs=2e-3)
+
+
+@pytest.mark.parametrize("bandwidth", [0.0, 2.0])
+def test_tables_by_class_give_the_surface_of_any_mix(bandwidth):
+    rng = np.random.default_rng(11)
+    answer, label, cell = problem(rng)
+    weights, factor = rng.exponential(1, len(answer)), rng.uniform(0.1, 3, 6)
+    grid = np.arange(15.0, 75.0, 0.5)
+    whole = Answers(answer, label, cell, grid, bandwidth).surface(weights * factor[class_of(label)])
+    table = ByClass(answer, label, cell, grid, bandwidth, weights)
+    assert table.surface(factor).values == pytest.approx(whole.values, abs=1e-9)
+    other = rng.uniform(0.1, 3, 6)
+    mean = (table.surface(factor).values + table.surface(other).values) / 2
+    assert table.mean(np.stack([factor, other])).values == pytest.approx(mean, abs=1e-12)
+
+
+def test_the_search_over_many_mixes_finds_what_the_whole_grid_has():
+    rng = np.random.default_rng(12)
+    answer, label, cell = problem(rng, 3000)
+    factor = np.ones((1, 6))
+    one, surface = choose(answer, label, cell, factor, 2.0, (30.0, 60.0))
+    many, _ = choose(answer, label, cell, np.repeat(factor, 3, axis=0), 2.0, (30.0, 60.0))
+    assert surface.at(many) == pytest.approx(surface.values.max(), abs=1e-3)
+    assert one == pytest.approx(many, abs=0.5)
 
 
 def test_best_is_the_middle_of_the_flat_top():

@@ -1,0 +1,84 @@
+"""Whole runs with tiny networks on a few drawn people."""
+
+import os
+import shutil
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from pipeline import drawn
+from pipeline.runs import EvalSettings, RunSettings
+from pipeline.stages.calibrate import Calibrate, calibrate
+from pipeline.stages.predict import Predict, predict
+from pipeline.stages.score import Score, score
+from pipeline.stages.submit import submit
+from pipeline.stages.train import Train, train
+
+SWIN = '{"embed_dim": 32, "depths": [1, 1, 2, 1], "num_heads": [1, 2, 4, 8], "window_size": 4}'
+TINY = {
+    "mask": {"backbone": "test_efficientnet"},
+    "gender": {"backbone": "swin_tiny_patch4_window7_224", "backbone_options": SWIN},
+    "age": {"backbone": "test_convnext"},
+}
+SMALL = {"epochs": 1, "batch": 16, "height": 64, "width": 48, "threads": 1}
+
+
+@contextmanager
+def inside(folder: Path):
+    """Work in `folder`, where data/prepared and runs go."""
+    before = os.getcwd()
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(before)
+
+
+def train_tiny(run: Path, data: Path, task: str, **settings):
+    return train(Train(task=task, run=run, data=data, **(TINY[task] | SMALL | settings)))
+
+
+def train_all(run: Path, data: Path, **settings):
+    for task in TINY:
+        train_tiny(run, data, task, **settings)
+
+
+def finish(run: Path, **settings):
+    """Everything after training; returns the figures of each stage."""
+    return SimpleNamespace(
+        predict=predict(Predict(run=run, threads=1, **settings)),
+        calibrate=calibrate(Calibrate(run=run, prior="0.4,0.3,0.3", **settings)),
+        submit=submit(EvalSettings(run=run, **settings)),
+        score=None if settings else score(Score(run=run)),
+    )
+
+
+@pytest.fixture(scope="session")
+def people(tmp_path_factory) -> Path:
+    """A drawn data set that tests must not change."""
+    folder = tmp_path_factory.mktemp("drawn") / "people"
+    drawn.draw(folder, people=60, eval_people=10, seed=3, processes=1)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def done(people, tmp_path_factory):
+    """A finished run that tests must not change: folder, data and figures."""
+    home = tmp_path_factory.mktemp("home")
+    with inside(home):
+        train_all(Path("runs/one"), people)
+        figures = finish(Path("runs/one"))
+    return SimpleNamespace(home=home, run=home / "runs/one", data=people, figures=figures)
+
+
+@pytest.fixture
+def copy(done, tmp_path, monkeypatch):
+    """A finished run and its data to change at will; the test works beside them."""
+    shutil.copytree(done.home, tmp_path, dirs_exist_ok=True)
+    shutil.copytree(done.data, tmp_path / "people")
+    record = tmp_path / "runs/one/run.json"
+    record.write_text(record.read_text().replace(str(done.data), "people"))
+    monkeypatch.chdir(tmp_path)
+    return SimpleNamespace(run=Path("runs/one"), data=Path("people"), settings=RunSettings(run=Path("runs/one")))

@@ -1,0 +1,168 @@
+"""python -m pipeline and make, as a user meets them."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import SMALL, SWIN, TINY
+
+from pipeline.__main__ import STAGES, main
+
+ROOT = Path(__file__).parents[2]
+HEAVY = ("torch", "pandas", "numpy", "timm", "sklearn", "albumentations")
+
+
+def python(*arguments: str, **options) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, *arguments], capture_output=True, text=True, cwd=options.pop("cwd", ROOT), **options
+    )
+
+
+@pytest.mark.parametrize("stage", ["", *STAGES])
+def test_help_reads_well_and_imports_nothing_heavy(stage):
+    script = (
+        "import sys, runpy\nsys.argv[1:] = sys.argv[2:] if False else sys.argv[1:]\n"
+        "try:\n runpy.run_module('pipeline', run_name='__main__')\n"
+        f"finally:\n sys.stderr.write('HEAVY ' + ' '.join(m for m in {HEAVY!r} if m in sys.modules))"
+    )
+    told = python("-c", script, *([stage] if stage else []), "--help")
+    assert told.stderr.strip().endswith("HEAVY")
+    assert "None" not in told.stdout
+    for word in (stage or "submit", "--help"):
+        assert word in told.stdout
+
+
+def test_help_answers_in_half_a_second():
+    def seconds() -> float:
+        started = time.perf_counter()
+        python("-m", "pipeline", "train", "--help")
+        return time.perf_counter() - started
+
+    assert min(seconds() for _ in range(5)) < 0.5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["bake"], "there is no stage bake"),
+        (["train", "age", "--folds", "7"], "FOLDS=7"),
+        (["train", "mask", "--age-loss", "l1", "--data", "x"], "train mask has no setting --age-loss; train age has"),
+        (["train", "age", "--epochs", "0"], "--epochs 0"),
+        (["train", "age", "--backbone-options", "{"], "--backbone-options"),
+        (["prepare", "--data", "nowhere"], "nowhere"),
+        (["predict", "--run", "runs/none"], "there is no run runs/none"),
+        (["calibrate", "--run", "runs/none", "--prior", "x"], "runs/none"),
+        (["check", "submit", "--", "--epochs", "5"], "make submit has no setting --epochs; train-mask and"),
+        (["check", "train-mask", "--", "--age-loss", "l1"], "make train-mask has no setting --age-loss; train-age has it"),
+        (["check", "help", "--", "--epochs", "5"], "make help takes no ARGS"),
+        (["check", "calibrate", "--", "--bogus", "5"], "no stage has"),
+    ],
+)
+def test_mistakes_get_one_sentence_and_status_2(arguments, told, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 2
+    printed = capsys.readouterr().err
+    assert told in printed
+    assert printed.startswith("face18: ")
+    assert "Traceback" not in printed
+
+
+@pytest.mark.parametrize("arguments", [["score", "--bogus"], ["train"], ["train", "hair"], ["prepare", "--crop", "x"]])
+def test_settings_nobody_knows_exit_2(arguments, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(arguments)
+    assert stopped.value.code == 2
+
+
+def test_check_accepts_what_every_goal_knows():
+    assert main(["check", "train-mask", "train-age", "--", "--epochs", "5", "--lr=0.1"]) == 0
+
+
+def tiny(task: str, data: Path) -> list[str]:
+    settings = {"--run": "runs/one", "--data": str(data), "--preset": "small"}
+    settings |= {f"--{k.replace('_', '-')}": str(v) for k, v in (TINY[task] | SMALL | {"epochs": 3}).items()}
+    return ["-m", "pipeline", "train", task, *(part for pair in settings.items() for part in pair)]
+
+
+def test_a_killed_run_goes_on_to_the_same_bytes(people, tmp_path):
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    for name in ("whole", "killed"):
+        (tmp_path / name).mkdir()
+    assert python(*tiny("age", people), cwd=tmp_path / "whole", env=environment).returncode == 0
+    log = tmp_path / "killed/runs/one/age/fold0/log.csv"
+    process = subprocess.Popen([sys.executable, *tiny("age", people)], cwd=tmp_path / "killed", env=environment)
+    while not log.is_file() and process.poll() is None:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    fold = log.parent
+    assert (fold / "resume.pt").is_file()
+    assert not (fold / "validation.csv").is_file()
+    again = python(*tiny("age", people), cwd=tmp_path / "killed", env=environment)
+    assert "goes on at step" in again.stdout
+    for name in ("weights.safetensors", "validation.csv"):
+        assert (fold / name).read_bytes() == (tmp_path / "whole/runs/one/age/fold0" / name).read_bytes()
+    assert not (fold / "resume.pt").exists()
+
+
+def test_two_processes_on_one_fold_are_kept_apart(people, tmp_path):
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    first = subprocess.Popen(
+        [sys.executable, *tiny("age", people)], cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL
+    )
+    while not (tmp_path / "runs/one/age/fold0/settings.json").is_file() and first.poll() is None:
+        time.sleep(0.01)
+    second = python(*tiny("age", people), cwd=tmp_path, env=environment)
+    assert first.wait() == 0
+    assert second.returncode == 2
+    assert str(first.pid) in second.stderr
+
+
+def make(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess:
+    return subprocess.run(["make", *arguments], capture_output=True, text=True, cwd=cwd)
+
+
+def test_plain_make_lists_every_target_without_an_environment(tmp_path):
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    told = make(cwd=tmp_path)
+    assert told.returncode == 0
+    for target in (
+        "setup data prepare train-mask train-gender train-age predict calibrate submit score test test-slow lint clean"
+    ).split():
+        assert f"  {target} " in told.stdout
+    assert not (tmp_path / ".venv").exists()
+
+
+def test_make_passes_on_only_what_the_user_set():
+    plain = make("-n", "submit", f"VENV={sys.prefix}").stdout
+    assert "--" not in "".join(line for line in plain.splitlines() if "pipeline train" in line)
+    full = make(
+        "-n", "submit", f"VENV={sys.prefix}", "DATA=my photos", "RUN=runs/x", "PRESET=base", "FOLDS=all", "THREADS=1"
+    ).stdout
+    trains = [line for line in full.splitlines() if "pipeline train" in line]
+    assert len(trains) == 3
+    for line in trains:
+        for part in ('--data "my photos"', '--run "runs/x"', '--preset "base"', '--folds "all"', '--threads "1"'):
+            assert part in line
+    assert "pipeline data" not in full
+
+
+def test_args_reach_the_named_goals_alone():
+    told = make("-n", "train-age", f"VENV={sys.prefix}", "ARGS=--epochs 5").stdout.splitlines()
+    assert [line for line in told if "pipeline prepare" in line][0].endswith("prepare ") or all(
+        "--epochs" not in line for line in told if "pipeline prepare" in line
+    )
+    assert any("train age" in line and "--epochs 5" in line for line in told)
+    assert any("pipeline check train-age -- --epochs 5" in line for line in told)
+
+
+def test_eval_trains_nothing():
+    told = make("-n", "submit", f"VENV={sys.prefix}", "EVAL=folder", "RUN=runs/x").stdout
+    assert "pipeline predict" in told
+    for stage in ("data", "prepare", "train", "score"):
+        assert f"pipeline {stage}" not in told

@@ -1,0 +1,235 @@
+"""From photos to a scored submission, and what each stage does when it is asked again."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import finish, inside, train_all, train_tiny
+from sklearn.metrics import f1_score
+
+from models.errors import UserError
+from models.labels import LABELS
+from pipeline.runs import EvalSettings, RunSettings
+from pipeline.stages.calibrate import Calibrate, calibrate, gather
+from pipeline.stages.predict import Predict, predict
+from pipeline.stages.prepare import prepare
+from pipeline.stages.score import Score, score
+from pipeline.stages.submit import submit
+
+ANSWERS = ["weights.safetensors", "validation.csv", "settings.json"]
+
+
+def files(run: Path) -> dict[str, bytes]:
+    """The files of a run whose bytes are promised."""
+    names = [f"{task}/fold0/{name}" for task in ("mask", "gender", "age") for name in ANSWERS]
+    return {n: (run / n).read_bytes() for n in [*names, "predictions.csv", "combiner.json", "submission.csv"]}
+
+
+def stamps(run: Path) -> dict[str, int]:
+    return {str(p.relative_to(run)): p.stat().st_mtime_ns for p in run.rglob("*") if p.suffix != ".lock" and p.is_file()}
+
+
+def test_submission_answers_every_eval_photo_in_order(done):
+    asked = pd.read_csv(done.data / "eval/info.csv")
+    submission = pd.read_csv(done.run / "submission.csv")
+    assert list(submission.columns) == ["ImageID", "ans"]
+    assert submission["ImageID"].tolist() == asked["ImageID"].tolist()
+    assert submission["ans"].isin(range(LABELS)).all()
+
+
+def test_score_agrees_with_scikit_learn(done):
+    submission = pd.read_csv(done.run / "submission.csv").merge(pd.read_csv(done.data / "key.csv"), on="ImageID")
+    truth, answer = submission["ans_y"], submission["ans_x"]
+    expected = f1_score(truth, answer, labels=np.unique(truth), average="macro", zero_division=0)
+    assert done.figures.score["macro_f1"] == pytest.approx(expected, abs=1e-12)
+    assert sum(done.figures.score["errors"].values()) == len(submission)
+    assert json.loads((done.run / "score.json").read_text())["macro_f1"] == done.figures.score["macro_f1"]
+
+
+def test_validation_answers_are_about_people_held_out(done):
+    table = pd.read_csv(done.run / "age/fold0/validation.csv", dtype={"person": str})
+    train = pd.read_csv(done.data / "train/train.csv")
+    assert set(table["person"]) < set(train["path"])
+    assert table["person"].nunique() == pytest.approx(len(train) / 5, abs=1)
+    assert table["photo"].is_unique
+    assert np.allclose(pd.read_csv(done.run / "mask/fold0/validation.csv").filter(like="mask_").sum(axis=1), 1)
+
+
+def test_same_commands_give_the_same_bytes(done, tmp_path):
+    with inside(tmp_path):
+        train_all(Path("runs/one"), done.data)
+        finish(Path("runs/one"))
+    again = files(tmp_path / "runs/one")
+    for name, content in files(done.run).items():
+        assert again[name] == content, name
+
+
+def test_finished_stages_write_nothing(copy, capsys):
+    before = stamps(copy.run)
+    train_all(copy.run, copy.data)
+    finish(copy.run)
+    after = stamps(copy.run)
+    changed = {name for name in after if after[name] != before.get(name)}
+    assert changed <= {"score.json"}
+    told = capsys.readouterr().out
+    assert told.count("is finished") == 3
+    assert "stand" in told
+
+
+def test_settings_need_to_be_given_once(copy):
+    from pipeline.stages.train import Train, train
+
+    figures = train(Train(task="age", run=copy.run))
+    assert set(figures) == {"fold0"}
+
+
+def test_new_eval_photos_rerun_predict_to_score_but_not_training(copy):
+    asked = pd.read_csv(copy.data / "eval/info.csv")
+    gone = asked["ImageID"].iloc[0]
+    (copy.data / "eval/images" / gone).unlink()
+    asked.iloc[1:].to_csv(copy.data / "eval/info.csv", index=False)
+    key = pd.read_csv(copy.data / "key.csv")
+    key[key["ImageID"] != gone].to_csv(copy.data / "key.csv", index=False)
+    before = stamps(copy.run)
+    train_all(copy.run, copy.data)
+    figures = finish(copy.run)
+    after = stamps(copy.run)
+    assert figures.submit["photos"] == len(asked) - 1
+    assert {n for n in after if "/fold0/" in n and after[n] != before[n]} == set()
+
+
+def test_another_prior_reruns_calibrate_and_is_remembered(copy):
+    first = calibrate(Calibrate(run=copy.run, prior="0.1,0.2,0.7"))
+    assert first["prior"] == "0.1,0.2,0.7"
+    assert calibrate(Calibrate(run=copy.run)) == first
+    assert submit(EvalSettings(run=copy.run))["photos"] == 70
+
+
+def test_undecodable_eval_photos_keep_their_rows(copy):
+    names = pd.read_csv(copy.data / "eval/info.csv")["ImageID"].tolist()
+    for name, content in zip(names[:5], [b"", b"no photo", None, b"\xff\xd8\xff", b"GIF89a"], strict=True):
+        path = copy.data / "eval/images" / name
+        path.write_bytes(path.read_bytes()[:500] if content is None else content)
+    figures = finish(copy.run)
+    assert figures.predict["bad"] == 5
+    submission = pd.read_csv(copy.run / "submission.csv")
+    assert submission["ImageID"].tolist() == names
+    common = submission["ans"].iloc[5:].mode().iloc[0]
+    assert submission["ans"].iloc[:5].tolist() == [common] * 5
+    assert len(pd.read_csv(copy.run / "bad_photos.csv")) == 5
+
+
+def test_submit_never_opens_the_truth(copy):
+    (copy.data / "key.csv").write_bytes(b"\x00\xff not a table")
+    (copy.run / "submission.csv").unlink()
+    assert submit(EvalSettings(run=copy.run))["photos"] == 70
+    with pytest.raises(UserError, match=r"key\.csv"):
+        score(Score(run=copy.run))
+
+
+def test_without_truth_score_says_so_or_nothing(copy):
+    (copy.data / "key.csv").unlink()
+    assert score(Score(run=copy.run, if_known=True)) == {}
+    with pytest.raises(UserError, match="no truth"):
+        score(Score(run=copy.run))
+
+
+def test_a_bare_folder_is_labelled_without_the_train_photos(copy):
+    shutil.copytree(copy.data / "eval/images", "mine/deep")
+    shutil.rmtree(copy.data)
+    shutil.rmtree("data")
+    figures = finish(copy.run, eval=Path("mine"))
+    submission = pd.read_csv(copy.run / "eval-mine/submission.csv")
+    assert list(submission.columns) == ["photo", "ans"]
+    assert len(submission) == figures.submit["photos"] == 70
+    # The same photos as in the data set's own eval part get the same labels.
+    own = pd.read_csv(copy.run / "submission.csv").set_index("ImageID")["ans"]
+    names = submission["photo"].str.removeprefix("deep/")
+    assert submission["ans"].tolist() == own[names].tolist()
+
+
+def test_changed_labels_are_refused_and_restart_keeps_the_old_folder(copy):
+    train = pd.read_csv(copy.data / "train/train.csv", dtype={"id": str})
+    train.loc[0, "age"] = 21 if train.loc[0, "age"] != 21 else 22
+    train.to_csv(copy.data / "train/train.csv", index=False)
+    with pytest.raises(UserError, match="the labels have changed"):
+        train_tiny(copy.run, copy.data, "age")
+    train_tiny(copy.run, copy.data, "mask")  # it never looks at ages, so it stands
+    train_tiny(copy.run, copy.data, "age", restart=True)
+    kept = [p.name for p in (copy.run / "age").iterdir() if p.is_dir() and p.name != "fold0"]
+    assert len(kept) == 1
+    assert kept[0].startswith("fold0-")
+    assert (copy.run / "age" / kept[0] / "weights.safetensors").is_file()
+
+
+def test_changed_settings_are_refused_with_the_difference(copy):
+    with pytest.raises(UserError, match="epochs: 1 then, 2 now") as refusal:
+        train_tiny(copy.run, copy.data, "age", epochs=2)
+    assert "--restart" in str(refusal.value)
+    assert "RUN=" in str(refusal.value)
+
+
+def test_run_wide_settings_are_refused_once_trained(copy):
+    with pytest.raises(UserError, match="crop"):
+        prepare(RunSettings(run=copy.run, crop=0.5))
+
+
+def test_more_folds_join_and_calibration_uses_their_people(copy, capsys):
+    train_all(copy.run, copy.data, folds="0,1")
+    assert len(gather_people(copy.run)) == 24
+    (copy.run / "age/fold1/weights.safetensors").unlink()
+    finish(copy.run)
+    assert "age fold 1 is not finished" in capsys.readouterr().out
+    answers = pd.read_csv(copy.run / "predictions.csv")
+    assert len(answers) == 140
+    assert answers[answers["fold"] == 1]["age_years"].isna().all()
+    assert answers[answers["fold"] == 1]["gender_female"].notna().all()
+
+
+def gather_people(run: Path) -> set[str]:
+    from pipeline.runs import open_run
+
+    table = gather(open_run(RunSettings(run=run)))
+    return set(table[table.filter(regex="mask_worn|female|years").notna().all(axis=1)]["person"])
+
+
+def test_a_bad_train_photo_stops_prepare_unless_skipped(copy):
+    victim = sorted((copy.data / "train/images").glob("*/mask2.*"))[0]
+    victim.write_bytes(b"no photo")
+    run = Path("runs/two")
+    with pytest.raises(UserError, match=r"mask2(.|\n)*--skip-bad-photos|--skip-bad-photos(.|\n)*mask2"):
+        prepare(RunSettings(run=run, data=copy.data))
+    assert prepare(RunSettings(run=run, data=copy.data, skip_bad_photos=True))["bad"] == 1
+    train_tiny(run, copy.data, "age", skip_bad_photos=True)
+
+
+def test_stages_name_what_must_run_first(people, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="train it first"):
+        predict(Predict(run=Path("runs/none")))
+    assert not Path("runs").exists()
+    train_tiny(Path("runs/half"), people, "mask")
+    with pytest.raises(UserError, match="make train-gender"):
+        predict(Predict(run=Path("runs/half")))
+
+
+def test_specialists_learn_from_photos_with_their_label_alone(copy):
+    train = pd.read_csv(copy.data / "train/train.csv", dtype={"id": str})
+    train["age"] = train["age"].astype("object")
+    train.loc[train.index[:10], "age"] = ""
+    train.to_csv(copy.data / "train/train.csv", index=False)
+    run = Path("runs/three")
+    train_tiny(run, copy.data, "age")
+    train_tiny(run, copy.data, "gender")
+    ages = pd.read_csv(run / "age/fold0/validation.csv")
+    genders = pd.read_csv(run / "gender/fold0/validation.csv")
+    assert ages["age"].notna().all()
+    assert genders["age"].isna().sum() + len(ages) <= len(genders)
+
+
+def test_nothing_is_written_into_the_data_set(done):
+    names = {p.name for p in done.data.iterdir()}
+    assert names <= {"train", "eval", "key.csv", "landmarks.csv", "README.txt"}
