@@ -73,14 +73,10 @@ def build(settings: dict[str, Any], outputs: int, weights: str = "none") -> Netw
         else:
             file = Path(weights) / f"{name}.safetensors"
             if not file.is_file():
-                raise UserError(
-                    f"--weights {weights}: there is no {file.name} in it; put it there or use none."
-                )
-            backbone = timm.create_model(
-                name, pretrained=True, pretrained_cfg_overlay={"file": str(file)}, **options
-            )
+                raise UserError(f"--weights {weights}: there is no {file.name} in it; put it there or use none.")
+            backbone = timm.create_model(name, pretrained=True, pretrained_cfg_overlay={"file": str(file)}, **options)
         if conv_stem:
-            backbone.patch_embed.proj = convolutional_stem(backbone.patch_embed.proj.out_channels)
+            _exchange_stem(backbone)
         if fan_in_init and weights == "none":
             scale_to_fan_in(backbone)
         normalisation = timm.data.resolve_model_data_config(backbone)
@@ -108,8 +104,16 @@ def scale_to_fan_in(backbone: nn.Module) -> None:
             nn.init.trunc_normal_(layer.weight, std=layer.weight[0].numel() ** -0.5)
 
 
+def _exchange_stem(backbone: nn.Module) -> None:
+    """Put a convolutional stem in place of the 4x4 patches of a Swin or a ConvNeXt."""
+    if hasattr(backbone, "patch_embed"):
+        backbone.patch_embed.proj = convolutional_stem(backbone.patch_embed.proj.out_channels)
+    else:
+        backbone.stem = nn.Sequential(convolutional_stem(backbone.stem[0].out_channels), backbone.stem[-1])
+
+
 def convolutional_stem(channels: int) -> nn.Sequential:
-    """Four small convolutions in place of a transformer's 4x4 patches: (N, 3, H, W) -> (N, channels, H/4, W/4).
+    """Four small convolutions in place of 4x4 patches: (N, 3, H, W) -> (N, channels, H/4, W/4).
 
     Transformers learn much faster from scratch with such a stem (Xiao et al. 2021).
     """
@@ -133,8 +137,7 @@ def _reach_hub(name: str) -> None:
     if hub_id is None:
         raise UserError(f"--weights hub: the hub has no weights for {name}; use --weights none or a folder.")
     if any(
-        isinstance(try_to_load_from_cache(hub_id, file), str)
-        for file in ("model.safetensors", "pytorch_model.bin")
+        isinstance(try_to_load_from_cache(hub_id, file), str) for file in ("model.safetensors", "pytorch_model.bin")
     ):
         return
     answered = threading.Event()

@@ -12,18 +12,23 @@ from models.specialist import Augmentation, Specialist
 
 
 class Mask(Specialist):
-    """Five of a person's seven photos show a mask worn right; `class_balance` evens that out in the loss.
+    """Five of a person's seven photos show a mask worn right.
 
-    At 0 every photo counts the same, at 1 every class does.
+    `undersample` lets those take turns over the epochs; `class_balance` evens the classes out in the loss: at 0
+    every photo counts the same, at 1 every class does.
     """
 
     task = "mask"
     column = "mask"
     answers = tuple(f"mask_{name}" for name in MASKS)
     # A mask may have any colour, so colour is no clue; but where it sits is, so photos move little.
-    augmentation = Augmentation(light=0.7, colour=0.7, grey=0.15, shift=0.04, scale=0.1)
+    augmentation = Augmentation(move=0.5, light=0.5, colour=0.5, shift=0.04, scale=0.1, blur=0.05, noise=0.05)
     outputs = len(MASKS)
     classes = len(MASKS)
+
+    @property
+    def undersample(self) -> float:
+        return self.settings["undersample"]
 
     def weights(self, targets: Tensor) -> Tensor:
         counts = torch.bincount(targets.long(), minlength=self.classes).clamp(min=1)

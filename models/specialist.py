@@ -55,6 +55,11 @@ class Specialist(ABC):
         self.settings = settings
 
     @property
+    def undersample(self) -> float:
+        """How many times the rarest class's photos another class may have in an epoch; 0: as many as there are."""
+        return 0.0
+
+    @property
     @abstractmethod
     def outputs(self) -> int:
         """How many outputs its network has."""

@@ -36,9 +36,7 @@ def overview() -> str:
         "",
     ]
     lines += [f"  {name:10} {inspect.getdoc(stage_named(name)[0]).splitlines()[0]}" for name in STAGES]
-    return "\n".join(
-        [*lines, "", "python -m pipeline STAGE --help lists a stage's settings; make lists the targets."]
-    )
+    return "\n".join([*lines, "", "python -m pipeline STAGE --help lists a stage's settings; make lists the targets."])
 
 
 def parse(name: str, arguments: list[str]) -> tuple[Callable[[Any], dict[str, Any]], Any]:
@@ -60,17 +58,13 @@ def check(arguments: list[str]) -> None:
     for goal in goals:
         name, _, task = goal.partition("-")
         if name not in STAGES:
-            raise UserError(
-                f"make {goal} takes no ARGS; name the stage they are for, like make train-age ARGS=..."
-            )
+            raise UserError(f"make {goal} takes no ARGS; name the stage they are for, like make train-age ARGS=...")
         known = {field.name for field in fields(stage_named(name)[1])}
         for argument in given:
             setting = argument.partition("=")[0].removeprefix("--").replace("-", "_")
             if not argument.startswith("--") or setting == "help":
                 continue
-            if setting not in known or (
-                task and setting in _training() and task not in presets.tasks_with(setting)
-            ):
+            if setting not in known or (task and setting in _training() and task not in presets.tasks_with(setting)):
                 knowing = _goals_with(setting)
                 hint = (
                     f"{' and '.join(knowing)} {'has' if len(knowing) == 1 else 'have'} it"

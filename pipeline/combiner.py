@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from pipeline.calibration import FEW, Eval, calibrate
 from pipeline.summary import summary
 
 VERSION = 1
+FAR = 2.0
+"""With answers so many times as far from any mix as is usual, the default does not estimate one."""
 TASK = "face18: mask x gender x age band"
 
 
@@ -25,8 +28,9 @@ class Combiner(BaseEstimator):
 
     prior: the mix of age bands to calibrate for: "train" (that of the validation people), three shares,
     "estimate" (from the eval answers), or "auto" ("estimate" where every band has at least 30 validation
-    people, else "train"). bandwidth: of the Gaussian kernel that spreads each validation answer, in years,
-    or "auto" (cross-fitting chooses). draws: resamples behind every interval. seed: of those draws.
+    people and the answers are not far from any mix, else "train"). bandwidth: of the Gaussian kernel that
+    spreads each validation answer, in years, or "auto" (cross-fitting chooses). draws: resamples behind
+    every interval. seed: of those draws.
 
     After fit: thresholds_ (2 years), mix_ (3 shares), report_ (a dictionary for JSON: what it was fitted
     on and what it found) and calibration_ (the arrays behind it, with the score surface; not saved).
@@ -63,6 +67,15 @@ class Combiner(BaseEstimator):
         kind = "given" if given is not None else self._kind(rows, eval, notes)
         mix = {"given": given, "train": rows.counts / rows.people}.get(kind)
         found = calibrate(rows, mix, eval, bandwidth, self.draws, self.seed)
+        guess = found.estimate
+        if guess is not None and self.prior == "auto" and guess.distance > FAR * guess.limit:
+            # a mix cannot explain these answers: an estimate of one would be worse than none
+            kind, mix = "train", rows.counts / rows.people
+            found = replace(calibrate(rows, mix, eval, bandwidth, self.draws, self.seed), estimate=guess)
+            notes.append(
+                "the estimate of the mix is not used: calibrated for the mix of the train people; "
+                "--prior estimate insists"
+            )
         self.thresholds_ = found.thresholds
         self.mix_ = found.shares.reshape(len(BANDS), -1).sum(1)
         self.calibration_ = found

@@ -91,17 +91,13 @@ def _read_contest_people(rows: list[Row], problems: Problems) -> dict[str, tuple
         elif fault:
             problems.add(f"{where}: path {show(name)} {fault}")
         elif name in people:
-            problems.add(
-                f"{where}: {show(name)} already stands in row {people[name][0]}; keep one of the two"
-            )
+            problems.add(f"{where}: {show(name)} already stands in row {people[name][0]}; keep one of the two")
         else:
             people[name] = (row, Photo("", person=name, **labels))
     return people
 
 
-def _person_photos(
-    folder: os.DirEntry, problems: Problems, hidden: list[str], loose: list[str]
-) -> dict[str, str]:
+def _person_photos(folder: os.DirEntry, problems: Problems, hidden: list[str], loose: list[str]) -> dict[str, str]:
     """The file name of each of a person's photos, by stem; everything else goes to `hidden` or `loose`.
 
     Where one stem has two files, the first by name is used and the other told: both show the same mask

@@ -125,9 +125,7 @@ def draw(
 
 def _check(folder: Path, people: int, eval_people: int, seed: int, difficulty: float, processes) -> None:
     if folder.exists() or folder.is_symlink():
-        raise UserError(
-            f"{folder} exists already: name another folder to draw into, or remove this one first"
-        )
+        raise UserError(f"{folder} exists already: name another folder to draw into, or remove this one first")
     for name, count in (("people", people), ("eval_people", eval_people)):
         if count < FEWEST:
             raise UserError(f"{name} is {count}: draw at least {FEWEST}, so that every age band has somebody")
@@ -185,9 +183,7 @@ def _plan(people: int, eval_people: int, seed: int) -> list[_Someone]:
     return everyone
 
 
-def _draw_person(
-    root: Path, one: _Someone, seed: int, difficulty: float
-) -> list[tuple[str, np.ndarray, int]]:
+def _draw_person(root: Path, one: _Someone, seed: int, difficulty: float) -> list[tuple[str, np.ndarray, int]]:
     """Draw and write one person's photos. Returns (photo, landmarks, mask) of each."""
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)  # people are drawn side by side already
@@ -197,9 +193,7 @@ def _draw_person(
         cv2.setNumThreads(threads)
 
 
-def _draw_photos(
-    root: Path, one: _Someone, seed: int, difficulty: float
-) -> list[tuple[str, np.ndarray, int]]:
+def _draw_photos(root: Path, one: _Someone, seed: int, difficulty: float) -> list[tuple[str, np.ndarray, int]]:
     rng = _random(seed, _PERSON, one.index)
     person, behind = Person(rng, one.gender, one.age, difficulty), backdrop(rng)
     if one.part == "train":

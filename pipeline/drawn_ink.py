@@ -104,9 +104,7 @@ class Layer:
         self._touch(points, thick + 3)
         cv2.polylines(self.image, [_fixed(points)], False, _ink(colour), thick, cv2.LINE_AA, 4)
 
-    def glaze(
-        self, shapes: list, colour: ArrayLike, opacity: float, *, width: float = 0.0, blur: float = 0.0
-    ) -> None:
+    def glaze(self, shapes: list, colour: ArrayLike, opacity: float, *, width: float = 0.0, blur: float = 0.0) -> None:
         """Tint what is already painted: filled shapes, or lines where a width is given."""
         if not shapes or opacity <= 0:
             return

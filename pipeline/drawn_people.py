@@ -9,9 +9,7 @@ import numpy as np
 
 from pipeline.drawn_ink import Colour, any_colour, mix, shade_of
 
-SKIN = np.array(
-    [(252, 222, 200), (240, 198, 165), (222, 170, 130), (186, 128, 92), (138, 90, 62), (98, 64, 46)], float
-)
+SKIN = np.array([(252, 222, 200), (240, 198, 165), (222, 170, 130), (186, 128, 92), (138, 90, 62), (98, 64, 46)], float)
 """Colours of skin, from light to dark."""
 GREY = np.array((206, 206, 204), float)
 

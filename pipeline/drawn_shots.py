@@ -33,13 +33,13 @@ def backdrop(rng: np.random.Generator) -> NDArray[np.uint8]:
         return tuple(any_colour(rng, dull).tolist())
 
     down = np.linspace(0, 1, high)[:, None, None]
-    top = any_colour(rng, 0.6)
-    bottom = mix(top, any_colour(rng, 0.6), rng.uniform(0, 0.8))
+    top = any_colour(rng, 0.75)
+    bottom = mix(top, any_colour(rng, 0.75), rng.uniform(0, 0.8))
     image = np.broadcast_to(top * (1 - down) + bottom * down, (high, wide, 3)).astype(np.uint8).copy()
-    kind, colour = int(rng.integers(5)), ink(0.5)
+    kind, colour = int(rng.integers(5)), ink(0.75)
     if kind == 1:  # lights
         for x, y, radius in rng.integers((0, 0, 6), (wide, high, 24), (14, 3)).tolist():
-            cv2.circle(image, (x, y), radius, ink(0.4), -1, cv2.LINE_AA)
+            cv2.circle(image, (x, y), radius, ink(0.75), -1, cv2.LINE_AA)
     elif kind == 2:  # boards
         step = int(rng.integers(14, 40))
         for x in range(0, wide, 2 * step):
@@ -52,9 +52,9 @@ def backdrop(rng: np.random.Generator) -> NDArray[np.uint8]:
             x = 0
             while x < wide:
                 w, h = rng.integers((7, 26), (18, 48)).tolist()
-                cv2.rectangle(image, (x, y + 50 - h), (x + w, y + 50), ink(0.5), -1)
+                cv2.rectangle(image, (x, y + 50 - h), (x + w, y + 50), ink(0.75), -1)
                 x += w + 1
-    return cv2.GaussianBlur(image, (0, 0), rng.uniform(1.5, 4))
+    return cv2.GaussianBlur(image, (0, 0), rng.uniform(3, 7))
 
 
 def take(
@@ -108,9 +108,9 @@ def _spectacles(layer: Layer, who: Person) -> None:
 def _mask(layer: Layer, who: Person, rng: np.random.Generator, worn: str) -> None:
     """Lay a mask of any colour, cut and pattern on the face."""
     kind = rng.random()
-    if kind < 0.5:
+    if kind < 0.75:
         colour = rng.choice(_USUAL)
-    elif kind < 0.65:  # near some skin, so that colour alone does not tell a mask
+    elif kind < 0.8:  # near some skin, so that colour alone does not tell a mask
         colour = shade_of(SKIN, rng.random()) + rng.uniform(-30, 30, 3)
     else:
         colour = any_colour(rng)
@@ -172,8 +172,8 @@ def _folds(cut: int, top: float, tail: float) -> list[Points]:
 
 
 def _pattern(cloth: Layer, rng: np.random.Generator, top: float, tail: float) -> None:
-    """Dots, bars, slanting stripes, checks, or (half of the time) nothing."""
-    pattern, ink, gap = int(rng.integers(8)), any_colour(rng), rng.uniform(6, 11)
+    """Dots, bars, slanting stripes, checks, or (two times in three) nothing."""
+    pattern, ink, gap = int(rng.integers(12)), any_colour(rng, 0.7), rng.uniform(6, 11)
     rows, columns = np.arange(top - 4, tail + 4, gap), np.arange(-56, 57, gap)
     bars = [[(-60, y), (60, y)] for y in rows]
     if pattern == 0:
@@ -220,13 +220,13 @@ def _shoot(
     image = cv2.multiply(behind[dy : dy + HEIGHT, dx : dx + WIDTH], cv2.merge([clear] * 3), scale=1 / 255)
     image = cv2.add(image, np.ascontiguousarray(figure[..., :3])).astype(np.float32)
 
-    across, down = rng.uniform(-0.22, 0.22), rng.uniform(-0.13, 0.13)  # where the light comes from
+    across, down = rng.uniform(-0.15, 0.15), rng.uniform(-0.1, 0.1)  # where the light comes from
     slope = 1 + across * np.linspace(-1, 1, WIDTH)[None] + down * np.linspace(-1, 1, HEIGHT)[:, None]
     contrast = rng.uniform(0.88, 1.15)
-    gain = contrast * rng.uniform(0.78, 1.15) * rng.uniform(0.92, 1.08, 3)
+    gain = contrast * rng.uniform(0.85, 1.12) * rng.uniform(0.95, 1.05, 3)
     image = cv2.multiply(image, cv2.merge([(slope * g).astype(np.float32) for g in gain]))
     if rng.random() < 0.4:
         image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.3, 0.5 + 0.35 * difficulty))
-    grain = rng.standard_normal((HEIGHT, WIDTH), np.float32) * np.float32(rng.uniform(0, 6))
+    grain = rng.standard_normal((HEIGHT, WIDTH), np.float32) * np.float32(rng.uniform(0, 4))
     image = cv2.add(image, cv2.merge([grain + np.float32(127.5 - 127 * contrast)] * 3))
     return np.clip(image, 0, 255).astype(np.uint8), places

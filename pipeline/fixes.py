@@ -148,9 +148,7 @@ class _Keys:
             row for row, name in names.items() if name.rpartition(".")[0] == photo
         ]
         if not rows:
-            raise ValueError(
-                f"{show(key)} matches no train photo, person or id (the whole id); mend or remove the fix"
-            )
+            raise ValueError(f"{show(key)} matches no train photo, person or id (the whole id); mend or remove the fix")
         if len(rows) > 1:
             raise ValueError(f"{show(key)} matches {len(rows)} photos; write the whole path of one of them")
         return rows

@@ -52,9 +52,7 @@ def read_general(root: Path, problems: Problems, notes: list[str]) -> Found:
     return found
 
 
-def _check_file(
-    root: Path, photo: str, where: str, seen: dict[str, int], row: int, problems: Problems
-) -> None:
+def _check_file(root: Path, photo: str, where: str, seen: dict[str, int], row: int, problems: Problems) -> None:
     """The photo of a row exists, inside the data set, and stands in no row before."""
     fault = path_fault(photo)
     if fault:
@@ -67,9 +65,7 @@ def _check_file(
     seen.setdefault(photo, row)
 
 
-def _check_person(
-    photo: Photo, part: str, row: int, owner: dict[str, tuple[object, int]], problems: Problems
-) -> None:
+def _check_person(photo: Photo, part: str, row: int, owner: dict[str, tuple[object, int]], problems: Problems) -> None:
     """One part, one gender and one age for each person; `owner` keeps their first ones, and the rows."""
     facts = {
         "part": part if part in PARTS else None,

@@ -70,9 +70,7 @@ def _to_rgb(photo: Image.Image) -> Image.Image:
         deep = np.asarray(photo).astype(np.int64)
         return Image.fromarray(np.clip(deep >> 8, 0, 255).astype(np.uint8)).convert("RGB")
     if photo.mode == "F":
-        return Image.fromarray(np.clip(np.nan_to_num(np.asarray(photo)), 0, 255).astype(np.uint8)).convert(
-            "RGB"
-        )
+        return Image.fromarray(np.clip(np.nan_to_num(np.asarray(photo)), 0, 255).astype(np.uint8)).convert("RGB")
     if "A" in photo.getbands() or "transparency" in photo.info:
         clear = photo.convert("RGBA")
         white = Image.new("RGBA", clear.size, "white")
@@ -144,9 +142,7 @@ def decode(photos: Photos, index: int, sizes: Sequence[Size]) -> dict[Size, NDAr
     return {size: fit(photo, *size, photos.box(index), photos.crop) for size in sizes}
 
 
-def decode_all(
-    photos: Photos, sizes: Sequence[Size], jobs: int
-) -> Iterator[dict[Size, NDArray[np.uint8]] | str]:
+def decode_all(photos: Photos, sizes: Sequence[Size], jobs: int) -> Iterator[dict[Size, NDArray[np.uint8]] | str]:
     """`decode` of every photo, in order, `jobs` at a time and at most 4 x `jobs` ahead of the reader."""
     # Threads: Pillow and OpenCV let go of the interpreter while they work. (joblib's generator would run
     # ahead of a slow reader without end.)

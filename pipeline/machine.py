@@ -73,7 +73,7 @@ def settle(plan: Plan) -> None:
 
 def available_cores() -> int:
     """Cores this process may use: its affinity, less where a container's quota is smaller."""
-    cores = len(os.sched_getaffinity(0))
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:
         quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
     except (OSError, ValueError):  # no such container limit here

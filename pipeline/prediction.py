@@ -58,9 +58,7 @@ class Member:
 
     def answers(self, photos: NDArray[np.uint8]) -> NDArray[np.float32]:
         """photos (N, H, W, 3) -> answer columns (N, len(specialist.answers))."""
-        return self.specialist.answer(
-            outputs_of(self.network, photos, np.arange(len(photos)), self.plan)
-        ).numpy()
+        return self.specialist.answer(outputs_of(self.network, photos, np.arange(len(photos)), self.plan)).numpy()
 
 
 def load(folder: Path, device: str, threads: int) -> Member:

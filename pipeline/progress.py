@@ -13,8 +13,8 @@ EVERY = 20.0
 class Progress:
     """Counts `total` pieces of work: `with Progress("decoding", 1000, "photos") as p: p.advance(32)`."""
 
-    def __init__(self, what: str, total: int, unit: str, done: int = 0):
-        self.what, self.total, self.unit, self.done = what, total, unit, done
+    def __init__(self, what: str, total: int, unit: str, done: int = 0, quiet: bool = False):
+        self.what, self.total, self.unit, self.done, self.quiet = what, total, unit, done, quiet
         self._already = done
         self._started = self._told = time.monotonic()
         self._note = ""
@@ -22,7 +22,7 @@ class Progress:
         self._task = None
 
     def __enter__(self) -> Self:
-        if sys.stdout.isatty():
+        if sys.stdout.isatty() and not self.quiet:
             from rich import progress
 
             self._bar = progress.Progress(
@@ -52,10 +52,8 @@ class Progress:
         self.done += pieces
         self._note = note or self._note
         if self._bar is not None:
-            self._bar.update(
-                self._task, completed=self.done, note=f"{self._note}  {self.rate():.0f} {self.unit}/s"
-            )
-        elif time.monotonic() - self._told >= EVERY:
+            self._bar.update(self._task, completed=self.done, note=f"{self._note}  {self.rate():.0f} {self.unit}/s")
+        elif time.monotonic() - self._told >= EVERY and not self.quiet:
             self._told = time.monotonic()
             left = duration((self.total - self.done) / max(1e-9, self.rate()))
             told = f"  {self._note}" if self._note else ""
@@ -68,7 +66,7 @@ class Progress:
         """Print a line without disturbing the bar."""
         if self._bar is not None:
             self._bar.console.print(line, highlight=False)
-        else:
+        elif not self.quiet:
             print(line, flush=True)
 
 

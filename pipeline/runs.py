@@ -108,12 +108,12 @@ def open_run(given: RunSettings, *, make: bool = True) -> Run:
     folder = given.run or _default_folder(given)
     path = folder / "run.json"
     if not make and not path.is_file():
-        raise UserError(
-            f"there is no run {folder} yet; train it first (make train-mask train-gender train-age)."
-        )
+        raise UserError(f"there is no run {folder} yet; train it first (make train-mask train-gender train-age).")
     with store.locked(folder / "run.lock", f"the run {folder}", wait=True):
         recorded = store.read_json(path) if path.is_file() else {}
         wanted = {name: value for name in RECORDED if (value := _plain(getattr(given, name))) is not None}
+        if "preset" in wanted and recorded.get("weights") == presets.WEIGHTS.get(recorded.get("preset")):
+            wanted.setdefault("weights", presets.WEIGHTS[wanted["preset"]])  # not given, so the preset's own
         settings = _defaults(wanted.get("preset") or recorded.get("preset") or "small") | recorded | wanted
         begun = any(folder.glob("*/fold*/settings.json"))
         for name, value in recorded.items():

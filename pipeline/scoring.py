@@ -62,8 +62,8 @@ def interval(
 
     truth, answer: (n,) labels of the 18; person: (n,) any hashable, or None where nobody is named. People
     are drawn with replacement inside each gender x band, so no draw loses an age band. Photos without
-    persons count as photos / photos_per_person: so many photos are drawn inside each gender x band. weights: (n,) of the photos, only
-    where persons are named.
+    persons count as photos / photos_per_person: so many photos are drawn inside each gender x band.
+    weights: (n,) of the photos, only where persons are named.
     """
     drawn = resample(truth, answer, person, photos_per_person, draws, seed, weights)
     low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])

@@ -76,9 +76,7 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (UnicodeDecodeError, json.JSONDecodeError) as damage:
-        raise UserError(
-            f"{path} is damaged ({damage}); delete it and run the stage that writes it again."
-        ) from None
+        raise UserError(f"{path} is damaged ({damage}); delete it and run the stage that writes it again.") from None
 
 
 def write_csv(path: Path, table: pd.DataFrame) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import pickle
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -79,13 +79,42 @@ class _TrainingPhotos(Dataset):
         return torch.from_numpy(self.augmenter(self.pixels[row], epoch, row)), row
 
 
+def undersampled(
+    rows: NDArray[np.int64], classes: NDArray[np.int64], most: float, epoch: int, seed: int
+) -> NDArray[np.int64]:
+    """The rows of an epoch: of no class more than `most` times the rarest one's; the others take turns.
+
+    rows, classes (N,); `most` 0 keeps them all. Every epoch has the same number of rows.
+    """
+    if not most:
+        return rows
+    present, counts = np.unique(classes, return_counts=True)
+    limit = max(1, round(most * counts.min()))
+    kept = []
+    for one in present:
+        turns = np.random.default_rng((seed, int(one))).permutation(rows[classes == one])
+        if len(turns) > limit:
+            turns = turns.take(range(epoch * limit, (epoch + 1) * limit), mode="wrap")
+        kept.append(turns)
+    return np.sort(np.concatenate(kept))
+
+
 def batches(
-    rows: NDArray[np.int64], batch: int, epochs: int, seed: int, start: int = 0, rank: int = 0, ranks: int = 1
+    rows: Callable[[int], NDArray[np.int64]],
+    batch: int,
+    epochs: int,
+    seed: int,
+    start: int = 0,
+    rank: int = 0,
+    ranks: int = 1,
 ) -> Iterator[list[tuple[int, int]]]:
-    """Lists of (epoch, row) for every step from `start` on; each process of several gets its slice."""
-    an_epoch = steps_an_epoch(len(rows), batch)
+    """Lists of (epoch, row) for every step from `start` on; each process of several gets its slice.
+
+    `rows` gives the rows of an epoch, as many in each.
+    """
+    an_epoch = steps_an_epoch(len(rows(0)), batch)
     for epoch in range(start // an_epoch, epochs):
-        order = np.random.default_rng((seed, epoch)).permutation(rows)
+        order = np.random.default_rng((seed, epoch)).permutation(rows(epoch))
         for step in range(an_epoch):
             if epoch * an_epoch + step >= start:
                 of_step = order[step * batch : (step + 1) * batch]
@@ -118,9 +147,15 @@ class Trainer:
         if self.accelerator.num_processes > 1 and plan.device == "cuda":
             network = torch.nn.SyncBatchNorm.convert_sync_batchnorm(network)  # not to be had on CPUs
         network = network.to(self.accelerator.device)
-        self.batch = min(settings["batch"], len(part.train))
+        an_epoch = len(self._rows(0))
+        self.batch = min(settings["batch"], an_epoch)
         self.micro = self.batch
-        self.an_epoch = steps_an_epoch(len(part.train), self.batch)
+        if self.batch % self.accelerator.num_processes:
+            raise UserError(
+                f"{name}: {self.batch} photos a step cannot be shared evenly by {self.accelerator.num_processes} "
+                f"processes; give another --batch."
+            )
+        self.an_epoch = steps_an_epoch(an_epoch, self.batch)
         self.steps = self.an_epoch * settings["epochs"]
         optimizer = create_optimizer_v2(
             network.backbone,
@@ -155,7 +190,7 @@ class Trainer:
             _TrainingPhotos(self.part.pixels, Augmenter(self.specialist.augmentation, settings["seed"])),
             batch_sampler=list(
                 batches(
-                    self.part.train, self.batch, settings["epochs"], settings["seed"], self.step,
+                    self._rows, self.batch, settings["epochs"], settings["seed"], self.step,
                     accelerator.process_index, accelerator.num_processes,
                 )
             ),
@@ -164,7 +199,8 @@ class Trainer:
         )  # fmt: skip
         saved = epoch_started = time.monotonic()
         first, started = self.step, time.monotonic()
-        with Progress(self.name, self.steps * self.batch, "photos", done=self.step * self.batch) as progress:
+        total, done = self.steps * self.batch, self.step * self.batch
+        with Progress(self.name, total, "photos", done, quiet=not self._leads()) as progress:
             for pixels, rows in loader:
                 self._train_step(pixels.to(accelerator.device, non_blocking=True), rows)
                 self.step += 1
@@ -172,7 +208,7 @@ class Trainer:
                     self._check_finite()
                     within = self.step % self.an_epoch or self.an_epoch
                     progress.advance(0, f"loss {self.loss_sum.item() / within:.3f}")
-                if self.step - first == 20 and self._leads():
+                if self.step - first == 20:
                     left = (time.monotonic() - started) / 20 * (self.steps - self.step)
                     progress.say(f"{self.name}: {self.steps} steps, about {duration(left)} to go")
                 if self.step % self.an_epoch == 0:
@@ -183,6 +219,11 @@ class Trainer:
                     saved = time.monotonic()
                 progress.advance(self.batch)
         return pd.DataFrame(self.log)
+
+    def _rows(self, epoch: int) -> NDArray[np.int64]:
+        train = self.part.train
+        classes = self.specialist.classes_of(self.part.targets[train])
+        return undersampled(train, classes, self.specialist.undersample, epoch, self.settings["seed"])
 
     def _leads(self) -> bool:
         return self.accelerator.is_main_process
@@ -242,6 +283,7 @@ class Trainer:
             )
 
     def _end_epoch(self, seconds: float, progress: Progress) -> None:
+        self.loss_sum = self.accelerator.reduce(self.loss_sum, "mean")
         if self._leads():
             row = {"epoch": self.step // self.an_epoch, "train_loss": self.loss_sum.item() / self.an_epoch}
             row |= self._judge() | {"seconds": round(seconds, 2)}

@@ -51,6 +51,7 @@ PIPELINE = (
     "judging",
     "summary",
     "combiner",
+    "inputs",
     "report",
     "stages.data",
     "stages.prepare",

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from models.errors import UserError
 from models.presets import TASKS
 from pipeline import runs, store
-from pipeline.runs import EvalSettings, MaybeText, Run, open_run
-
-if TYPE_CHECKING:
-    import pandas as pd
+from pipeline.inputs import gather, read_answers
+from pipeline.runs import EvalSettings, MaybeText, open_run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,45 +61,7 @@ def parse_prior(text: str) -> str | tuple[float, ...]:
     try:
         return tuple(float(share) for share in text.split(","))
     except ValueError:
-        raise UserError(
-            f"--prior {text}: say auto, train, estimate, or three shares like 0.42,0.28,0.30."
-        ) from None
-
-
-def read_answers(path: Path) -> pd.DataFrame:
-    """An answer table. Raises UserError when it is missing or damaged."""
-    import pandas as pd
-
-    try:
-        return pd.read_csv(path, dtype={"photo": "string", "person": "string"}, keep_default_na=True)
-    except FileNotFoundError:
-        raise UserError(f"{path} is missing; run the stage that writes it again.") from None
-    except (ValueError, UnicodeDecodeError) as damage:
-        raise UserError(f"{path} is damaged ({damage}); delete it and run the stages again.") from None
-
-
-def gather(run: Run) -> pd.DataFrame:
-    """The out-of-fold answers of the three specialists side by side, one row per photo.
-
-    Photos that some specialist did not answer out-of-fold have blanks there.
-    """
-    import pandas as pd
-
-    from pipeline.answers import TRUTH
-
-    whole: pd.DataFrame | None = None
-    for task in TASKS:
-        folders = run.finished_folds(task)
-        if not folders:
-            raise UserError(f"no fold of {task} is trained in {run.folder} yet; run make train-{task} first.")
-        table = pd.concat([read_answers(folder / "validation.csv") for folder in folders.values()])
-        keys = ["photo", "person", "fold", *TRUTH]
-        whole = table if whole is None else whole.merge(table, on=keys, how="outer")
-    if whole["photo"].duplicated().any():
-        raise UserError(
-            f"the specialists of {run.folder} were trained on different labels or folds; train them again with --restart."
-        )
-    return whole
+        raise UserError(f"--prior {text}: say auto, train, estimate, or three shares like 0.42,0.28,0.30.") from None
 
 
 def _years(thresholds: list[float]) -> str:

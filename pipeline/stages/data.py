@@ -47,9 +47,7 @@ def data(settings: Data) -> dict[str, Any]:
 
     people = {"people": 400, "eval_people": 150, "seed": 0, "difficulty": 1.0} | given
     with Progress("data", people["people"] + people["eval_people"], "people") as progress:
-        figures = drawn.draw(
-            folder, **people, progress=lambda done, _: progress.advance(done - progress.done)
-        )
+        figures = drawn.draw(folder, **people, progress=lambda done, _: progress.advance(done - progress.done))
     store.write_json(made, {"settings": people, "figures": figures})
     print(f"data: drew {people['people']} train and {people['eval_people']} eval people in {folder}")
     return figures

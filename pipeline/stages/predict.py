@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from models.errors import UserError
 from models.presets import TASKS
 from pipeline import runs, store
+from pipeline.inputs import finished
 from pipeline.runs import EvalSettings, MaybeWhole, Run, open_run
 
 
@@ -51,9 +51,7 @@ def _finished(run: Run) -> list:
         done, begun = run.finished_folds(task), run.fold_folders(task)
         for fold in sorted(set(begun) - set(done)):
             print(f"predict: {task} fold {fold} is not finished and is left out")
-        if not done:
-            raise UserError(f"no fold of {task} is trained in {run.folder} yet; run make train-{task} first.")
-        folders += done.values()
+        folders += finished(run, task).values()
     return folders
 
 
@@ -66,8 +64,8 @@ def _predict(run: Run, settings: Predict, data: Any, folders: list, inputs: dict
     import torch
 
     from pipeline import machine, prediction
+    from pipeline.inputs import framed, listed
     from pipeline.progress import Progress
-    from pipeline.stages.prepare import framed, listed
 
     place = run.place(settings)
     threads = settings.threads or machine.available_cores()
@@ -83,12 +81,8 @@ def _predict(run: Run, settings: Predict, data: Any, folders: list, inputs: dict
     if len(table) != len(answers) or table["photo"].nunique() + len(bad) != len(data.eval):
         raise AssertionError("every eval photo is answered exactly once by every fold, or is bad")
     store.write_csv(place / "predictions.csv", table)
-    store.write_csv(
-        place / "bad_photos.csv", pd.DataFrame({"photo": list(bad), "reason": list(bad.values())})
-    )
+    store.write_csv(place / "bad_photos.csv", pd.DataFrame({"photo": list(bad), "reason": list(bad.values())}))
     if bad:
-        print(
-            f"predict: {len(bad)} photos cannot be decoded; submit gives them its most common label:\n{listed(bad)}"
-        )
+        print(f"predict: {len(bad)} photos cannot be decoded; submit gives them its most common label:\n{listed(bad)}")
     figures = {"photos": len(data.eval), "networks": len(members), "bad": len(bad)}
     return runs.record(place, "predict", inputs, ["predictions.csv", "bad_photos.csv"], figures)

@@ -20,8 +20,8 @@ def score(settings: Score) -> dict[str, Any]:
     """Score the submission: macro-F1 with its interval, accuracy, age error, and where the errors are."""
     from pipeline import scoring, summary
     from pipeline.answers import average_folds
+    from pipeline.inputs import read_answers
     from pipeline.photos import read_data_set, read_truth
-    from pipeline.stages.calibrate import read_answers
 
     run = open_run(settings, make=False)
     submission = run.folder / "submission.csv"

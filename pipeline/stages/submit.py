@@ -37,7 +37,7 @@ def submit(settings: EvalSettings) -> dict[str, Any]:
 def _submit(place: Any, data: Any, inputs: dict[str, Any]) -> dict[str, Any]:
     from pipeline import summary
     from pipeline.combiner import Combiner
-    from pipeline.stages.calibrate import read_answers
+    from pipeline.inputs import read_answers
 
     if not (place / "combiner.json").is_file():
         raise UserError(f"{place} has no combiner.json yet; run make calibrate first.")
@@ -46,9 +46,7 @@ def _submit(place: Any, data: Any, inputs: dict[str, Any]) -> dict[str, Any]:
     labels = combiner.predict(answers).set_index("photo")["label"]
     listed = set(data.eval["photo"])
     if not set(labels.index) <= listed:
-        raise UserError(
-            f"{place / 'predictions.csv'} is about other photos than {data.root}; run make predict again."
-        )
+        raise UserError(f"{place / 'predictions.csv'} is about other photos than {data.root}; run make predict again.")
     undecoded = [photo for photo in data.eval["photo"] if photo not in labels.index]
     if undecoded:
         # Most common label; between equals the lowest, so that the same answers give the same file.

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import time
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -65,6 +68,8 @@ class Train(RunSettings):
     """Label smoothing (mask, gender)."""
     class_balance: MaybeNumber = None
     """Mask: 0 counts every photo the same, 1 every class."""
+    undersample: MaybeNumber = None
+    """Mask: in an epoch, at most this many times the rarest class's photos; the others take turns. 0: all."""
     age_loss: Annotated[
         Literal["distribution", "l1", "mse"] | None,
         arg(metavar="{distribution,l1,mse}", help_behavior_hint=""),
@@ -74,6 +79,19 @@ class Train(RunSettings):
     """Age: deviation in years of the soft labels."""
     rare_ages: MaybeNumber = None
     """Age: power of the weight for rare ages, 0 none to 1 full."""
+
+
+TINY = 1e-12  # above zero
+RANGES: dict[str, tuple[float, float | None]] = {
+    **dict.fromkeys(("epochs", "batch"), (1, None)),
+    **dict.fromkeys(("height", "width"), (8, 4096)),
+    **dict.fromkeys(("lr", "clip", "age_spread"), (TINY, None)),
+    **dict.fromkeys(("dropout", "drop_path", "smoothing"), (0, 0.999)),
+    **dict.fromkeys(("warmup", "class_balance", "rare_ages"), (0, 1)),
+    **dict.fromkeys(("weight_decay", "undersample", "seed"), (0, None)),
+    "layer_decay": (TINY, 1),
+}
+"""What the training settings may be."""
 
 
 @dataclass(frozen=True)
@@ -97,9 +115,7 @@ def train(settings: Train) -> dict[str, Any]:
     data = read_data_set(run.data, run.fixes)
     rows = data.train[data.train[settings.task].notna()]
     if rows.empty:
-        raise UserError(
-            f"no train photo of {run.data} carries the label {settings.task}; there is nothing to learn."
-        )
+        raise UserError(f"no train photo of {run.data} carries the label {settings.task}; there is nothing to learn.")
     folds = fold_table(data.train, run.split_seed)
     inputs = {
         "photos": store.photo_fingerprint(data.root, rows["photo"].tolist()),
@@ -109,15 +125,15 @@ def train(settings: Train) -> dict[str, Any]:
     figures: dict[str, Any] = {}
     for number in numbers:
         folder = run.folder / settings.task / f"fold{number}"
-        fold = _Fold(
-            number, folder, _settings_of_fold(run, settings.task, folder, given, settings.restart), inputs
-        )
+        fold = _Fold(number, folder, _settings_of_fold(run, settings.task, folder, given, settings.restart), inputs)
         if number in run.finished_folds(settings.task) and not settings.restart:
             _check_same(fold, given)
             log = store.read_json(folder / "done.json")
             print(f"train {settings.task}: fold {number} is finished, macro-F1 {log['macro_f1']:.3f}")
         else:
-            with store.locked(folder.with_suffix(".lock"), f"train {settings.task}, fold {number},"):
+            first = os.environ.get("RANK", "0") == "0"  # of several processes, the first holds the lock
+            lock = store.locked(folder.with_suffix(".lock"), f"train {settings.task}, fold {number},")
+            with lock if first else nullcontext():
                 log = _train_fold(run, data, rows, folds, fold, given, settings)
         figures[f"fold{number}"] = log
     return figures
@@ -149,30 +165,23 @@ def _given(settings: Train, run: Run) -> dict[str, Any]:
     for name in given:
         if name not in known:
             others = " and ".join(presets.tasks_with(name))
-            raise UserError(
-                f"train {settings.task} has no setting --{name.replace('_', '-')}; train {others} has."
-            )
+            raise UserError(f"train {settings.task} has no setting --{name.replace('_', '-')}; train {others} has.")
     if "backbone_options" in given:
         try:
             given["backbone_options"] = dict(json.loads(given["backbone_options"]))
         except (ValueError, TypeError):
-            raise UserError(
-                f"--backbone-options {given['backbone_options']}: it must be a JSON object."
-            ) from None
+            raise UserError(f"--backbone-options {given['backbone_options']}: it must be a JSON object.") from None
     elif "backbone" in given:
         given["backbone_options"] = {}  # the preset's belong to the preset's backbone
     for name, value in given.items():
-        if (
-            name in ("epochs", "batch", "height", "width", "lr", "clip", "layer_decay", "age_spread")
-            and value <= 0
-        ):
-            raise UserError(f"--{name.replace('_', '-')} {value}: it must be above zero.")
+        low, high = RANGES.get(name, (None, None))
+        if (low is not None and not value >= low) or (high is not None and not value <= high):
+            allowed = f"from {low:g} to {high:g}" if high is not None else f"{low:g} or more"
+            raise UserError(f"--{name.replace('_', '-')} {value}: it must be {allowed}.")
     return given
 
 
-def _settings_of_fold(
-    run: Run, task: str, folder: Path, given: dict[str, Any], restart: bool
-) -> dict[str, Any]:
+def _settings_of_fold(run: Run, task: str, folder: Path, given: dict[str, Any], restart: bool) -> dict[str, Any]:
     """What a fold trains with: what is given, else as recorded for it or for another fold, else the preset's."""
     folders = [*run.fold_folders(task).values()]
     recorded: dict[str, Any] = {}
@@ -196,14 +205,39 @@ def _check_same(fold: _Fold, given: dict[str, Any]) -> None:
         "labels": "the labels",
         "folds": "the folds of people",
     }
-    differences += [
-        f"  {words[k]} have changed" for k, mark in fold.inputs.items() if made["inputs"][k] != mark
-    ]
+    differences += [f"  {words[k]} have changed" for k, mark in fold.inputs.items() if made["inputs"][k] != mark]
     if differences:
         raise UserError(
             f"{fold.folder} was trained otherwise; train into another run (RUN=other), or begin anew with "
             f"--restart, which keeps the old folder:\n" + "\n".join(differences)
         )
+
+
+def _begin(run: Run, fold: _Fold, given: dict[str, Any], settings: Train, say: Callable[..., None]) -> None:
+    """Leave a settings.json in the fold's folder: the one it was begun with, or a new one."""
+    from pipeline import machine
+
+    path = fold.folder / "settings.json"
+    if settings.restart and fold.folder.exists():
+        kept = fold.folder.with_name(f"{fold.folder.name}-{time.strftime('%Y-%m-%dT%H%M%S')}")
+        fold.folder.rename(kept)
+        say(f"{settings.task} fold {fold.number}: the old folder is kept as {kept}")
+    if path.is_file():
+        _check_same(fold, given)
+        return
+    size = (fold.settings["height"], fold.settings["width"])
+    plan = machine.plan(fold.settings["backbone"], settings.threads, settings.workers, size)
+    made = {
+        "task": settings.task,
+        "fold": fold.number,
+        "settings": fold.settings,
+        "plan": plan.as_dict(),
+        "inputs": fold.inputs,
+        "crop": run.crop,
+        "weights": run.weights,
+        "versions": machine.versions(),
+    }
+    store.write_json(path, made)
 
 
 def _train_fold(
@@ -217,33 +251,23 @@ def _train_fold(
 ) -> dict[str, Any]:
     import numpy as np
     import torch
+    from accelerate import PartialState
 
     from models import backbone, specialist
     from pipeline import machine, prediction
-    from pipeline.stages.prepare import prepared
+    from pipeline.inputs import prepared
     from pipeline.training import Part, Trainer
 
     name = f"{settings.task} fold {fold.number}"
-    if settings.restart and fold.folder.exists():
-        kept = fold.folder.with_name(f"{fold.folder.name}-{time.strftime('%Y-%m-%dT%H%M%S')}")
-        fold.folder.rename(kept)
-        print(f"{name}: the old folder is kept as {kept}")
-    size = (fold.settings["height"], fold.settings["width"])
-    begun = (fold.folder / "settings.json").is_file()
-    if begun:
-        _check_same(fold, given)
-        plan = machine.Plan(**store.read_json(fold.folder / "settings.json")["plan"])
-    else:
-        plan = machine.plan(fold.settings["backbone"], settings.threads, settings.workers, size)
-    photos = prepared(run, data, size)
+    processes = PartialState(cpu=not torch.cuda.is_available())
+    say = print if processes.is_main_process else _silent
+    photos = prepared(run, data, (fold.settings["height"], fold.settings["width"]))
     rows = rows[~rows["photo"].isin(list(photos.bad))].merge(folds, on="person", how="left")
-    place = {photo: row for row, photo in enumerate(data.train["photo"])}
-    where = rows["photo"].map(place).to_numpy(np.int64)
     held_out = (rows["fold"] == fold.number).to_numpy()
     if held_out.all() or not held_out.any():
-        raise UserError(
-            f"{name}: there are no people with the label {settings.task} on both sides of the split."
-        )
+        raise UserError(f"{name}: there are no people with the label {settings.task} on both sides of the split.")
+    place = {photo: row for row, photo in enumerate(data.train["photo"])}
+    where = rows["photo"].map(place).to_numpy(np.int64)
     targets = np.full(len(data.train), np.nan, np.float32)
     targets[where] = rows[settings.task].to_numpy(np.float32)
     part = Part(photos.pixels, targets, where[~held_out], where[held_out], where[_checked(rows, held_out)])
@@ -252,20 +276,12 @@ def _train_fold(
     torch.manual_seed(fold.settings["seed"])
     network = backbone.build(fold.settings, one.outputs, run.weights)
     network.begin_at(one.first_bias(torch.from_numpy(targets[part.train])))
-    if not begun:
-        made = {
-            "task": settings.task,
-            "fold": fold.number,
-            "settings": fold.settings,
-            "plan": plan.as_dict(),
-            "inputs": fold.inputs,
-            "crop": run.crop,
-            "weights": run.weights,
-            "versions": machine.versions(),
-        }
-        store.write_json(fold.folder / "settings.json", made)
+    if processes.is_main_process:
+        _begin(run, fold, given, settings, say)  # only now: nothing is written for what cannot be trained
+    processes.wait_for_everyone()
+    plan = machine.Plan(**store.read_json(fold.folder / "settings.json")["plan"])
     parameters = sum(p.numel() for p in network.parameters())
-    print(
+    say(
         f"{name}: {fold.settings['backbone']}, {parameters / 1e6:.1f} M weights, {len(part.train)} photos of "
         f"{rows[~held_out]['person'].nunique()} people to learn from, {len(part.validation)} of "
         f"{rows[held_out]['person'].nunique()} held out; {plan.precision}, {plan.threads} threads; "
@@ -274,19 +290,25 @@ def _train_fold(
     )
     trainer = Trainer(one, network, part, fold.settings, plan, fold.folder, name)
     log = trainer.run()
-    store.write_weights(fold.folder / "weights.safetensors", trainer.averaged.state_dict())
-    member = prediction.load(fold.folder, plan.device, plan.threads)
-    answers = member.answers(photos.pixels[part.validation])
-    held = rows[held_out]
-    if not (len(answers) == len(held) == held["photo"].nunique()):
-        raise AssertionError("every validation photo is answered exactly once")
-    table = held[["photo", "person", "fold", "mask", "gender", "age"]].reset_index(drop=True)
-    table[list(one.answers)] = answers
-    figures = log.iloc[-1].drop("epoch").to_dict() | {"seconds": float(log["seconds"].sum())}
-    store.write_json(fold.folder / "done.json", figures)
-    store.write_csv(fold.folder / "validation.csv", table)  # last: with it the fold is finished
-    (fold.folder / "resume.pt").unlink(missing_ok=True)
-    return figures
+    if processes.is_main_process:
+        store.write_weights(fold.folder / "weights.safetensors", trainer.averaged.state_dict())
+        member = prediction.load(fold.folder, plan.device, plan.threads)
+        answers = member.answers(photos.pixels[part.validation])
+        held = rows[held_out]
+        if not (len(answers) == len(held) == held["photo"].nunique()):
+            raise AssertionError("every validation photo is answered exactly once")
+        table = held[["photo", "person", "fold", "mask", "gender", "age"]].reset_index(drop=True)
+        table[list(one.answers)] = answers
+        figures = log.iloc[-1].drop("epoch").to_dict() | {"seconds": float(log["seconds"].sum())}
+        store.write_json(fold.folder / "done.json", figures)
+        store.write_csv(fold.folder / "validation.csv", table)  # last: with it the fold is finished
+        (fold.folder / "resume.pt").unlink(missing_ok=True)
+    processes.wait_for_everyone()
+    return store.read_json(fold.folder / "done.json")
+
+
+def _silent(*_: object, **__: object) -> None:
+    """What the processes beside the first one say."""
 
 
 def _checked(rows: pd.DataFrame, held_out: Any) -> Any:

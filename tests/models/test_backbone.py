@@ -55,11 +55,33 @@ def test_random_weights_follow_torchs_seed():
 
 
 @pytest.mark.parametrize("name", TINY)
-def test_first_outputs_are_small(name):
+def test_first_outputs_may_begin_at_a_bias(name):
     network = backbone.build(settings(name), 5)
-    head = network.backbone.get_classifier()
-    assert head.weight.std().item() == pytest.approx(0.01, rel=0.2)
-    assert not head.bias.any()
+    bias = torch.arange(5.0)
+    network.begin_at(bias)
+    assert network.backbone.get_classifier().weight.std().item() == pytest.approx(0.01, rel=0.2)
+    with torch.no_grad():
+        assert (network.eval()(photos(64, 48)) - bias).abs().max() < 1
+
+
+@pytest.mark.parametrize("name", ["swin_tiny_patch4_window7_224", "convnext_atto"])
+def test_a_convolutional_stem_keeps_the_grid_of_patches(name):
+    options = TINY.get(name, {}) | {"conv_stem": True}
+    network = backbone.build(settings(name, 128, 96, backbone_options=options), 5)
+    body = network.backbone
+    stem = body.patch_embed.proj if hasattr(body, "patch_embed") else body.stem
+    assert stem(torch.zeros(1, 3, 128, 96)).shape[2:] == (32, 24)
+    assert any(isinstance(layer, torch.nn.BatchNorm2d) for layer in stem.modules())
+    assert network(photos(128, 96)).shape == (2, 5)
+
+
+def test_weights_may_be_drawn_to_fan_in():
+    options = {"fan_in_init": True}
+    layers = backbone.build(settings("test_convnext", backbone_options=options), 5).backbone
+    wide = [m for m in layers.modules() if isinstance(m, torch.nn.Linear | torch.nn.Conv2d) and m.weight.numel() > 3000]
+    assert len(wide) > 5
+    for layer in wide:
+        assert layer.weight.std().item() == pytest.approx(layer.weight[0].numel() ** -0.5, rel=0.1)
 
 
 def test_building_leaves_batch_norms_running_figures_new():

@@ -48,7 +48,7 @@ def age_distribution_in_numpy(logits, ages, weights, spread):
         soft /= soft.sum()
         log_shares = z - z.max() - np.log(np.exp(z - z.max()).sum())
         error = abs((np.exp(log_shares) * years).sum() - age)
-        total += weight * (-(soft * log_shares).sum() + 0.1 * error)
+        total += weight * (-(soft * log_shares).sum() + error)
     return total / len(logits)
 
 

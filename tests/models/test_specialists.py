@@ -173,3 +173,21 @@ def test_augmentation_suits(task):
     assert abs(strength.rotate) < 45
     for name in ("flip", "move", "light", "colour", "grey", "blur", "noise", "erase"):
         assert 0 <= getattr(strength, name) <= 1
+
+
+def test_a_head_may_begin_at_the_marginal_answer():
+    bias = make("gender").first_bias(TARGETS["gender"])
+    assert bias.softmax(0)[1].item() == pytest.approx((6 + 1) / (8 + 2))
+    even = make("mask", class_balance=1.0).first_bias(TARGETS["mask"].repeat(1000))
+    assert even.softmax(0).tolist() == pytest.approx([1 / 3] * 3, abs=1e-3)
+    counts = make("mask", class_balance=0.0).first_bias(TARGETS["mask"].repeat(1000))
+    assert counts.softmax(0).tolist() == pytest.approx([10 / 14, 2 / 14, 2 / 14], abs=1e-3)
+
+
+@pytest.mark.parametrize("kind", ["distribution", "l1", "mse"])
+def test_an_age_may_begin_at_the_mean(kind):
+    one = make("age", age_loss=kind)
+    ages = torch.from_numpy(np.random.default_rng(0).uniform(30, 60, 500)).float()
+    bias = one.first_bias(ages)
+    assert bias.shape == (one.outputs,)
+    assert one.answer(bias[None]).item() == pytest.approx(ages.mean().item(), abs=0.5)

@@ -374,9 +374,7 @@ def test_a_table_that_may_not_be_read(tmp_path, monkeypatch, name):
         return read(path)
 
     monkeypatch.setattr(Path, "read_bytes", refuse)  # chmod stops nobody who is root
-    with pytest.raises(
-        UserError, match=rf"{name} cannot be read \(Permission denied\); check its permissions"
-    ):
+    with pytest.raises(UserError, match=rf"{name} cannot be read \(Permission denied\); check its permissions"):
         read_data_set(root)
 
 
@@ -477,9 +475,7 @@ def test_a_key_without_columns_or_eval_part(tmp_path):
 def test_half_a_truth_in_photos_csv(tmp_path):
     root = general(tmp_path)
     change(root / PHOTOS, "di,worn,female,30", "di,worn,,")
-    with pytest.raises(
-        UserError, match=r"photos\.csv row 7: the eval photo lacks gender, age; label all eval photos"
-    ):
+    with pytest.raises(UserError, match=r"photos\.csv row 7: the eval photo lacks gender, age; label all eval photos"):
         read_truth(root)
 
 

@@ -140,6 +140,21 @@ def test_few_people_in_a_band_fall_back_and_say_so(tables):
     assert estimated.report_["mix"]["kind"] == "estimate"
 
 
+def test_answers_far_from_any_mix_are_calibrated_for_the_train_mix_by_default(tables, monkeypatch):
+    monkeypatch.setattr("pipeline.combiner.FAR", 1.0)
+    rng = np.random.default_rng(2)
+    elsewhere = people(rng, (40, 90, 50), "e")
+    middle = elsewhere["age"].between(30, 59)
+    elsewhere.loc[middle, "age_years"] -= 0.85 * (elsewhere.loc[middle, "age"] - 38)
+    told = {prior: Combiner(prior=prior, draws=30).fit(tables[0], elsewhere).report_ for prior in ("auto", "estimate")}
+    assert told["auto"]["mix"]["unlike"]
+    assert told["auto"]["mix"]["kind"] == "train"
+    assert told["auto"]["mix"]["used"] == pytest.approx(told["auto"]["mix"]["train"])
+    assert any("not used" in note for note in told["auto"]["notes"])
+    assert told["estimate"]["mix"]["kind"] == "estimate"
+    assert any("unlike any mix" in note for note in told["estimate"]["notes"])
+
+
 def test_without_eval_answers_the_train_mix_is_used_and_said(tables):
     combiner = Combiner(draws=10).fit(tables[0])
     assert combiner.report_["mix"]["kind"] == "train"

@@ -54,9 +54,7 @@ def test_layout_is_the_contests(folder):
         photos = [p for p in (folder / "train" / "images" / one["path"]).iterdir() if p.name[0] != "."]
         assert sorted(p.stem for p in photos) == sorted(drawn.PHOTOS)
         assert {p.suffix for p in photos} <= {".jpg", ".jpeg", ".png"}
-    assert {one["path"] for one in people} == {
-        p.name for p in (folder / "train" / "images").iterdir() if p.is_dir()
-    }
+    assert {one["path"] for one in people} == {p.name for p in (folder / "train" / "images").iterdir() if p.is_dir()}
     assert "only that the pipeline works" in (folder / "README.txt").read_text()
 
 

@@ -13,11 +13,7 @@ PEOPLE = ("000064_male_X_55", "000064_female_X_56", "001498_male_X_30", "001498-
 
 
 def table(people=PEOPLE, stems=STEMS) -> pd.DataFrame:
-    rows = [
-        (f"train/images/{p}/{s}.jpg", p, m, int("female" in p), 40.0)
-        for p in people
-        for s, m in stems.items()
-    ]
+    rows = [(f"train/images/{p}/{s}.jpg", p, m, int("female" in p), 40.0) for p in people for s, m in stems.items()]
     train = pd.DataFrame(rows, columns=["photo", "person", "mask", "gender", "age"])
     types = {"photo": "string", "person": "string", "mask": "Int64", "gender": "Int64"}
     return train.astype(types).sort_values("photo", ignore_index=True)
@@ -172,22 +168,14 @@ def test_a_missing_file_or_column(tmp_path):
 def test_the_contest_fixes():
     men = ["006359", "006360", "006361", "006362", "006363", "006364", "001720"]
     women, swapped = ["001498-1", "004432", "005223"], ["000020", "004418", "005227"]
-    people = (
-        [f"{t}_female_A_20" for t in men]
-        + [f"{t}_male_A_20" for t in women]
-        + [f"{t}_male_A_20" for t in swapped]
-    )
+    people = [f"{t}_female_A_20" for t in men] + [f"{t}_male_A_20" for t in women] + [f"{t}_male_A_20" for t in swapped]
     train = table((*people, "001498_male_A_20", "0063591_female_A_20"))
     fixed, lines = apply_fixes(train, "contest")
     assert len(lines) == len(CONTEST) == 16
-    now = fixed.assign(
-        token=fixed["person"].map(id_token), stem=fixed["photo"].str.extract(r"(\w+)\.jpg$")[0]
-    )
+    now = fixed.assign(token=fixed["person"].map(id_token), stem=fixed["photo"].str.extract(r"(\w+)\.jpg$")[0])
     gender = now.groupby("token")["gender"].agg(["min", "max"])
     assert (gender["min"] == gender["max"]).all()
-    assert gender["min"].to_dict() == dict.fromkeys(men, 0) | dict.fromkeys(women, 1) | dict.fromkeys(
-        swapped, 0
-    ) | {
+    assert gender["min"].to_dict() == dict.fromkeys(men, 0) | dict.fromkeys(women, 1) | dict.fromkeys(swapped, 0) | {
         "001498": 0,
         "0063591": 1,
     }

@@ -42,9 +42,7 @@ def check(photos: pd.DataFrame, table: pd.DataFrame, folds: int = FOLDS) -> None
     sizes = np.bincount(table["fold"], minlength=folds)
     assert len(sizes) == folds
     assert np.ptp(sizes) <= 1
-    counts = pd.crosstab(table["person"].map(strata(photos)), table["fold"]).reindex(
-        columns=range(folds), fill_value=0
-    )
+    counts = pd.crosstab(table["person"].map(strata(photos)), table["fold"]).reindex(columns=range(folds), fill_value=0)
     assert (counts.max(axis=1) - counts.min(axis=1)).max() <= 1
 
 

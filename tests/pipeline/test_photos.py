@@ -123,10 +123,7 @@ def test_what_is_told_but_not_fatal(tmp_path):
     assert "none of a person's seven photos, not used (6): " in notes
     for name in ("mask1.jpg", "portrait.jpg", "mask2.txt"):
         assert f"'train/images/000001_female_Asian_25/{name}'" in notes
-    assert (
-        "'train/images/000002_male_Asian_60/mask4.jpg', 'train/images/000002_male_Asian_60/mask5.jpg'"
-        in notes
-    )
+    assert "'train/images/000002_male_Asian_60/mask4.jpg', 'train/images/000002_male_Asian_60/mask5.jpg'" in notes
     assert "'train/images/read me.txt'" in notes
     hidden = "(2): 'train/images/.DS_Store', 'train/images/000001_female_Asian_25/._mask1.jpg'"
     assert f"hidden files and folders, not used {hidden}" in notes
@@ -226,9 +223,7 @@ def test_a_submission_has_every_row_once(tmp_path, labels):
 def test_a_submission_refuses_two_labels_for_a_photo(tmp_path):
     data = read_data_set(contest(tmp_path))
     with pytest.raises(ValueError, match="two labels"):
-        data.submission(
-            pd.Series([1, 2, 3], index=["eval/images/a.png", "eval/images/b.jpg", "eval/images/a.png"])
-        )
+        data.submission(pd.Series([1, 2, 3], index=["eval/images/a.png", "eval/images/b.jpg", "eval/images/a.png"]))
 
 
 def test_truth_of_the_contest(tmp_path):

@@ -21,7 +21,7 @@ from models.presets import PRESETS
 from pipeline import scoring, store, training
 from pipeline.machine import Plan
 from pipeline.prediction import outputs_of
-from pipeline.training import Part, Trainer, batches, learning_rate, steps_an_epoch
+from pipeline.training import Part, Trainer, batches, learning_rate, steps_an_epoch, undersampled
 
 ROOT = Path(__file__).parents[2]
 SIZE = (64, 48)
@@ -95,7 +95,7 @@ def same(one, other):
 def test_every_epoch_is_whole_batches_of_different_photos(count, batch, epochs, seed):
     batch = min(batch, count)  # as the trainer does
     rows = np.arange(100, 100 + count)
-    made = list(batches(rows, batch, epochs, seed))
+    made = list(batches(lambda _: rows, batch, epochs, seed))
     assert steps_an_epoch(count, batch) == count // batch
     assert len(made) == epochs * (count // batch)
     assert {len(step) for step in made} == {batch}
@@ -111,27 +111,40 @@ def test_every_epoch_is_whole_batches_of_different_photos(count, batch, epochs, 
 @settings(deadline=None)
 def test_starting_later_skips_exactly_the_first_steps(count, batch, epochs, data):
     rows, batch = np.arange(count), min(batch, count)
-    whole = list(batches(rows, batch, epochs, 3))
+    whole = list(batches(lambda _: rows, batch, epochs, 3))
     start = data.draw(st.integers(0, len(whole)))
-    assert list(batches(rows, batch, epochs, 3, start)) == whole[start:]
+    assert list(batches(lambda _: rows, batch, epochs, 3, start)) == whole[start:]
 
 
 def test_the_order_follows_from_seed_and_epoch():
     rows = np.arange(40)
-    one = list(batches(rows, 8, 3, seed=1))
-    assert one == list(batches(rows, 8, 3, seed=1)) == list(batches(rows, 8, 5, seed=1))[:15]
-    assert one != list(batches(rows, 8, 3, seed=2))
+    one = list(batches(lambda _: rows, 8, 3, seed=1))
+    assert one == list(batches(lambda _: rows, 8, 3, seed=1)) == list(batches(lambda _: rows, 8, 5, seed=1))[:15]
+    assert one != list(batches(lambda _: rows, 8, 3, seed=2))
     orders = [tuple(row for step in one[e * 5 : e * 5 + 5] for _, row in step) for e in range(3)]
     assert len(set(orders)) == 3
     # Over epochs each photo is left over about as often: 3 of 43 photos each time.
-    seen = Counter(row for step in batches(np.arange(43), 8, 300, 0) for _, row in step)
+    seen = Counter(row for step in batches(lambda _: np.arange(43), 8, 300, 0) for _, row in step)
     assert min(seen.values()) > 255
+
+
+def test_undersampled_photos_take_turns():
+    rows = np.arange(100, 170)
+    classes = np.repeat([0, 1, 2], [50, 13, 7])
+    epochs = [undersampled(rows, classes, 2.0, epoch, seed=4) for epoch in range(25)]
+    for chosen in epochs:
+        assert np.bincount(classes[chosen - 100]).tolist() == [14, 13, 7]
+        assert len(set(chosen)) == len(chosen)
+    seen = Counter(np.concatenate(epochs).tolist())
+    assert {seen[row] for row in range(150, 170)} == {25}
+    assert {seen[row] for row in range(100, 150)} == {7}  # 25 epochs x 14 photos over 50
+    assert undersampled(rows, classes, 0, 3, seed=4) is rows
 
 
 @pytest.mark.parametrize("ranks", [1, 2, 3])
 def test_the_slices_of_processes_partition_each_batch(ranks):
-    whole = list(batches(np.arange(30), 7, 2, 0))
-    slices = [list(batches(np.arange(30), 7, 2, 0, 0, rank, ranks)) for rank in range(ranks)]
+    whole = list(batches(lambda _: np.arange(30), 7, 2, 0))
+    slices = [list(batches(lambda _: np.arange(30), 7, 2, 0, 0, rank, ranks)) for rank in range(ranks)]
     for step, parts in zip(whole, zip(*slices, strict=True), strict=True):
         assert sorted(step) == sorted(itertools.chain(*parts))
         assert max(map(len, parts)) - min(map(len, parts)) <= 1

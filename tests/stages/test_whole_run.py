@@ -12,8 +12,9 @@ from sklearn.metrics import f1_score
 
 from models.errors import UserError
 from models.labels import LABELS
+from pipeline.inputs import gather
 from pipeline.runs import EvalSettings, RunSettings
-from pipeline.stages.calibrate import Calibrate, calibrate, gather
+from pipeline.stages.calibrate import Calibrate, calibrate
 from pipeline.stages.predict import Predict, predict
 from pipeline.stages.prepare import prepare
 from pipeline.stages.score import Score, score
@@ -29,7 +30,8 @@ def files(run: Path) -> dict[str, bytes]:
 
 
 def stamps(run: Path) -> dict[str, int]:
-    return {str(p.relative_to(run)): p.stat().st_mtime_ns for p in run.rglob("*") if p.suffix != ".lock" and p.is_file()}
+    written = [p for p in run.rglob("*") if p.is_file() and p.suffix != ".lock"]
+    return {str(p.relative_to(run)): p.stat().st_mtime_ns for p in written}
 
 
 def test_submission_answers_every_eval_photo_in_order(done):

@@ -1,0 +1,90 @@
+"""What several stages read: the photos of a run as it frames them, and answer tables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from models.errors import UserError
+from models.presets import TASKS
+from pipeline.runs import Run
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from pipeline.images import Photos, Prepared, Size
+    from pipeline.photos import DataSet
+
+
+def framed(run: Run, data: DataSet, table: pd.DataFrame) -> Photos:
+    """The photos of a table, and how this run frames them."""
+    from pipeline.images import Photos
+    from pipeline.tables import BOX
+
+    boxes = table[list(BOX)].to_numpy(float) if set(BOX) <= set(table.columns) else None
+    return Photos(data.root, table["photo"].tolist(), boxes, run.crop)
+
+
+def prepared(run: Run, data: DataSet, size: Size) -> Prepared:
+    """The train photos of a run at a size. Raises UserError for bad photos, unless the run skips those."""
+    from pipeline import images
+    from pipeline.machine import available_cores
+
+    photos = images.prepare(framed(run, data, data.train), data.name, size, available_cores())
+    if photos.bad and not run.skip_bad_photos:
+        raise UserError(
+            f"{len(photos.bad)} train photos cannot be decoded; mend or remove them, or train without them "
+            f"with --skip-bad-photos:\n{listed(photos.bad)}"
+        )
+    return photos
+
+
+def listed(bad: dict[str, str], most: int = 10) -> str:
+    """Photos with what is wrong, a line each; the first `most` and a count."""
+    lines = [f"  {photo}: {why}" for photo, why in list(bad.items())[:most]]
+    more = len(bad) - most
+    return "\n".join([*lines, f"  and {more} more"] if more > 0 else lines)
+
+
+def read_answers(path: Path) -> pd.DataFrame:
+    """An answer table. Raises UserError when it is missing or damaged."""
+    import pandas as pd
+
+    try:
+        return pd.read_csv(path, dtype={"photo": "string", "person": "string"}, keep_default_na=True)
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing; run the stage that writes it again.") from None
+    except (ValueError, UnicodeDecodeError) as damage:
+        raise UserError(f"{path} is damaged ({damage}); delete it and run the stages again.") from None
+
+
+def gather(run: Run) -> pd.DataFrame:
+    """The out-of-fold answers of the three specialists side by side, one row per photo.
+
+    Photos that some specialist did not answer out-of-fold have blanks there. Raises UserError when a
+    specialist has no finished fold, or when they learned from different labels or folds.
+    """
+    import pandas as pd
+
+    from pipeline.answers import TRUTH
+
+    keys = ["photo", "person", "fold", *TRUTH]
+    whole: pd.DataFrame | None = None
+    for task in TASKS:
+        folders = finished(run, task)
+        table = pd.concat([read_answers(folder / "validation.csv") for folder in folders.values()])
+        whole = table if whole is None else whole.merge(table, on=keys, how="outer")
+    if whole["photo"].duplicated().any():
+        raise UserError(
+            f"the specialists of {run.folder} were trained on different labels or folds; "
+            f"train them again with --restart."
+        )
+    return whole
+
+
+def finished(run: Run, task: str) -> dict[int, Path]:
+    """The finished folds of a specialist. Raises UserError when there are none."""
+    folders = run.finished_folds(task)
+    if not folders:
+        raise UserError(f"no fold of {task} is trained in {run.folder} yet; run make train-{task} first.")
+    return folders
