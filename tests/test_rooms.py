@@ -2,10 +2,9 @@
 
 import ast
 import json
-import os
+import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -247,18 +246,14 @@ def test_help_loads_nothing_heavy(command):
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
-def test_help_answers_within_half_a_second(command):
+def test_help_answers_within_half_a_second_of_processor_time(command):
+    def used() -> float:
+        children = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return children.ru_utime + children.ru_stime
+
     took = []
-    for _ in range(5):  # the machine may be busy: one undisturbed answer shows it
-        started = time.monotonic()
-        subprocess.run(
-            [sys.executable, "-m", "pipeline", *command],
-            cwd=ROOT,
-            capture_output=True,
-            check=True,
-            env={**os.environ, "COLUMNS": "100"},
-        )
-        took.append(time.monotonic() - started)
-        if took[-1] < 0.5:
-            return
-    pytest.fail(f"{min(took):.2f} s")
+    for _ in range(3):  # the first may still have to compile
+        before = used()
+        subprocess.run([sys.executable, "-m", "pipeline", *command], cwd=ROOT, capture_output=True, check=True)
+        took.append(used() - before)
+    assert min(took) < 0.5
