@@ -18,6 +18,8 @@ class Score(RunSettings):
 
 def score(settings: Score) -> dict[str, Any]:
     """Score the submission: macro-F1 with its interval, accuracy, age error, and where the errors are."""
+    import pandas as pd
+
     from pipeline import scoring, summary
     from pipeline.answers import average_folds
     from pipeline.inputs import read_answers
@@ -35,7 +37,10 @@ def score(settings: Score) -> dict[str, Any]:
     data = read_data_set(run.data, run.fixes)
     answers = average_folds(read_answers(run.folder / "predictions.csv"))[["photo", "age_years"]]
     labels = read_answers(submission)
-    labels["photo"] = data.eval["photo"].to_numpy()  # submit wrote them in this order
+    asked = data.submission(pd.Series(0, index=data.eval["photo"]))
+    if labels.iloc[:, 0].astype(str).tolist() != asked.iloc[:, 0].astype(str).tolist():
+        raise UserError(f"{submission} is about other photos than {run.data}; run make submit again.")
+    labels["photo"] = data.eval["photo"].to_numpy()
     combined = store.read_json(run.folder / "combiner.json")
     report = combined["report"]
     figures = scoring.score(

@@ -132,6 +132,13 @@ def test_submit_never_opens_the_truth(copy):
         score(Score(run=copy.run))
 
 
+def test_a_submission_about_other_photos_is_not_scored(copy):
+    table = pd.read_csv(copy.run / "submission.csv")
+    table.iloc[::-1].to_csv(copy.run / "submission.csv", index=False)
+    with pytest.raises(UserError, match="other photos"):
+        score(Score(run=copy.run))
+
+
 def test_without_truth_score_says_so_or_nothing(copy):
     (copy.data / "key.csv").unlink()
     assert score(Score(run=copy.run, if_known=True)) == {}
