@@ -15,7 +15,7 @@ args = $(if $(filter $@,$(MAKECMDGOALS)),$(ARGS))
 
 .DEFAULT_GOAL := help
 .PHONY: help setup check data prepare train-mask train-gender train-age predict calibrate submit score \
-	test test-slow lint format clean
+	test test-slow test-faults lint clean
 
 help: ## list the targets
 	@echo 'make TARGET [DATA=folder] [RUN=runs/x] [PRESET=small|base|large] [FOLDS=0|all|0,1] [ARGS="--epochs 5"]'
@@ -34,7 +34,7 @@ $(VENV)/face18.txt: pyproject.toml constraints.txt
 setup: $(VENV)/face18.txt ## make the virtual environment (6 GB, a few minutes, once)
 
 check: setup
-	@$(if $(strip $(ARGS)),$(STAGE) check $(filter-out test test-slow setup check,$(MAKECMDGOALS)) -- $(ARGS))
+	@$(if $(strip $(ARGS)),$(STAGE) check $(filter-out test test-slow test-faults setup check,$(MAKECMDGOALS)) -- $(ARGS))
 
 data: check ## draw people to try the pipeline on, where DATA names no photos
 	@$(if $(DATA),,$(STAGE) data $(call given,RUN,run) $(args))
@@ -72,6 +72,10 @@ test: setup ## run the tests (minutes)
 
 test-slow: setup ## run the slow tests too
 	@$(PY) -m pytest -m 'slow or not slow' --timeout 3600 $(ARGS)
+
+test-faults: setup ## kill 200 runs and fail every write, and see that nothing is lost (half an hour)
+	@$(PY) tests/faults/kills.py $(ARGS)
+	@$(PY) tests/faults/writes.py
 
 lint: setup ## check format and style
 	@$(PY) -m ruff format --check .

@@ -16,9 +16,10 @@ from typing import Any, get_type_hints
 
 from models import presets
 from models.errors import UserError
+from pipeline.stopping import StoppedError
 
 STAGES = ("data", "prepare", "train", "predict", "calibrate", "submit", "score")
-FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
+FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def stage_named(name: str) -> tuple[Callable[[Any], dict[str, Any]], type]:
@@ -105,12 +106,19 @@ def main(arguments: list[str]) -> int:
     except OSError as problem:
         if problem.errno in FULL_DISK:
             told = "the disk is full; make room and give the same command again, nothing that was finished is lost"
+        elif problem.errno == errno.EIO:
+            told = (
+                "the disk reports an error; the same command goes on once it works, nothing that was finished is lost"
+            )
         elif problem.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             told = "it may not be written or read; change its permissions, or name another RUN="
         else:
             raise
         print(f"face18: {problem.filename or problem.strerror}: {told}.", file=sys.stderr)
         return 2
+    except StoppedError as stop:
+        print(f"face18: {stop}.", file=sys.stderr)
+        return 128 + stop.number
     except KeyboardInterrupt:
         print("face18: interrupted; the same command goes on from the last checkpoint.", file=sys.stderr)
         return 130

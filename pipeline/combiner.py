@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from sklearn.base import BaseEstimator
 
 from models.errors import UserError
 from models.labels import BANDS, band, encode
+from pipeline import store
 from pipeline.answers import COLUMNS, Known, average_folds, by_network, cell, known
 from pipeline.calibration import FEW, Eval, calibrate
 from pipeline.summary import summary
@@ -113,35 +113,28 @@ class Combiner(BaseEstimator):
         labels = {"label": encode(mask, gender, bands), "mask": mask, "gender": gender, "band": bands}
         return pd.concat([rows[["photo"]], pd.DataFrame(labels), rows[list(COLUMNS)]], axis=1)
 
-    def to_json(self) -> str:
-        """The fitted combiner as text, with its schema version."""
-        return json.dumps(
-            {
-                "task": TASK,
-                "version": VERSION,
-                "settings": self.get_params(),
-                "thresholds": list(self.thresholds_),
-                "mix": list(map(float, self.mix_)),
-                "report": self.report_,
-            },
-            indent=1,
-        )
+    def to_dict(self) -> dict[str, Any]:
+        """The fitted combiner as plain values for JSON, with its schema version."""
+        return {
+            "task": TASK,
+            "version": VERSION,
+            "settings": self.get_params(),
+            "thresholds": list(self.thresholds_),
+            "mix": list(map(float, self.mix_)),
+            "report": self.report_,
+        }
 
     @classmethod
-    def from_json(cls, text: str) -> Combiner:
-        """The combiner that `to_json` wrote. Raises UserError for another version or task."""
-        try:
-            content = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise UserError(f"the combiner file is not JSON ({error}): run calibrate again") from None
-        if not isinstance(content, dict) or content.get("task") != TASK:
+    def from_dict(cls, content: dict[str, Any]) -> Combiner:
+        """The combiner that `to_dict` described. Raises UserError for another version or task."""
+        if content.get("task") != TASK:
             raise UserError("the combiner file is for another task: run calibrate again")
         if content.get("version") != VERSION:
             raise UserError(
                 f"the combiner file is of version {content.get('version')}, this code reads {VERSION}: "
                 "run calibrate again"
             )
-        settings: dict[str, Any] = content["settings"]
+        settings: dict[str, Any] = dict(content["settings"])
         if isinstance(settings["prior"], list):
             settings["prior"] = tuple(settings["prior"])
         self = cls(**settings)
@@ -151,16 +144,13 @@ class Combiner(BaseEstimator):
         return self
 
     def save(self, path: str | Path) -> None:
-        """Write `to_json` to a file, under a temporary name first."""
-        path = Path(path)
-        part = path.with_name(path.name + ".part")
-        part.write_text(self.to_json() + "\n")
-        part.replace(path)
+        """Write a JSON file, whole or not at all."""
+        store.write_json(Path(path), self.to_dict())
 
     @classmethod
     def load(cls, path: str | Path) -> Combiner:
-        """Read what `save` wrote."""
-        return cls.from_json(Path(path).read_text())
+        """Read what `save` wrote. Raises UserError when it is damaged, or of another version or task."""
+        return cls.from_dict(store.read_json(Path(path)))
 
 
 def check_prior(prior: str | tuple[float, float, float]) -> np.ndarray | None:

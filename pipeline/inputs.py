@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from models.errors import UserError
 from models.presets import TASKS
+from pipeline import runs
 from pipeline.runs import Run
 
 if TYPE_CHECKING:
@@ -50,8 +51,10 @@ def read_answers(path: Path) -> pd.DataFrame:
     """An answer table. Raises UserError when it is missing or damaged."""
     import pandas as pd
 
+    names = ("photo", "person")  # someone may be called NA
     try:
-        return pd.read_csv(path, dtype={"photo": "string", "person": "string"}, keep_default_na=True)
+        blanks = {column: "" for column in pd.read_csv(path, nrows=0).columns if column not in names}
+        return pd.read_csv(path, dtype=dict.fromkeys(names, "string"), keep_default_na=False, na_values=blanks)
     except FileNotFoundError:
         raise UserError(f"{path} is missing; run the stage that writes it again.") from None
     except (ValueError, UnicodeDecodeError) as damage:
@@ -72,6 +75,8 @@ def gather(run: Run) -> pd.DataFrame:
     whole: pd.DataFrame | None = None
     for task in TASKS:
         folders = finished(run, task)
+        for folder in folders.values():
+            runs.check(folder, "train", ["validation.csv"])
         table = pd.concat([read_answers(folder / "validation.csv") for folder in folders.values()])
         whole = table if whole is None else whole.merge(table, on=keys, how="outer")
     if whole["photo"].duplicated().any():

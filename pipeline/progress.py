@@ -62,6 +62,11 @@ class Progress:
                 flush=True,
             )
 
+    def skip(self, pieces: int) -> None:
+        """`pieces` were done before; they do not count as speed."""
+        self._already += pieces
+        self.advance(pieces)
+
     def say(self, line: str) -> None:
         """Print a line without disturbing the bar."""
         if self._bar is not None:

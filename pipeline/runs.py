@@ -95,7 +95,7 @@ class Run:
         return {
             fold: folder
             for fold, folder in self.fold_folders(task).items()
-            if (folder / "weights.safetensors").is_file() and (folder / "validation.csv").is_file()
+            if (folder / "done" / "train.json").is_file()
         }
 
 
@@ -171,6 +171,16 @@ def finished(folder: Path, stage: str, inputs: dict[str, Any]) -> dict[str, Any]
     record = store.read_json(path)
     stands = all(store.file_fingerprint(folder / name) == mark for name, mark in record["wrote"].items())
     return record["figures"] if stands and record["inputs"] == store.fingerprint(inputs) else None
+
+
+def check(folder: Path, stage: str, names: Iterable[str]) -> None:
+    """Raises UserError where a file that a stage wrote here is missing, or no longer what the stage wrote."""
+    path = folder / "done" / f"{stage}.json"
+    wrote = store.read_json(path)["wrote"] if path.is_file() else {}
+    for name in names:
+        if name in wrote and store.file_fingerprint(folder / name) != wrote[name]:
+            restart = " with --restart, which keeps the old folder" if stage == "train" else ""
+            raise UserError(f"{folder / name} is missing, damaged or was changed; run {stage} again{restart}.")
 
 
 def record(

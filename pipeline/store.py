@@ -15,22 +15,27 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from models.errors import UserError
 
 if TYPE_CHECKING:
     import pandas as pd
 
+_HELD: set[IO[str]] = set()
+# A loader process that outlives its owner for a moment would keep the lock from the next one.
+os.register_at_fork(after_in_child=lambda: [file.close() for file in _HELD])
+
 FLOATS = "%.9g"
 """Nine digits keep every float32 exactly."""
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, *, marked: bool = False) -> Iterator[Path]:
     """A temporary path beside `path`; on leaving, what was written there takes the place of `path`.
 
-    If the block raises, the temporary file goes and `path` stays as it was.
+    If the block raises, the temporary file goes and `path` stays as it was. marked: the name is given the
+    fingerprint of what was written, by which `is_whole` knows it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
@@ -41,9 +46,20 @@ def replacing(path: Path) -> Iterator[Path]:
         with part.open("rb+") as written:
             os.fsync(written.fileno())
         part.chmod(0o666 & ~_umask())  # mkstemp's files are private to the user
-        part.replace(path)
+        part.replace(path.with_stem(f"{path.stem}-{file_fingerprint(part)}") if marked else path)
         flush_folder(path.parent)
     finally:
+        part.unlink(missing_ok=True)
+
+
+def is_whole(path: Path) -> bool:
+    """Whether a marked file holds what its name says."""
+    return path.stem.rpartition("-")[2] == file_fingerprint(path)
+
+
+def sweep(folder: Path) -> None:
+    """Remove what processes that were killed left unfinished; for whoever holds the folder's lock."""
+    for part in folder.glob(".*.part"):
         part.unlink(missing_ok=True)
 
 
@@ -67,16 +83,22 @@ def write_text(path: Path, text: str) -> None:
         part.write_text(text, encoding="utf-8")
 
 
-def write_json(path: Path, value: Any) -> None:
-    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+def write_json(path: Path, value: dict[str, Any]) -> None:
+    """Write a value and, under `fingerprint`, its own."""
+    value = json.loads(json.dumps(value, allow_nan=False))  # as it will be read: keys are text
+    write_text(path, json.dumps(value | {"fingerprint": fingerprint(value)}, indent=2) + "\n")
 
 
-def read_json(path: Path) -> Any:
-    """Raises UserError when the file is damaged, FileNotFoundError when it is absent."""
+def read_json(path: Path) -> dict[str, Any]:
+    """What `write_json` wrote. Raises UserError when the file is damaged or changed, FileNotFoundError without it."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as damage:
-        raise UserError(f"{path} is damaged ({damage}); delete it and run the stage that writes it again.") from None
+        value = json.loads(path.read_text(encoding="utf-8"))
+        if value.pop("fingerprint") == fingerprint(value):
+            return value
+        damage = "its fingerprint does not fit"
+    except (ValueError, RecursionError, AttributeError, TypeError, KeyError) as problem:  # whatever damage makes of it
+        damage = str(problem) if isinstance(problem, ValueError) else "it is of another kind"
+    raise UserError(f"{path} is damaged or was changed ({damage}); delete it and run the stage that writes it again.")
 
 
 def write_csv(path: Path, table: pd.DataFrame) -> None:
@@ -112,7 +134,7 @@ def photo_fingerprint(root: Path, photos: list[str]) -> str:
 
 @contextmanager
 def locked(path: Path, what: str, *, wait: bool = False) -> Iterator[None]:
-    """Hold an advisory lock file; it dies with its owner.
+    """Hold an advisory lock file; it dies with its owner, and a process forked off it does not hold it.
 
     When another process holds it: wait for it, or raise UserError naming that process.
     """
@@ -132,12 +154,18 @@ def locked(path: Path, what: str, *, wait: bool = False) -> Iterator[None]:
         file.truncate()
         file.write(str(os.getpid()))
         file.flush()
-        yield
+        _HELD.add(file)
+        try:
+            yield
+        finally:
+            _HELD.discard(file)
 
 
 def write_weights(path: Path, weights: dict[str, Any]) -> None:
     """Tensors by name, as safetensors."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
+    # Its own `save_file` hides a full disk behind an error of its own.
+    content = save({name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()})
     with replacing(path) as part:
-        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}, part)
+        part.write_bytes(content)

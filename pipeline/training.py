@@ -8,7 +8,7 @@ the averaged weights at its end are the model.
 from __future__ import annotations
 
 import math
-import pickle
+import signal
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -28,15 +28,17 @@ from torch.utils.data import DataLoader, Dataset
 from models.backbone import Network
 from models.errors import UserError
 from models.specialist import Specialist
-from pipeline import scoring, store
+from pipeline import checkpoints, scoring, store
 from pipeline.images import Augmenter
 from pipeline.machine import Plan, settle
 from pipeline.prediction import outputs_of
 from pipeline.progress import Progress, duration
+from pipeline.stopping import StoppedError, Stopping
 
 HALF_LIFE = 0.05
 """Half-life of the averaged weights, as a share of the run's steps."""
-CHECKPOINT_SECONDS = 60.0
+CHECKPOINTS = (0, 60.0)
+"""How often a checkpoint is written beside those after each epoch: steps (0: never for that), and seconds."""
 FINITE_EVERY = 25
 """Steps between two looks at whether the loss is finite; looking makes a GPU wait."""
 
@@ -124,8 +126,9 @@ def batches(
 class Trainer:
     """Trains `network` to its end, from the checkpoint in `folder` where there is one.
 
-    Parameters: `settings` as in presets.py; `name` for what is printed. Raises UserError when the loss stops
-    being finite, or when not even one photo at a time fits into the GPU's memory.
+    Parameters: `settings` as in presets.py; `name` for what is printed; `often` as CHECKPOINTS. Raises UserError
+    when the loss stops being finite, when not even one photo at a time fits into the GPU's memory, and when a
+    loader process dies; StoppedError after SIGTERM or Ctrl-C, at the end of a step and with a checkpoint.
     """
 
     def __init__(
@@ -137,7 +140,9 @@ class Trainer:
         plan: Plan,
         folder: Path,
         name: str,
+        often: tuple[int, float] = CHECKPOINTS,
     ):
+        self.often = often
         self.specialist, self.part, self.settings, self.plan = specialist, part, settings, plan
         self.folder, self.name = folder, name
         settle(plan)
@@ -159,7 +164,7 @@ class Trainer:
         self.steps = self.an_epoch * settings["epochs"]
         optimizer = create_optimizer_v2(
             network.backbone,
-            opt="adamw",
+            opt=settings["optimizer"],
             lr=settings["lr"],
             weight_decay=settings["weight_decay"],
             layer_decay=settings["layer_decay"] if settings["layer_decay"] < 1 else None,
@@ -197,12 +202,25 @@ class Trainer:
             num_workers=self.plan.workers,
             pin_memory=self.plan.device == "cuda",
         )  # fmt: skip
-        saved = epoch_started = time.monotonic()
-        first, started = self.step, time.monotonic()
-        total, done = self.steps * self.batch, self.step * self.batch
-        with Progress(self.name, total, "photos", done, quiet=not self._leads()) as progress:
+        try:
+            self._run(loader)
+        except RuntimeError as problem:
+            if "DataLoader worker" not in str(problem):
+                raise
+            raise UserError(
+                f"{self.name}: a loader process died, as when the machine's memory is full; the same command goes on "
+                f"from the last checkpoint, --workers 0 does without such processes."
+            ) from None
+        return pd.DataFrame(self.log)
+
+    def _run(self, loader: DataLoader) -> None:
+        saved = epoch_started = started = time.monotonic()
+        first, total, done = self.step, self.steps * self.batch, self.step * self.batch
+        # Several processes must not stop at different steps; they end at once, as ever.
+        catch = self.accelerator.num_processes == 1
+        with Stopping(catch) as stop, Progress(self.name, total, "photos", done, quiet=not self._leads()) as progress:
             for pixels, rows in loader:
-                self._train_step(pixels.to(accelerator.device, non_blocking=True), rows)
+                self._train_step(pixels.to(self.accelerator.device, non_blocking=True), rows)
                 self.step += 1
                 if self.step % FINITE_EVERY == 0 or self.step % self.an_epoch == 0:
                     self._check_finite()
@@ -214,11 +232,21 @@ class Trainer:
                 if self.step % self.an_epoch == 0:
                     self._end_epoch(time.monotonic() - epoch_started, progress)
                     saved = epoch_started = time.monotonic()
-                elif time.monotonic() - saved > CHECKPOINT_SECONDS:
+                elif stop.asked or self._is_time(time.monotonic() - saved):
                     self._save()
                     saved = time.monotonic()
                 progress.advance(self.batch)
-        return pd.DataFrame(self.log)
+                if stop.asked:
+                    raise StoppedError(
+                        f"{self.name}: stopped by {signal.Signals(stop.asked).name} at step {self.step} of "
+                        f"{self.steps}; the same command goes on there",
+                        stop.asked,
+                    )
+
+    def _is_time(self, seconds: float) -> bool:
+        """Whether a checkpoint is due, so many seconds after the last."""
+        steps, most = self.often
+        return seconds > most or (steps > 0 and self.step % steps == 0)
 
     def _rows(self, epoch: int) -> NDArray[np.int64]:
         train = self.part.train
@@ -326,26 +354,31 @@ class Trainer:
             "micro": self.micro,
             "log": self.log,
         }
-        with store.replacing(self.folder / "resume.pt") as path:
-            torch.save(state, path)
+        checkpoints.save(self.folder, self.step, state)
 
     def _resume(self) -> None:
-        path = self.folder / "resume.pt"
-        if not path.is_file():
+        if self._leads():
+            store.sweep(self.folder)
+        say = print if self._leads() else _nothing
+        state = checkpoints.load(self.folder, self.accelerator.device, lambda line: say(f"{self.name}: {line}"))
+        if state is None:
             return
         try:
-            state = torch.load(path, map_location=self.accelerator.device, weights_only=True)
             self.network.load_state_dict(state["network"])
             self.average.load_state_dict(state["average"])
             self.optimizer.load_state_dict(state["optimizer"])
-        except (pickle.UnpicklingError, EOFError, RuntimeError, KeyError, ValueError, TypeError) as damage:
+        except (RuntimeError, KeyError, ValueError) as other:
             raise UserError(
-                f"{path} is damaged ({(str(damage).splitlines() or ['it ends early'])[0]}); start again with --restart."
+                f"{self.name}: the checkpoint in {self.folder} is of another network "
+                f"({str(other).splitlines()[0]}); start again with --restart."
             ) from None
         self.step, self.micro, self.log = state["step"], state["micro"], state["log"]
         self.loss_sum.fill_(state["loss_sum"])
-        if self._leads():
-            print(f"{self.name}: goes on at step {self.step} of {self.steps}")
+        say(f"{self.name}: goes on at step {self.step} of {self.steps}")
+
+
+def _nothing(_: str) -> None:
+    """What the processes beside the first one say."""
 
 
 def _line(row: dict[str, float], epochs: int) -> str:

@@ -25,7 +25,10 @@ MODELS = (
 PIPELINE = (
     "store",
     "runs",
+    "training_settings",
     "progress",
+    "stopping",
+    "checkpoints",
     "tables",
     "layouts",
     "contest",
@@ -51,6 +54,7 @@ PIPELINE = (
     "summary",
     "combiner",
     "inputs",
+    "parts",
     "report",
     "stages.data",
     "stages.prepare",

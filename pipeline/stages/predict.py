@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,9 @@ from models.presets import TASKS
 from pipeline import runs, store
 from pipeline.inputs import finished
 from pipeline.runs import EvalSettings, MaybeWhole, Run, open_run
+
+PART = 1024
+"""Photos that are answered between two times of writing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +42,7 @@ def predict(settings: Predict) -> dict[str, Any]:
         "crop": run.crop,
     }
     with store.locked(place / "predict.lock", f"predict in {place}"):
+        store.sweep(place)
         done = runs.finished(place, "predict", inputs)
         if done:
             print(f"predict: the answers about {done['photos']} photos stand")
@@ -52,6 +57,8 @@ def _finished(run: Run) -> list:
         for fold in sorted(set(begun) - set(done)):
             print(f"predict: {task} fold {fold} is not finished and is left out")
         folders += finished(run, task).values()
+    for folder in folders:
+        runs.check(folder, "train", ["settings.json", "weights.safetensors"])
     return folders
 
 
@@ -65,6 +72,7 @@ def _predict(run: Run, settings: Predict, data: Any, folders: list, inputs: dict
 
     from pipeline import machine, prediction
     from pipeline.inputs import framed, listed
+    from pipeline.parts import Parts
     from pipeline.progress import Progress
 
     place = run.place(settings)
@@ -73,16 +81,28 @@ def _predict(run: Run, settings: Predict, data: Any, folders: list, inputs: dict
     device = "cuda" if torch.cuda.is_available() else "cpu"
     members = [prediction.load(folder, device, threads) for folder in folders]
     print(f"predict: {len(data.eval)} photos, {len(members)} networks on {device}", flush=True)
+    bad: dict[str, str] = {}
+    parts = Parts(place / f"parts-{store.fingerprint(inputs)}")
+    count = math.ceil(len(data.eval) / PART)
     with Progress("predict", len(data.eval), "photos") as progress:
-        photos = framed(run, data, data.eval)
-        answers, bad = prediction.predict(members, photos, threads, progress)
-    people = data.eval[["photo", "person"]]
-    table = people.merge(answers, on="photo", how="inner")
-    if len(table) != len(answers) or table["photo"].nunique() + len(bad) != len(data.eval):
-        raise AssertionError("every eval photo is answered exactly once by every fold, or is bad")
-    store.write_csv(place / "predictions.csv", table)
+        for number in range(count):
+            some = data.eval.iloc[number * PART : (number + 1) * PART]
+            note = parts.note(number)
+            if note is None:
+                answers, undecoded = prediction.predict(members, framed(run, data, some), threads, progress)
+                table = some[["photo", "person"]].merge(answers, on="photo", how="inner")
+                if len(table) != len(answers) or table["photo"].nunique() + len(undecoded) != len(some):
+                    raise AssertionError("every eval photo is answered exactly once by every fold, or is bad")
+                note = {"bad": undecoded}
+                parts.write(number, table, note)
+            else:
+                progress.skip(len(some))
+            bad |= note["bad"]
+    parts.merge(count, place / "predictions.csv")
     store.write_csv(place / "bad_photos.csv", pd.DataFrame({"photo": list(bad), "reason": list(bad.values())}))
     if bad:
         print(f"predict: {len(bad)} photos cannot be decoded; submit gives them its most common label:\n{listed(bad)}")
     figures = {"photos": len(data.eval), "networks": len(members), "bad": len(bad)}
-    return runs.record(place, "predict", inputs, ["predictions.csv", "bad_photos.csv"], figures)
+    runs.record(place, "predict", inputs, ["predictions.csv", "bad_photos.csv"], figures)
+    parts.clear()
+    return figures

@@ -41,6 +41,7 @@ def _submit(place: Any, data: Any, inputs: dict[str, Any]) -> dict[str, Any]:
 
     if not (place / "combiner.json").is_file():
         raise UserError(f"{place} has no combiner.json yet; run make calibrate first.")
+    runs.check(place, "predict", ["predictions.csv"])
     combiner = Combiner.load(place / "combiner.json")
     answers = read_answers(place / "predictions.csv")
     labels = combiner.predict(answers).set_index("photo")["label"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Callable
@@ -13,9 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
-from models import presets
 from models.errors import UserError
-from pipeline import runs, store
+from pipeline import runs, store, training_settings
 from pipeline.runs import Flag, MaybeNumber, MaybeText, MaybeWhole, Run, RunSettings, open_run
 
 if TYPE_CHECKING:
@@ -36,6 +34,10 @@ class Train(RunSettings):
     """Processor threads (default: all cores)."""
     workers: MaybeWhole = None
     """Loader processes beside the training one (default: by machine)."""
+    checkpoint_steps: MaybeWhole = None
+    """A checkpoint every so many steps (default: by time alone)."""
+    checkpoint_seconds: MaybeNumber = None
+    """And after so many seconds (default: 60), beside the one after each epoch."""
     epochs: MaybeWhole = None
     """How often each photo is seen."""
     batch: MaybeWhole = None
@@ -45,7 +47,12 @@ class Train(RunSettings):
     warmup: MaybeNumber = None
     """Share of the steps over which the learning rate rises."""
     weight_decay: MaybeNumber = None
-    """AdamW's, on all but norms and biases."""
+    """On all but norms and biases."""
+    optimizer: Annotated[
+        Literal["muon", "adamw", "adam", "radam"] | None,
+        arg(metavar="{muon,adamw,adam,radam}", help_behavior_hint=""),
+    ] = None
+    """Muon learns fastest from scratch, AdamW is the usual one for pretrained weights."""
     layer_decay: MaybeNumber = None
     """Learning rate of a layer as a share of the next one's, for pretrained weights."""
     clip: MaybeNumber = None
@@ -81,17 +88,8 @@ class Train(RunSettings):
     """Age: power of the weight for rare ages, 0 none to 1 full."""
 
 
-TINY = 1e-12  # above zero
-RANGES: dict[str, tuple[float, float | None]] = {
-    **dict.fromkeys(("epochs", "batch"), (1, None)),
-    **dict.fromkeys(("height", "width"), (8, 4096)),
-    **dict.fromkeys(("lr", "clip", "age_spread"), (TINY, None)),
-    **dict.fromkeys(("dropout", "drop_path", "smoothing"), (0, 0.999)),
-    **dict.fromkeys(("warmup", "class_balance", "rare_ages"), (0, 1)),
-    **dict.fromkeys(("weight_decay", "undersample", "seed"), (0, None)),
-    "layer_decay": (TINY, 1),
-}
-"""What the training settings may be."""
+WROTE = ("settings.json", "weights.safetensors", "validation.csv")
+"""What a finished fold stands on."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +105,7 @@ class _Fold:
 def train(settings: Train) -> dict[str, Any]:
     """Train a specialist on some folds; a fold that is finished stays, one that was interrupted goes on."""
     run = open_run(settings)
-    given = _given(settings, run)
+    given = training_settings.given(settings, settings.task, run)
     numbers = parse_folds(settings.folds)
     from pipeline.people import fold_table
     from pipeline.photos import read_data_set
@@ -125,10 +123,13 @@ def train(settings: Train) -> dict[str, Any]:
     figures: dict[str, Any] = {}
     for number in numbers:
         folder = run.folder / settings.task / f"fold{number}"
-        fold = _Fold(number, folder, _settings_of_fold(run, settings.task, folder, given, settings.restart), inputs)
+        fold = _Fold(
+            number, folder, training_settings.of_fold(run, settings.task, folder, given, settings.restart), inputs
+        )
         if number in run.finished_folds(settings.task) and not settings.restart:
-            _check_same(fold, given)
-            log = store.read_json(folder / "done.json")
+            training_settings.check_same(fold.folder, fold.inputs, given)
+            runs.check(folder, "train", WROTE)
+            log = store.read_json(folder / "done" / "train.json")["figures"]
             print(f"train {settings.task}: fold {number} is finished, macro-F1 {log['macro_f1']:.3f}")
         else:
             first = os.environ.get("RANK", "0") == "0"  # of several processes, the first holds the lock
@@ -151,68 +152,6 @@ def parse_folds(text: str) -> list[int]:
     return sorted({int(number) for number in numbers})
 
 
-def _given(settings: Train, run: Run) -> dict[str, Any]:
-    """The training settings the user gave. Raises UserError for one that the task does not know."""
-    known = presets.PRESETS[run.preset][settings.task]
-    not_training = {f for f in RunSettings.__dataclass_fields__} | {
-        "task",
-        "folds",
-        "restart",
-        "threads",
-        "workers",
-    }
-    given = {k: v for k, v in runs.given_settings(settings).items() if k not in not_training}
-    for name in given:
-        if name not in known:
-            others = " and ".join(presets.tasks_with(name))
-            raise UserError(f"train {settings.task} has no setting --{name.replace('_', '-')}; train {others} has.")
-    if "backbone_options" in given:
-        try:
-            given["backbone_options"] = dict(json.loads(given["backbone_options"]))
-        except (ValueError, TypeError):
-            raise UserError(f"--backbone-options {given['backbone_options']}: it must be a JSON object.") from None
-    elif "backbone" in given:
-        given["backbone_options"] = {}  # the preset's belong to the preset's backbone
-    for name, value in given.items():
-        low, high = RANGES.get(name, (None, None))
-        if (low is not None and not value >= low) or (high is not None and not value <= high):
-            allowed = f"from {low:g} to {high:g}" if high is not None else f"{low:g} or more"
-            raise UserError(f"--{name.replace('_', '-')} {value}: it must be {allowed}.")
-    return given
-
-
-def _settings_of_fold(run: Run, task: str, folder: Path, given: dict[str, Any], restart: bool) -> dict[str, Any]:
-    """What a fold trains with: what is given, else as recorded for it or for another fold, else the preset's."""
-    folders = [*run.fold_folders(task).values()]
-    recorded: dict[str, Any] = {}
-    for made in [folder, *folders]:
-        if (made / "settings.json").is_file() and not (restart and made == folder):
-            recorded = store.read_json(made / "settings.json")["settings"]
-            break
-    return presets.PRESETS[run.preset][task] | recorded | given
-
-
-def _check_same(fold: _Fold, given: dict[str, Any]) -> None:
-    """Raises UserError where a fold was begun on other data, or with other settings than those given."""
-    made = store.read_json(fold.folder / "settings.json")
-    differences = [
-        f"  {name}: {made['settings'].get(name)} then, {value} now"
-        for name, value in given.items()
-        if made["settings"].get(name) != value
-    ]
-    words = {
-        "photos": "the train photos (names or sizes)",
-        "labels": "the labels",
-        "folds": "the folds of people",
-    }
-    differences += [f"  {words[k]} have changed" for k, mark in fold.inputs.items() if made["inputs"][k] != mark]
-    if differences:
-        raise UserError(
-            f"{fold.folder} was trained otherwise; train into another run (RUN=other), or begin anew with "
-            f"--restart, which keeps the old folder:\n" + "\n".join(differences)
-        )
-
-
 def _begin(run: Run, fold: _Fold, given: dict[str, Any], settings: Train, say: Callable[..., None]) -> None:
     """Leave a settings.json in the fold's folder: the one it was begun with, or a new one."""
     from pipeline import machine
@@ -223,7 +162,7 @@ def _begin(run: Run, fold: _Fold, given: dict[str, Any], settings: Train, say: C
         fold.folder.rename(kept)
         say(f"{settings.task} fold {fold.number}: the old folder is kept as {kept}")
     if path.is_file():
-        _check_same(fold, given)
+        training_settings.check_same(fold.folder, fold.inputs, given)
         return
     size = (fold.settings["height"], fold.settings["width"])
     plan = machine.plan(fold.settings["backbone"], settings.threads, settings.workers, size)
@@ -254,9 +193,9 @@ def _train_fold(
     from accelerate import PartialState
 
     from models import backbone, specialist
-    from pipeline import machine, prediction
+    from pipeline import checkpoints, machine, prediction
     from pipeline.inputs import prepared
-    from pipeline.training import Part, Trainer
+    from pipeline.training import CHECKPOINTS, Part, Trainer
 
     name = f"{settings.task} fold {fold.number}"
     processes = PartialState(cpu=not torch.cuda.is_available())
@@ -288,7 +227,9 @@ def _train_fold(
         f"up to {parameters * 20 / 1e6:.0f} MB of disk",
         flush=True,
     )
-    trainer = Trainer(one, network, part, fold.settings, plan, fold.folder, name)
+    asked = (settings.checkpoint_steps, settings.checkpoint_seconds)
+    often = tuple(usual if one is None else one for one, usual in zip(asked, CHECKPOINTS, strict=True))
+    trainer = Trainer(one, network, part, fold.settings, plan, fold.folder, name, often)
     log = trainer.run()
     if processes.is_main_process:
         store.write_weights(fold.folder / "weights.safetensors", trainer.averaged.state_dict())
@@ -300,11 +241,11 @@ def _train_fold(
         table = held[["photo", "person", "fold", "mask", "gender", "age"]].reset_index(drop=True)
         table[list(one.answers)] = answers
         figures = log.iloc[-1].drop("epoch").to_dict() | {"seconds": float(log["seconds"].sum())}
-        store.write_json(fold.folder / "done.json", figures)
-        store.write_csv(fold.folder / "validation.csv", table)  # last: with it the fold is finished
-        (fold.folder / "resume.pt").unlink(missing_ok=True)
+        store.write_csv(fold.folder / "validation.csv", table)
+        runs.record(fold.folder, "train", fold.inputs, WROTE, figures)  # last: with it the fold is finished
+        checkpoints.clear(fold.folder)
     processes.wait_for_everyone()
-    return store.read_json(fold.folder / "done.json")
+    return store.read_json(fold.folder / "done" / "train.json")["figures"]
 
 
 def _silent(*_: object, **__: object) -> None:

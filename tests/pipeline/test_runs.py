@@ -172,7 +172,7 @@ def test_folds_of_a_specialist(run):
     assert made.fold_folders("mask") == made.finished_folds("age") == {}
     (run / "age" / "fold2" / "weights.safetensors").touch()
     assert made.finished_folds("age") == {}
-    (run / "age" / "fold2" / "validation.csv").touch()
+    runs.record(run / "age" / "fold2", "train", {}, ["weights.safetensors"], {})
     assert made.finished_folds("age") == {2: run / "age" / "fold2"}
 
 

@@ -61,19 +61,19 @@ def test_a_value_that_is_not_json_leaves_the_old_file(tmp_path):
 
 def test_readers_meet_the_old_file_or_the_new_one(tmp_path):
     path = tmp_path / "a.json"
-    store.write_json(path, [0] * 5000)
+    store.write_json(path, {"numbers": [0] * 5000})
     done = threading.Event()
 
     def write():
         for number in range(1, 40):
-            store.write_json(path, [number] * 5000)
+            store.write_json(path, {"numbers": [number] * 5000})
         done.set()
 
     writer = threading.Thread(target=write)
     writer.start()
     seen = set()
     while not done.is_set():
-        numbers = store.read_json(path)
+        numbers = store.read_json(path)["numbers"]
         assert len(numbers) == 5000
         assert len(set(numbers)) == 1
         seen.add(numbers[0])
@@ -92,18 +92,64 @@ def test_files_have_the_users_usual_permissions(tmp_path):
 
 
 def test_json_round_trip(tmp_path):
-    value = {"b": [1, 2.5, None, True, "ü\n"], "a": {"c": {}}}
+    value = {"b": [1, 2.5, 1e-7, None, True, "ü\n"], "a": {"c": {}, "ten": {str(i): i for i in range(12)}}}
     store.write_json(tmp_path / "a.json", value)
     assert store.read_json(tmp_path / "a.json") == value
-    assert json.loads((tmp_path / "a.json").read_text()) == value
+    written = json.loads((tmp_path / "a.json").read_text())
+    assert written == value | {"fingerprint": store.fingerprint(value)}
+    store.write_json(tmp_path / "a.json", {2: "two", 10: "ten"})
+    assert store.read_json(tmp_path / "a.json") == {"2": "two", "10": "ten"}
 
 
-@pytest.mark.parametrize("damage", [b"", b'{"a": 1', b"\xff\xfe\x00", b"{'a': 1}"])
+@pytest.mark.parametrize(
+    "damage",
+    [b"", b'{"a": 1', b"\xff\xfe\x00", b"{'a': 1}", b"[]", b"null", b"7", b'{"a": 1}', b"[" * 100_000,
+     b'{"a": 2, "fingerprint": "015abd7f5cc57a2d"}', b'{"a": 1, "fingerprint": [1]}'],
+)  # fmt: skip
 def test_damaged_json_is_named(tmp_path, damage):
     path = tmp_path / "run.json"
     path.write_bytes(damage)
     with pytest.raises(UserError, match=r"run\.json is damaged .*delete it"):
         store.read_json(path)
+
+
+def test_every_flipped_bit_of_a_json_file_is_seen(tmp_path):
+    path = tmp_path / "a.json"
+    store.write_json(path, {"a": 1.25, "b": [True, "text"]})
+    content, value = path.read_bytes(), store.read_json(path)
+    for place in range(len(content)):
+        for bit in range(8):
+            path.write_bytes(content[:place] + bytes([content[place] ^ (1 << bit)]) + content[place + 1 :])
+            try:
+                assert store.read_json(path) == value  # white space may change
+            except UserError:
+                continue
+
+
+def test_a_marked_file_is_known_by_its_name(tmp_path):
+    with store.replacing(tmp_path / "a-1.pt", marked=True) as part:
+        part.write_bytes(b"content")
+    (name,) = names(tmp_path)
+    path = tmp_path / name
+    assert name == f"a-1-{store.file_fingerprint(path)}.pt"
+    assert store.is_whole(path)
+    for damage in (b"", b"conten", b"Content", b"content\0"):
+        path.write_bytes(damage)
+        assert not store.is_whole(path)
+
+
+def test_what_killed_processes_left_is_swept(tmp_path):
+    code = (
+        "import os, signal; from pathlib import Path; from pipeline import store\n"
+        "with store.replacing(Path('a.txt')) as part: part.write_text('x'); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, check=False)
+    assert len(names(tmp_path)) == 1  # so there is something to sweep
+    (tmp_path / "kept.txt").write_text("kept")
+    (tmp_path / ".hidden").write_text("kept")
+    store.sweep(tmp_path)
+    assert names(tmp_path) == [".hidden", "kept.txt"]
 
 
 def test_absent_json_is_no_damage(tmp_path):

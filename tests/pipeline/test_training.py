@@ -2,7 +2,10 @@
 
 import itertools
 import math
+import multiprocessing
 import os
+import shutil
+import signal
 import subprocess
 import sys
 from collections import Counter
@@ -18,9 +21,10 @@ from hypothesis import strategies as st
 from models import backbone, specialist
 from models.errors import UserError
 from models.presets import PRESETS
-from pipeline import scoring, store, training
+from pipeline import checkpoints, scoring, store, training
 from pipeline.machine import Plan
 from pipeline.prediction import outputs_of
+from pipeline.stopping import StoppedError
 from pipeline.training import Part, Trainer, batches, learning_rate, steps_an_epoch, undersampled
 
 ROOT = Path(__file__).parents[2]
@@ -70,12 +74,16 @@ def part_of(task):
     return Part(PIXELS, targets, train, np.sort(rows[PHOTOS:-2]), train[::3])
 
 
-def trainer_of(task, folder, *, plan=None, seed=0, **given):
+def trainer_of(task, folder, *, plan=None, seed=0, often=training.CHECKPOINTS, **given):
     made = settings_of(task, **given)
     one = specialist.build(task, made)
     torch.manual_seed(seed)
     network = backbone.build(made, one.outputs)
-    return Trainer(one, network, part_of(task), made, plan or PLANS[task], folder, f"{task} fold 0")
+    return Trainer(one, network, part_of(task), made, plan or PLANS[task], folder, f"{task} fold 0", often)
+
+
+def last_step(folder):
+    return checkpoints.load(folder, torch.device("cpu"), print)["step"]
 
 
 def weights_of(trainer):
@@ -188,6 +196,42 @@ def test_norms_and_biases_do_not_decay(tmp_path, task, layer_decay):
         assert decays[name] == (0 if bare else 0.3), name
 
 
+@pytest.mark.parametrize("name", ["adamw", "adam", "radam"])
+def test_the_optimizer_is_the_one_named(tmp_path, name):
+    """One step on the same gradients as PyTorch's own."""
+    trainer = trainer_of("age", tmp_path, optimizer=name, lr=0.01, weight_decay=0.0)
+    own = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam, "radam": torch.optim.RAdam}[name]
+    parameters = list(trainer.network.parameters())
+    twins = [p.detach().clone().requires_grad_() for p in parameters]
+    reference = own(twins, lr=0.01, weight_decay=0.0)
+    for _ in range(2):
+        for group in trainer.optimizer.param_groups:
+            group["lr"] = 0.01
+        for p, twin in zip(parameters, twins, strict=True):
+            p.grad = torch.randn_like(p)
+            twin.grad = p.grad.clone()
+        trainer.optimizer.step()
+        reference.step()
+    for p, twin in zip(parameters, twins, strict=True):
+        torch.testing.assert_close(p, twin)
+
+
+def test_muon_steps_are_orthogonal(tmp_path):
+    """The step of a matrix has singular values near 1, times the rate and 0.2 sqrt(its longer side)."""
+    trainer = trainer_of("gender", tmp_path, optimizer="muon", weight_decay=0.0)
+    weight = trainer.network.get_parameter("backbone.layers.2.blocks.0.mlp.fc1.weight")
+    before = weight.detach().clone()
+    for group in trainer.optimizer.param_groups:
+        group["lr"] = 0.01
+    for p in trainer.network.parameters():
+        p.grad = torch.randn_like(p)
+    trainer.optimizer.step()
+    sizes = torch.linalg.svdvals((before - weight).detach()) / (0.01 * 0.2 * max(weight.shape) ** 0.5)
+    assert len(sizes) > 50
+    assert sizes.min() > 0.6
+    assert sizes.max() < 1.3
+
+
 # ------------------------------------------------------------------------------------------------- averaged weights
 
 
@@ -255,10 +299,9 @@ def test_training_does_something(whole):
 
 @pytest.mark.parametrize("after", [2, 5])
 @pytest.mark.parametrize("task", NETWORKS)
-def test_an_interrupted_run_ends_with_the_same_bytes(whole, tmp_path, monkeypatch, task, after):
+def test_an_interrupted_run_ends_with_the_same_bytes(whole, tmp_path, task, after):
     """After 2 steps: within the first epoch of 3; after 5: within the second."""
-    monkeypatch.setattr(training, "CHECKPOINT_SECONDS", -1.0)
-    trainer = trainer_of(task, tmp_path)
+    trainer = trainer_of(task, tmp_path, often=(0, -1.0))
     train_step, calls = trainer._train_step, itertools.count()
 
     def stop(*given):
@@ -290,28 +333,108 @@ def test_a_run_interrupted_after_its_last_step_trains_no_more(whole, capsys):
     assert "goes on at step 6 of 6" in capsys.readouterr().out
 
 
-def test_a_damaged_checkpoint_is_named(whole, tmp_path):
-    state = (whole["mask"][3] / "resume.pt").read_bytes()
-    for damage in (b"", b"nothing", state[: len(state) // 2], (whole["age"][3] / "resume.pt").read_bytes()):
-        (tmp_path / "resume.pt").write_bytes(damage)
-        with pytest.raises(UserError, match=r"resume\.pt is damaged .*--restart") as told:
-            trainer_of("mask", tmp_path).run()
-        assert "\n" not in str(told.value)
+def test_a_checkpoint_of_another_network_is_named(whole, tmp_path):
+    *_, other = checkpoints.found(whole["age"][3])
+    shutil.copy(other, tmp_path)
+    with pytest.raises(UserError, match=r"the checkpoint in .* is of another network .*--restart"):
+        trainer_of("mask", tmp_path).run()
+
+
+def test_a_damaged_checkpoint_falls_back_to_the_one_before(whole, tmp_path, capsys):
+    trainer = trainer_of("mask", tmp_path, often=(2, 1e9))
+    trainer.run()
+    before, newest = checkpoints.found(tmp_path)
+    newest.write_bytes(newest.read_bytes()[:-1] + b"x")
+    again = trainer_of("mask", tmp_path, seed=99)
+    assert again.step == 0
+    pd.testing.assert_frame_equal(plain(again.run()), plain(whole["mask"][2]), check_exact=True)
+    assert same(weights_of(again), whole["mask"][1])
+    told = capsys.readouterr().out
+    assert f"{newest} is damaged and is passed over" in told
+    assert "goes on at step 4 of 6" in told
+    assert store.is_whole(checkpoints.found(tmp_path)[-1])
+    before.unlink(missing_ok=True)
+    for path in checkpoints.found(tmp_path):
+        path.write_bytes(b"")
+    with pytest.raises(UserError, match=r"is damaged and so is every checkpoint before it; start again with --restart"):
+        trainer_of("mask", tmp_path).run()
+
+
+def test_checkpoints_come_by_steps_and_by_time_and_two_are_kept(tmp_path, monkeypatch):
+    kept, save = [], checkpoints.save
+
+    def note(folder, step, state):
+        save(folder, step, state)
+        kept.append((step, checkpoints.found(folder)))
+
+    monkeypatch.setattr(checkpoints, "save", note)
+    trainer_of("mask", tmp_path / "a", often=(2, 1e9)).run()
+    assert [step for step, _ in kept] == [2, 3, 4, 6]  # 3 and 6 end epochs
+    assert [len(paths) for _, paths in kept] == [1, 2, 2, 2]
+    assert [path.name.split("-")[1] for path in kept[-1][1]] == ["000004", "000006"]
+    kept.clear()
+    trainer_of("mask", tmp_path / "b", often=(0, -1.0)).run()
+    assert [step for step, _ in kept] == [1, 2, 3, 4, 5, 6]
+    kept.clear()
+    trainer_of("mask", tmp_path / "c").run()
+    assert [step for step, _ in kept] == [3, 6]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_stops_after_the_step_with_a_checkpoint(whole, tmp_path, number):
+    trainer = trainer_of("mask", tmp_path)
+    train_step, calls = trainer._train_step, itertools.count()
+
+    def ask(*given):
+        if next(calls) == 1:
+            os.kill(os.getpid(), number)  # in the middle of the second step
+        train_step(*given)
+
+    trainer._train_step = ask
+    handlers = [signal.getsignal(s) for s in (signal.SIGTERM, signal.SIGINT)]
+    with pytest.raises(
+        StoppedError, match=rf"mask fold 0: stopped by {number.name} at step 2 of 6; the same command"
+    ) as stop:
+        trainer.run()
+    assert stop.value.number == number
+    assert [signal.getsignal(s) for s in (signal.SIGTERM, signal.SIGINT)] == handlers
+    resumed = trainer_of("mask", tmp_path, seed=99)
+    log = resumed.run()
+    assert same(weights_of(resumed), whole["mask"][1])
+    pd.testing.assert_frame_equal(plain(log), plain(whole["mask"][2]), check_exact=True)
+
+
+def test_a_killed_loader_process_is_told(tmp_path):
+    trainer = trainer_of("mask", tmp_path, plan=Plan("cpu", "float32", True, 1, 1), epochs=40, often=(1, 1e9))
+    train_step, calls = trainer._train_step, itertools.count()
+
+    def kill(*given):
+        if next(calls) == 4:
+            (worker,) = multiprocessing.active_children()
+            os.kill(worker.pid, signal.SIGKILL)
+        train_step(*given)
+
+    trainer._train_step = kill
+    with pytest.raises(UserError, match=r"mask fold 0: a loader process died, .* the same command goes on") as told:
+        trainer.run()
+    assert "\n" not in str(told.value)
+    assert store.is_whole(checkpoints.found(tmp_path)[-1])
 
 
 def test_an_interrupted_checkpoint_leaves_the_last_one(whole, tmp_path, monkeypatch):
-    (tmp_path / "resume.pt").write_bytes((whole["mask"][3] / "resume.pt").read_bytes())
+    (path,) = checkpoints.found(whole["mask"][3])[-1:]
+    shutil.copy(path, tmp_path)
     trainer = trainer_of("mask", tmp_path)
 
-    def half(_, path):
-        Path(path).write_bytes(b"half")
+    def half(_, file):
+        file.write(b"half")
         raise KeyboardInterrupt
 
     monkeypatch.setattr(torch, "save", half)
     with pytest.raises(KeyboardInterrupt):
         trainer._save()
-    assert os.listdir(tmp_path) == ["resume.pt"]
-    assert (tmp_path / "resume.pt").read_bytes() == (whole["mask"][3] / "resume.pt").read_bytes()
+    assert os.listdir(tmp_path) == [path.name]
+    assert (tmp_path / path.name).read_bytes() == path.read_bytes()
 
 
 @pytest.mark.parametrize("workers", [1, 3])
@@ -486,7 +609,7 @@ def test_a_loss_that_is_not_finite_stops_and_leaves_the_last_checkpoint(tmp_path
     def fail(*given):
         loss = gradients(*given)
         if next(calls) == 5:  # the last step of the second epoch
-            kept.append((tmp_path / "resume.pt").read_bytes())
+            kept.append(checkpoints.found(tmp_path))
             if fault == "loss":
                 return loss * float("nan")
             next(trainer.network.parameters()).grad[0] = float("inf")
@@ -495,19 +618,18 @@ def test_a_loss_that_is_not_finite_stops_and_leaves_the_last_checkpoint(tmp_path
     trainer._gradients = fail
     with pytest.raises(UserError, match=r"age fold 0: the loss is no longer finite at step 6 of 6; .*--restart .*--lr"):
         trainer.run()
-    assert (tmp_path / "resume.pt").read_bytes() == kept[0]
-    assert torch.load(tmp_path / "resume.pt", weights_only=True)["step"] == 3
+    assert checkpoints.found(tmp_path) == kept[0]
+    assert last_step(tmp_path) == 3
     assert len(pd.read_csv(tmp_path / "log.csv")) == 1
 
 
-def test_a_loss_that_is_not_finite_is_not_checkpointed_between_epochs(tmp_path, monkeypatch):
-    monkeypatch.setattr(training, "CHECKPOINT_SECONDS", -1.0)
-    trainer = trainer_of("mask", tmp_path, batch=4, epochs=1)
+def test_a_loss_that_is_not_finite_is_not_checkpointed_between_epochs(tmp_path):
+    trainer = trainer_of("mask", tmp_path, batch=4, epochs=1, often=(0, -1.0))
     gradients, calls = trainer._gradients, itertools.count()
     trainer._gradients = lambda *given: gradients(*given) * (float("nan") if next(calls) == 2 else 1)
     with pytest.raises(UserError, match="no longer finite at step 3 of 6"):
         trainer.run()
-    assert torch.load(tmp_path / "resume.pt", weights_only=True)["step"] == 2
+    assert last_step(tmp_path) == 2
 
 
 def test_fewer_photos_than_a_batch(tmp_path):

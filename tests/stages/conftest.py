@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from pipeline import drawn
+from pipeline import drawn, store
 from pipeline.runs import EvalSettings, RunSettings
 from pipeline.stages.calibrate import Calibrate, calibrate
 from pipeline.stages.predict import Predict, predict
@@ -79,6 +79,6 @@ def copy(done, tmp_path, monkeypatch):
     shutil.copytree(done.home, tmp_path, dirs_exist_ok=True)
     shutil.copytree(done.data, tmp_path / "people")
     record = tmp_path / "runs/one/run.json"
-    record.write_text(record.read_text().replace(str(done.data), "people"))
+    store.write_json(record, store.read_json(record) | {"data": "people"})
     monkeypatch.chdir(tmp_path)
     return SimpleNamespace(run=Path("runs/one"), data=Path("people"), settings=RunSettings(run=Path("runs/one")))

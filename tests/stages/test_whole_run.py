@@ -12,8 +12,10 @@ from sklearn.metrics import f1_score
 
 from models.errors import UserError
 from models.labels import LABELS
+from pipeline import prediction
 from pipeline.inputs import gather
 from pipeline.runs import EvalSettings, RunSettings
+from pipeline.stages import predict as predict_stage
 from pipeline.stages.calibrate import Calibrate, calibrate
 from pipeline.stages.predict import Predict, predict
 from pipeline.stages.prepare import prepare
@@ -189,13 +191,55 @@ def test_run_wide_settings_are_refused_once_trained(copy):
 def test_more_folds_join_and_calibration_uses_their_people(copy, capsys):
     train_all(copy.run, copy.data, folds="0,1")
     assert len(gather_people(copy.run)) == 24
-    (copy.run / "age/fold1/weights.safetensors").unlink()
+    (copy.run / "age/fold1/done/train.json").unlink()
     finish(copy.run)
     assert "age fold 1 is not finished" in capsys.readouterr().out
     answers = pd.read_csv(copy.run / "predictions.csv")
     assert len(answers) == 140
     assert answers[answers["fold"] == 1]["age_years"].isna().all()
     assert answers[answers["fold"] == 1]["gender_female"].notna().all()
+
+
+@pytest.mark.parametrize(
+    ("name", "stages"),
+    [
+        ("age/fold0/weights.safetensors", (train_all, predict)),
+        ("age/fold0/settings.json", (train_all, predict)),
+        ("age/fold0/validation.csv", (train_all, calibrate)),
+        ("predictions.csv", (calibrate, submit)),
+    ],
+)
+def test_changed_results_are_named_by_whoever_needs_them(copy, name, stages):
+    given = {predict: Predict(run=copy.run), calibrate: Calibrate(run=copy.run), submit: EvalSettings(run=copy.run)}
+    path = copy.run / name
+    path.write_bytes(path.read_bytes().replace(b"0", b"1", 1))
+    for stage in stages:
+        with pytest.raises(UserError, match=rf"{path.name} is missing, damaged or was changed; run \w+ again|damaged"):
+            train_all(copy.run, copy.data) if stage is train_all else stage(given[stage])
+
+
+def test_a_prediction_goes_on_after_its_last_whole_part(copy, monkeypatch):
+    monkeypatch.setattr(predict_stage, "PART", 20)
+    (copy.run / "predictions.csv").rename(copy.run / "whole.csv")
+    asked, work = [], prediction.predict
+
+    def stop(members, photos, *given):
+        asked.append(len(photos.names))
+        if len(asked) == 3:
+            raise KeyboardInterrupt
+        return work(members, photos, *given)
+
+    monkeypatch.setattr(prediction, "predict", stop)
+    with pytest.raises(KeyboardInterrupt):
+        predict(Predict(run=copy.run, threads=1))
+    assert not (copy.run / "predictions.csv").exists()
+    (part,) = copy.run.glob("parts-*/000000.csv")
+    part.write_bytes(part.read_bytes()[:-9])  # a damaged part is made again
+    assert predict(Predict(run=copy.run, threads=1))["photos"] == 70
+    assert asked == [20, 20, 20, 20, 20, 10]
+    assert not list(copy.run.glob("parts-*"))
+    whole, merged = (pd.read_csv(copy.run / name) for name in ("whole.csv", "predictions.csv"))
+    pd.testing.assert_frame_equal(merged, whole, rtol=1e-4)  # other batches, other last bits
 
 
 def gather_people(run: Path) -> set[str]:

@@ -1,0 +1,158 @@
+"""Kills whole runs at chosen moments, resumes them, and compares every byte: `make test-faults`.
+
+A moment is before, within or after the n-th call of some function of a kind. The run says that it is there and
+waits; then it is killed (SIGKILL), and the same commands are given again. Each kill is drawn from the seed and
+its number: python tests/faults/kills.py --seed 7 --only 13 replays one.
+"""
+
+import argparse
+import io
+import json
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+from whole_runs import Home, in_child, wait_to_be_killed
+
+import pipeline.combiner
+from pipeline import checkpoints, parts, prediction, runs, store, training
+
+KINDS: dict[str, tuple[str, list[tuple[object, str]]]] = {
+    "epoch": ("train", [(training.Trainer, "_train_step")]),
+    "checkpoint": ("train", [(checkpoints, "save"), (torch, "save")]),
+    "validation": ("train", [(training, "outputs_of"), (prediction.Member, "answers")]),
+    "prediction": ("predict", [(prediction.Member, "answers"), (parts.Parts, "write"), (parts.Parts, "merge")]),
+    "calibration": (
+        "calibrate",
+        [(pipeline.combiner, "calibrate"), (pipeline.combiner, "summary"), (pipeline.combiner.Combiner, "save")],
+    ),
+    "submission": ("submit", [(pipeline.combiner.Combiner, "predict"), (store, "write_csv"), (runs, "record")]),
+}
+"""The stage of each kind, and whose calls there are its moments."""
+
+
+class Moments:
+    """Counts the moments of a kind in this process; at the `wanted` one it waits to be killed."""
+
+    def __init__(self, kind: str, wanted: int | None):
+        self.kind, self.wanted = kind, wanted
+        self.count, self.stage = 0, ""
+
+    def watch(self) -> None:
+        for place, name in KINDS[self.kind][1]:
+            called = getattr(place, name)
+            wrap = self._halved if place is torch else self._around
+            setattr(place, name, wrap(called, place is training.Trainer))
+        if self.kind in ("prediction", "calibration", "submission"):
+            store.replacing = self._unrenamed(store.replacing)
+
+    def enter(self, stage: str) -> None:
+        if not self.stage:
+            self.watch()
+        self.stage = stage
+
+    def _moment(self) -> None:
+        if self.stage == KINDS[self.kind][0]:
+            self.count += 1
+            if self.count - 1 == self.wanted:
+                wait_to_be_killed()
+
+    def _around(self, called: Callable, step: bool) -> Callable:
+        def watched(*given: object, **named: object) -> object:
+            if not step or given[0].step % given[0].an_epoch:  # steps: in the middle of an epoch
+                self._moment()
+            result = called(*given, **named)
+            self._moment()
+            return result
+
+        return watched
+
+    def _halved(self, called: Callable, _: bool) -> Callable:
+        def watched(state: object, file: io.BufferedWriter) -> None:
+            whole = io.BytesIO()
+            called(state, whole)
+            content = whole.getvalue()
+            file.write(content[: len(content) // 2])
+            file.flush()
+            self._moment()
+            file.write(content[len(content) // 2 :])
+
+        return watched
+
+    def _unrenamed(self, replacing: Callable) -> Callable:
+        @contextmanager
+        def watched(path: Path, **given: object) -> Iterator[Path]:
+            with replacing(path, **given) as part:
+                yield part
+                self._moment()
+
+        return watched
+
+
+def count(home: Home, kind: str) -> int:
+    """How many moments of a kind a run has."""
+    moments, folder = Moments(kind, None), home.folder(f"count-{kind}")
+    told, status = in_child(folder, home.data, moments.enter, lambda: moments.count, b"")
+    if status:
+        raise AssertionError((folder / "log.txt").read_text())
+    return json.loads(told)
+
+
+def kill(home: Home, kind: str, wanted: int, name: str) -> str:
+    """Kill a run at a moment and resume it; returns what went wrong, or nothing."""
+    moments, folder = Moments(kind, wanted), home.folder(name)
+    _, status = in_child(folder, home.data, moments.enter, lambda: None, b"here\n")
+    if status != -signal.SIGKILL:
+        return f"it was not killed but ended with {status}"
+    try:
+        home.resume(folder)
+    except AssertionError as failure:
+        return str(failure)
+    wrong = home.differences(folder)
+    if not wrong:
+        shutil.rmtree(folder)
+    return ", ".join(wrong)
+
+
+def drawn_kills(kills: int, seed: int, moments: dict[str, int]) -> list[tuple[str, int]]:
+    """So many kills, as evenly as can be over the kinds, at moments drawn by the seed."""
+    rng, kinds = np.random.default_rng(seed), list(moments)
+    return [(kind, int(rng.integers(moments[kind]))) for kind in (kinds[i % len(kinds)] for i in range(kills))]
+
+
+def main() -> int:
+    reader = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    reader.add_argument("--kills", type=int, default=200)
+    reader.add_argument("--seed", type=int, default=int(time.time()) % 100_000)
+    reader.add_argument("--only", type=int, help="replay this one")
+    given = reader.parse_args()
+    print(f"{given.kills} kills, seed {given.seed}", flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        started, home = time.monotonic(), Home(Path(folder))
+        moments = {kind: count(home, kind) for kind in KINDS}
+        print(f"moments of a run: {moments}", flush=True)
+        good, bad = dict.fromkeys(KINDS, 0), 0
+        for number, (kind, wanted) in enumerate(drawn_kills(given.kills, given.seed, moments)):
+            if given.only is not None and number != given.only:
+                continue
+            wrong = kill(home, kind, wanted, f"kill-{number}")
+            good[kind] += not wrong
+            bad += bool(wrong)
+            if wrong:
+                print(f"kill {number} ({kind}, moment {wanted}): {wrong}", flush=True)
+            if number % 20 == 19:
+                left = (time.monotonic() - started) / (number + 1) * (given.kills - number - 1) / 60
+                print(f"{number + 1} of {given.kills} kills, {left:.0f} min left", flush=True)
+        print(f"{sum(good.values())} of {sum(good.values()) + bad} byte-identical: {good}")
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

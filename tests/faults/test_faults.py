@@ -1,0 +1,35 @@
+"""A kill of each kind, and a few failing writes; `make test-faults` does 200, and every write."""
+
+import pytest
+from kills import KINDS, count, drawn_kills, kill
+from whole_runs import Home
+from writes import count as count_writes
+from writes import fail
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    return Home(tmp_path_factory.mktemp("faults"))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_killed_run_ends_in_the_same_bytes(home, kind):
+    moments = count(home, kind)
+    assert moments > 3
+    assert kill(home, kind, moments // 2, f"kill-{kind}") == ""
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.95])
+def test_a_failed_write_is_told_and_mended_by_the_same_command(home, share):
+    writes = count_writes(home) if not hasattr(home, "writes") else home.writes
+    home.writes = writes
+    for wanted in (int(share * writes), int(share * writes) + 1):  # a full disk and a broken one
+        assert fail(home, wanted, f"write-{wanted}") == ""
+
+
+def test_kills_are_drawn_by_the_seed():
+    moments = {"epoch": 5, "submission": 50}
+    one, two, other = (drawn_kills(40, seed, moments) for seed in (1, 1, 2))
+    assert one == two != other
+    assert [kind for kind, _ in one].count("epoch") == 20
+    assert {n for kind, n in one if kind == "epoch"} == set(range(5))

@@ -1,0 +1,144 @@
+"""Whole runs with tiny networks in forked children, for faults to be put into, and what must be left of them."""
+
+import json
+import os
+import select
+import shutil
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests/stages")]
+
+import pandas as pd
+import torch
+from conftest import TINY, inside
+
+from pipeline import combiner, drawn, prediction, training  # noqa: F401 (a child must not import them again)
+from pipeline.__main__ import main
+from pipeline.stages import predict
+
+RUN = Path("runs/one")
+SWIN = '{"embed_dim": 16, "depths": [1, 1, 1, 1], "num_heads": [1, 1, 2, 2], "window_size": 4}'
+NETWORKS = TINY | {"gender": TINY["gender"] | {"backbone_options": SWIN}}
+SETTINGS = {"epochs": 2, "batch": 28, "height": 64, "width": 48, "threads": 1, "checkpoint_steps": 3}
+PATIENCE = 300.0
+"""Seconds until a run counts as hanging."""
+
+
+def commands(data: Path) -> list[tuple[str, list[str]]]:
+    """The commands of a run in order, each with its stage."""
+    run = ["--run", str(RUN)]
+    trained = []
+    for task, network in NETWORKS.items():
+        given = [part for k, v in (network | SETTINGS).items() for part in (f"--{k.replace('_', '-')}", str(v))]
+        trained.append(("train", ["train", task, *run, "--data", str(data), *given]))
+    return [
+        *trained,
+        ("predict", ["predict", *run, "--threads", "1"]),
+        ("calibrate", ["calibrate", *run, "--prior", "0.4,0.3,0.3"]),
+        ("submit", ["submit", *run]),
+    ]
+
+
+def in_child(
+    home: Path, data: Path, enter: Callable[[str], None], report: Callable[[], object], kill_at: bytes
+) -> tuple[str, int]:
+    """Give all commands in a forked child, until one fails; what they print is added to home/log.txt.
+
+    enter: told the stage that begins. report: what the child tells at its end. kill_at: kill it when it says so.
+    Returns what it told last, and its exit status or minus its signal.
+    """
+    tells, tell = os.pipe()
+    child = os.fork()
+    if not child:
+        _child(home, data, enter, report, tell)
+    os.close(tell)
+    with os.fdopen(tells, "rb") as pipe:
+        ready, _, _ = select.select([pipe], [], [], PATIENCE)
+        told = pipe.readline() if ready else b""
+        if not ready or told == kill_at:
+            os.kill(child, signal.SIGKILL)
+    _, status = os.waitpid(child, 0)
+    return told.decode().strip(), os.waitstatus_to_exitcode(status)
+
+
+def _child(home: Path, data: Path, enter: Callable[[str], None], report: Callable[[], object], tell: int) -> None:
+    status = 1
+    try:
+        sys.stdout = sys.stderr = (home / "log.txt").open("a", buffering=1)
+        torch.set_num_threads(1)
+        predict.PART = 16
+        say.to = tell
+        with inside(home):
+            for stage, arguments in commands(data):
+                enter(stage)
+                status = main(arguments)
+                if status:
+                    break
+        say(json.dumps(report()))
+    except BaseException:  # of whatever kind: the parent reads it in the log
+        traceback.print_exc()
+        status = 1
+    finally:
+        sys.stdout.flush()
+        os._exit(status)
+
+
+def say(line: str) -> None:
+    """Tell the parent a line."""
+    os.write(say.to, f"{line}\n".encode())
+
+
+def wait_to_be_killed() -> None:
+    say("here")
+    time.sleep(PATIENCE)
+
+
+def answers(run: Path) -> dict[str, bytes]:
+    """The files of a run whose bytes are promised; of the logs, all but the seconds."""
+    paths = [path for path in run.rglob("*") if path.suffix in (".csv", ".safetensors", ".json")]
+    found = {str(path.relative_to(run)): path.read_bytes() for path in paths if path.parent.name != "done"}
+    for name in [name for name in found if name.endswith("log.csv")]:
+        found[name] = pd.read_csv(run / name).drop(columns="seconds").to_csv().encode()
+    return found
+
+
+def left_over(run: Path) -> list[str]:
+    """What a finished run must not hold: unfinished files, checkpoints, parts."""
+    return [str(p.relative_to(run)) for pattern in (".*.part", "resume-*", "parts-*") for p in run.rglob(pattern)]
+
+
+class Home:
+    """A folder for runs, with people to learn from and an uninterrupted run to compare with."""
+
+    def __init__(self, home: Path):
+        self.home, self.data = home, home / "people"
+        drawn.draw(self.data, people=40, eval_people=10, seed=3, processes=1)
+        self.whole = self.folder("whole")
+        self.resume(self.whole)
+        self.expected = answers(self.whole / RUN)
+
+    def folder(self, name: str, ready: bool = True) -> Path:
+        """A new folder for a run; ready: with the photos prepared."""
+        folder = self.home / name
+        folder.mkdir()
+        if ready and (prepared := self.home / "whole/data").is_dir():
+            shutil.copytree(prepared, folder / "data")
+        return folder
+
+    def resume(self, folder: Path) -> None:
+        """Give all commands, again or for the first time; raises AssertionError when one fails."""
+        _, status = in_child(folder, self.data, lambda stage: None, lambda: None, b"")
+        if status:
+            raise AssertionError(f"the same command failed:\n{(folder / 'log.txt').read_text()}")
+
+    def differences(self, folder: Path) -> list[str]:
+        """What is not as in the uninterrupted run."""
+        found = answers(folder / RUN)
+        other = sorted(n for n in found.keys() | self.expected if found.get(n) != self.expected.get(n))
+        return [*other, *left_over(folder / RUN)]
