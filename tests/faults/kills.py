@@ -98,7 +98,7 @@ class Moments:
 
 def count(home: Home, kind: str) -> int:
     """How many moments of a kind a run has."""
-    moments, folder = Moments(kind, None), home.folder(f"count-{kind}")
+    moments, folder = Moments(kind, None), home.folder(f"count-{kind}", KINDS[kind][0])
     told, status = in_child(folder, home.data, moments.enter, lambda: moments.count, b"")
     if status:
         raise AssertionError((folder / "log.txt").read_text())
@@ -107,7 +107,7 @@ def count(home: Home, kind: str) -> int:
 
 def kill(home: Home, kind: str, wanted: int, name: str) -> str:
     """Kill a run at a moment and resume it; returns what went wrong, or nothing."""
-    moments, folder = Moments(kind, wanted), home.folder(name)
+    moments, folder = Moments(kind, wanted), home.folder(name, KINDS[kind][0])
     _, status = in_child(folder, home.data, moments.enter, lambda: None, b"here\n")
     if status != -signal.SIGKILL:
         return f"it was not killed but ended with {status}"

@@ -26,6 +26,13 @@ RUN = Path("runs/one")
 SWIN = '{"embed_dim": 16, "depths": [1, 1, 1, 1], "num_heads": [1, 1, 2, 2], "window_size": 4}'
 NETWORKS = TINY | {"gender": TINY["gender"] | {"backbone_options": SWIN}}
 SETTINGS = {"epochs": 2, "batch": 28, "height": 64, "width": 48, "threads": 1, "checkpoint_steps": 3}
+STAGES = {
+    "train": ["run.json", *NETWORKS],
+    "predict": ["predictions.csv", "bad_photos.csv", "done/predict.json"],
+    "calibrate": ["combiner.json", "done/calibrate.json"],
+    "submit": [],
+}
+"""What each stage leaves."""
 PATIENCE = 300.0
 """Seconds until a run counts as hanging."""
 
@@ -123,12 +130,18 @@ class Home:
         self.resume(self.whole)
         self.expected = answers(self.whole / RUN)
 
-    def folder(self, name: str, ready: bool = True) -> Path:
-        """A new folder for a run; ready: with the photos prepared."""
+    def folder(self, name: str, upto: str | None = None) -> Path:
+        """A new folder for a run, as the uninterrupted one was when the stage `upto` began."""
         folder = self.home / name
         folder.mkdir()
-        if ready and (prepared := self.home / "whole/data").is_dir():
-            shutil.copytree(prepared, folder / "data")
+        if upto:
+            shutil.copytree(self.home / "whole/data", folder / "data")
+            (folder / RUN).mkdir(parents=True)
+            for wrote in list(STAGES.values())[: list(STAGES).index(upto)]:
+                for name in wrote:
+                    source, target = self.home / "whole" / RUN / name, folder / RUN / name
+                    target.parent.mkdir(exist_ok=True)
+                    shutil.copytree(source, target) if source.is_dir() else shutil.copy(source, target)
         return folder
 
     def resume(self, folder: Path) -> None:

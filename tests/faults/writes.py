@@ -74,7 +74,7 @@ def broken_disk(broken: bool = True) -> Iterator[None]:
 
 def count(home: Home) -> int:
     """How many writes a run has, from the preparing of its photos to its submission."""
-    writes, folder = Writes(None), home.folder("count", ready=False)
+    writes, folder = Writes(None), home.folder("count")
     told, status = in_child(folder, home.data, writes.enter, lambda: writes.count, b"")
     if status:
         raise AssertionError((folder / "log.txt").read_text())
@@ -83,7 +83,7 @@ def count(home: Home) -> int:
 
 def fail(home: Home, wanted: int, name: str) -> str:
     """Fail one write of a run and give the commands again; returns what went wrong, or nothing."""
-    writes, folder = Writes(wanted), home.folder(name, ready=False)
+    writes, folder = Writes(wanted), home.folder(name)
     _, status = in_child(folder, home.data, writes.enter, lambda: None, b"")
     log = (folder / "log.txt").read_text()
     told = [line for line in log.splitlines() if line.startswith("face18: ")]

@@ -698,3 +698,36 @@ def test_two_processes_train_like_one(tmp_path):
     moved = torch.cat([(one[name] - new[name]).flatten() for name in one]).norm()
     apart = torch.cat([(one[name] - two[name]).flatten() for name in one]).norm()
     assert apart < 0.02 * moved
+
+
+MEMORY = """
+import sys, os
+sys.path[:0] = [{tests!r}]
+from pathlib import Path
+import torch
+from test_training import trainer_of
+torch.set_num_threads(1)
+
+def used():
+    pages = int(open("/proc/self/statm").read().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6, len(os.listdir("/proc/self/fd"))
+
+trainer, seen = trainer_of("age", Path(sys.argv[1]), epochs=50, often=(1, 1e9)), {{}}
+end = trainer._end_epoch
+trainer._end_epoch = lambda *given: (end(*given), seen.__setitem__(trainer.step // trainer.an_epoch, used()))
+trainer.run()
+print(*seen[10], *seen[50])
+"""
+
+
+@pytest.mark.slow
+def test_memory_and_descriptors_stay_flat(tmp_path):
+    """With a checkpoint after every step: under 1 MB an epoch from epoch 10 to 50."""
+    script = tmp_path / "memory.py"
+    script.write_text(MEMORY.format(tests=str(Path(__file__).parent)))
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    told = subprocess.run([sys.executable, script, tmp_path], env=environment, capture_output=True, text=True)
+    assert told.returncode == 0, told.stderr
+    before, files_before, after, files_after = map(float, told.stdout.splitlines()[-1].split())
+    assert (after - before) / 40 < 1
+    assert files_after == files_before

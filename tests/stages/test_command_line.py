@@ -1,6 +1,8 @@
 """python -m pipeline and make, as a user meets them."""
 
+import errno
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -11,6 +13,7 @@ from pathlib import Path
 import pytest
 from conftest import SMALL, TINY
 
+from pipeline import __main__ as command_line
 from pipeline.__main__ import STAGES, main
 
 ROOT = Path(__file__).parents[2]
@@ -66,6 +69,34 @@ def test_mistakes_get_one_sentence_and_status_2(arguments, told, tmp_path, monke
     assert told in printed
     assert printed.startswith("face18: ")
     assert "Traceback" not in printed
+
+
+@pytest.mark.parametrize(
+    ("number", "told"),
+    [(errno.ENOSPC, "disk is full"), (errno.EDQUOT, "disk is full"), (errno.EFBIG, "disk is full"),
+     (errno.EIO, "disk reports an error"), (errno.EACCES, "may not be written"), (errno.EROFS, "may not be written")],
+)  # fmt: skip
+def test_what_the_system_refuses_gets_one_sentence_and_status_2(number, told, monkeypatch, capsys):
+    def refuse(_):
+        raise OSError(number, os.strerror(number), "runs/one/run.json")
+
+    monkeypatch.setattr(command_line, "parse", lambda *_: (refuse, None))
+    assert main(["prepare"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("face18: runs/one/run.json: ")
+    assert told in line
+
+
+def test_every_message_of_the_readme_is_one_that_is_said():
+    """The middle column of "When something goes wrong", numbers and names apart, is in the code."""
+    section = (ROOT / "README.md").read_text().split("## When something goes wrong")[1].split("\n## ")[0]
+    quoted = [q for line in section.splitlines() if line.startswith("| ") for q in line.split("|")[2].split("`")[1::2]]
+    code = " ".join(file.read_text() for file in (ROOT / "pipeline").rglob("*.py"))
+    code = re.sub(r'"\s*f?"', "", re.sub(r"\{[^{}]*\}", "N", code))  # pieces of one sentence joined
+    assert len(quoted) == 10
+    for message in quoted:
+        plain = re.sub(r"\d+|SIGTERM", "N", message.removeprefix("... "))
+        assert plain in code, message
 
 
 @pytest.mark.parametrize("arguments", [["score", "--bogus"], ["train"], ["train", "hair"], ["prepare", "--crop", "x"]])
@@ -145,6 +176,26 @@ def test_plain_make_lists_every_target_without_an_environment(tmp_path):
     for target in [*targets.split(), "lint", "clean"]:
         assert f"  {target} " in told.stdout
     assert not (tmp_path / ".venv").exists()
+
+
+@pytest.mark.slow
+def test_side_by_side_gives_the_bytes_of_one_after_another(people, tmp_path):
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    goals, venv = ["train-mask", "train-gender", "train-age"], sys.prefix
+    for name in ("-j1", "-j3"):
+        (tmp_path / name).mkdir()
+        for file in ("pyproject.toml", "constraints.txt"):
+            (tmp_path / name / file).symlink_to(ROOT / file)
+        told = subprocess.run(
+            ["make", name, "-f", ROOT / "Makefile", "-o", f"{venv}/face18.txt", *goals, f"DATA={people}",
+             "RUN=runs/one", "THREADS=1", f"VENV={venv}", "ARGS=--epochs 1 --height 64 --width 48"],
+            cwd=tmp_path / name, env=environment, capture_output=True, text=True,
+        )  # fmt: skip
+        assert told.returncode == 0, told.stderr
+    for task in ("mask", "gender", "age"):
+        for file in ("weights.safetensors", "validation.csv"):
+            serial, beside = (tmp_path / name / "runs/one" / task / "fold0" / file for name in ("-j1", "-j3"))
+            assert serial.read_bytes() == beside.read_bytes()
 
 
 def test_make_passes_on_only_what_the_user_set():
