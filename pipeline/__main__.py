@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import inspect
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import fields
@@ -19,7 +20,23 @@ from models.errors import UserError
 from pipeline.stopping import StoppedError
 
 STAGES = ("data", "prepare", "train", "predict", "calibrate", "submit", "score")
-FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+REFUSALS = {
+    **dict.fromkeys(
+        (errno.ENOSPC, errno.EDQUOT, errno.EFBIG),
+        "the disk is full; make room and give the same command again, nothing that was finished is lost",
+    ),
+    errno.ENAMETOOLONG: "the name is too long for this disk; give a shorter one",
+    errno.EIO: "the disk reports an error; the same command goes on once it works, nothing that was finished is lost",
+    **dict.fromkeys(
+        (errno.EACCES, errno.EPERM, errno.EROFS),
+        "it may not be written or read; change its permissions, or name another RUN=",
+    ),
+    **dict.fromkeys(
+        (errno.ENOENT, errno.ENOTDIR, errno.ESTALE),
+        "it is not there any more; bring it back, or run the stage that writes it again",
+    ),
+}
+"""What the system may refuse at any time, and the way out."""
 
 
 def stage_named(name: str) -> tuple[Callable[[Any], dict[str, Any]], type]:
@@ -103,18 +120,13 @@ def main(arguments: list[str]) -> int:
     except UserError as problem:
         print(f"face18: {problem}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # whoever read what is printed has gone, like head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except OSError as problem:
-        if problem.errno in FULL_DISK:
-            told = "the disk is full; make room and give the same command again, nothing that was finished is lost"
-        elif problem.errno == errno.EIO:
-            told = (
-                "the disk reports an error; the same command goes on once it works, nothing that was finished is lost"
-            )
-        elif problem.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            told = "it may not be written or read; change its permissions, or name another RUN="
-        else:
+        if problem.errno not in REFUSALS:
             raise
-        print(f"face18: {problem.filename or problem.strerror}: {told}.", file=sys.stderr)
+        print(f"face18: {problem.filename or problem.strerror}: {REFUSALS[problem.errno]}.", file=sys.stderr)
         return 2
     except StoppedError as stop:
         print(f"face18: {stop}.", file=sys.stderr)
@@ -126,4 +138,6 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    sys.stdout.reconfigure(errors="backslashreplace")  # names that this terminal cannot show
+    sys.stderr.reconfigure(errors="backslashreplace")
     sys.exit(main(sys.argv[1:]))

@@ -65,10 +65,10 @@ def known(validation: pd.DataFrame) -> Known:
             "no validation photo has a label and an answer from each of the three specialists: "
             "train the same fold of mask, gender and age"
         )
+    if not (rows["mask"].isin(range(len(MASKS))).all() and rows["gender"].isin(range(len(GENDERS))).all()):
+        raise UserError("the validation answers hold a mask other than 0, 1, 2 or a gender other than 0, 1")
     mask, gender = rows["mask"].to_numpy(np.int64), rows["gender"].to_numpy(np.int64)
     age = rows["age"].to_numpy(np.float64)
-    if not (np.isin(mask, range(len(MASKS))).all() and np.isin(gender, range(len(GENDERS))).all()):
-        raise UserError("the validation answers hold a mask other than 0, 1, 2 or a gender other than 0, 1")
     bands = band(age)
     person, _ = pd.factorize(rows["person"].astype(str))
     return Known(
@@ -92,7 +92,7 @@ def cell(rows: pd.DataFrame) -> NDArray[np.int64]:
 
 
 def checked(table: pd.DataFrame, name: str, also: tuple[str, ...] = ()) -> pd.DataFrame:
-    """The table with numbers as float64 where answers stand; blanks stay NaN.
+    """The table with numbers as float64 where answers and labels stand; blanks stay NaN.
 
     Raises UserError for a missing column, no rows, an answer that is not a finite number, probabilities
     outside 0 to 1 or masks that do not sum to one, or answers of more than one engine.
@@ -106,7 +106,7 @@ def checked(table: pd.DataFrame, name: str, also: tuple[str, ...] = ()) -> pd.Da
         engines = ", ".join(sorted(table["engine"].dropna().astype(str).unique()))
         raise UserError(f"the {name} answers come from different engines ({engines}): run predict again")
     try:
-        numbers = table[list(COLUMNS)].astype(np.float64)
+        numbers = table[[*COLUMNS, *(column for column in also if column in TRUTH)]].astype(np.float64)
     except (TypeError, ValueError) as error:
         raise UserError(f"the {name} answers hold something that is not a number: {error}") from None
     if np.isinf(numbers.to_numpy()).any():
@@ -121,7 +121,7 @@ def checked(table: pd.DataFrame, name: str, also: tuple[str, ...] = ()) -> pd.Da
         raise UserError(
             f"the {name} answers hold mask probabilities that do not sum to one, first at {_photo(table, uneven)}"
         )
-    return table.assign(**{column: numbers[column] for column in COLUMNS})
+    return table.assign(**{column: numbers[column] for column in numbers})
 
 
 def average_folds(predictions: pd.DataFrame) -> pd.DataFrame:

@@ -6,6 +6,7 @@ half a file or a flipped bit before anything of it is used.
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -47,7 +48,11 @@ def load(folder: Path, device: torch.device, say: Callable[[str], None]) -> dict
         for path in paths[paths.index(whole[-1]) + 1 :]:
             say(f"{path} is damaged and is passed over")
             path.unlink()
-        return torch.load(whole[-1], map_location=device, weights_only=True)
+        try:
+            return torch.load(whole[-1], map_location=device, weights_only=True)
+        except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, TypeError) as problem:
+            told = (str(problem).splitlines() or [type(problem).__name__])[0].rstrip(".")
+            raise UserError(f"{whole[-1]} is no checkpoint of ours ({told}); start again with --restart.") from None
     if paths:
         raise UserError(f"{paths[-1]} is damaged and so is every checkpoint before it; start again with --restart.")
     return None

@@ -6,6 +6,7 @@ from pathlib import Path
 from pipeline.layouts import (
     ENDINGS,
     Found,
+    Links,
     Photo,
     is_dir,
     is_file,
@@ -25,16 +26,20 @@ STEMS = {"mask1": 0, "mask2": 0, "mask3": 0, "mask4": 0, "mask5": 0, "incorrect_
 """The mask code of each of a person's seven photos, by file name without ending."""
 
 
-def read_contest(root: Path, problems: Problems, notes: list[str]) -> Found:
+def read_contest(links: Links, notes: list[str]) -> Found:
     """Reads train/ and, where it is there, eval/. Truth stays closed: key.csv is not opened here."""
-    found = Found(train=_read_contest_train(root, problems, notes))
-    if os.path.lexists(root / "eval"):
-        found.eval = read_contest_eval(root, problems)
-        _tell_eval_files(root, found.eval, problems, notes)
+    found = Found(train=_read_contest_train(links, notes))
+    if os.path.lexists(links.root / "eval"):
+        found.eval = read_contest_eval(links)
+        if not links.lead_out(EVAL_IMAGES):
+            _tell_eval_files(found.eval, links, notes)
     return found
 
 
-def _read_contest_train(root: Path, problems: Problems, notes: list[str]) -> list[Photo]:
+def _read_contest_train(links: Links, notes: list[str]) -> list[Photo]:
+    root, problems = links.root, links.problems
+    if links.lead_out(TRAIN_CSV) or links.lead_out(TRAIN_IMAGES):
+        return []
     table = read_table(root / TRAIN_CSV, TRAIN_CSV, ("gender", "age", "path"), problems)
     people = _read_contest_people(table[0], problems) if table else {}
     entries = list_folder(root / TRAIN_IMAGES, TRAIN_IMAGES, problems)
@@ -61,7 +66,9 @@ def _read_contest_train(root: Path, problems: Problems, notes: list[str]) -> lis
             problems.add(f"the folder {folder} has no row in {TRAIN_CSV}; add one or take the folder away")
     photos, missing = [], []
     for name in sorted(folders.keys() & people.keys()):
-        stems = _person_photos(folders[name], problems, hidden, loose)
+        if links.lead_out(f"{TRAIN_IMAGES}/{name}"):
+            continue
+        stems = _person_photos(folders[name], links, hidden, loose)
         photos += [
             people[name][1]._replace(photo=f"{TRAIN_IMAGES}/{name}/{file}", mask=STEMS[stem])
             for stem, file in stems.items()
@@ -97,7 +104,7 @@ def _read_contest_people(rows: list[Row], problems: Problems) -> dict[str, tuple
     return people
 
 
-def _person_photos(folder: os.DirEntry, problems: Problems, hidden: list[str], loose: list[str]) -> dict[str, str]:
+def _person_photos(folder: os.DirEntry, links: Links, hidden: list[str], loose: list[str]) -> dict[str, str]:
     """The file name of each of a person's photos, by stem; everything else goes to `hidden` or `loose`.
 
     Where one stem has two files, the first by name is used and the other told: both show the same mask
@@ -105,19 +112,23 @@ def _person_photos(folder: os.DirEntry, problems: Problems, hidden: list[str], l
     `<person>/<stem>` must name one photo.
     """
     stems: dict[str, str] = {}
-    for entry in list_folder(Path(folder.path), show(f"{TRAIN_IMAGES}/{folder.name}"), problems) or []:
+    for entry in list_folder(Path(folder.path), show(f"{TRAIN_IMAGES}/{folder.name}"), links.problems) or []:
         stem = entry.name.rpartition(".")[0]
         if entry.name.startswith("."):
             hidden.append(show(f"{TRAIN_IMAGES}/{folder.name}/{entry.name}"))
         elif stem in STEMS and stem not in stems and is_photo(entry.name) and is_file(entry):
-            stems[stem] = entry.name
+            if not links.lead_out(f"{TRAIN_IMAGES}/{folder.name}/{entry.name}"):
+                stems[stem] = entry.name
         else:
             loose.append(show(f"{TRAIN_IMAGES}/{folder.name}/{entry.name}"))
     return stems
 
 
-def read_contest_eval(root: Path, problems: Problems) -> list[Photo]:
+def read_contest_eval(links: Links) -> list[Photo]:
     """The eval photos in the order of eval/info.csv; its column ans is never looked at."""
+    root, problems = links.root, links.problems
+    if links.lead_out(EVAL_CSV):
+        return []
     if not os.path.lexists(root / EVAL_CSV):
         problems.add(f"{EVAL_CSV} is missing; list the eval photos in it, or take the folder eval away")
         return []
@@ -135,18 +146,18 @@ def read_contest_eval(root: Path, problems: Problems) -> list[Photo]:
             problems.add(f"{where}: ImageID {show(name)} {fault}")
         elif name in seen:
             problems.add(f"{where}: the photo {show(name)} already stands in row {seen[name]}; keep one")
-        else:
+        elif not links.lead_out(f"{EVAL_IMAGES}/{name}"):
             seen[name] = row
     return [Photo(f"{EVAL_IMAGES}/{name}") for name in seen]
 
 
-def _tell_eval_files(root: Path, photos: list[Photo], problems: Problems, notes: list[str]) -> None:
+def _tell_eval_files(photos: list[Photo], links: Links, notes: list[str]) -> None:
     """Tells eval photos missing or extra: a hole in the eval folder must not stop a submission."""
-    names = walk_photos(root / EVAL_IMAGES, EVAL_IMAGES, problems, notes)
+    names = walk_photos(EVAL_IMAGES, links, notes)
     on_disk = {f"{EVAL_IMAGES}/{name}" for name in names}
     listed = {photo.photo for photo in photos}
     # A photo in a linked folder is not walked to, so what seems missing is looked up once more.
-    missing = sorted(name for name in listed - on_disk if not os.path.isfile(root / name))
+    missing = sorted(name for name in listed - on_disk if not os.path.isfile(links.root / name))
     tell(notes, f"photos of {EVAL_CSV} that are not on disk", [show(name) for name in missing])
     extra = sorted(on_disk - listed)
     tell(notes, f"photos that are not in {EVAL_CSV}, not used", [show(name) for name in extra])

@@ -1,10 +1,9 @@
 """The general layout: photos.csv at the root, the photo table with a column part (train or eval)."""
 
 import os
-from pathlib import Path
 
 from models.labels import GENDERS
-from pipeline.layouts import Found, Photo, add_box, read_labels, tell_capped
+from pipeline.layouts import Found, Links, Photo, add_box, read_labels, tell_capped
 from pipeline.tables import BOX, Problems, path_fault, read_table, show, tell
 
 PHOTOS_CSV = "photos.csv"
@@ -12,11 +11,12 @@ PARTS = ("train", "eval")
 LABEL_COLUMNS = ("mask", "gender", "age")
 
 
-def read_general(root: Path, problems: Problems, notes: list[str]) -> Found:
+def read_general(links: Links, notes: list[str]) -> Found:
     """Reads photos.csv. The eval photos come with their labels: `photos.read_data_set` drops those."""
-    needed = ("photo", "person", *LABEL_COLUMNS, "part")
-    table = read_table(root / PHOTOS_CSV, PHOTOS_CSV, needed, problems)
-    found = Found()
+    needed, problems, found = ("photo", "person", *LABEL_COLUMNS, "part"), links.problems, Found()
+    if links.lead_out(PHOTOS_CSV):
+        return found
+    table = read_table(links.root / PHOTOS_CSV, PHOTOS_CSV, needed, problems)
     if table is None:
         return found
     rows, columns = table
@@ -36,7 +36,7 @@ def read_general(root: Path, problems: Problems, notes: list[str]) -> Found:
             problems.add(f"{where}: part {show(cells['part'])} is neither train nor eval")
         elif part == "train" and photo.person is None:
             problems.add(f"{where} is a train row without person; folds are by person, so name one")
-        _check_file(root, photo.photo, where, seen, row, problems)
+        _check_file(photo.photo, where, seen, row, links)
         if photo.person is not None:
             _check_person(photo, part, row, owners.setdefault(photo.person, {}), problems)
         if boxed:
@@ -52,14 +52,14 @@ def read_general(root: Path, problems: Problems, notes: list[str]) -> Found:
     return found
 
 
-def _check_file(root: Path, photo: str, where: str, seen: dict[str, int], row: int, problems: Problems) -> None:
+def _check_file(photo: str, where: str, seen: dict[str, int], row: int, links: Links) -> None:
     """The photo of a row exists, inside the data set, and stands in no row before."""
-    fault = path_fault(photo)
+    root, problems, fault = links.root, links.problems, path_fault(photo)
     if fault:
         problems.add(f"{where}: photo {show(photo)} {fault}")
     elif photo in seen:
         problems.add(f"{where}: the photo {show(photo)} already stands in row {seen[photo]}; keep one")
-    elif not os.path.isfile(root / photo):
+    elif not links.lead_out(photo) and not os.path.isfile(root / photo):
         what = "is a folder, not a photo" if os.path.isdir(root / photo) else "is not on disk"
         problems.add(f"{where}: the photo {show(photo)} {what}; mend or remove the row")
     seen.setdefault(photo, row)

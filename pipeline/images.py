@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import random
+import stat
+import warnings
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -24,8 +26,11 @@ from models.specialist import Augmentation
 from pipeline import store
 from pipeline.progress import Progress
 
-MOST_PIXELS = 100_000_000
-"""A photo of more pixels is refused by its header, before memory is taken."""
+MOST_PIXELS = 50_400_000
+"""A photo of more pixels is refused by its header, before memory is taken. Cameras of 50 megapixels make 8192 x 6144;
+and no decoder takes a gigabyte for so many (JPEG 2000 takes most, 19 bytes a pixel)."""
+STRIP = 2_000_000
+"""Pixels that are converted at a time."""
 Image.init()
 FORMATS = [kind for kind in ("JPEG", "PNG", "WEBP", "AVIF", "BMP", "GIF", "TIFF", "JPEG2000") if kind in Image.OPEN]
 """What a photo may be, whatever its ending. Others Pillow hands to other programs (PostScript to Ghostscript)."""
@@ -35,6 +40,7 @@ Box = tuple[float, float, float, float]
 
 cv2.setNumThreads(1)  # photos are decoded side by side already
 Image.MAX_IMAGE_PIXELS = None  # `read` has its own, stricter limit
+warnings.filterwarnings("ignore", module=r"PIL\.")  # of damage that does not keep a photo from being decoded
 
 
 class BadPhotoError(Exception):
@@ -47,12 +53,15 @@ def read(path: Path) -> NDArray[np.uint8]:
     Raises BadPhotoError when it cannot be decoded or is larger than MOST_PIXELS.
     """
     try:
+        mode = os.stat(path).st_mode
+        if not stat.S_ISREG(mode):  # to read a pipe is to wait
+            raise BadPhotoError("it is a folder" if stat.S_ISDIR(mode) else "it is not a file")
         with Image.open(path, formats=FORMATS) as photo:
             if photo.width * photo.height > MOST_PIXELS:
                 raise BadPhotoError(f"{photo.width}x{photo.height} pixels are too many")
             photo.load()
-            upright = ImageOps.exif_transpose(photo)
-            return np.asarray(_to_rgb(upright))
+            ImageOps.exif_transpose(photo, in_place=True)
+            return _to_rgb(photo)
     except BadPhotoError:
         raise
     except FileNotFoundError:
@@ -62,10 +71,21 @@ def read(path: Path) -> NDArray[np.uint8]:
     except MemoryError:
         raise BadPhotoError("it takes more memory than there is") from None
     except Exception as damage:  # Pillow's decoders raise whatever they meet in damaged files
-        raise BadPhotoError(str(damage).strip().rstrip(".") or type(damage).__name__) from None
+        told = damage.strerror if isinstance(damage, OSError) and damage.strerror else str(damage)
+        raise BadPhotoError(" ".join(told.split()).rstrip(".") or type(damage).__name__) from None
 
 
-def _to_rgb(photo: Image.Image) -> Image.Image:
+def _to_rgb(photo: Image.Image) -> NDArray[np.uint8]:
+    """(height, width, 3). In strips: whole, a large photo's copies would take several times its memory."""
+    rgb = np.empty((photo.height, photo.width, 3), np.uint8)
+    rows = max(1, STRIP // photo.width)
+    for top in range(0, photo.height, rows):
+        strip = photo.crop((0, top, photo.width, min(top + rows, photo.height)))
+        rgb[top : top + rows] = np.asarray(_strip_to_rgb(strip))
+    return rgb
+
+
+def _strip_to_rgb(photo: Image.Image) -> Image.Image:
     if photo.mode.startswith("I"):  # 16 bit: its upper 8
         deep = np.asarray(photo).astype(np.int64)
         return Image.fromarray(np.clip(deep >> 8, 0, 255).astype(np.uint8)).convert("RGB")
@@ -181,16 +201,34 @@ def prepare(photos: Photos, name: str, size: Size, jobs: int) -> Prepared:
     height, width = size
     boxes = None if photos.boxes is None else np.nan_to_num(photos.boxes, nan=-1).tolist()
     mark = store.fingerprint([store.photo_fingerprint(photos.root, list(photos.names)), photos.crop, boxes])
-    folder = PREPARED / f"{name}-{height}x{width}-{mark}"
+    folder = PREPARED / f"{name[:40]}-{height}x{width}-{mark}"
     with store.locked(PREPARED / f".{folder.name}.lock", f"preparing {name}", wait=True):
-        if not (folder / "bad.json").is_file():
-            _decode_into(folder, photos, size, jobs)
-    return Prepared(np.load(folder / "pixels.npy", mmap_mode="r"), store.read_json(folder / "bad.json"))
+        store.sweep(folder)
+        if (folder / "bad.json").is_file():
+            try:
+                return _open_prepared(folder, photos, size)
+            except Exception as damage:  # numpy's parser of headers raises whatever it meets in damaged files
+                told = " ".join(str(damage).split()).rstrip(".") or type(damage).__name__
+                print(f"prepare: {folder} is damaged ({told}) and is prepared anew", flush=True)
+        _decode_into(folder, photos, size, jobs)
+        return _open_prepared(folder, photos, size)
+
+
+def _open_prepared(folder: Path, photos: Photos, size: Size) -> Prepared:
+    """What stands in a folder. Raises ValueError, or what numpy raises, where it is not these photos' pixels."""
+    pixels = np.load(folder / "pixels.npy", mmap_mode="r", allow_pickle=False)
+    bad = store.read_json(folder / "bad.json")["bad"]
+    shape = (len(photos.names), *size, 3)
+    whole = isinstance(pixels, np.memmap) and pixels.shape == shape and pixels.dtype == np.uint8
+    if not (whole and pixels.flags.c_contiguous):
+        raise ValueError("pixels.npy holds something else")
+    return Prepared(pixels, bad)
 
 
 def _decode_into(folder: Path, photos: Photos, size: Size, jobs: int) -> None:
     needed = len(photos.names) * size[0] * size[1] * 3
     folder.mkdir(parents=True, exist_ok=True)
+    (folder / "bad.json").unlink(missing_ok=True)
     disk = os.statvfs(folder)
     if needed > disk.f_bavail * disk.f_frsize:
         raise UserError(
@@ -211,7 +249,7 @@ def _decode_into(folder: Path, photos: Photos, size: Size, jobs: int) -> None:
                 pixels[index] = photo[size]
             progress.advance()
         pixels.flush()
-    store.write_json(folder / "bad.json", bad)  # last: the folder is whole once this stands
+    store.write_json(folder / "bad.json", {"bad": bad})  # last: the folder is whole once this stands
 
 
 class Augmenter:

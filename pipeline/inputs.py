@@ -8,13 +8,22 @@ from typing import TYPE_CHECKING
 from models.errors import UserError
 from models.presets import TASKS
 from pipeline import runs
-from pipeline.runs import Run
+from pipeline.runs import EvalSettings, Run
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from pipeline.images import Photos, Prepared, Size
     from pipeline.photos import DataSet
+
+
+def data_of(run: Run, given: EvalSettings | None = None) -> DataSet:
+    """The data set of a run; of a stage after training that was given a folder of its own, that folder."""
+    from pipeline.photos import read_data_set, read_folder
+
+    if given is not None and given.eval is not None:
+        return read_folder(given.eval, run.follow_links)
+    return read_data_set(run.data, run.fixes, run.follow_links)
 
 
 def framed(run: Run, data: DataSet, table: pd.DataFrame) -> Photos:
@@ -42,7 +51,9 @@ def prepared(run: Run, data: DataSet, size: Size) -> Prepared:
 
 def listed(bad: dict[str, str], most: int = 10) -> str:
     """Photos with what is wrong, a line each; the first `most` and a count."""
-    lines = [f"  {photo}: {why}" for photo, why in list(bad.items())[:most]]
+    from pipeline.tables import show
+
+    lines = [f"  {show(photo)}: {why}" for photo, why in list(bad.items())[:most]]
     more = len(bad) - most
     return "\n".join([*lines, f"  and {more} more"] if more > 0 else lines)
 

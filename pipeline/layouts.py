@@ -52,6 +52,41 @@ def is_dir(entry: os.DirEntry) -> bool:
         return False
 
 
+class Links:
+    """The links in a data set. One that leads out of it is a problem, told once, unless `follow`.
+
+    Only what reading or decoding would follow is asked about; `root` itself may be a link.
+    """
+
+    def __init__(self, root: Path, follow: bool, problems: Problems):
+        self.root, self.follow, self.problems = root, follow, problems
+        self.home = os.path.realpath(root)
+        self._out: dict[str, bool] = {}
+
+    def lead_out(self, path: str) -> bool:
+        """Whether a path leads out of the data set, by itself or a folder above it; adds the problem if so."""
+        if self.follow or not os.path.lexists(f"{self.root}/{path}"):
+            return False
+        ends = [place for place, letter in enumerate(path) if letter == "/"]
+        return any(self._leads_out(path[:end]) for end in (*ends, len(path)))
+
+    def _leads_out(self, path: str) -> bool:
+        """Whether a path is a link that leads out of the data set."""
+        if path not in self._out:
+            target = os.path.realpath(f"{self.root}/{path}") if os.path.islink(f"{self.root}/{path}") else self.home
+            self._out[path] = not self.inside(target)
+            if self._out[path]:
+                self.problems.add(
+                    f"{show(path)} is a link that leaves the data set (to {show(target)}); "
+                    "put the files themselves there, or allow such links with --follow-links"
+                )
+        return self._out[path]
+
+    def inside(self, target: str) -> bool:
+        """Whether a path without links lies in the data set."""
+        return target == self.home or target.startswith(f"{self.home.rstrip('/')}/")
+
+
 def is_photo(name: str) -> bool:
     """Whether a file name ends like a photo's."""
     return "." in name and name.rpartition(".")[2].lower() in ENDINGS
@@ -71,28 +106,36 @@ def list_folder(path: Path, name: str, problems: Problems) -> list[os.DirEntry] 
     return None
 
 
-def walk_photos(path: Path, name: str, problems: Problems, notes: list[str]) -> list[str]:
+def walk_photos(name: str, links: Links, notes: list[str]) -> list[str]:
     """The photos in a folder and its subfolders, as sorted paths relative to it; tells what is left out.
 
-    Hidden files and folders are left out; a linked folder is not entered, since it could lead in a circle.
-    `name` ("eval/images", or "" for the root itself) begins the paths in problems and notes.
+    Hidden files and folders are left out. A folder that is a link into the data set is not entered, since its
+    photos are found where they lie; one that leads out is, where links are followed, but no folder twice.
+    `name` ("eval/images", or "" for the root itself) is the folder, and begins the paths in problems and notes.
     """
     photos, hidden, other = [], [], []
+    entered: set[str] = set()
 
     def enter(folder: Path, inside: str) -> Iterator[tuple[Path, str]]:
-        for entry in list_folder(folder, show(f"{name}{inside}" or "."), problems) or []:
+        real = os.path.realpath(folder)
+        if real in entered:  # a link outside leads in a circle
+            return
+        entered.add(real)
+        for entry in list_folder(folder, show(f"{name}{inside}" or "."), links.problems) or []:
             relative = f"{inside}{entry.name}"
             if entry.name.startswith("."):
                 hidden.append(show(name + relative))
-            elif entry.is_dir(follow_symlinks=False):
-                yield Path(entry.path), f"{relative}/"
+            elif is_dir(entry) and not (entry.is_symlink() and links.inside(os.path.realpath(entry.path))):
+                if not links.lead_out(name + relative):
+                    yield Path(entry.path), f"{relative}/"
             elif is_photo(entry.name) and is_file(entry):
-                photos.append(relative)
+                if not links.lead_out(name + relative):
+                    photos.append(relative)
             else:
                 other.append(show(name + relative))
 
+    waiting = [(links.root / name, "")]
     name = f"{name}/" if name else ""
-    waiting = [(path, "")]
     while waiting:
         waiting += enter(*waiting.pop())
     tell(notes, "hidden files and folders, not used", sorted(hidden))
@@ -129,9 +172,10 @@ def add_box(boxes: dict[str, Box], photo: str, cells: dict[str, str], where: str
             boxes[photo] = box
 
 
-def read_boxes(root: Path, found: Found, problems: Problems) -> None:
+def read_boxes(found: Found, links: Links) -> None:
     """Adds the boxes of boxes.csv, where there is one, to what was found."""
-    if not os.path.lexists(root / BOXES_CSV):
+    root, problems = links.root, links.problems
+    if not os.path.lexists(root / BOXES_CSV) or links.lead_out(BOXES_CSV):
         return
     if found.boxes is not None:
         problems.add(f"{BOXES_CSV} gives boxes, and so do the columns of photos.csv; keep one of the two")

@@ -12,7 +12,7 @@ from models.labels import BANDS, LABELS, OLDEST, band, decode, encode
 from pipeline.contest import EVAL_CSV, EVAL_IMAGES, TRAIN_CSV, TRAIN_IMAGES, read_contest, read_contest_eval
 from pipeline.fixes import apply_fixes
 from pipeline.general import LABEL_COLUMNS, PHOTOS_CSV, read_general
-from pipeline.layouts import Photo, read_boxes, walk_photos
+from pipeline.layouts import Links, Photo, read_boxes, walk_photos
 from pipeline.tables import BOX, Box, Problems, number, parse_label, path_fault, read_table, show, tell
 
 KEY_CSV = "key.csv"
@@ -65,17 +65,19 @@ class DataSet:
         return pd.DataFrame({column: pd.array(names, "string"), "ans": answers.to_numpy(np.int64)})
 
 
-def read_data_set(root: Path, fixes: str | None = None) -> DataSet:
+def read_data_set(root: Path, fixes: str | None = None, follow_links: bool = False) -> DataSet:
     """Reads a data set in the contest's or the general layout. Looks at names and tables, not into photos.
 
     `fixes` is None, "contest" or a CSV file (see `pipeline.fixes`). Raises UserError listing everything that
-    is wrong with the folder. The truth of the eval photos does not get out: see `read_truth`.
+    is wrong with the folder, links that lead out of it included, unless `follow_links`. The truth of the eval
+    photos does not get out: see `read_truth`.
     """
     root = Path(root)
     problems, notes = Problems(f"The data set {show(root)}"), []
     layout = _find_layout(root, problems)
-    found = {"contest": read_contest, "general": read_general}[layout](root, problems, notes)
-    read_boxes(root, found, problems)
+    links = Links(root, follow_links, problems)
+    found = {"contest": read_contest, "general": read_general}[layout](links, notes)
+    read_boxes(found, links)
     problems.stop()
     train = _frame(sorted(found.train, key=lambda photo: photo.photo), found.boxes)
     if fixes is not None:
@@ -88,12 +90,12 @@ def read_data_set(root: Path, fixes: str | None = None) -> DataSet:
     return DataSet(root, _name(root), train, listed, tuple(notes), layout)
 
 
-def read_folder(root: Path) -> DataSet:
+def read_folder(root: Path, follow_links: bool = False) -> DataSet:
     """Reads any folder of photos, for prediction alone: all photos in it and below are eval photos."""
     root = Path(root)
     problems, notes = Problems(f"The folder {show(root)}"), []
     _check_root(root, problems)
-    photos = walk_photos(root, "", problems, notes)
+    photos = walk_photos("", Links(root, follow_links, problems), notes)
     for photo in photos:
         if not _is_text(photo):
             problems.add(f"the name of {show(photo)} is not UTF-8, so no table can hold it; rename the photo")
@@ -104,7 +106,7 @@ def read_folder(root: Path) -> DataSet:
     return DataSet(root, _name(root), _frame([], None), listed, tuple(notes), "folder")
 
 
-def read_truth(root: Path) -> pd.DataFrame | None:
+def read_truth(root: Path, follow_links: bool = False) -> pd.DataFrame | None:
     """The truth of the eval photos, in the order of the submission, or None where the data set has none.
 
     Nothing else opens it: key.csv in the contest's layout, the eval labels of photos.csv in the general one.
@@ -114,10 +116,11 @@ def read_truth(root: Path) -> pd.DataFrame | None:
     root = Path(root)
     problems = Problems(f"The truth of {show(root)}")
     _check_root(root, problems)
+    links = Links(root, follow_links, problems)
     if os.path.lexists(root / PHOTOS_CSV):
-        photos = _general_truth(root, problems)
+        photos = _general_truth(links)
     elif os.path.lexists(root / KEY_CSV):
-        photos = _contest_truth(root, problems)
+        photos = _contest_truth(links)
     else:
         return None
     problems.stop()
@@ -129,9 +132,10 @@ def read_truth(root: Path) -> pd.DataFrame | None:
     return table[["photo", "person", "mask", "gender", "band", "age", "label"]]
 
 
-def _general_truth(root: Path, problems: Problems) -> list[tuple[Photo, int]]:
+def _general_truth(links: Links) -> list[tuple[Photo, int]]:
     """The eval photos of photos.csv with their labels; none where not a single one carries any."""
-    found = read_general(root, problems, [])
+    problems = links.problems
+    found = read_general(links, [])
     problems.stop()
     if all(photo[2:] == (None, None, None) for photo in found.eval):
         return []
@@ -144,10 +148,11 @@ def _general_truth(root: Path, problems: Problems) -> list[tuple[Photo, int]]:
     return [(photo, int(encode(photo.mask, photo.gender, band(photo.age)))) for photo in found.eval]
 
 
-def _contest_truth(root: Path, problems: Problems) -> list[tuple[Photo, int]]:
+def _contest_truth(links: Links) -> list[tuple[Photo, int]]:
     """The rows of key.csv in the order of eval/info.csv."""
-    photos = read_contest_eval(root, problems)
-    table = read_table(root / KEY_CSV, KEY_CSV, ("ImageID", "ans"), problems)
+    root, problems = links.root, links.problems
+    photos = read_contest_eval(links)
+    table = None if links.lead_out(KEY_CSV) else read_table(root / KEY_CSV, KEY_CSV, ("ImageID", "ans"), problems)
     problems.stop()
     listed = {photo.photo for photo in photos}
     truth: dict[str, tuple[Photo, int]] = {}

@@ -21,7 +21,7 @@ from pipeline import store
 
 DRAWN = Path("data/drawn")
 """The data set that is drawn when the user names none."""
-RECORDED = ("data", "preset", "weights", "fixes", "crop", "split_seed", "skip_bad_photos")
+RECORDED = ("data", "preset", "weights", "fixes", "crop", "split_seed", "skip_bad_photos", "follow_links")
 
 
 # Settings that may be left out; without these hints every help line would say "None" twice.
@@ -54,6 +54,8 @@ class RunSettings:
     """Which five folds of people (default: 0)."""
     skip_bad_photos: Flag = False
     """Train without the photos that cannot be decoded, instead of stopping."""
+    follow_links: Flag = False
+    """Follow links that lead out of the data set, instead of refusing them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +78,7 @@ class Run:
     crop: float
     split_seed: int
     skip_bad_photos: bool
+    follow_links: bool
 
     def place(self, given: EvalSettings) -> Path:
         """Where predictions, combiner and submission go."""
@@ -117,7 +120,7 @@ def open_run(given: RunSettings, *, make: bool = True) -> Run:
         settings = _defaults(wanted.get("preset") or recorded.get("preset") or "small") | recorded | wanted
         begun = any(folder.glob("*/fold*/settings.json"))
         for name, value in recorded.items():
-            if begun and not _same(name, settings[name], value):
+            if begun and name != "follow_links" and not _same(name, settings[name], value):
                 raise UserError(
                     f"the run {folder} was trained with {name.replace('_', '-')} {value}, not {settings[name]}; "
                     f"leave the setting out, or name another run with RUN=folder (--run)."
@@ -142,6 +145,7 @@ def _defaults(preset: str) -> dict[str, Any]:
         "crop": 1.0,
         "split_seed": 0,
         "skip_bad_photos": False,
+        "follow_links": False,
     }
 
 

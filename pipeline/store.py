@@ -6,6 +6,7 @@ half a file. Nothing read back here can run code: JSON and CSV only.
 
 from __future__ import annotations
 
+import csv
 import errno
 import fcntl
 import hashlib
@@ -102,8 +103,11 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def write_csv(path: Path, table: pd.DataFrame) -> None:
+    # Python's csv quotes line feeds by itself, but a lone carriage return would end a row unseen.
+    returns = any("\r" in text for text in table.select_dtypes(["object", "string"]).stack() if isinstance(text, str))
+    quoting = csv.QUOTE_NONNUMERIC if returns else csv.QUOTE_MINIMAL
     with replacing(path) as part:
-        table.to_csv(part, index=False, float_format=FLOATS, lineterminator="\n")
+        table.to_csv(part, index=False, float_format=FLOATS, lineterminator="\n", quoting=quoting)
 
 
 def fingerprint(value: Any) -> str:

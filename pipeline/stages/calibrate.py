@@ -39,7 +39,6 @@ def calibrate(settings: Calibrate) -> dict[str, Any]:
         from pipeline import summary
         from pipeline.combiner import Combiner
 
-        print("calibrate: about a minute at most", flush=True)
         runs.check(place, "predict", ["predictions.csv"])
         answers = read_answers(predictions) if predictions.is_file() else None
         combiner = Combiner(prior=prior).fit(gather(run), answers)

@@ -8,7 +8,7 @@ from typing import Any
 
 from models.presets import TASKS
 from pipeline import runs, store
-from pipeline.inputs import finished
+from pipeline.inputs import data_of, finished
 from pipeline.runs import EvalSettings, MaybeWhole, Run, open_run
 
 PART = 1024
@@ -23,12 +23,10 @@ class Predict(EvalSettings):
 
 def predict(settings: Predict) -> dict[str, Any]:
     """Answer every eval photo with every finished fold of the three specialists, decoding it once."""
-    from pipeline.photos import read_data_set, read_folder
-
     run = open_run(settings, make=False)
     place = run.place(settings)
     folders = _finished(run)
-    data = read_folder(settings.eval) if settings.eval else read_data_set(run.data, run.fixes)
+    data = data_of(run, settings)
     if settings.eval:
         for note in data.notes:
             print(f"predict: {note}")

@@ -5,16 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from models.presets import PRESETS
-from pipeline.inputs import prepared
+from pipeline.inputs import data_of, prepared
 from pipeline.runs import RunSettings, open_run
 
 
 def prepare(settings: RunSettings) -> dict[str, Any]:
     """Check the data set and decode its train photos once, for all networks and epochs."""
-    from pipeline.photos import read_data_set
-
     run = open_run(settings)
-    data = read_data_set(run.data, run.fixes)
+    data = data_of(run)
     for note in data.notes:
         print(f"prepare: {note}")
     sizes = sorted({(task["height"], task["width"]) for task in PRESETS[run.preset].values()})

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from models.errors import UserError
 from pipeline import store
-from pipeline.runs import Flag, RunSettings, open_run
+from pipeline.inputs import data_of, read_answers
+from pipeline.runs import Flag, Run, RunSettings, open_run
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,31 +22,38 @@ class Score(RunSettings):
 
 def score(settings: Score) -> dict[str, Any]:
     """Score the submission: macro-F1 with its interval, accuracy, age error, and where the errors are."""
-    import pandas as pd
-
-    from pipeline import scoring, summary
-    from pipeline.answers import average_folds
-    from pipeline.inputs import read_answers
-    from pipeline.photos import read_data_set, read_truth
+    from pipeline.photos import read_truth
 
     run = open_run(settings, make=False)
-    submission = run.folder / "submission.csv"
-    truth = read_truth(run.data)
+    truth = read_truth(run.data, run.follow_links)
     if truth is None:
         if settings.if_known:
             return {}
         raise UserError(f"{run.data} holds no truth of its eval photos (key.csv), so nothing can be scored.")
+    with store.locked(run.folder / "predict.lock", f"score in {run.folder}"):
+        return _score(run, truth)
+
+
+def _score(run: Run, truth: pd.DataFrame) -> dict[str, Any]:
+    import pandas as pd
+
+    from models.labels import LABELS
+    from pipeline import scoring, summary
+    from pipeline.answers import average_folds
+
+    submission = run.folder / "submission.csv"
     if not submission.is_file():
         raise UserError(f"{submission} is missing; run make submit first.")
-    data = read_data_set(run.data, run.fixes)
+    data = data_of(run)
     answers = average_folds(read_answers(run.folder / "predictions.csv"))[["photo", "age_years"]]
     labels = read_answers(submission)
     asked = data.submission(pd.Series(0, index=data.eval["photo"]))
     if labels.iloc[:, 0].astype(str).tolist() != asked.iloc[:, 0].astype(str).tolist():
         raise UserError(f"{submission} is about other photos than {run.data}; run make submit again.")
+    if "ans" not in labels or not labels["ans"].isin(range(LABELS)).all():
+        raise UserError(f"{submission} must hold a label from 0 to {LABELS - 1} in each row of its column ans.")
     labels["photo"] = data.eval["photo"].to_numpy()
-    combined = store.read_json(run.folder / "combiner.json")
-    report = combined["report"]
+    report = store.read_json(run.folder / "combiner.json")["report"]
     figures = scoring.score(
         truth,
         labels.rename(columns={"ans": "label"}).merge(answers, on="photo", how="left"),

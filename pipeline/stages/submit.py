@@ -6,6 +6,7 @@ from typing import Any
 
 from models.errors import UserError
 from pipeline import runs, store
+from pipeline.inputs import data_of, read_answers
 from pipeline.runs import EvalSettings, open_run
 
 
@@ -13,9 +14,7 @@ def submit(settings: EvalSettings) -> dict[str, Any]:
     """Write submission.csv: one of 18 labels for every eval photo, in the order the contest asks for."""
     run = open_run(settings, make=False)
     place = run.place(settings)
-    from pipeline.photos import read_data_set, read_folder
-
-    data = read_folder(settings.eval) if settings.eval else read_data_set(run.data, run.fixes)
+    data = data_of(run, settings)
     inputs = {
         "predictions": store.file_fingerprint(place / "predictions.csv"),
         "combiner": store.file_fingerprint(place / "combiner.json"),
@@ -37,7 +36,6 @@ def submit(settings: EvalSettings) -> dict[str, Any]:
 def _submit(place: Any, data: Any, inputs: dict[str, Any]) -> dict[str, Any]:
     from pipeline import summary
     from pipeline.combiner import Combiner
-    from pipeline.inputs import read_answers
 
     if not (place / "combiner.json").is_file():
         raise UserError(f"{place} has no combiner.json yet; run make calibrate first.")

@@ -52,7 +52,7 @@ class Train(RunSettings):
         Literal["muon", "adamw", "adam", "radam"] | None,
         arg(metavar="{muon,adamw,adam,radam}", help_behavior_hint=""),
     ] = None
-    """Muon learns fastest from scratch, AdamW is the usual one for pretrained weights."""
+    """Muon learns fastest from scratch, AdamW is usual for pretrained weights; each wants an --lr of its own."""
     layer_decay: MaybeNumber = None
     """Learning rate of a layer as a share of the next one's, for pretrained weights."""
     clip: MaybeNumber = None
@@ -107,10 +107,10 @@ def train(settings: Train) -> dict[str, Any]:
     run = open_run(settings)
     given = training_settings.given(settings, settings.task, run)
     numbers = parse_folds(settings.folds)
+    from pipeline.inputs import data_of
     from pipeline.people import fold_table
-    from pipeline.photos import read_data_set
 
-    data = read_data_set(run.data, run.fixes)
+    data = data_of(run)
     rows = data.train[data.train[settings.task].notna()]
     if rows.empty:
         raise UserError(f"no train photo of {run.data} carries the label {settings.task}; there is nothing to learn.")

@@ -223,7 +223,7 @@ def test_truncated(tmp_path, kind, options, share):
 
 def test_a_folder_and_nothing_at_all(tmp_path):
     (tmp_path / "a.jpg").mkdir()
-    with pytest.raises(BadPhotoError, match="directory"):
+    with pytest.raises(BadPhotoError, match=r"^it is a folder$"):
         read(tmp_path / "a.jpg")
     with pytest.raises(BadPhotoError, match=r"^it does not exist$"):
         read(tmp_path / "b.jpg")
@@ -233,8 +233,9 @@ def test_a_file_that_may_not_be_read(tmp_path, monkeypatch):
     def refuse(*_, **__):
         raise PermissionError(13, "Permission denied")
 
+    (tmp_path / "a.jpg").touch()
     monkeypatch.setattr(Image, "open", refuse)
-    with pytest.raises(BadPhotoError, match="Permission denied"):
+    with pytest.raises(BadPhotoError, match=r"^Permission denied$"):
         read(tmp_path / "a.jpg")
 
 
@@ -268,7 +269,7 @@ def test_a_large_photo_within_the_limit(tmp_path, monkeypatch):
 
 def test_pillows_own_limit_does_not_interfere():
     assert Image.MAX_IMAGE_PIXELS is None
-    assert images.MOST_PIXELS == 100_000_000
+    assert images.MOST_PIXELS == 50_400_000
 
 
 def test_postscript_is_not_handed_to_ghostscript(tmp_path, monkeypatch):

@@ -310,7 +310,7 @@ def test_a_contest_of_full_size_reads_fast(tmp_path):
         os.makedirs(tmp_path / "train/images" / name)
         for stem in STEMS:
             os.mknod(f"{tmp_path}/train/images/{name}/{stem}.jpg")
-    start = time.perf_counter()
+    start = time.process_time()
     data = read_data_set(tmp_path)
     assert len(data.train) == 18900
-    assert time.perf_counter() - start < 3  # about 0.3 s, with room for a busy machine
+    assert time.process_time() - start < 3  # about 0.3 s, with room for a slow machine

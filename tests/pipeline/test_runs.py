@@ -17,6 +17,7 @@ DEFAULTS = {
     "crop": 1.0,
     "split_seed": 0,
     "skip_bad_photos": False,
+    "follow_links": False,
 }
 
 
@@ -72,6 +73,7 @@ def test_recorded_settings_hold_when_not_given(run):
         "crop": 0.8,
         "split_seed": 3,
         "skip_bad_photos": True,
+        "follow_links": True,
     }
     first = open_run(RunSettings(run=run, **given))
     assert recorded(run) == given | {"data": "/photos"}
@@ -108,6 +110,14 @@ def test_a_change_is_allowed_before(run, name):
     made = open_run(RunSettings(run=run, **{name: CHANGES[name]}))
     assert getattr(made, name) == CHANGES[name]
     assert recorded(run)[name] == (str(CHANGES[name]) if name == "data" else CHANGES[name])
+
+
+def test_links_may_be_followed_from_any_time_on(run):
+    """It concerns where photos lie, not what was learned; what they hold is compared by itself."""
+    open_run(RunSettings(run=run))
+    begin(run)
+    assert open_run(RunSettings(run=run, follow_links=True)).follow_links
+    assert open_run(RunSettings(run=run)).follow_links
 
 
 def test_a_given_0_is_given(run):

@@ -74,7 +74,8 @@ def test_mistakes_get_one_sentence_and_status_2(arguments, told, tmp_path, monke
 @pytest.mark.parametrize(
     ("number", "told"),
     [(errno.ENOSPC, "disk is full"), (errno.EDQUOT, "disk is full"), (errno.EFBIG, "disk is full"),
-     (errno.EIO, "disk reports an error"), (errno.EACCES, "may not be written"), (errno.EROFS, "may not be written")],
+     (errno.EIO, "disk reports an error"), (errno.EACCES, "may not be written"), (errno.EROFS, "may not be written"),
+     (errno.ENOENT, "not there any more")],
 )  # fmt: skip
 def test_what_the_system_refuses_gets_one_sentence_and_status_2(number, told, monkeypatch, capsys):
     def refuse(_):
@@ -92,7 +93,7 @@ def test_every_message_of_the_readme_is_one_that_is_said():
     section = (ROOT / "README.md").read_text().split("## When something goes wrong")[1].split("\n## ")[0]
     quoted = [q for line in section.splitlines() if line.startswith("| ") for q in line.split("|")[2].split("`")[1::2]]
     code = " ".join(file.read_text() for file in (ROOT / "pipeline").rglob("*.py"))
-    code = re.sub(r'"\s*f?"', "", re.sub(r"\{[^{}]*\}", "N", code))  # pieces of one sentence joined
+    code = re.sub(r'"\s*f?"', "", re.sub(r"\{[^{}\n]*\}", "N", code))  # pieces of one sentence joined
     assert len(quoted) == 10
     for message in quoted:
         plain = re.sub(r"\d+|SIGTERM", "N", message.removeprefix("... "))

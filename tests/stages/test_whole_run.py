@@ -141,6 +141,15 @@ def test_a_submission_about_other_photos_is_not_scored(copy):
         score(Score(run=copy.run))
 
 
+@pytest.mark.parametrize("answer", ["18", "-1", "x", ""])
+def test_a_submission_with_other_labels_is_not_scored(copy, answer):
+    path = copy.run / "submission.csv"
+    head, first, *rows = path.read_text().splitlines()
+    path.write_text("\n".join([head, f"{first.split(',')[0]},{answer}", *rows]))
+    with pytest.raises(UserError, match=r"submission\.csv must hold a label from 0 to 17 in each row"):
+        score(Score(run=copy.run))
+
+
 def test_without_truth_score_says_so_or_nothing(copy):
     (copy.data / "key.csv").unlink()
     assert score(Score(run=copy.run, if_known=True)) == {}

@@ -1,0 +1,260 @@
+"""Mutated files by seed, and what reads them; run as a program over a range of seeds, so that a crash is caught.
+
+python tests/pipeline/fuzzing.py photos|files FIRST COUNT FOLDER
+"""
+
+import io
+import json
+import random
+import resource
+import shutil
+import struct
+import sys
+import time
+import traceback
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+SECONDS = 5
+"""Of processor time, for one file; on a machine that does other work the clock says little."""
+MEMORY = 1_000_000
+"""kB that the process may ever hold."""
+NUMBERS = [
+    b"\0",
+    b"\xff",
+    b"\x7f\xff",
+    b"\xff\x7f",
+    b"\0\0\0\0",
+    b"\xff\xff\xff\xff",
+    b"\x7f\xff\xff\xff",
+    b"\0\0\x27\x10",
+]
+WORDS = [b",", b'"', b"\n", b"\r", b"\0", b"nan", b"-1", b"1e999", b"9" * 400, b"../", b"/", b"\xef\xbb\xbf", b"\xc3"]
+WORDS += [b"[" * 50_000, b'{"a":', b"null", b"true", b"inf", b"NA", b"0.5", b"9" * 5000, b"\xed\xa0\x80", b"=", b" "]
+
+
+def mutated(content: bytes, others: list[bytes], chance: random.Random) -> bytes:
+    """Some bytes changed, taken away, put in, repeated, or taken from another file."""
+    data = bytearray(content)
+    for _ in range(chance.choice((1, 1, 2, 3, 6))):
+        # Half of the time at the head, where sizes and types stand.
+        place = chance.randrange(1 + (min(len(data), 64) if chance.random() < 0.5 else len(data)))
+        length = chance.choice((1, 2, 4, 16, 200))
+        kind = chance.randrange(8)
+        if kind == 0 and data:
+            data[min(place, len(data) - 1)] ^= 1 << chance.randrange(8)
+        elif kind == 1:
+            data[place : place + length] = chance.randbytes(length)
+        elif kind == 2:
+            del data[place : place + length]
+        elif kind == 3:
+            del data[place:]
+        elif kind == 4:
+            data[place:place] = data[place : place + length] * chance.choice((1, 2, 50))
+        elif kind == 5:
+            data[place:place] = chance.choice(WORDS)
+        elif kind == 6:
+            number = chance.choice(NUMBERS)
+            data[place : place + len(number)] = number
+        else:
+            other = chance.choice(others)
+            start = chance.randrange(1 + len(other))
+            data[place : place + length] = other[start : start + chance.choice((4, 40, 4000))]
+    return bytes(data)
+
+
+def with_sums(data: bytes) -> bytes:
+    """A PNG with the checksums its chunks should have, so that damage gets past them."""
+    whole, place = bytearray(data), 8
+    while place + 12 <= len(whole):
+        (length,) = struct.unpack(">I", whole[place : place + 4])
+        end = place + 8 + length
+        if end + 4 > len(whole):
+            break
+        whole[end : end + 4] = struct.pack(">I", zlib.crc32(whole[place + 4 : end]))
+        place = end + 4
+    return bytes(whole)
+
+
+def photos() -> list[bytes]:
+    """A photo of each format and kind."""
+    import numpy as np
+    from PIL import Image
+
+    y, x = np.mgrid[:60, :44]
+    photo = Image.fromarray(np.stack([x * 5, y * 4, x + y], axis=2).astype(np.uint8))
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010F] = 6, "maker"
+    rest = [photo.rotate(90), photo.rotate(180)]
+    kinds = [
+        (photo, "JPEG", {}),
+        (photo, "JPEG", {"progressive": True, "exif": exif}),
+        (photo.convert("CMYK"), "JPEG", {}),
+        (photo.convert("L"), "JPEG", {}),
+        (photo, "PNG", {"exif": exif}),
+        (photo.quantize(16), "PNG", {"transparency": 3}),
+        (photo.convert("RGBA"), "PNG", {}),
+        (Image.fromarray((x * 999).astype(np.uint16)), "PNG", {}),
+        (photo, "PNG", {"save_all": True, "append_images": rest}),
+        (photo, "WEBP", {"exif": exif}),
+        (photo.convert("RGBA"), "WEBP", {"lossless": True}),
+        (photo, "WEBP", {"save_all": True, "append_images": rest}),
+        (photo, "GIF", {"save_all": True, "append_images": rest}),
+        (photo, "BMP", {}),
+        (photo.quantize(16), "BMP", {}),
+        *((photo, "TIFF", {"compression": kind}) for kind in ("raw", "tiff_lzw", "tiff_adobe_deflate", "jpeg")),
+        (Image.fromarray(x.astype(np.float32)), "TIFF", {}),
+    ]
+    kinds += [(photo, kind, {}) for kind in ("AVIF", "JPEG2000") if kind in Image.SAVE]
+    files = []
+    for image, kind, options in kinds:
+        file = io.BytesIO()
+        image.save(file, kind, **options)
+        files.append(file.getvalue())
+    return files
+
+
+def fuzz_photo(seed: int, folder: Path, sources: list[bytes]) -> str:
+    """Decodes a mutated photo; returns what came of it."""
+    from pipeline import images
+
+    chance = random.Random(seed)
+    source = sources[seed % len(sources)]
+    data = mutated(source, sources, chance)
+    if source.startswith(b"\x89PNG") and chance.random() < 0.7:
+        data = with_sums(data)
+    (folder / "a.jpg").write_bytes(data)
+    answer = images.decode(images.Photos(folder, ["a.jpg"]), 0, [(32, 24)])
+    if isinstance(answer, str):
+        assert answer, "a bad photo without a reason"
+        assert answer.isprintable(), f"the reason {answer!r} is not one line"
+        return "refused"
+    assert answer[32, 24].shape == (32, 24, 3)
+    return "decoded"
+
+
+Reader = Callable[[Path], object]
+
+
+def readers(folder: Path) -> list[tuple[str, Reader]]:
+    """Makes a data set and a run in a folder; every file of theirs, and what reads it there."""
+    import pandas as pd
+    import torch
+    from small_data import contest, general, key
+
+    from models import backbone, specialist
+    from models.presets import PRESETS
+    from pipeline import answers, inputs, prediction, runs, store
+    from pipeline.combiner import Combiner
+    from pipeline.photos import read_data_set, read_truth
+
+    key(contest(folder / "contest"), ("a.png", 17, "eve", 60), ("b.jpg", 3, "", ""))
+    (folder / "contest/boxes.csv").write_text("photo,box_x,box_y,box_w,box_h\neval/images/b.jpg,1,2,3,4\n")
+    general(folder / "general")
+    (folder / "fixes.csv").write_text("key,column,value\n000001,gender,male\n000002/normal,mask,0\n")
+    run = folder / "run"
+    store.write_json(run / "run.json", runs._defaults("small") | {"data": str(folder / "contest")})
+    settings = PRESETS["small"]["mask"] | {
+        "backbone": "test_efficientnet", "backbone_options": {}, "height": 32, "width": 24
+    }  # fmt: skip
+    network = backbone.build(settings, specialist.build("mask", settings).outputs)
+    fold = run / "mask/fold0"
+    plan = {"device": "cpu", "precision": "float32", "channels_last": False, "threads": 1, "workers": 0}
+    made = {"task": "mask", "fold": 0, "settings": settings, "plan": plan, "inputs": {}}
+    store.write_json(fold / "settings.json", made)
+    store.write_weights(fold / "weights.safetensors", network.state_dict())
+    people = 60
+    table = pd.DataFrame(
+        {
+            "photo": [f"p{i}.jpg" for i in range(people)], "person": [f"who{i}" for i in range(people)], "fold": 0,
+            "mask": 0, "gender": [i % 2 for i in range(people)], "age": [20.0 + i for i in range(people)],
+            "mask_worn": 0.5, "mask_wrong": 0.25, "mask_none": 0.25, "gender_female": 0.75,
+            "age_years": [21.0 + i for i in range(people)],
+        }
+    )  # fmt: skip
+    store.write_csv(run / "validation.csv", table)
+    store.write_csv(run / "predictions.csv", table[["photo", "person", "fold", *answers.COLUMNS]])
+    store.write_csv(run / "submission.csv", pd.DataFrame({"ImageID": ["a.png", "b.jpg"], "ans": [1, 2]}))
+    combiner = Combiner(prior="train", bandwidth=2.0, draws=5).fit(table)
+    combiner.save(run / "combiner.json")
+    runs.record(run, "submit", {"a": 1}, ["submission.csv"], {"photos": 2})
+    torch.set_num_threads(1)
+
+    def contest_of(file: Path) -> object:
+        return read_data_set(folder / "contest")
+
+    def general_of(file: Path) -> object:
+        read_truth(folder / "general")
+        return read_data_set(folder / "general")
+
+    tables = [
+        *((f"contest/{name}", contest_of) for name in ("train/train.csv", "eval/info.csv", "boxes.csv")),
+        ("contest/key.csv", lambda file: read_truth(folder / "contest")),
+        ("general/photos.csv", general_of),
+        ("fixes.csv", lambda file: read_data_set(folder / "contest", str(file))),
+        ("run/validation.csv", lambda file: answers.known(inputs.read_answers(file))),
+        ("run/predictions.csv", lambda file: answers.by_network(inputs.read_answers(file))),
+        ("run/predictions.csv", lambda file: combiner.predict(inputs.read_answers(file))),
+        ("run/submission.csv", lambda file: inputs.read_answers(file)),
+    ]
+    return [
+        *tables * 2,
+        ("run/run.json", lambda file: runs.open_run(runs.RunSettings(run=run))),
+        ("run/combiner.json", lambda file: Combiner.load(file)),
+        ("run/done/submit.json", lambda file: runs.finished(run, "submit", {"a": 1})),
+        ("run/mask/fold0/settings.json", lambda file: prediction.load(fold, "cpu", 1)),
+        ("run/mask/fold0/weights.safetensors", lambda file: prediction.load(fold, "cpu", 1)),
+    ]
+
+
+def fuzz_file(seed: int, folder: Path, known: list[tuple[str, Reader]], whole: dict[str, bytes]) -> str:
+    """Reads a mutated file where its stage does; returns what came of it."""
+    from models.errors import UserError
+
+    chance = random.Random(seed)
+    name, read = known[seed % len(known)]
+    (folder / name).write_bytes(mutated(whole[name], list(whole.values()), chance))
+    try:
+        read(folder / name)
+    except UserError:
+        return "refused"
+    except Exception as fault:
+        where = traceback.extract_tb(fault.__traceback__)
+        ours = [step for step in where if "site-packages" not in step.filename][-1]
+        raise AssertionError(
+            f"{name}: {type(fault).__name__}: {str(fault)[:300]} at {Path(ours.filename).name}:{ours.lineno}"
+        ) from fault
+    finally:
+        (folder / name).write_bytes(whole[name])
+    return "read"
+
+
+def main(kind: str, first: int, count: int, folder: Path) -> None:
+    """A line for each seed as it begins, and one for whatever is wrong with it; outcomes at the end."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    outcomes: dict[str, int] = {}
+    if kind == "photos":
+        sources = photos()
+        known: tuple = (sources,)
+    else:
+        made = readers(folder)
+        known = (made, {name: (folder / name).read_bytes() for name, _ in made})
+    for seed in range(first, first + count):
+        print(f"seed {seed}", flush=True)
+        begun = time.process_time()
+        try:
+            outcome = {"photos": fuzz_photo, "files": fuzz_file}[kind](seed, folder, *known)
+            outcomes[outcome] = outcomes.get(outcome, 0) + 1
+        except Exception as fault:
+            print(f"FAULT seed {seed}: {type(fault).__name__}: {fault}", flush=True)
+        if time.process_time() - begun > SECONDS:
+            print(f"FAULT seed {seed}: took {time.process_time() - begun:.1f} s", flush=True)
+        if resource.getrusage(resource.RUSAGE_SELF).ru_maxrss > MEMORY:
+            sys.exit(f"FAULT seed {seed}: the process holds more than {MEMORY} kB")
+    print("OUTCOMES", json.dumps(outcomes))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4]))
