@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from whole_runs import Home, in_child, wait_to_be_killed
+from whole_runs import NETWORKS, Home, in_child, wait_to_be_killed
 
 import pipeline.combiner
 from pipeline import checkpoints, parts, prediction, runs, store, training
@@ -96,18 +96,24 @@ class Moments:
         return watched
 
 
-def count(home: Home, kind: str) -> int:
-    """How many moments of a kind a run has."""
-    moments, folder = Moments(kind, None), home.folder(f"count-{kind}", KINDS[kind][0])
+def places(kind: str) -> list[str]:
+    """Where a kind of moment is to be found: in the training of each specialist, or in one later stage."""
+    stage = KINDS[kind][0]
+    return list(NETWORKS) if stage == "train" else [stage]
+
+
+def count(home: Home, kind: str, place: str) -> int:
+    """How many moments of a kind there are in a place."""
+    moments, folder = Moments(kind, None), home.folder(f"count-{kind}-{place}", place)
     told, status = in_child(folder, home.data, moments.enter, lambda: moments.count, b"")
     if status:
         raise AssertionError((folder / "log.txt").read_text())
     return json.loads(told)
 
 
-def kill(home: Home, kind: str, wanted: int, name: str) -> str:
+def kill(home: Home, kind: str, place: str, wanted: int, name: str) -> str:
     """Kill a run at a moment and resume it; returns what went wrong, or nothing."""
-    moments, folder = Moments(kind, wanted), home.folder(name, KINDS[kind][0])
+    moments, folder = Moments(kind, wanted), home.folder(name, place)
     _, status = in_child(folder, home.data, moments.enter, lambda: None, b"here\n")
     if status != -signal.SIGKILL:
         return f"it was not killed but ended with {status}"
@@ -121,10 +127,15 @@ def kill(home: Home, kind: str, wanted: int, name: str) -> str:
     return ", ".join(wrong)
 
 
-def drawn_kills(kills: int, seed: int, moments: dict[str, int]) -> list[tuple[str, int]]:
-    """So many kills, as evenly as can be over the kinds, at moments drawn by the seed."""
-    rng, kinds = np.random.default_rng(seed), list(moments)
-    return [(kind, int(rng.integers(moments[kind]))) for kind in (kinds[i % len(kinds)] for i in range(kills))]
+def drawn_kills(kills: int, seed: int, moments: dict[tuple[str, str], int]) -> list[tuple[str, str, int]]:
+    """So many kills, as evenly as can be over the kinds, each at a moment drawn by the seed from its places."""
+    rng, kinds = np.random.default_rng(seed), list(dict.fromkeys(kind for kind, _ in moments))
+    chosen = []
+    for number in range(kills):
+        of_kind = [(k, place, n) for (k, place), n in moments.items() if k == kinds[number % len(kinds)]]
+        kind, place, most = of_kind[rng.integers(len(of_kind))]
+        chosen.append((kind, place, int(rng.integers(most))))
+    return chosen
 
 
 def main() -> int:
@@ -136,17 +147,17 @@ def main() -> int:
     print(f"{given.kills} kills, seed {given.seed}", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         started, home = time.monotonic(), Home(Path(folder))
-        moments = {kind: count(home, kind) for kind in KINDS}
-        print(f"moments of a run: {moments}", flush=True)
+        moments = {(kind, place): count(home, kind, place) for kind in KINDS for place in places(kind)}
+        print(f"moments of a run: {', '.join(f'{n} of {k} in {p}' for (k, p), n in moments.items())}", flush=True)
         good, bad = dict.fromkeys(KINDS, 0), 0
-        for number, (kind, wanted) in enumerate(drawn_kills(given.kills, given.seed, moments)):
+        for number, (kind, place, wanted) in enumerate(drawn_kills(given.kills, given.seed, moments)):
             if given.only is not None and number != given.only:
                 continue
-            wrong = kill(home, kind, wanted, f"kill-{number}")
+            wrong = kill(home, kind, place, wanted, f"kill-{number}")
             good[kind] += not wrong
             bad += bool(wrong)
             if wrong:
-                print(f"kill {number} ({kind}, moment {wanted}): {wrong}", flush=True)
+                print(f"kill {number} ({kind} in {place}, moment {wanted}): {wrong}", flush=True)
             if number % 20 == 19:
                 left = (time.monotonic() - started) / (number + 1) * (given.kills - number - 1) / 60
                 print(f"{number + 1} of {given.kills} kills, {left:.0f} min left", flush=True)

@@ -1,7 +1,7 @@
 """A kill of each kind, and a few failing writes; `make test-faults` does 200, and every write."""
 
 import pytest
-from kills import KINDS, count, drawn_kills, kill
+from kills import KINDS, count, drawn_kills, kill, places
 from whole_runs import Home
 from writes import count as count_writes
 from writes import fail
@@ -14,9 +14,10 @@ def home(tmp_path_factory):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_killed_run_ends_in_the_same_bytes(home, kind):
-    moments = count(home, kind)
+    place = places(kind)[-1]
+    moments = count(home, kind, place)
     assert moments > 3
-    assert kill(home, kind, moments // 2, f"kill-{kind}") == ""
+    assert kill(home, kind, place, moments // 2, f"kill-{kind}") == ""
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.95])
@@ -28,8 +29,11 @@ def test_a_failed_write_is_told_and_mended_by_the_same_command(home, share):
 
 
 def test_kills_are_drawn_by_the_seed():
-    moments = {"epoch": 5, "submission": 50}
+    moments = {("epoch", "mask"): 5, ("epoch", "age"): 2, ("submission", "submit"): 50}
     one, two, other = (drawn_kills(40, seed, moments) for seed in (1, 1, 2))
     assert one == two != other
-    assert [kind for kind, _ in one].count("epoch") == 20
-    assert {n for kind, n in one if kind == "epoch"} == set(range(5))
+    assert [kind for kind, *_ in one].count("epoch") == 20
+    assert {(place, n) for kind, place, n in one if kind == "epoch"} == {
+        *(("mask", n) for n in range(5)),
+        *(("age", n) for n in range(2)),
+    }

@@ -26,13 +26,12 @@ RUN = Path("runs/one")
 SWIN = '{"embed_dim": 16, "depths": [1, 1, 1, 1], "num_heads": [1, 1, 2, 2], "window_size": 4}'
 NETWORKS = TINY | {"gender": TINY["gender"] | {"backbone_options": SWIN}}
 SETTINGS = {"epochs": 2, "batch": 28, "height": 64, "width": 48, "threads": 1, "checkpoint_steps": 3}
-STAGES = {
-    "train": ["run.json", *NETWORKS],
+LEFT_BY = {
     "predict": ["predictions.csv", "bad_photos.csv", "done/predict.json"],
     "calibrate": ["combiner.json", "done/calibrate.json"],
-    "submit": [],
+    "submit": ["submission.csv", "done/submit.json"],
 }
-"""What each stage leaves."""
+"""What the stages after training leave, in their order."""
 PATIENCE = 300.0
 """Seconds until a run counts as hanging."""
 
@@ -130,18 +129,20 @@ class Home:
         self.resume(self.whole)
         self.expected = answers(self.whole / RUN)
 
-    def folder(self, name: str, upto: str | None = None) -> Path:
-        """A new folder for a run, as the uninterrupted one was when the stage `upto` began."""
+    def folder(self, name: str, before: str | None = None) -> Path:
+        """A new folder for a run: empty, or as it is before a stage, or before one specialist alone is trained."""
         folder = self.home / name
-        folder.mkdir()
-        if upto:
-            shutil.copytree(self.home / "whole/data", folder / "data")
-            (folder / RUN).mkdir(parents=True)
-            for wrote in list(STAGES.values())[: list(STAGES).index(upto)]:
-                for name in wrote:
-                    source, target = self.home / "whole" / RUN / name, folder / RUN / name
-                    target.parent.mkdir(exist_ok=True)
-                    shutil.copytree(source, target) if source.is_dir() else shutil.copy(source, target)
+        if before is None:
+            folder.mkdir()
+            return folder
+        shutil.copytree(self.whole, folder)
+        (folder / "log.txt").unlink()
+        if before in NETWORKS:
+            shutil.rmtree(folder / RUN / before)
+        stages = list(LEFT_BY)
+        for stage in stages[0 if before in NETWORKS else stages.index(before) :]:
+            for left in LEFT_BY[stage]:
+                (folder / RUN / left).unlink()
         return folder
 
     def resume(self, folder: Path) -> None:
