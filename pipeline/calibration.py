@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -159,18 +160,23 @@ def parts_of(rows: Known, seed: int = 0) -> NDArray[np.int64]:
     return part
 
 
+def _held_out(rows: Known, seed: int) -> Iterator[tuple[NDArray[np.bool_], NDArray[np.float64], tuple[float, float]]]:
+    """For each part of the people: its rows (n,), the weights (n,) of all others', and the others' fallback."""
+    part = parts_of(rows, seed)[rows.person]
+    for k in range(PARTS):
+        inside = part == k
+        if inside.any():
+            yield inside, (~inside).astype(np.float64), crossings(rows.age[~inside], rows.answer[~inside])
+
+
 def cross_fitted(rows: Known, mixes: NDArray, bandwidth: float, pull: NDArray, seed: int = 0) -> NDArray[np.int64]:
     """(n,) labels, each answered under thresholds chosen, for mixes (B, 6), on the people of other parts.
 
     pull: (2,) how far each threshold is drawn toward the fallback.
     """
-    part, times = parts_of(rows, seed)[rows.person], factors(mixes, people_of(rows))
-    labels = np.empty(len(part), np.int64)
-    for k in range(PARTS):
-        inside, other = part == k, (part != k).astype(np.float64)
-        if not inside.any():
-            continue
-        fallback = crossings(rows.age[~inside], rows.answer[~inside])
+    times = factors(mixes, people_of(rows))
+    labels = np.empty(len(rows.person), np.int64)
+    for inside, other, fallback in _held_out(rows, seed):
         best, _ = choose(rows.answer, rows.label, rows.cell, times, bandwidth, fallback, other)
         drawn = tuple((1 - p) * t + p * f for p, t, f in zip(pull, best, fallback, strict=True))
         labels[inside] = rows.cell[inside] * len(BANDS) + band(rows.answer[inside], drawn)
@@ -184,14 +190,9 @@ def cross_fitted_coarse(
 
     by_mask: a pair of thresholds for each answered mask state instead of one for all.
     """
-    part, grid = parts_of(rows, seed)[rows.person], default_grid(rows.answer, COARSE)
-    mask = rows.cell // len(GENDERS)
-    labels = np.empty(len(part), np.int64)
-    for k in range(PARTS):
-        inside, other = part == k, (part != k).astype(np.float64)
-        if not inside.any():
-            continue
-        fallback = crossings(rows.age[~inside], rows.answer[~inside])
+    grid, mask = default_grid(rows.answer, COARSE), rows.cell // len(GENDERS)
+    labels = np.empty(len(rows.person), np.int64)
+    for inside, other, fallback in _held_out(rows, seed):
         table = ByClass(rows.answer, rows.label, rows.cell, grid, bandwidth, other)
         every = table.present
         for m in range(len(MASKS)) if by_mask else (None,):
