@@ -323,7 +323,7 @@ class Trainer:
             store.write_csv(self.folder / "log.csv", pd.DataFrame(self.log))
 
     def _judge(self) -> dict[str, float]:
-        """The averaged weights on validation people, and on as many un-augmented train people."""
+        """The averaged weights on validation people, and on un-augmented train people."""
         figures: dict[str, float] = {}
         for name, rows in (("validation", self.part.validation), ("train", self.part.check)):
             outputs = outputs_of(self.averaged, self.part.pixels, rows, self.plan)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable
@@ -253,8 +254,8 @@ def _silent(*_: object, **__: object) -> None:
 
 
 def _checked(rows: pd.DataFrame, held_out: Any) -> Any:
-    """Train rows for the generalization gap: as many people as are held out, spread over all train people."""
+    """Train rows for the generalization gap: half as many people as are held out, spread over all train people."""
     people = sorted(rows[~held_out]["person"].unique())
-    wanted = min(len(people), rows[held_out]["person"].nunique())
+    wanted = min(len(people), math.ceil(rows[held_out]["person"].nunique() / 2))
     chosen = {people[i * len(people) // wanted] for i in range(wanted)}
     return rows["person"].isin(chosen).to_numpy() & ~held_out

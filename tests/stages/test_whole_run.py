@@ -16,6 +16,7 @@ from pipeline import prediction
 from pipeline.inputs import gather
 from pipeline.runs import EvalSettings, RunSettings
 from pipeline.stages import predict as predict_stage
+from pipeline.stages import train as train_stage
 from pipeline.stages.calibrate import Calibrate, calibrate
 from pipeline.stages.predict import Predict, predict
 from pipeline.stages.prepare import prepare
@@ -60,6 +61,19 @@ def test_validation_answers_are_about_people_held_out(done):
     assert table["person"].nunique() == pytest.approx(len(train) / 5, abs=1)
     assert table["photo"].is_unique
     assert np.allclose(pd.read_csv(done.run / "mask/fold0/validation.csv").filter(like="mask_").sum(axis=1), 1)
+
+
+def test_the_gap_is_measured_on_train_people_of_all_kinds():
+    people = [f"{i:02}" for i in range(40)]
+    rows = pd.DataFrame({"person": np.repeat(people, 7)})
+    held_out = rows["person"].isin(people[::5]).to_numpy()
+    checked = train_stage._checked(rows, held_out)
+    assert not (checked & held_out).any()
+    chosen = rows["person"][checked]
+    assert (chosen.value_counts() == 7).all()
+    assert chosen.nunique() == 4
+    assert chosen.min() < "10"
+    assert chosen.max() >= "30"
 
 
 def test_same_commands_give_the_same_bytes(done, tmp_path):
