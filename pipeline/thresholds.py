@@ -149,7 +149,10 @@ class Answers:
 
 
 def surface_of(grid: NDArray, hits: NDArray, answers: NDArray, truths: NDArray, present: NDArray) -> Surface:
-    """The surface from the cumulative tables of `Answers.below`; present: (18,) labels that count."""
+    """The surface from the cumulative tables of `Answers.below`; present: (18,) labels that count.
+
+    Exact to 1e-12 unless a label holds less than a 1e-4 of all weight: sums over the middle band are differences.
+    """
     size = len(grid)
     low, middle, high = hits.transpose(1, 0, 2)
     young = _ratio(2 * low[:, :size], answers[:, :size] + truths[:, :1])
