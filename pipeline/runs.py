@@ -8,7 +8,8 @@ what it read, of what it wrote, and its figures; with the same inputs it need no
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -165,6 +166,14 @@ def _same(name: str, given: Any, recorded: Any) -> bool:
     if name == "data":
         return os.path.realpath(given) == os.path.realpath(recorded)
     return given == recorded
+
+
+@contextmanager
+def alone(place: Path, stage: str) -> Iterator[None]:
+    """The only stage after training that works in a folder; what a killed one left unfinished is removed."""
+    with store.locked(place / "predict.lock", f"{stage} in {place}"):
+        store.sweep(place)
+        yield
 
 
 def finished(folder: Path, stage: str, inputs: dict[str, Any]) -> dict[str, Any] | None:

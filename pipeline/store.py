@@ -59,8 +59,8 @@ def is_whole(path: Path) -> bool:
 
 
 def sweep(folder: Path) -> None:
-    """Remove what processes that were killed left unfinished; for whoever holds the folder's lock."""
-    for part in folder.glob(".*.part"):
+    """Remove what processes that were killed left unfinished here; for whoever holds the folder's lock."""
+    for part in (*folder.glob(".*.part"), *folder.glob("done/.*.part")):
         part.unlink(missing_ok=True)
 
 

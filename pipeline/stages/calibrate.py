@@ -31,7 +31,7 @@ def calibrate(settings: Calibrate) -> dict[str, Any]:
         "predictions": store.file_fingerprint(predictions),
         "prior": prior,
     }
-    with store.locked(place / "predict.lock", f"calibrate in {place}"):
+    with runs.alone(place, "calibrate"):
         done = runs.finished(place, "calibrate", inputs)
         if done:
             print(f"calibrate: the thresholds {_years(done['thresholds'])} stand")

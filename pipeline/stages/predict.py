@@ -39,8 +39,7 @@ def predict(settings: Predict) -> dict[str, Any]:
         "weights": {str(f.relative_to(run.folder)): _mark(f) for f in folders},
         "crop": run.crop,
     }
-    with store.locked(place / "predict.lock", f"predict in {place}"):
-        store.sweep(place)
+    with runs.alone(place, "predict"):
         done = runs.finished(place, "predict", inputs)
         if done:
             print(f"predict: the answers about {done['photos']} photos stand")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from models.errors import UserError
-from pipeline import store
+from pipeline import runs, store
 from pipeline.inputs import data_of, read_answers
 from pipeline.runs import Flag, Run, RunSettings, open_run
 
@@ -30,7 +30,7 @@ def score(settings: Score) -> dict[str, Any]:
         if settings.if_known:
             return {}
         raise UserError(f"{run.data} holds no truth of its eval photos (key.csv), so nothing can be scored.")
-    with store.locked(run.folder / "predict.lock", f"score in {run.folder}"):
+    with runs.alone(run.folder, "score"):
         return _score(run, truth)
 
 

@@ -23,7 +23,7 @@ def submit(settings: EvalSettings) -> dict[str, Any]:
     if data.eval.empty:
         print(f"submit: {run.data} has no eval photos; there is nothing to submit")
         return {"photos": 0}
-    with store.locked(place / "predict.lock", f"submit in {place}"):
+    with runs.alone(place, "submit"):
         done = runs.finished(place, "submit", inputs)
         if not done:
             done = _submit(place, data, inputs)

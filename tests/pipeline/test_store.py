@@ -146,10 +146,13 @@ def test_what_killed_processes_left_is_swept(tmp_path):
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, check=False)
     assert len(names(tmp_path)) == 1  # so there is something to sweep
+    (tmp_path / "done").mkdir()
+    (tmp_path / "done/.a.json.x.part").write_text("half")
     (tmp_path / "kept.txt").write_text("kept")
     (tmp_path / ".hidden").write_text("kept")
     store.sweep(tmp_path)
-    assert names(tmp_path) == [".hidden", "kept.txt"]
+    assert names(tmp_path) == [".hidden", "done", "kept.txt"]
+    assert names(tmp_path / "done") == []
 
 
 def test_absent_json_is_no_damage(tmp_path):
