@@ -319,7 +319,10 @@ class Trainer:
             progress.say(f"{self.name}: {_line(row, self.settings['epochs'])}")
         self.loss_sum.zero_()
         self._save()
-        if self._leads():
+        self._write_log()
+
+    def _write_log(self) -> None:
+        if self._leads() and self.log:
             store.write_csv(self.folder / "log.csv", pd.DataFrame(self.log))
 
     def _judge(self) -> dict[str, float]:
@@ -374,6 +377,7 @@ class Trainer:
             ) from None
         self.step, self.micro, self.log = state["step"], state["micro"], state["log"]
         self.loss_sum.fill_(state["loss_sum"])
+        self._write_log()  # a run may have been killed between its checkpoint and its log
         say(f"{self.name}: goes on at step {self.step} of {self.steps}")
 
 

@@ -333,6 +333,24 @@ def test_a_run_interrupted_after_its_last_step_trains_no_more(whole, capsys):
     assert "goes on at step 6 of 6" in capsys.readouterr().out
 
 
+def test_a_run_killed_between_its_last_checkpoint_and_its_log_has_the_whole_log(whole, tmp_path, monkeypatch):
+    trainer = trainer_of("mask", tmp_path)
+    write, calls = store.write_csv, itertools.count()
+
+    def stop(path, table):
+        if next(calls) == 1:
+            raise KeyboardInterrupt
+        write(path, table)
+
+    monkeypatch.setattr(store, "write_csv", stop)
+    with pytest.raises(KeyboardInterrupt):
+        trainer.run()
+    assert len(pd.read_csv(tmp_path / "log.csv")) == 1
+    trainer_of("mask", tmp_path).run()
+    written = [plain(pd.read_csv(folder / "log.csv")) for folder in (tmp_path, whole["mask"][3])]
+    pd.testing.assert_frame_equal(*written, check_exact=True)
+
+
 def test_a_checkpoint_of_another_network_is_named(whole, tmp_path):
     *_, other = checkpoints.found(whole["age"][3])
     shutil.copy(other, tmp_path)
@@ -407,10 +425,11 @@ def test_a_signal_stops_after_the_step_with_a_checkpoint(whole, tmp_path, number
 def test_a_killed_loader_process_is_told(tmp_path):
     trainer = trainer_of("mask", tmp_path, plan=Plan("cpu", "float32", True, 1, 1), epochs=40, often=(1, 1e9))
     train_step, calls = trainer._train_step, itertools.count()
+    before = set(multiprocessing.active_children())  # of other tests, not yet gone
 
     def kill(*given):
         if next(calls) == 4:
-            (worker,) = multiprocessing.active_children()
+            (worker,) = set(multiprocessing.active_children()) - before
             os.kill(worker.pid, signal.SIGKILL)
         train_step(*given)
 
