@@ -143,22 +143,24 @@ def main() -> int:
     reader.add_argument("--kills", type=int, default=200)
     reader.add_argument("--seed", type=int, default=int(time.time()) % 100_000)
     reader.add_argument("--only", type=int, help="replay this one")
+    reader.add_argument("--part", default="0/1", help="0/2 and 1/2 share the kills between two processes")
     given = reader.parse_args()
-    print(f"{given.kills} kills, seed {given.seed}", flush=True)
+    part, parts_in_all = map(int, given.part.split("/"))
+    print(f"{given.kills} kills, seed {given.seed}, part {given.part}", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         started, home = time.monotonic(), Home(Path(folder))
         moments = {(kind, place): count(home, kind, place) for kind in KINDS for place in places(kind)}
         print(f"moments of a run: {', '.join(f'{n} of {k} in {p}' for (k, p), n in moments.items())}", flush=True)
         good, bad = dict.fromkeys(KINDS, 0), 0
         for number, (kind, place, wanted) in enumerate(drawn_kills(given.kills, given.seed, moments)):
-            if given.only is not None and number != given.only:
+            if number % parts_in_all != part or given.only not in (None, number):
                 continue
             wrong = kill(home, kind, place, wanted, f"kill-{number}")
             good[kind] += not wrong
             bad += bool(wrong)
             if wrong:
                 print(f"kill {number} ({kind} in {place}, moment {wanted}): {wrong}", flush=True)
-            if number % 20 == 19:
+            if number // parts_in_all % 20 == 19:
                 left = (time.monotonic() - started) / (number + 1) * (given.kills - number - 1) / 60
                 print(f"{number + 1} of {given.kills} kills, {left:.0f} min left", flush=True)
         print(f"{sum(good.values())} of {sum(good.values()) + bad} byte-identical: {good}")
