@@ -48,7 +48,7 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
             "backbone_options": {
                 "norm_layer": "batchnorm2d", "ls_init_value": None, "conv_stem": True, "fan_in_init": True,
             },
-            "epochs": 6, "batch": 16, "optimizer": "muon", "lr": 6e-3, "weight_decay": 0.05,
+            "epochs": 5, "batch": 16, "optimizer": "muon", "lr": 6e-3, "weight_decay": 0.05,
         },
     },
     "base": {
