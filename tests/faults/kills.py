@@ -8,7 +8,6 @@ its number: python tests/faults/kills.py --seed 7 --only 13 replays one.
 import argparse
 import io
 import json
-import shutil
 import signal
 import sys
 import tempfile
@@ -117,14 +116,7 @@ def kill(home: Home, kind: str, place: str, wanted: int, name: str) -> str:
     _, status = in_child(folder, home.data, moments.enter, lambda: None, b"here\n")
     if status != -signal.SIGKILL:
         return f"it was not killed but ended with {status}"
-    try:
-        home.resume(folder)
-    except AssertionError as failure:
-        return str(failure)
-    wrong = home.differences(folder)
-    if not wrong:
-        shutil.rmtree(folder)
-    return ", ".join(wrong)
+    return home.fault_after(folder)
 
 
 def drawn_kills(kills: int, seed: int, moments: dict[tuple[str, str], int]) -> list[tuple[str, str, int]]:

@@ -156,3 +156,14 @@ class Home:
         found = answers(folder / RUN)
         other = sorted(n for n in found.keys() | self.expected if found.get(n) != self.expected.get(n))
         return [*other, *left_over(folder / RUN)]
+
+    def fault_after(self, folder: Path) -> str:
+        """Resume a run that was disturbed; what went wrong, or nothing, and then its folder goes."""
+        try:
+            self.resume(folder)
+        except AssertionError as failure:
+            return str(failure)
+        wrong = self.differences(folder)
+        if not wrong:
+            shutil.rmtree(folder)
+        return ", ".join(wrong)

@@ -9,7 +9,6 @@ import errno
 import json
 import os
 import resource
-import shutil
 import signal
 import sys
 import tempfile
@@ -95,14 +94,7 @@ def fail(home: Home, wanted: int, name: str) -> str:
     half += [str(path) for path in (folder / "data").rglob(".*.part")]
     if half:
         return f"left half: {', '.join(half)}"
-    try:
-        home.resume(folder)
-    except AssertionError as failure:
-        return str(failure)
-    wrong = home.differences(folder)
-    if not wrong:
-        shutil.rmtree(folder)
-    return ", ".join(wrong)
+    return home.fault_after(folder)
 
 
 def main() -> int:
