@@ -45,10 +45,10 @@ class Writes:
 
 @contextmanager
 def full_disk() -> Iterator[None]:
-    """Files may grow to 64 bytes and no further."""
+    """No file may grow."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (64, before[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
     try:
         yield
     finally:
@@ -90,7 +90,7 @@ def fail(home: Home, wanted: int, name: str) -> str:
         return f"it ended with {status} and said:\n{log}"
     found = answers(folder / RUN)
     half = [name for name, content in found.items() if name != "run.json" and content != home.expected.get(name)]
-    half = [name for name in half if not name.endswith("log.csv")]  # a log is whole, but shorter
+    half = [name for name in half if not name.endswith("log.csv") and "parts-" not in name]  # whole, but of less
     half += [str(path) for path in (folder / "data").rglob(".*.part")]
     if half:
         return f"left half: {', '.join(half)}"
