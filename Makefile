@@ -9,17 +9,21 @@ STAGE := $(PY) -m pipeline
 
 given = $(if $($(1)),--$(2) "$($(1))")
 SETTINGS = $(call given,RUN,run) $(call given,DATA,data) $(call given,PRESET,preset) $(call given,WEIGHTS,weights)
+TRAINING = $(SETTINGS) $(call given,FOLDS,folds) $(call given,THREADS,threads) $(call given,SHARE,share)
 AFTER = $(SETTINGS) $(call given,EVAL,eval)
+# Three small networks side by side outrun one network on every core of a CPU; a GPU takes one at a time.
+BESIDE ?= $(if $(wildcard /dev/nvidia0 /dev/kfd /dev/dxg),,3)
 # ARGS goes to the goals that the user named, not to what they stand on.
 args = $(if $(filter $@,$(MAKECMDGOALS)),$(ARGS))
+checked = $(filter-out train test test-slow test-faults setup check,$(MAKECMDGOALS))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check data prepare train-mask train-gender train-age predict calibrate submit score \
-	test test-slow test-faults lint clean
+.PHONY: help setup check data prepare train train-mask train-gender train-age predict calibrate submit \
+	score test test-slow test-faults lint clean
 
 help: ## list the targets
 	@echo 'make TARGET [DATA=folder] [RUN=runs/x] [PRESET=small|base|large] [FOLDS=0|all|0,1] [ARGS="--epochs 5"]'
-	@echo '            [WEIGHTS=hub|none|folder] [EVAL=folder] [THREADS=n] [VENV=folder]'
+	@echo '            [WEIGHTS=hub|none|folder] [EVAL=folder] [THREADS=n] [BESIDE=] [VENV=folder]'
 	@echo
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -34,7 +38,7 @@ $(VENV)/face18.txt: pyproject.toml constraints.txt
 setup: $(VENV)/face18.txt ## make the virtual environment (6 GB, a few minutes, once)
 
 check: setup
-	@$(if $(strip $(ARGS)),$(STAGE) check $(filter-out test test-slow test-faults setup check,$(MAKECMDGOALS)) -- $(ARGS))
+	@$(if $(and $(strip $(ARGS)),$(checked)),$(STAGE) check $(checked) -- $(ARGS))
 
 data: check ## draw people to try the pipeline on, where DATA names no photos
 	@$(if $(DATA),,$(STAGE) data $(call given,RUN,run) $(args))
@@ -43,16 +47,20 @@ prepare: data ## decode the train photos once
 	@$(STAGE) prepare $(SETTINGS) $(args)
 
 train-mask train-gender train-age: train-%: prepare
-	@$(STAGE) train $* $(SETTINGS) $(call given,FOLDS,folds) $(call given,THREADS,threads) $(args)
+	@$(STAGE) train $* $(TRAINING) $(args)
 train-mask: ## train the mask specialist
 train-gender: ## train the gender specialist
 train-age: ## train the age specialist
+train: check ## train all three, side by side where there is no GPU
+	@$(if $(BESIDE),TTY_INTERACTIVE=0) $(MAKE) --no-print-directory -f $(firstword $(MAKEFILE_LIST)) \
+		$(if $(BESIDE),SHARE=$(BESIDE) $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(BESIDE))) $(if $(args),,ARGS=) \
+		train-mask train-gender train-age
 
 # A folder of one's own is labelled with a run as it stands.
 ifdef EVAL
 predict: check
 else
-predict: train-mask train-gender train-age
+predict: train
 endif
 predict: ## answer the eval photos with the three specialists
 	@$(STAGE) predict $(AFTER) $(call given,THREADS,threads) $(args)

@@ -26,8 +26,9 @@ _BASE = {"layer_decay": 0.75, "height": 256, "width": 192}
 _LARGE = {"layer_decay": 0.8, "height": 384, "width": 288}
 
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
-    # From scratch in minutes, what counts is how soon a network learns: small batches, a stem of small
-    # convolutions (Swin, ConvNeXt), batch normalisation, no layer scale and weights drawn to fan-in (ConvNeXt).
+    # From scratch in minutes, what counts is how soon a network learns: Muon (Jordan et al. 2024) in small batches,
+    # a stem of small convolutions (Swin, ConvNeXt), batch normalisation, no layer scale and weights drawn to
+    # fan-in (ConvNeXt).
     "small": {
         "mask": _COMMON | _SCRATCH | _MASK | {
             "backbone": "efficientnet_b0", "backbone_options": {},

@@ -14,10 +14,13 @@ if TYPE_CHECKING:
 
 
 class Parts:
-    """Parts 0, 1, ... of a table in `folder`, each with a note (plain values for JSON)."""
+    """Parts 0, 1, ... of a table in a folder beside it, each with a note (plain values for JSON).
 
-    def __init__(self, folder: Path):
-        self.folder = folder
+    key: what the parts depend on; those of another key are not seen.
+    """
+
+    def __init__(self, place: Path, key: str):
+        self.folder = place / f"parts-{key}"
 
     def _table(self, number: int) -> Path:
         return self.folder / f"{number:06d}.csv"
@@ -47,7 +50,8 @@ class Parts:
                     whole.write(b"" if number else header)
                     shutil.copyfileobj(part, whole)
 
-    def clear(self) -> None:
-        """Remove these parts, and those that others left beside them."""
-        for folder in self.folder.parent.glob(f"{self.folder.name.partition('-')[0]}-*"):
-            shutil.rmtree(folder)
+
+def clear(place: Path) -> None:
+    """Remove the parts of every key."""
+    for folder in place.glob("parts-*"):
+        shutil.rmtree(folder)

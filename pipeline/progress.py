@@ -1,7 +1,11 @@
-"""How far long work is: a live bar on a terminal, a line now and then elsewhere."""
+"""How far long work is: a live bar on a terminal, a line now and then elsewhere.
+
+TTY_INTERACTIVE=0 asks for lines on a terminal too, as where several stages share it.
+"""
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from typing import Self
@@ -22,7 +26,7 @@ class Progress:
         self._task = None
 
     def __enter__(self) -> Self:
-        if sys.stdout.isatty() and not self.quiet:
+        if sys.stdout.isatty() and os.environ.get("TTY_INTERACTIVE") != "0" and not self.quiet:
             from rich import progress
 
             self._bar = progress.Progress(

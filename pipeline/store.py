@@ -1,7 +1,7 @@
 """Files that are whole or absent: atomic writes, fingerprints and locks.
 
 Everything is written under a temporary name beside its place, flushed, and renamed, so a reader never meets
-half a file. Nothing read back here can run code: JSON and CSV only.
+half a file. Nothing read back here can run code: JSON, CSV and safetensors only.
 """
 
 from __future__ import annotations
@@ -103,9 +103,11 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def write_csv(path: Path, table: pd.DataFrame) -> None:
+    """Write a table without its index; the parser gives every text and every float32 back as it was."""
     # Python's csv quotes line feeds by itself, but a lone carriage return would end a row unseen.
-    returns = any("\r" in text for text in table.select_dtypes(["object", "string"]).stack() if isinstance(text, str))
-    quoting = csv.QUOTE_NONNUMERIC if returns else csv.QUOTE_MINIMAL
+    texts = table.select_dtypes(["object", "string"])
+    has_returns = any(texts[name].astype("string").str.contains("\r", regex=False).any() for name in texts)
+    quoting = csv.QUOTE_NONNUMERIC if has_returns else csv.QUOTE_MINIMAL
     with replacing(path) as part:
         table.to_csv(part, index=False, float_format=FLOATS, lineterminator="\n", quoting=quoting)
 

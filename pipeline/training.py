@@ -362,7 +362,7 @@ class Trainer:
     def _resume(self) -> None:
         if self._leads():
             store.sweep(self.folder)
-        say = print if self._leads() else _nothing
+        say = print if self._leads() else silent
         state = checkpoints.load(self.folder, self.accelerator.device, lambda line: say(f"{self.name}: {line}"))
         if state is None:
             return
@@ -381,7 +381,7 @@ class Trainer:
         say(f"{self.name}: goes on at step {self.step} of {self.steps}")
 
 
-def _nothing(_: str) -> None:
+def silent(*_: object, **__: object) -> None:
     """What the processes beside the first one say."""
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from models.presets import TASKS
-from pipeline import runs, store
+from pipeline import parts, runs, store
 from pipeline.inputs import data_of, finished
 from pipeline.runs import EvalSettings, MaybeWhole, Run, open_run
 
@@ -42,6 +42,7 @@ def predict(settings: Predict) -> dict[str, Any]:
     with runs.alone(place, "predict"):
         done = runs.finished(place, "predict", inputs)
         if done:
+            parts.clear(place)  # of a run that was killed between its last two steps
             print(f"predict: the answers about {done['photos']} photos stand")
             return done
         return _predict(run, settings, data, folders, inputs)
@@ -69,7 +70,6 @@ def _predict(run: Run, settings: Predict, data: Any, folders: list, inputs: dict
 
     from pipeline import machine, prediction
     from pipeline.inputs import framed, listed
-    from pipeline.parts import Parts
     from pipeline.progress import Progress
 
     place = run.place(settings)
@@ -79,27 +79,27 @@ def _predict(run: Run, settings: Predict, data: Any, folders: list, inputs: dict
     members = [prediction.load(folder, device, threads) for folder in folders]
     print(f"predict: {len(data.eval)} photos, {len(members)} networks on {device}", flush=True)
     bad: dict[str, str] = {}
-    parts = Parts(place / f"parts-{store.fingerprint(inputs)}")
+    answered = parts.Parts(place, store.fingerprint(inputs))
     count = math.ceil(len(data.eval) / PART)
     with Progress("predict", len(data.eval), "photos") as progress:
         for number in range(count):
             some = data.eval.iloc[number * PART : (number + 1) * PART]
-            note = parts.note(number)
+            note = answered.note(number)
             if note is None:
                 answers, undecoded = prediction.predict(members, framed(run, data, some), threads, progress)
                 table = some[["photo", "person"]].merge(answers, on="photo", how="inner")
                 if len(table) != len(answers) or table["photo"].nunique() + len(undecoded) != len(some):
                     raise AssertionError("every eval photo is answered exactly once by every fold, or is bad")
                 note = {"bad": undecoded}
-                parts.write(number, table, note)
+                answered.write(number, table, note)
             else:
                 progress.skip(len(some))
             bad |= note["bad"]
-    parts.merge(count, place / "predictions.csv")
+    answered.merge(count, place / "predictions.csv")
     store.write_csv(place / "bad_photos.csv", pd.DataFrame({"photo": list(bad), "reason": list(bad.values())}))
     if bad:
         print(f"predict: {len(bad)} photos cannot be decoded; submit gives them its most common label:\n{listed(bad)}")
     figures = {"photos": len(data.eval), "networks": len(members), "bad": len(bad)}
     runs.record(place, "predict", inputs, ["predictions.csv", "bad_photos.csv"], figures)
-    parts.clear()
+    parts.clear(place)
     return figures

@@ -32,7 +32,9 @@ class Train(RunSettings):
     restart: Flag = False
     """Begin these folds anew; what was there is kept under a dated name."""
     threads: MaybeWhole = None
-    """Processor threads (default: all cores)."""
+    """Processor threads (default: all cores, shared out)."""
+    share: MaybeWhole = None
+    """How many trainings share this machine's cores (default: 1)."""
     workers: MaybeWhole = None
     """Loader processes beside the training one (default: by machine)."""
     checkpoint_steps: MaybeWhole = None
@@ -166,7 +168,8 @@ def _begin(run: Run, fold: _Fold, given: dict[str, Any], settings: Train, say: C
         training_settings.check_same(fold.folder, fold.inputs, given)
         return
     size = (fold.settings["height"], fold.settings["width"])
-    plan = machine.plan(fold.settings["backbone"], settings.threads, settings.workers, size)
+    threads = settings.threads or max(1, machine.available_cores() // (settings.share or 1))
+    plan = machine.plan(fold.settings["backbone"], threads, settings.workers, size)
     made = {
         "task": settings.task,
         "fold": fold.number,
@@ -196,11 +199,11 @@ def _train_fold(
     from models import backbone, specialist
     from pipeline import checkpoints, machine, prediction
     from pipeline.inputs import prepared
-    from pipeline.training import CHECKPOINTS, Part, Trainer
+    from pipeline.training import CHECKPOINTS, Part, Trainer, silent
 
     name = f"{settings.task} fold {fold.number}"
     processes = PartialState(cpu=not torch.cuda.is_available())
-    say = print if processes.is_main_process else _silent
+    say = print if processes.is_main_process else silent
     photos = prepared(run, data, (fold.settings["height"], fold.settings["width"]))
     rows = rows[~rows["photo"].isin(list(photos.bad))].merge(folds, on="person", how="left")
     held_out = (rows["fold"] == fold.number).to_numpy()
@@ -247,10 +250,6 @@ def _train_fold(
         checkpoints.clear(fold.folder)
     processes.wait_for_everyone()
     return store.read_json(fold.folder / "done" / "train.json")["figures"]
-
-
-def _silent(*_: object, **__: object) -> None:
-    """What the processes beside the first one say."""
 
 
 def _checked(rows: pd.DataFrame, held_out: Any) -> Any:

@@ -47,8 +47,8 @@ class Moments:
     def watch(self) -> None:
         for place, name in KINDS[self.kind][1]:
             called = getattr(place, name)
-            wrap = self._halved if place is torch else self._around
-            setattr(place, name, wrap(called, place is training.Trainer))
+            watched = self._halved(called) if place is torch else self._around(called, place is training.Trainer)
+            setattr(place, name, watched)
         if self.kind in ("prediction", "calibration", "submission"):
             store.replacing = self._unrenamed(store.replacing)
 
@@ -73,7 +73,7 @@ class Moments:
 
         return watched
 
-    def _halved(self, called: Callable, _: bool) -> Callable:
+    def _halved(self, called: Callable) -> Callable:
         def watched(state: object, file: io.BufferedWriter) -> None:
             whole = io.BytesIO()
             called(state, whole)

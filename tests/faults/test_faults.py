@@ -20,10 +20,13 @@ def test_a_killed_run_ends_in_the_same_bytes(home, kind):
     assert kill(home, kind, place, moments // 2, f"kill-{kind}") == ""
 
 
+@pytest.fixture(scope="module")
+def writes(home):
+    return count_writes(home)
+
+
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.95])
-def test_a_failed_write_is_told_and_mended_by_the_same_command(home, share):
-    writes = count_writes(home) if not hasattr(home, "writes") else home.writes
-    home.writes = writes
+def test_a_failed_write_is_told_and_mended_by_the_same_command(home, writes, share):
     for wanted in (int(share * writes), int(share * writes) + 1):  # a full disk and a broken one
         assert fail(home, wanted, f"write-{wanted}") == ""
 

@@ -1,7 +1,7 @@
 """2,000 mutated photos and 2,000 mutated tables, JSON and safetensors files: a sentence or an answer, never a fault.
 
 Each chunk is a process of its own: one that crashes or hangs is caught, and named with its seed. To replay one:
-`python tests/pipeline/fuzzing.py photos SEED 1 /tmp/fuzz`.
+`python tests/pipeline/fuzzing.py photos SEED 1 FOLDER`.
 """
 
 import json

@@ -88,6 +88,16 @@ def test_a_bar_on_a_terminal(monkeypatch):
     assert work._bar.finished is False
 
 
+def test_lines_on_a_terminal_that_several_stages_share(monkeypatch, clock):
+    screen = Terminal()
+    monkeypatch.setattr(sys, "stdout", screen)
+    monkeypatch.setenv("TTY_INTERACTIVE", "0")
+    with Progress("decoding", 10, "photos") as work:
+        clock[0] += 60
+        work.advance(4)
+    assert screen.getvalue() == "decoding: 4 of 10 photos, 0/s, 2 min left\n"
+
+
 def test_the_bar_ends_with_an_error(monkeypatch):
     monkeypatch.setattr(sys, "stdout", Terminal())
     with pytest.raises(ZeroDivisionError), Progress("decoding", 10, "photos") as work:

@@ -172,7 +172,8 @@ def test_plain_make_lists_every_target_without_an_environment(tmp_path):
     told = make(cwd=tmp_path)
     assert told.returncode == 0
     targets = (
-        "setup data prepare train-mask train-gender train-age predict calibrate submit score test test-slow test-faults"
+        "setup data prepare train train-mask train-gender train-age predict calibrate submit score "
+        "test test-slow test-faults"
     )
     for target in [*targets.split(), "lint", "clean"]:
         assert f"  {target} " in told.stdout
@@ -200,10 +201,18 @@ def test_side_by_side_gives_the_bytes_of_one_after_another(people, tmp_path):
 
 
 def test_make_passes_on_only_what_the_user_set():
-    plain = make("-n", "submit", f"VENV={sys.prefix}").stdout
+    plain = make("-n", "submit", f"VENV={sys.prefix}", "BESIDE=").stdout
     assert "--" not in "".join(line for line in plain.splitlines() if "pipeline train" in line)
     full = make(
-        "-n", "submit", f"VENV={sys.prefix}", "DATA=my photos", "RUN=runs/x", "PRESET=base", "FOLDS=all", "THREADS=1"
+        "-n",
+        "submit",
+        f"VENV={sys.prefix}",
+        "DATA=my photos",
+        "RUN=runs/x",
+        "PRESET=base",
+        "FOLDS=all",
+        "THREADS=1",
+        "BESIDE=",
     ).stdout
     trains = [line for line in full.splitlines() if "pipeline train" in line]
     assert len(trains) == 3
@@ -218,6 +227,24 @@ def test_args_reach_the_named_goals_alone():
     assert all("--epochs" not in line for line in told if "pipeline prepare" in line)
     assert any("train age" in line and "--epochs 5" in line for line in told)
     assert any("pipeline check train-age -- --epochs 5" in line for line in told)
+
+
+def test_the_three_train_side_by_side_unless_told_otherwise():
+    together = make("-n", "submit", f"VENV={sys.prefix}", "BESIDE=3", "ARGS=--prior train").stdout
+    assert "-j3" in together
+    assert together.count('--share "3"') == 3
+    assert "TTY_INTERACTIVE=0" in together
+    assert [line for line in together.splitlines() if "--prior" in line and "pipeline submit" not in line] == [
+        f'"{sys.prefix}/bin/python" -m pipeline check submit -- --prior train'
+    ]
+    apart = make("-n", "submit", f"VENV={sys.prefix}", "BESIDE=").stdout
+    assert "-j" not in apart
+    assert "--share" not in apart
+    assert apart.count("pipeline train ") == 3
+    given = make("-n", "-j2", "train", f"VENV={sys.prefix}", "BESIDE=3", "ARGS=--epochs 5")
+    assert "-j3" not in given.stdout  # the user's own number of jobs holds
+    assert given.stderr == ""
+    assert given.stdout.count("--epochs 5") == 4  # the check and the three
 
 
 def test_eval_trains_nothing():
