@@ -163,7 +163,7 @@ def decode(photos: Photos, index: int, sizes: Sequence[Size]) -> dict[Size, NDAr
 
 
 def decode_all(photos: Photos, sizes: Sequence[Size], jobs: int) -> Iterator[dict[Size, NDArray[np.uint8]] | str]:
-    """`decode` of every photo, in order, `jobs` at a time and at most 4 x `jobs` ahead of the reader."""
+    """`decode` of every photo, in order, `jobs` at a time and at most 16 x `jobs` ahead of the reader."""
     # Threads: Pillow and OpenCV let go of the interpreter while they work. (joblib's generator would run
     # ahead of a slow reader without end.)
     ahead: deque[Future] = deque()
@@ -171,7 +171,7 @@ def decode_all(photos: Photos, sizes: Sequence[Size], jobs: int) -> Iterator[dic
     try:
         for index in range(len(photos.names)):
             ahead.append(pool.submit(decode, photos, index, sizes))
-            if len(ahead) == 4 * jobs:
+            if len(ahead) == 16 * jobs:
                 yield ahead.popleft().result()
         while ahead:
             yield ahead.popleft().result()

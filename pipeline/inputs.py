@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from models.errors import UserError
 from models.presets import TASKS
-from pipeline import runs
+from pipeline import runs, store
 from pipeline.runs import EvalSettings, Run
 
 if TYPE_CHECKING:
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 
     from pipeline.images import Photos, Prepared, Size
     from pipeline.photos import DataSet
+
+VALIDATION = "validation.csv"
+"""In a run's folder: what an engine other than torch answers about the validation photos."""
 
 
 def data_of(run: Run, given: EvalSettings | None = None) -> DataSet:
@@ -72,11 +76,17 @@ def read_answers(path: Path) -> pd.DataFrame:
         raise UserError(f"{path} is damaged ({damage}); delete it and run the stages again.") from None
 
 
-def gather(run: Run) -> pd.DataFrame:
+def out_of_fold(folder: Path) -> pd.DataFrame:
+    """The answers of a finished fold about the people it held out, as training wrote them."""
+    runs.check(folder, "train", ["validation.csv"])
+    return read_answers(folder / "validation.csv")
+
+
+def gather(run: Run, answers_of: Callable[[Path], pd.DataFrame] = out_of_fold) -> pd.DataFrame:
     """The out-of-fold answers of the three specialists side by side, one row per photo.
 
-    Photos that some specialist did not answer out-of-fold have blanks there. Raises UserError when a
-    specialist has no finished fold, or when they learned from different labels or folds.
+    answers_of: of a fold's folder. Photos that some specialist did not answer out-of-fold have blanks there.
+    Raises UserError when a specialist has no finished fold, or when they learned from different labels or folds.
     """
     import pandas as pd
 
@@ -85,10 +95,7 @@ def gather(run: Run) -> pd.DataFrame:
     keys = ["photo", "person", "fold", *TRUTH]
     whole: pd.DataFrame | None = None
     for task in TASKS:
-        folders = finished(run, task)
-        for folder in folders.values():
-            runs.check(folder, "train", ["validation.csv"])
-        table = pd.concat([read_answers(folder / "validation.csv") for folder in folders.values()])
+        table = pd.concat([answers_of(folder) for folder in finished(run, task).values()])
         whole = table if whole is None else whole.merge(table, on=keys, how="outer")
     if whole["photo"].duplicated().any():
         raise UserError(
@@ -96,6 +103,26 @@ def gather(run: Run) -> pd.DataFrame:
             f"train them again with --restart."
         )
     return whole
+
+
+def validation_by(run: Run, engine: str) -> pd.DataFrame:
+    """The validation answers that go with eval answers of an engine. Raises UserError when there are none."""
+    if engine == "torch":
+        return gather(run)
+    if not has_validation_by(run, engine):
+        path = run.folder / VALIDATION
+        raise UserError(f"{path} is missing, damaged or of another engine than {engine}; run predict again.")
+    return read_answers(run.folder / VALIDATION)
+
+
+def has_validation_by(run: Run, engine: str) -> bool:
+    """Whether such validation answers stand; they are not read."""
+    record = run.folder / "done" / "engine.json"
+    if engine == "torch" or not record.is_file():
+        return engine == "torch"
+    made = store.read_json(record)
+    stands = made["wrote"].get(VALIDATION) == store.file_fingerprint(run.folder / VALIDATION)
+    return made["figures"]["answers"] == engine and stands
 
 
 def finished(run: Run, task: str) -> dict[int, Path]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,6 +59,34 @@ def plan(
     precision = "bfloat16" if fast_bfloat16 else "float32"
     # On a CPU the network uses every core itself; a loader process would only take one from it.
     return Plan("cpu", precision, convolutional, threads, workers or 0)
+
+
+ENGINES = {
+    "torch": ("torch",),
+    "compiled": ("compiled", "torch"),
+    "openvino": ("openvino", "torch"),
+    "openvino-bfloat16": ("openvino-bfloat16", "openvino", "torch"),
+}
+"""What answers photos, and what is tried in its place, always ending with the reference: torch in float32.
+
+compiled is torch in bfloat16; openvino, for processors, is float32 unless it says otherwise.
+"""
+LONG = 2_000
+"""Photos from which on a faster engine is worth its start and its check against the reference."""
+
+
+def engine(device: str, photos: int) -> str:
+    """The engine for so many photos on a device, cpu or cuda."""
+    if photos < LONG:
+        return "torch"
+    if device == "cuda":
+        return "compiled" if has_compiler() else "torch"
+    return "openvino-bfloat16" if _has_bfloat16() else "openvino"
+
+
+def has_compiler() -> bool:
+    """Whether torch.compile finds the C++ compiler it needs, for a processor's code and a GPU's launchers."""
+    return any(shutil.which(name) for name in (os.environ.get("CXX", "g++"), "g++", "clang++"))
 
 
 def settle(plan: Plan) -> None:

@@ -1,7 +1,4 @@
-"""Networks over many photos.
-
-A batch always has the same size, the last one padded, because a network's last bits depend on it.
-"""
+"""The specialists over many photos: each photo decoded once, for all networks and folds."""
 
 from __future__ import annotations
 
@@ -18,32 +15,11 @@ from safetensors.torch import load_file
 
 from models import backbone, specialist
 from models.errors import UserError
-from pipeline import images, store
+from pipeline import engines, images, store
+from pipeline.engines import BATCH, Engine
 from pipeline.images import Photos, Size
 from pipeline.machine import Plan
 from pipeline.progress import Progress
-
-BATCH = 64
-
-
-@torch.inference_mode()
-def outputs_of(
-    network: torch.nn.Module, photos: NDArray[np.uint8], rows: NDArray[np.int64], plan: Plan
-) -> torch.Tensor:
-    """The network's outputs (N, outputs), float32 on the CPU, for rows (N,) of photos (M, H, W, 3)."""
-    network.eval()
-    device = next(network.parameters()).device
-    outputs = []
-    for start in range(0, len(rows), BATCH):
-        batch = photos[rows[start : start + BATCH]]
-        padded = np.zeros((BATCH, *batch.shape[1:]), np.uint8)
-        padded[: len(batch)] = batch
-        pixels = torch.from_numpy(padded).to(device).permute(0, 3, 1, 2)
-        if not plan.channels_last:
-            pixels = pixels.contiguous()
-        with plan.autocast():
-            outputs.append(network(pixels)[: len(batch)].float().cpu())
-    return torch.cat(outputs)
 
 
 @dataclass(frozen=True)
@@ -52,17 +28,27 @@ class Member:
 
     specialist: specialist.Specialist
     fold: int
-    network: torch.nn.Module
+    folder: Path
     size: Size
-    plan: Plan
+    engine: Engine
+    flip: bool = False
+    """Whether it answers the mean of its answers about a photo and its mirror image."""
 
     def answers(self, photos: NDArray[np.uint8]) -> NDArray[np.float32]:
         """photos (N, H, W, 3) -> answer columns (N, len(specialist.answers))."""
-        return self.specialist.answer(outputs_of(self.network, photos, np.arange(len(photos)), self.plan)).numpy()
+        answers = self.specialist.answer(torch.from_numpy(self.engine(photos))).numpy()
+        if self.flip:
+            mirrored = np.ascontiguousarray(photos[:, :, ::-1])
+            answers = (answers + self.specialist.answer(torch.from_numpy(self.engine(mirrored))).numpy()) / 2
+        return answers
 
 
-def load(folder: Path, device: str, threads: int) -> Member:
-    """The specialist that was trained in a fold's folder. Raises UserError when its files are damaged."""
+def load(folder: Path, device: str, threads: int, engine: str = "torch", flip: bool = False) -> Member:
+    """The specialist that was trained in a fold's folder.
+
+    Raises UserError when its files are damaged, and what torch or OpenVINO raise where an engine other than torch
+    cannot run it.
+    """
     made = store.read_json(folder / "settings.json")
     settings = made["settings"]
     one = specialist.build(made["task"], settings)
@@ -76,11 +62,12 @@ def load(folder: Path, device: str, threads: int) -> Member:
             f"{folder / 'weights.safetensors'} is damaged or of another network "
             f"({str(damage).splitlines()[0]}); train it again with --restart."
         ) from None
-    # The reference: float32, whatever the training's precision was.
+    # As the reference: float32, whatever the training's precision was.
     plan = Plan(device, "float32", made["plan"]["channels_last"], threads, 0)
     if plan.channels_last:
         network = network.to(memory_format=torch.channels_last)
-    return Member(one, made["fold"], network.to(device), (settings["height"], settings["width"]), plan)
+    size = (settings["height"], settings["width"])
+    return Member(one, made["fold"], folder, size, engines.build(engine, network.to(device), size, plan), flip)
 
 
 def predict(

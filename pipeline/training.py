@@ -29,9 +29,9 @@ from models.backbone import Network
 from models.errors import UserError
 from models.specialist import Specialist
 from pipeline import checkpoints, scoring, store
+from pipeline.engines import outputs_of
 from pipeline.images import Augmenter
 from pipeline.machine import Plan, settle
-from pipeline.prediction import outputs_of
 from pipeline.progress import Progress, duration
 from pipeline.stopping import StoppedError, Stopping
 

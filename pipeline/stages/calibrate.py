@@ -9,7 +9,7 @@ from typing import Any
 from models.errors import UserError
 from models.presets import TASKS
 from pipeline import runs, store
-from pipeline.inputs import gather, read_answers
+from pipeline.inputs import VALIDATION, read_answers, validation_by
 from pipeline.runs import EvalSettings, MaybeText, open_run
 
 
@@ -28,6 +28,7 @@ def calibrate(settings: Calibrate) -> dict[str, Any]:
     predictions = place / "predictions.csv"
     inputs = {
         "validation": {str(file.relative_to(run.folder)): store.file_fingerprint(file) for file in files},
+        "by_engine": store.file_fingerprint(run.folder / VALIDATION),
         "predictions": store.file_fingerprint(predictions),
         "prior": prior,
     }
@@ -41,7 +42,8 @@ def calibrate(settings: Calibrate) -> dict[str, Any]:
 
         runs.check(place, "predict", ["predictions.csv"])
         answers = read_answers(predictions) if predictions.is_file() else None
-        combiner = Combiner(prior=prior).fit(gather(run), answers)
+        engine = "torch" if answers is None or "engine" not in answers else str(answers["engine"].iloc[0])
+        combiner = Combiner(prior=prior).fit(validation_by(run, engine), answers)
         combiner.save(place / "combiner.json")
         figures = {"prior": settings.prior, "thresholds": list(combiner.thresholds_), **combiner.report_}
         print(summary.report(combiner.report_))

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from tyro.conf import arg
 
 from models.presets import TASKS
 from pipeline import parts, runs, store
-from pipeline.inputs import data_of, finished
-from pipeline.runs import EvalSettings, MaybeWhole, Run, open_run
+from pipeline.inputs import data_of, finished, has_validation_by
+from pipeline.runs import EvalSettings, Flag, MaybeWhole, Run, open_run
 
 PART = 1024
 """Photos that are answered between two times of writing."""
@@ -19,6 +22,15 @@ PART = 1024
 class Predict(EvalSettings):
     threads: MaybeWhole = None
     """Processor threads (default: all cores)."""
+    engine: Annotated[
+        Literal["auto", "torch", "compiled", "openvino", "openvino-bfloat16"] | None,
+        arg(metavar="{auto,torch,compiled,openvino,openvino-bfloat16}", help_behavior_hint=""),
+    ] = None
+    """What runs the networks; auto (default): by machine and number of photos. It must agree with torch to be used."""
+    flip: Annotated[Literal["yes", "no"] | None, arg(metavar="{yes,no}", help_behavior_hint="")] = None
+    """Answer the mean over each photo and its mirror image, in twice the time (default: no)."""
+    plan: Flag = False
+    """Say what would run the networks, and stop."""
 
 
 def predict(settings: Predict) -> dict[str, Any]:
@@ -38,14 +50,46 @@ def predict(settings: Predict) -> dict[str, Any]:
         "boxes": store.fingerprint(data.eval.drop(columns=["photo", "person"]).to_numpy().tolist()),
         "weights": {str(f.relative_to(run.folder)): _mark(f) for f in folders},
         "crop": run.crop,
-    }
+    } | _asked(place, settings)
+    if settings.plan:
+        return _plan(inputs, settings.threads, len(data.eval), len(folders))
     with runs.alone(place, "predict"):
         done = runs.finished(place, "predict", inputs)
-        if done:
+        if done and has_validation_by(run, done["engine"]):
             parts.clear(place)  # of a run that was killed between its last two steps
             print(f"predict: the answers about {done['photos']} photos stand")
             return done
         return _predict(run, settings, data, folders, inputs)
+
+
+def _asked(place: Path, settings: Predict) -> dict[str, str]:
+    """How to answer: as given, else as the last time, else by machine and unflipped."""
+    path = place / "done" / "predict.json"
+    last = store.read_json(path)["figures"] if path.is_file() else {}
+    return {
+        "engine": settings.engine or last.get("asked", "auto"),
+        "flip": settings.flip or last.get("flip", "no"),
+    }
+
+
+def _plan(asked: dict[str, Any], threads: int | None, photos: int, networks: int) -> dict[str, Any]:
+    device, threads, engine = _machine(asked, threads, photos)
+    from pipeline.machine import ENGINES
+
+    ladder = ", else ".join(ENGINES[engine])
+    print(f"predict: {photos} photos, {networks} networks on {device} by {ladder}; {threads} threads")
+    return {"device": device, "threads": threads, "engine": engine}
+
+
+def _machine(asked: dict[str, Any], threads: int | None, photos: int) -> tuple[str, int, str]:
+    """Device, threads and engine."""
+    import torch
+
+    from pipeline import machine
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    engine = machine.engine(device, photos) if asked["engine"] == "auto" else asked["engine"]
+    return device, threads or machine.available_cores(), engine
 
 
 def _finished(run: Run) -> list:
@@ -68,18 +112,18 @@ def _predict(run: Run, settings: Predict, data: Any, folders: list, inputs: dict
     import pandas as pd
     import torch
 
-    from pipeline import machine, prediction
+    from pipeline import prediction
+    from pipeline.engine_choice import members_of
     from pipeline.inputs import framed, listed
     from pipeline.progress import Progress
 
     place = run.place(settings)
-    threads = settings.threads or machine.available_cores()
+    device, threads, engine = _machine(inputs, settings.threads, len(data.eval))
     torch.set_num_threads(threads)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    members = [prediction.load(folder, device, threads) for folder in folders]
-    print(f"predict: {len(data.eval)} photos, {len(members)} networks on {device}", flush=True)
+    answers_by, members = members_of(run, folders, engine, inputs["flip"] == "yes", device, threads)
+    print(f"predict: {len(data.eval)} photos, {len(members)} networks on {device} by {answers_by}", flush=True)
     bad: dict[str, str] = {}
-    answered = parts.Parts(place, store.fingerprint(inputs))
+    answered = parts.Parts(place, store.fingerprint([inputs, answers_by]))
     count = math.ceil(len(data.eval) / PART)
     with Progress("predict", len(data.eval), "photos") as progress:
         for number in range(count):
@@ -87,7 +131,7 @@ def _predict(run: Run, settings: Predict, data: Any, folders: list, inputs: dict
             note = answered.note(number)
             if note is None:
                 answers, undecoded = prediction.predict(members, framed(run, data, some), threads, progress)
-                table = some[["photo", "person"]].merge(answers, on="photo", how="inner")
+                table = some[["photo", "person"]].merge(answers, on="photo", how="inner").assign(engine=answers_by)
                 if len(table) != len(answers) or table["photo"].nunique() + len(undecoded) != len(some):
                     raise AssertionError("every eval photo is answered exactly once by every fold, or is bad")
                 note = {"bad": undecoded}
@@ -99,7 +143,8 @@ def _predict(run: Run, settings: Predict, data: Any, folders: list, inputs: dict
     store.write_csv(place / "bad_photos.csv", pd.DataFrame({"photo": list(bad), "reason": list(bad.values())}))
     if bad:
         print(f"predict: {len(bad)} photos cannot be decoded; submit gives them its most common label:\n{listed(bad)}")
-    figures = {"photos": len(data.eval), "networks": len(members), "bad": len(bad)}
+    figures = {"photos": len(data.eval), "networks": len(members), "bad": len(bad), "engine": answers_by}
+    figures |= {"asked": inputs["engine"], "flip": inputs["flip"]}
     runs.record(place, "predict", inputs, ["predictions.csv", "bad_photos.csv"], figures)
     parts.clear(place)
     return figures

@@ -20,6 +20,7 @@ from pipeline.runs import Flag, MaybeNumber, MaybeText, MaybeWhole, Run, RunSett
 if TYPE_CHECKING:
     import pandas as pd
 
+    from pipeline.machine import Plan
     from pipeline.photos import DataSet
 
 
@@ -37,6 +38,8 @@ class Train(RunSettings):
     """How many trainings share this machine's cores (default: 1)."""
     workers: MaybeWhole = None
     """Loader processes beside the training one (default: by machine)."""
+    plan: Flag = False
+    """Say how the machine would be used, and stop."""
     checkpoint_steps: MaybeWhole = None
     """A checkpoint every so many steps (default: by time alone)."""
     checkpoint_seconds: MaybeNumber = None
@@ -110,6 +113,8 @@ def train(settings: Train) -> dict[str, Any]:
     run = open_run(settings)
     given = training_settings.given(settings, settings.task, run)
     numbers = parse_folds(settings.folds)
+    if settings.plan:
+        return _tell_plan(run, settings, given, numbers)
     from pipeline.inputs import data_of
     from pipeline.people import fold_table
 
@@ -167,20 +172,43 @@ def _begin(run: Run, fold: _Fold, given: dict[str, Any], settings: Train, say: C
     if path.is_file():
         training_settings.check_same(fold.folder, fold.inputs, given)
         return
-    size = (fold.settings["height"], fold.settings["width"])
-    threads = settings.threads or max(1, machine.available_cores() // (settings.share or 1))
-    plan = machine.plan(fold.settings["backbone"], threads, settings.workers, size)
     made = {
         "task": settings.task,
         "fold": fold.number,
         "settings": fold.settings,
-        "plan": plan.as_dict(),
+        "plan": _plan(settings, fold.settings).as_dict(),
         "inputs": fold.inputs,
         "crop": run.crop,
         "weights": run.weights,
         "versions": machine.versions(),
     }
     store.write_json(path, made)
+
+
+def _plan(settings: Train, resolved: dict[str, Any]) -> Plan:
+    from pipeline import machine
+
+    threads = settings.threads or max(1, machine.available_cores() // (settings.share or 1))
+    return machine.plan(resolved["backbone"], threads, settings.workers, (resolved["height"], resolved["width"]))
+
+
+def _tell_plan(run: Run, settings: Train, given: dict[str, Any], numbers: list[int]) -> dict[str, Any]:
+    """The plan of each fold: the recorded one where it has begun."""
+    from pipeline.machine import Plan
+
+    told = {}
+    for number in numbers:
+        folder = run.folder / settings.task / f"fold{number}"
+        resolved = training_settings.of_fold(run, settings.task, folder, given, settings.restart)
+        begun = (folder / "settings.json").is_file() and not settings.restart
+        recorded = store.read_json(folder / "settings.json")["plan"] if begun else None
+        plan = Plan(**recorded) if recorded else _plan(settings, resolved)
+        told[f"fold{number}"] = plan.as_dict()
+        print(
+            f"train {settings.task} fold {number}: {resolved['backbone']} on {plan.device} in {plan.precision}, "
+            f"{'channels last, ' if plan.channels_last else ''}{plan.threads} threads, {plan.workers} loader processes"
+        )
+    return told
 
 
 def _train_fold(

@@ -2,12 +2,14 @@
 
 import json
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import pytest
 import torch
 
 from pipeline import machine
 from pipeline.machine import Plan, plan
+from pipeline.stages.predict import Predict
 
 NETWORKS = {
     "efficientnet_b0": True,
@@ -63,6 +65,31 @@ def test_on_a_gpu(computer, name):
     computer(cores=64, gpu=True)
     assert plan(name).workers == 8
     assert plan(name, workers=0).workers == 0
+
+
+@pytest.mark.parametrize(
+    ("device", "photos", "files", "compiler", "engine"),
+    [
+        ("cpu", machine.LONG - 1, BF16, True, "torch"),
+        ("cpu", machine.LONG, BF16, True, "openvino-bfloat16"),
+        ("cpu", machine.LONG, {}, True, "openvino"),
+        ("cuda", machine.LONG - 1, {}, True, "torch"),
+        ("cuda", machine.LONG, {}, True, "compiled"),
+        ("cuda", machine.LONG, {}, False, "torch"),
+    ],
+)
+def test_the_engine_for_so_many_photos(computer, monkeypatch, device, photos, files, compiler, engine):
+    computer(cores=2, files=files)
+    monkeypatch.setattr(machine.shutil, "which", lambda name: name if compiler else None)
+    assert machine.engine(device, photos) == engine
+
+
+def test_every_engine_falls_back_on_the_reference():
+    choices, _ = get_args(get_type_hints(Predict)["engine"])
+    for name, ladder in machine.ENGINES.items():
+        assert ladder[0] == name
+        assert ladder[-1] == "torch"
+    assert set(get_args(choices)) == {"auto", *machine.ENGINES}
 
 
 @pytest.mark.parametrize(

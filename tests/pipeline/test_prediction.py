@@ -8,27 +8,14 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tiny import network_of, settings_of
 
-from models import backbone, specialist
+from models import specialist
 from models.errors import UserError
-from models.presets import PRESETS
-from pipeline import images, prediction, store
+from pipeline import engines, images, prediction, store
 from pipeline.images import Photos, fit, read
 from pipeline.machine import Plan
-from pipeline.prediction import BATCH, outputs_of
 from pipeline.progress import Progress
-
-NETWORKS = {
-    "test_efficientnet": {},
-    "test_convnext": {},
-    "swin_tiny_patch4_window7_224": {
-        "embed_dim": 32,
-        "depths": [1, 1, 2, 1],
-        "num_heads": [1, 2, 4, 8],
-        "window_size": 4,
-    },
-}
-BACKBONE = {"mask": "test_efficientnet", "gender": "swin_tiny_patch4_window7_224", "age": "test_convnext"}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -37,70 +24,6 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
-
-
-def settings_of(task, name=None, size=(64, 48)):
-    name = name or BACKBONE[task]
-    made = {"backbone": name, "backbone_options": NETWORKS[name], "height": size[0], "width": size[1]}
-    return PRESETS["small"][task] | made
-
-
-def network_of(name, seed=0, outputs=3, size=(64, 48)):
-    torch.manual_seed(seed)
-    network = backbone.build(settings_of("mask", name, size), outputs)
-    for module in network.modules():  # batch norms that do something
-        if isinstance(module, torch.nn.BatchNorm2d):
-            torch.nn.init.uniform_(module.running_mean, -0.2, 0.2)
-            torch.nn.init.uniform_(module.running_var, 0.5, 2.0)
-    return network
-
-
-PHOTOS = np.random.default_rng(0).integers(0, 256, (2 * BATCH + 9, 64, 48, 3), np.uint8)
-PLANS = [
-    Plan("cpu", "float32", True, 1, 0),
-    Plan("cpu", "float32", False, 1, 0),
-    Plan("cpu", "bfloat16", False, 1, 0),
-]
-
-
-@pytest.mark.parametrize("plan", PLANS, ids=lambda p: f"{p.precision}{'-last' * p.channels_last}")
-@pytest.mark.parametrize("name", NETWORKS)
-def test_outputs_are_those_of_padded_batches(name, plan):
-    network = network_of(name).train()
-    if plan.channels_last:
-        network = network.to(memory_format=torch.channels_last)
-    if plan.precision == "bfloat16" and name == "test_convnext":
-        pytest.skip("one column wide at the end, which oneDNN gets wrong; machine.plan avoids it")
-    rows = np.random.default_rng(1).permutation(len(PHOTOS))[: BATCH + 5]
-    outputs = outputs_of(network, PHOTOS, rows, plan)
-    assert (outputs.shape, outputs.dtype) == ((len(rows), 3), torch.float32)
-    padded = np.concatenate([PHOTOS[rows], np.zeros((BATCH - 5, 64, 48, 3), np.uint8)])
-    network.eval()
-    with torch.no_grad(), plan.autocast():
-        direct = [
-            network(
-                torch.from_numpy(padded[i : i + BATCH])
-                .permute(0, 3, 1, 2)
-                .contiguous(memory_format=torch.channels_last if plan.channels_last else torch.contiguous_format)
-            ).float()
-            for i in (0, BATCH)
-        ]
-    assert torch.equal(outputs, torch.cat(direct)[: len(rows)])
-
-
-@pytest.mark.parametrize("name", NETWORKS)
-def test_answers_do_not_depend_on_how_many_photos_come_after(name):
-    network, rows = network_of(name), np.arange(len(PHOTOS))
-    whole = outputs_of(network, PHOTOS, rows, PLANS[1])
-    for count in (1, 7, BATCH, BATCH + 1, 2 * BATCH):
-        assert torch.equal(outputs_of(network, PHOTOS, rows[:count], PLANS[1]), whole[:count])
-
-
-def test_outputs_leave_the_network_as_it_is():
-    network = network_of("test_efficientnet").train()
-    before = {name: value.clone() for name, value in network.state_dict().items()}
-    outputs_of(network, PHOTOS, np.arange(3), PLANS[0])
-    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
 
 
 def trained(folder, task, fold, seed, size):
@@ -144,14 +67,18 @@ def album(tmp_path_factory):
     return Photos(root, names, None, 0.9)
 
 
-def test_load_rebuilds_the_network(run):
+def test_load_rebuilds_the_network(run, monkeypatch):
     root, networks = run
+    built = []
+    monkeypatch.setattr(engines, "build", lambda *given: built.append(given))
     for (task, fold), network in networks.items():
         member = prediction.load(root / task / f"fold{fold}", "cpu", 1)
         assert (member.specialist.task, member.fold) == (task, fold)
         assert member.size == ((80, 60) if task == "age" else (64, 48))
-        assert member.plan == Plan("cpu", "float32", task == "mask", 1, 0)  # the reference precision
-        state = member.network.state_dict()
+        engine, loaded, size, plan = built.pop()
+        assert (engine, size) == ("torch", member.size)
+        assert plan == Plan("cpu", "float32", task == "mask", 1, 0)  # the reference precision
+        state = loaded.state_dict()
         assert all(torch.equal(value, state[name]) for name, value in network.state_dict().items())
 
 
@@ -193,6 +120,15 @@ def test_every_photo_is_decoded_once_and_answered_by_every_fold(run, album, monk
             direct = one.answer(network(torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous())).numpy()
         mine = table[table["fold"] == fold].set_index("photo").loc[some, list(one.answers)].to_numpy()
         np.testing.assert_allclose(mine, direct, rtol=1e-3, atol=1e-4)
+
+
+def test_flipped_answers_are_the_mean_over_the_mirror_image(run):
+    root, _ = run
+    plain, flipped = (prediction.load(root / "mask" / "fold0", "cpu", 1, flip=flip) for flip in (False, True))
+    photos = np.random.default_rng(2).integers(0, 256, (3, 64, 48, 3), np.uint8)
+    mirrored = np.stack([cv2.flip(photo, 1) for photo in photos])
+    np.testing.assert_allclose(flipped.answers(photos), (plain.answers(photos) + plain.answers(mirrored)) / 2)
+    assert not np.allclose(flipped.answers(photos), plain.answers(photos), atol=1e-6)
 
 
 def test_only_bad_photos(run, tmp_path):

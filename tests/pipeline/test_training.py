@@ -22,8 +22,8 @@ from models import backbone, specialist
 from models.errors import UserError
 from models.presets import PRESETS
 from pipeline import checkpoints, scoring, store, training
+from pipeline.engines import outputs_of
 from pipeline.machine import Plan
-from pipeline.prediction import outputs_of
 from pipeline.stopping import StoppedError
 from pipeline.training import Part, Trainer, batches, learning_rate, steps_an_epoch, undersampled
 

@@ -1,0 +1,44 @@
+"""Whether a faster engine answers as the reference does, on photos whose truth is known."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from models.labels import BANDS, band
+from pipeline.answers import Known, known
+from pipeline.scoring import macro_f1
+from pipeline.thresholds import Answers, crossings
+
+EQUAL, WITHIN = 0.99, 0.002
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """equal: share of photos with the same label; difference: between the two macro-F1, without its sign."""
+
+    photos: int
+    equal: float
+    difference: float
+
+    @property
+    def holds(self) -> bool:
+        return self.equal >= EQUAL and self.difference <= WITHIN
+
+
+def agreement(reference: pd.DataFrame, answers: pd.DataFrame) -> Agreement:
+    """Compare two tables of validation answers about the same photos, labels at the reference's best thresholds.
+
+    reference, answers: a row per photo with photo, person, fold, mask, gender, age and the answers, in the same
+    order. Raises UserError where no photo has all labels and answers.
+    """
+    one, other = known(reference), known(answers)
+    thresholds = Answers(one.answer, one.label, one.cell).surface().best(crossings(one.age, one.answer))
+
+    def labels(rows: Known) -> np.ndarray:
+        return rows.cell * len(BANDS) + band(rows.answer, thresholds)
+
+    scores = [macro_f1(rows.label, labels(rows)) for rows in (one, other)]
+    return Agreement(len(one.label), float((labels(one) == labels(other)).mean()), abs(scores[0] - scores[1]))

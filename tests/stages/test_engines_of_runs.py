@@ -1,0 +1,151 @@
+"""Which engine answers a run's photos, and that calibration reads answers of that engine."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from models.errors import UserError
+from pipeline import engines, machine
+from pipeline.inputs import gather, read_answers, validation_by
+from pipeline.runs import EvalSettings, open_run
+from pipeline.stages.calibrate import Calibrate, calibrate
+from pipeline.stages.predict import Predict, predict
+from pipeline.stages.submit import submit
+
+COLUMNS = ["mask_worn", "mask_wrong", "mask_none", "gender_female", "age_years"]
+
+
+def asked(copy, **settings) -> Predict:
+    return Predict(run=copy.run, threads=1, **settings)
+
+
+def test_openvino_answers_eval_and_validation_photos(copy, capsys):
+    torch = read_answers(copy.run / "predictions.csv")
+    assert set(torch["engine"]) == {"torch"}
+    assert not (copy.run / "validation.csv").exists()
+    labels = (copy.run / "submission.csv").read_bytes()
+    figures = predict(asked(copy, engine="openvino"))
+    assert figures["engine"] == "openvino"
+    assert "openvino gives 100.00% of 84 validation photos the label" in capsys.readouterr().out
+    faster = read_answers(copy.run / "predictions.csv")
+    assert set(faster["engine"]) == {"openvino"}
+    np.testing.assert_allclose(faster[COLUMNS], torch[COLUMNS], rtol=1e-3, atol=1e-3)
+    run = open_run(EvalSettings(run=copy.run), make=False)
+    validation, reference = validation_by(run, "openvino"), gather(run)
+    assert validation["photo"].tolist() == reference["photo"].tolist()
+    np.testing.assert_allclose(validation[COLUMNS], reference[COLUMNS], rtol=1e-3, atol=1e-3)
+    finish_after(copy)
+    assert (copy.run / "submission.csv").read_bytes() == labels
+    predict(asked(copy, engine="openvino"))
+    assert "stand" in capsys.readouterr().out
+
+
+def finish_after(copy) -> None:
+    calibrate(Calibrate(run=copy.run, prior="0.4,0.3,0.3"))
+    submit(EvalSettings(run=copy.run))
+
+
+def spoiled(monkeypatch, *names, by):
+    """Engines of these names answer otherwise."""
+    build = engines.build
+
+    def other(name, *given):
+        engine = build("torch" if name in names else name, *given)
+        return (lambda photos: by(engine(photos))) if name in names else engine
+
+    monkeypatch.setattr(engines, "build", other)
+
+
+def test_an_engine_that_disagrees_is_not_used(copy, monkeypatch, capsys):
+    spoiled(monkeypatch, "openvino-bfloat16", by=lambda outputs: -outputs)
+    assert predict(asked(copy, engine="openvino-bfloat16"))["engine"] == "openvino"
+    told = capsys.readouterr().out
+    assert told.index("not used") < told.index("openvino gives")
+
+
+def test_where_none_agrees_torch_answers(copy, monkeypatch, capsys):
+    before = (copy.run / "predictions.csv").read_bytes()
+    spoiled(monkeypatch, "openvino-bfloat16", "openvino", by=lambda outputs: -outputs)
+    assert predict(asked(copy, engine="openvino-bfloat16"))["engine"] == "torch"
+    assert capsys.readouterr().out.count("not used") == 2
+    assert (copy.run / "predictions.csv").read_bytes() == before
+    predict(asked(copy, engine="openvino-bfloat16", flip="no"))
+    assert "validation photos" not in capsys.readouterr().out  # compared once
+
+
+def test_an_engine_that_cannot_run_a_network_is_told(copy, monkeypatch, capsys):
+    def fail(outputs):
+        raise RuntimeError("no such operation\nand more")
+
+    spoiled(monkeypatch, "openvino", by=fail)
+    assert predict(asked(copy, engine="openvino"))["engine"] == "torch"
+    assert "openvino cannot run these networks (no such operation) and is not used" in capsys.readouterr().out
+
+
+def test_flip_is_answered_and_calibrated_alike(copy):
+    assert predict(asked(copy, flip="yes"))["engine"] == "torch flip"
+    run = open_run(EvalSettings(run=copy.run), make=False)
+    flipped, plain = validation_by(run, "torch flip"), gather(run)
+    assert not np.allclose(flipped[COLUMNS], plain[COLUMNS], atol=1e-6)
+    finish_after(copy)
+    with pytest.raises(UserError, match="another engine than openvino; run predict again"):
+        validation_by(run, "openvino")
+
+
+def test_how_to_answer_is_remembered(copy, capsys):
+    predict(asked(copy, flip="yes", engine="openvino"))
+    assert predict(asked(copy))["engine"] == "openvino flip"
+    assert "stand" in capsys.readouterr().out
+    assert predict(asked(copy, engine="auto"))["engine"] == "torch flip"
+    assert predict(asked(copy, flip="no"))["engine"] == "torch"
+
+
+def test_predict_mends_validation_answers_of_another_engine(copy):
+    shutil.copytree(copy.data / "eval/images", "mine")
+    predict(asked(copy, flip="yes"))
+    whole = (copy.run / "validation.csv").read_bytes()
+    predict(asked(copy, eval=Path("mine"), engine="openvino"))
+    with pytest.raises(UserError, match="another engine than torch flip; run predict again"):
+        calibrate(Calibrate(run=copy.run))
+    predict(asked(copy, flip="yes"))
+    assert (copy.run / "validation.csv").read_bytes() == whole
+    finish_after(copy)
+
+
+def test_damaged_validation_answers_are_named(copy):
+    predict(asked(copy, flip="yes"))
+    path = copy.run / "validation.csv"
+    path.write_bytes(path.read_bytes().replace(b"0.", b"0.1", 1))
+    with pytest.raises(UserError, match=r"validation\.csv is missing, damaged or of another.*run predict again"):
+        calibrate(Calibrate(run=copy.run))
+
+
+def test_without_train_photos_the_engine_that_was_chosen_stays(copy, capsys):
+    shutil.copytree(copy.data / "eval/images", "mine")
+    predict(asked(copy, engine="openvino"))
+    shutil.rmtree(copy.data)
+    capsys.readouterr()
+    assert predict(asked(copy, eval=Path("mine"), engine="openvino"))["engine"] == "openvino"
+    assert predict(asked(copy, eval=Path("mine"), engine="compiled"))["engine"] == "torch"
+    assert "torch, because compiled cannot be compared without the train photos" in capsys.readouterr().out
+    with pytest.raises(UserError, match="--flip changes the answers, and the train photos"):
+        predict(asked(copy, eval=Path("mine"), flip="yes"))
+
+
+def test_the_plan_is_told_and_nothing_written(copy, monkeypatch, capsys):
+    before = {path: path.read_bytes() for path in copy.run.rglob("*") if path.is_file()}
+    assert predict(asked(copy, plan=True))["engine"] == "torch"
+    monkeypatch.setattr(machine, "LONG", 50)
+    assert predict(asked(copy, plan=True))["engine"].startswith("openvino")
+    assert "openvino, else torch; 1 threads" in capsys.readouterr().out
+    assert before == {path: path.read_bytes() for path in copy.run.rglob("*") if path.is_file()}
+
+
+def test_answers_without_an_engine_are_torchs(copy):
+    table = pd.read_csv(copy.run / "predictions.csv").drop(columns="engine")
+    table.to_csv(copy.run / "predictions.csv", index=False)
+    (copy.run / "done/predict.json").unlink()  # of a run made before there were engines
+    assert calibrate(Calibrate(run=copy.run))["thresholds"]
