@@ -14,6 +14,7 @@ import timm
 import torch
 from torch import Tensor, nn
 
+from models import depthwise
 from models.errors import UserError
 
 HUB_PATIENCE = 4.0
@@ -79,6 +80,7 @@ def build(settings: dict[str, Any], outputs: int, weights: str = "none") -> Netw
             _exchange_stem(backbone)
         if fan_in_init and weights == "none":
             scale_to_fan_in(backbone)
+        depthwise.exchange(backbone)
         normalisation = timm.data.resolve_model_data_config(backbone)
         network = Network(backbone, list(normalisation["mean"]), list(normalisation["std"]))
         with torch.no_grad():  # many networks only find out at their first photo that it is too small
