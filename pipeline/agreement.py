@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from models.labels import BANDS, band
-from pipeline.answers import Known, known
+from pipeline.answers import COLUMNS, Known, known
 from pipeline.scoring import macro_f1
 from pipeline.thresholds import Answers, crossings
 
@@ -32,8 +32,12 @@ def agreement(reference: pd.DataFrame, answers: pd.DataFrame) -> Agreement:
     """Compare two tables of validation answers about the same photos, labels at the reference's best thresholds.
 
     reference, answers: a row per photo with photo, person, fold, mask, gender, age and the answers, in the same
-    order. Raises UserError where no photo has all labels and answers.
+    order. Answers that are no finite numbers, where the reference's are, agree with nothing. Raises UserError where
+    no photo has all labels and answers.
     """
+    given = np.isfinite(reference[list(COLUMNS)])
+    if not (np.isfinite(answers[list(COLUMNS)]) | ~given).all(axis=None):
+        return Agreement(int(given.all(axis=1).sum()), 0.0, 1.0)
     one, other = known(reference), known(answers)
     thresholds = Answers(one.answer, one.label, one.cell).surface().best(crossings(one.age, one.answer))
 

@@ -52,8 +52,8 @@ def members_of(
         if not run.data.is_dir():
             if flip:
                 raise UserError(
-                    f"--flip changes the answers, and the train photos of {run.folder} ({run.data}) are gone, on which "
-                    f"the thresholds would be chosen anew; leave it out."
+                    f"--flip yes changes the answers, and the train photos of {run.folder} ({run.data}) are gone, on "
+                    f"which the thresholds would be chosen anew; give --flip no."
                 )
             print(f"predict: torch, because {asked} cannot be compared without the train photos ({run.data})")
             return "torch", load("torch")
@@ -82,7 +82,7 @@ def _first_that_agrees(
         try:
             members = load(engine)
             answers = _validation(run, members, engine)
-        except UserError:
+        except (UserError, OSError):  # such as a full disk, which is no fault of the engine
             raise
         except Exception as problem:  # torch's and OpenVINO's converters raise whatever they meet
             told = (str(problem).strip().splitlines() or [type(problem).__name__])[0].rstrip(".")

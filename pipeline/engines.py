@@ -6,10 +6,15 @@ of one size, the last one padded, because a network's last bits depend on the si
 
 from __future__ import annotations
 
+import functools
 import sys
+import tempfile
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 import torch
@@ -57,10 +62,7 @@ def outputs_of(
 
 
 def _openvino(network: Network, size: Size, threads: int, precision: str) -> Engine:
-    # Its telemetry would post to the internet and write into the home folder.
-    sys.modules.setdefault("openvino_telemetry", None)
-    import openvino
-
+    openvino, core = _openvinos_core()
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore", torch.jit.TracerWarning)
         warnings.simplefilter("ignore", FutureWarning)  # there is no other way of this speed
@@ -68,7 +70,7 @@ def _openvino(network: Network, size: Size, threads: int, precision: str) -> Eng
         traced = torch.jit.trace(
             _Stored(network.eval()), torch.zeros(1, *size, 3, dtype=torch.uint8), check_trace=False
         )
-    model = openvino.convert_model(traced, input=[openvino.PartialShape([PIECE, *size, 3])])
+    model = core.read_model(*_plain(openvino, traced, [PIECE, *size, 3]))
     # A stream of one thread each: no thread waits for another, and the bytes do not depend on their number.
     # Left to itself OpenVINO chooses the precision by the machine, and its threads without regard to a quota.
     settings = {
@@ -77,23 +79,49 @@ def _openvino(network: Network, size: Size, threads: int, precision: str) -> Eng
         "NUM_STREAMS": threads,
         "ENABLE_CPU_PINNING": False,
     }
-    compiled = openvino.Core().compile_model(model, "CPU", settings)
-    queue = openvino.AsyncInferQueue(compiled, threads)
-    outputs = compiled.output(0).partial_shape[1].get_length()
+    compiled = core.compile_model(model, "CPU", settings)
+    requests = [compiled.create_infer_request() for _ in range(threads)]
 
     def run(photos: NDArray[np.uint8]) -> NDArray[np.float32]:
-        found = np.empty((len(photos), outputs), np.float32)
-
-        def keep(request: openvino.InferRequest, start: int) -> None:
-            found[start : start + PIECE] = request.get_output_tensor().data[: len(photos) - start]
-
-        queue.set_callback(keep)
-        for start in range(0, len(photos), PIECE):
-            queue.start_async([_padded(photos[start : start + PIECE], PIECE)], start)
-        queue.wait_all()
-        return found
+        pieces = range(0, len(photos), PIECE)
+        found = []
+        for number in range(len(pieces) + threads):  # a request is read when its turn comes again
+            request = requests[number % threads]
+            if 0 <= number - threads < len(pieces):
+                request.wait()
+                found.append(request.get_output_tensor().data.copy())
+            if number < len(pieces):
+                start = pieces[number]
+                request.start_async([_padded(photos[start : start + PIECE], PIECE)])
+        return np.concatenate(found)[: len(photos)]
 
     return run
+
+
+@functools.cache
+def _openvinos_core() -> tuple[ModuleType, Any]:
+    """OpenVINO and its core, one for the whole process.
+
+    Its processor plugin gives the thread a stack of its own for signals, and frees it with the last core: the next
+    signal would end the process by a segmentation fault (OpenVINO 2026.4, processors with AMX).
+    """
+    # Its telemetry would post to the internet and write into the home folder.
+    sys.modules.setdefault("openvino_telemetry", None)
+    import openvino
+
+    return openvino, openvino.Core()
+
+
+def _plain(openvino: ModuleType, traced: torch.jit.ScriptModule, shape: list[int]) -> tuple[bytes, bytes]:
+    """A traced network as OpenVINO's XML and weights, with nothing in it that belongs to torch.
+
+    A model converted in memory goes on using torch's weights and Python's objects, after both may be gone.
+    """
+    model = openvino.convert_model(traced, input=[openvino.PartialShape(shape)])
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "network.xml"
+        openvino.save_model(model, path, compress_to_fp16=False)
+        return path.read_bytes(), path.with_suffix(".bin").read_bytes()
 
 
 class _Stored(torch.nn.Module):

@@ -52,6 +52,17 @@ def test_against_labels_made_by_hand(shift):
     assert found.difference == pytest.approx(abs(scores[0] - scores[1]), abs=1e-12)
 
 
+@pytest.mark.parametrize("fault", [np.nan, np.inf])
+def test_answers_that_are_no_numbers_agree_with_nothing(fault):
+    table = answered()
+    other = table.copy()
+    other.loc[3, "age_years"] = fault
+    assert not agreement(table, other).holds
+    table.loc[3, "age_years"] = np.nan  # a photo that this specialist was not asked about
+    other.loc[3, "age_years"] = np.nan
+    assert agreement(table, other).holds
+
+
 @pytest.mark.parametrize(("equal", "difference", "holds"), [
     (EQUAL, WITHIN, True), (0.9899, 0.0, False), (1.0, 0.0021, False),
 ])  # fmt: skip

@@ -1,6 +1,9 @@
 """Engines: torch's batches, and faster ones that answer the same."""
 
+import os
+import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +13,8 @@ from tiny import NETWORKS, network_of
 from pipeline import engines, machine
 from pipeline.engines import BATCH, PIECE, outputs_of
 from pipeline.machine import Plan
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -112,3 +117,28 @@ def test_compiled_is_torch_in_bfloat16():
     exact = reference(network, photos)
     coarse = engines.build("compiled", network, (64, 48), FLOAT32)(photos)
     assert 1e-5 < np.abs(coarse - exact).max() / np.abs(exact).max() < 0.05
+
+
+SIGNALLED = """
+import gc, os, signal
+import numpy as np
+from tiny import network_of
+from pipeline import engines
+from pipeline.machine import Plan
+
+engine = engines.build("openvino", network_of("test_efficientnet"), (64, 48), Plan("cpu", "float32", False, 1, 0))
+engine(np.zeros((1, 64, 48, 3), np.uint8))
+heard = []
+signal.signal(signal.SIGTERM, lambda *_: heard.append(1))
+os.kill(os.getpid(), signal.SIGTERM)
+del engine
+gc.collect()
+os.kill(os.getpid(), signal.SIGTERM)
+print(len(heard))
+"""
+
+
+def test_signals_are_heard_while_an_engine_works_and_after_it():
+    room = {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests/pipeline'}"}
+    told = subprocess.run([sys.executable, "-c", SIGNALLED], env=os.environ | room, capture_output=True, text=True)
+    assert (told.returncode, told.stdout) == (0, "2\n"), told.stderr

@@ -1,5 +1,6 @@
 """Which engine answers a run's photos, and that calibration reads answers of that engine."""
 
+import errno
 import shutil
 from pathlib import Path
 
@@ -85,6 +86,16 @@ def test_an_engine_that_cannot_run_a_network_is_told(copy, monkeypatch, capsys):
     assert "openvino cannot run these networks (no such operation) and is not used" in capsys.readouterr().out
 
 
+def test_a_full_disk_is_not_taken_for_a_fault_of_the_engine(copy, monkeypatch):
+    def fail(outputs):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    spoiled(monkeypatch, "openvino", by=fail)
+    with pytest.raises(OSError, match="No space left"):
+        predict(asked(copy, engine="openvino"))
+    assert not (copy.run / "done/engine.json").exists()
+
+
 def test_flip_is_answered_and_calibrated_alike(copy):
     assert predict(asked(copy, flip="yes"))["engine"] == "torch flip"
     run = open_run(EvalSettings(run=copy.run), make=False)
@@ -131,7 +142,7 @@ def test_without_train_photos_the_engine_that_was_chosen_stays(copy, capsys):
     assert predict(asked(copy, eval=Path("mine"), engine="openvino"))["engine"] == "openvino"
     assert predict(asked(copy, eval=Path("mine"), engine="compiled"))["engine"] == "torch"
     assert "torch, because compiled cannot be compared without the train photos" in capsys.readouterr().out
-    with pytest.raises(UserError, match="--flip changes the answers, and the train photos"):
+    with pytest.raises(UserError, match="--flip yes changes the answers, and the train photos"):
         predict(asked(copy, eval=Path("mine"), flip="yes"))
 
 
