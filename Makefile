@@ -15,11 +15,11 @@ AFTER = $(SETTINGS) $(call given,EVAL,eval)
 BESIDE ?= $(if $(wildcard /dev/nvidia0 /dev/kfd /dev/dxg),,3)
 # ARGS goes to the goals that the user named, not to what they stand on.
 args = $(if $(filter $@,$(MAKECMDGOALS)),$(ARGS))
-checked = $(filter-out train test test-slow test-faults setup check,$(MAKECMDGOALS))
+checked = $(filter-out train test test-slow test-faults bench setup check,$(MAKECMDGOALS))
 
 .DEFAULT_GOAL := help
 .PHONY: help setup check data prepare train train-mask train-gender train-age predict calibrate submit \
-	score test test-slow test-faults lint clean
+	score test test-slow test-faults bench lint clean
 
 help: ## list the targets
 	@echo 'make TARGET [DATA=folder] [RUN=runs/x] [PRESET=small|base|large] [FOLDS=0|all|0,1] [ARGS="--epochs 5"]'
@@ -84,6 +84,9 @@ test-slow: setup ## run the slow tests too
 test-faults: setup ## kill 200 runs and fail every write, and see that nothing is lost (half an hour)
 	@$(PY) tests/faults/kills.py $(ARGS)
 	@$(PY) tests/faults/writes.py
+
+bench: setup ## time training and prediction against the usual scripts (half an hour)
+	@$(PY) benchmarks/speed.py $(ARGS)
 
 lint: setup ## check format and style
 	@$(PY) -m ruff format --check .

@@ -173,7 +173,7 @@ def test_plain_make_lists_every_target_without_an_environment(tmp_path):
     assert told.returncode == 0
     targets = (
         "setup data prepare train train-mask train-gender train-age predict calibrate submit score "
-        "test test-slow test-faults"
+        "test test-slow test-faults bench"
     )
     for target in [*targets.split(), "lint", "clean"]:
         assert f"  {target} " in told.stdout

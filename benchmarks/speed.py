@@ -1,0 +1,484 @@
+"""How fast training and prediction are, beside the scripts that people usually write (usual_scripts.py).
+
+    python benchmarks/speed.py --preset base
+    python benchmarks/speed.py --preset small --only cost
+
+A part is measured in one process, the rivals in turn, on people drawn for it at the contest's 384 x 512 pixels;
+ratios are taken within a turn. Rivals share networks, photo size, batch and loss.
+
+train: steps within an epoch. *ours* is the trainer with its loader, *network alone* its step on a batch that lies
+ready. What starts up, and the fuller queues after a start, pass in steps before.
+predict: a folder, by all three networks, which are loaded before. *ours* decodes a photo once.
+cost: the predict stage on 10,000 and on 100,000 photos, each in a process of its own.
+
+The trainer has glibc keep memory for the whole process, so the scripts train a little faster than by themselves.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import copy
+import datetime
+import importlib.metadata
+import importlib.util
+import json
+import math
+import os
+import platform
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+import numpy as np  # noqa: E402
+import torch  # noqa: E402
+
+from benchmarks.usual_scripts import PhotoFiles, Script, transform_for  # noqa: E402
+from models import backbone, specialist  # noqa: E402
+from models.presets import PRESETS, TASKS  # noqa: E402
+from pipeline import drawn, images, machine, prediction, runs, store  # noqa: E402
+from pipeline.engines import BATCH  # noqa: E402
+from pipeline.images import Photos  # noqa: E402
+from pipeline.people import fold_table  # noqa: E402
+from pipeline.photos import DataSet, read_data_set  # noqa: E402
+from pipeline.progress import Progress  # noqa: E402
+from pipeline.training import Part, Trainer  # noqa: E402
+
+AMOUNTS = {
+    "smoke": {"photos": 16, "steps": 2, "before": 1, "repeats": 1, "cost_photos": [100, 200]},
+    "small": {"photos": 512, "steps": 20, "before": 5, "repeats": 3, "cost_photos": [10_000, 100_000]},
+    "base": {"photos": 128, "steps": 2, "before": 1, "repeats": 3, "cost_photos": [10_000, 100_000]},
+    "gpu": {"photos": 2048, "steps": 100, "before": 50, "repeats": 3, "cost_photos": [10_000, 100_000]},
+}
+"""How much is measured unless the command line says otherwise; `before`: steps that do not count."""
+SWIN = {"embed_dim": 32, "depths": [1, 1, 2, 1], "num_heads": [1, 2, 4, 8], "window_size": 4}
+TINY = {
+    "mask": {"backbone": "test_efficientnet", "backbone_options": {}},
+    "gender": {"backbone": "swin_tiny_patch4_window7_224", "backbone_options": SWIN},
+    "age": {"backbone": "test_convnext", "backbone_options": {}},
+}
+OFTEN = 16
+"""How often the drawn photos follow each other in an epoch of training, so that it is as long as a real one."""
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+Settings = dict[str, dict[str, Any]]
+"""Of each task, as in presets.py."""
+Seconds = dict[str, list[float]]
+"""Seconds a photo, a value for each turn."""
+
+# ------------------------------------------------------------------------------------------------------- figures
+
+
+def summary(values: Sequence[float]) -> dict[str, Any]:
+    """Median and spread of the turns."""
+    return {"median": statistics.median(values), "low": min(values), "high": max(values), "turns": list(values)}
+
+
+def ratios(over: Iterable[float], under: Iterable[float]) -> list[float]:
+    """Turn by turn."""
+    return [a / b for a, b in zip(over, under, strict=True)]
+
+
+def geometric_means(lists: Iterable[Sequence[float]]) -> list[float]:
+    """Of several lists of turns, turn by turn."""
+    return [statistics.geometric_mean(turn) for turn in zip(*lists, strict=True)]
+
+
+def summaries(seconds: Seconds, compared: dict[str, list[float]]) -> dict[str, Any]:
+    return {
+        "seconds a photo": {name: summary(turns) for name, turns in seconds.items()},
+        "ratios": {name: summary(turns) for name, turns in compared.items()},
+    }
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Columns below each other, the first to the left and the others to the right."""
+    lines = [head, *rows]
+    wide = [max(len(cell) for cell in column) for column in zip(*lines, strict=True)]
+    return "\n".join(
+        "  ".join([line[0].ljust(wide[0]), *(c.rjust(w) for c, w in zip(line[1:], wide[1:], strict=True))]).rstrip()
+        for line in lines
+    )
+
+
+def shown(result: dict[str, Any]) -> str:
+    """The figures as tables."""
+    rows = [
+        (part, name, kind, what, f"{found['median']:.4g}", f"{found['low']:.4g} to {found['high']:.4g}")
+        for part in ("train", "predict", "cost")
+        for name, kinds in result.get(part, {}).items()
+        for kind, figures in kinds.items()
+        for what, found in figures.items()
+    ]
+    return table(("part", "of", "figure", "what", "median", "spread"), rows)
+
+
+# --------------------------------------------------------------------------------------------------------- clocks
+
+
+def now() -> float:
+    if DEVICE == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+class Stopwatch:
+    """The seconds of `steps` steps after the first `before`."""
+
+    def __init__(self, before: int, steps: int):
+        self.before, self.steps, self.done = before, steps, 0
+        self.started = self.seconds = math.nan
+
+    def step(self) -> bool:
+        """A step is done; returns whether it was the last."""
+        self.done += 1
+        if self.done == self.before:
+            self.started = now()
+        if self.done < self.before + self.steps:
+            return False
+        self.seconds = now() - self.started
+        return True
+
+
+class _EnoughError(Exception):
+    """Enough steps were timed."""
+
+
+class TimedTrainer(Trainer):
+    """The trainer until its stopwatch stops; validation and checkpoints at the end of an epoch are left out."""
+
+    watch: Stopwatch
+
+    def _train_step(self, pixels: torch.Tensor, rows: torch.Tensor) -> None:
+        super()._train_step(pixels, rows)
+        self.ready = pixels, rows
+        if self.watch.step():
+            raise _EnoughError
+
+    def _end_epoch(self, seconds: float, progress: Progress) -> None:
+        self.loss_sum.zero_()
+
+    def end_to_end(self, watch: Stopwatch) -> float:
+        """Seconds of the steps with all that comes between them."""
+        self.watch = watch
+        with contextlib.suppress(_EnoughError):
+            self.run()
+        return watch.seconds
+
+    def alone(self, steps: int) -> float:
+        """Seconds of as many steps on the last batch."""
+        started = now()
+        for _ in range(steps):
+            super()._train_step(*self.ready)
+        return now() - started
+
+
+# ---------------------------------------------------------------------------------------------------------- train
+
+
+def measure_training(data: DataSet, settings: Settings, amount: argparse.Namespace) -> dict[str, Any]:
+    found, compared = {}, {}
+    for task, made in settings.items():
+        seconds = _train_task(data, task, made, amount)
+        compared[task] = {
+            "end to end, of the network alone's speed": ratios(seconds["network alone"], seconds["ours"]),
+            "usual / ours": ratios(seconds["usual"], seconds["ours"]),
+            "tuned / ours": ratios(seconds["tuned"], seconds["ours"]),
+        }
+        found[task] = summaries(seconds, compared[task])
+    means = {what: geometric_means(one[what] for one in compared.values()) for what in compared["mask"]}
+    return found | {"geometric mean": {"ratios": {what: summary(turns) for what, turns in means.items()}}}
+
+
+def _train_task(data: DataSet, task: str, made: dict[str, Any], amount: argparse.Namespace) -> Seconds:
+    one, size = specialist.build(task, made), (made["height"], made["width"])
+    network = backbone.build(made, one.outputs)
+    plan = machine.plan(made["backbone"], size=size)
+    names, labels = data.train["photo"].tolist(), data.train[task].to_numpy(np.float32)
+    pixels = images.prepare(Photos(data.root, names), data.name, size, machine.available_cores()).pixels
+    rows = np.arange(len(names))
+    part = Part(pixels, labels, np.tile(rows, OFTEN), rows, rows)
+    files = PhotoFiles(
+        [data.path(name) for name in names] * OFTEN,
+        labels.tolist() * OFTEN,
+        transform_for(network, size, one.augmentation),
+    )
+    steps, measured = amount.steps, amount.steps * made["batch"]
+    long_enough = made | {"epochs": amount.before + steps}
+
+    def ours() -> dict[str, float]:
+        folder = Path(tempfile.mkdtemp(dir="."))
+        trainer = TimedTrainer(one, copy.deepcopy(network), part, long_enough, plan, folder, task, (0, math.inf))
+        end_to_end = trainer.end_to_end(Stopwatch(amount.before, steps))
+        return {"ours": end_to_end, "network alone": trainer.alone(steps)}
+
+    def script(name: str) -> dict[str, float]:
+        watch = Stopwatch(amount.before, steps)
+        training = Script(DEVICE, name == "tuned").train(
+            copy.deepcopy(network.backbone),
+            lambda outputs, targets: one.loss(outputs, targets, torch.ones_like(targets)),
+            files, made["batch"], made["lr"],
+        )  # fmt: skip
+        with contextlib.closing(training):
+            for _ in training:
+                if watch.step():
+                    break
+        return {name: watch.seconds}
+
+    seconds: Seconds = {}
+    for turn in range(amount.repeats):
+        print(f"train {task}: turn {turn + 1} of {amount.repeats}", flush=True)
+        for name, value in (ours() | script("usual") | script("tuned")).items():
+            seconds.setdefault(name, []).append(value / measured)
+    return seconds
+
+
+# -------------------------------------------------------------------------------------------------------- predict
+
+
+def engines() -> list[str]:
+    """What can answer photos on this machine."""
+    if DEVICE == "cuda":
+        return ["torch", "compiled"]
+    return ["torch", "openvino", "openvino-bfloat16"] if importlib.util.find_spec("openvino") else ["torch"]
+
+
+def write_run(run: Path, settings: Settings) -> dict[str, Path]:
+    """The folders of three networks that have learned nothing, as training leaves them."""
+    folders = {task: run / task / "fold0" for task in settings}
+    for task, made in settings.items():
+        network = backbone.build(made, specialist.build(task, made).outputs)
+        plan = machine.plan(made["backbone"], size=(made["height"], made["width"])).as_dict()
+        store.write_json(folders[task] / "settings.json", {"task": task, "fold": 0, "settings": made, "plan": plan})
+        store.write_weights(folders[task] / "weights.safetensors", network.state_dict())
+    return folders
+
+
+def measure_prediction(data: DataSet, settings: Settings, amount: argparse.Namespace) -> dict[str, Any]:
+    folders = write_run(Path("run"), settings)
+    cores = machine.available_cores()
+    names = data.eval["photo"].tolist()[: amount.photos]
+    some = Photos(data.root, names[:BATCH])
+    sizes = [(made["height"], made["width"]) for made in settings.values()]
+    decoded = list(images.decode_all(some, sizes, cores))
+    ready = {size: np.resize(np.stack([pixels[size] for pixels in decoded]), (BATCH, *size, 3)) for size in sizes}
+    # Half as many photos are enough for what has no start and no end.
+    batches = max(1, len(names) // BATCH // 2)
+
+    def ours(members: list[prediction.Member], photos: Sequence[str]) -> int:
+        with Progress("predict", len(photos), "photos", quiet=True) as progress:
+            prediction.predict(members, Photos(data.root, photos), cores, progress)
+        return len(photos)
+
+    def alone(members: list[prediction.Member], _: Sequence[str]) -> int:
+        for member in members:
+            for _ in range(batches):
+                member.answers(ready[member.size])
+        return batches * BATCH
+
+    def script(tuned: bool, networks: list[backbone.Network], photos: Sequence[str]) -> int:
+        paths = [data.path(photo) for photo in photos]
+        for network, size in zip(networks, sizes, strict=True):
+            files = PhotoFiles(paths, [0.0] * len(paths), transform_for(network, size))
+            Script(DEVICE, tuned).predict(network.backbone, files, BATCH)
+        return len(photos)
+
+    rivals: dict[str, Callable[[Sequence[str]], int]] = {}
+    for engine in engines():
+        members = [prediction.load(folder, DEVICE, cores, engine=engine) for folder in folders.values()]
+        rivals[f"ours, {engine}"] = partial(ours, members)
+        rivals[f"networks alone, {engine}"] = partial(alone, members)
+    for name in ("usual", "tuned"):
+        networks = [backbone.build(made, specialist.build(task, made).outputs) for task, made in settings.items()]
+        rivals[name] = partial(script, name == "tuned", networks)
+
+    torch.set_num_threads(cores)
+    for name, rival in rivals.items():
+        print(f"predict: {name} starts up", flush=True)
+        rival(names[:1])
+    seconds: Seconds = {name: [] for name in rivals}
+    for turn in range(amount.repeats):
+        for name, rival in rivals.items():
+            print(f"predict: turn {turn + 1} of {amount.repeats}, {name}", flush=True)
+            started = now()
+            photos = rival(names)
+            seconds[name].append((now() - started) / photos)
+    compared = {}
+    for engine in engines():
+        mine = seconds[f"ours, {engine}"]
+        compared[f"usual / ours, {engine}"] = ratios(seconds["usual"], mine)
+        compared[f"tuned / ours, {engine}"] = ratios(seconds["tuned"], mine)
+        compared[f"ours / networks alone, {engine}"] = ratios(mine, seconds[f"networks alone, {engine}"])
+    return {"three networks": summaries(seconds, compared)}
+
+
+# ----------------------------------------------------------------------------------------------------------- cost
+
+WATCHED = """
+import atexit, pathlib, runpy
+atexit.register(lambda: print(pathlib.Path("/proc/self/status").read_text()))
+runpy.run_module("pipeline", run_name="__main__", alter_sys=True)
+"""
+"""Runs a stage and then tells its peak memory. (What wait4 tells of a process begins at its parent's.)"""
+
+
+def finish_run(run: Path, data: DataSet, settings: Settings, preset: str) -> None:
+    """Add what the predict stage asks of a run beside networks.
+
+    The held-out answers are the fastest engine's own: networks that have learned nothing answer all photos so
+    nearly alike that any other engine's would lead to other labels, and the engine would not be used.
+    """
+    runs.open_run(runs.RunSettings(run=run, data=data.root, preset=preset, weights="none"))
+    held_out = data.train.merge(fold_table(data.train), on="person").query("fold == 0")
+    photos = Photos(data.root, held_out["photo"].tolist())
+    for folder in write_run(run, settings).values():
+        member = prediction.load(folder, DEVICE, machine.available_cores(), engine=engines()[-1])
+        decoded = images.decode_all(photos, [member.size], machine.available_cores())
+        answers = held_out[["photo", "person", "fold", "mask", "gender", "age"]].reset_index(drop=True)
+        answers[list(member.specialist.answers)] = member.answers(np.stack([pixels[member.size] for pixels in decoded]))
+        store.write_csv(folder / "validation.csv", answers)
+        runs.record(folder, "train", {}, ("settings.json", "weights.safetensors", "validation.csv"), {})
+
+
+def measure_cost(data: DataSet, settings: Settings, amount: argparse.Namespace) -> dict[str, Any]:
+    finish_run(Path("cost").resolve(), data, settings, amount.preset)
+    _stage(data, BATCH)  # chooses the engine, which a run does once
+    found = {}
+    for count in amount.cost_photos:
+        print(f"cost: {count} photos", flush=True)
+        found[count] = _stage(data, count)
+    few, many = (found[count] for count in (min(found), max(found)))
+    compared = {f"{what}, most / fewest photos": [many[what] / few[what]] for what in few}
+    return {
+        f"{count} photos": {"figures": {what: summary([value]) for what, value in figures.items()}}
+        for count, figures in found.items()
+    } | {"both": {"ratios": {what: summary(values) for what, values in compared.items()}}}
+
+
+def _stage(data: DataSet, count: int) -> dict[str, float]:
+    """The predict stage on so many photos, which are links to the drawn ones."""
+    folder = Path(f"photos-{count}").resolve()
+    folder.mkdir()
+    drawn_photos = data.eval["photo"].tolist()
+    for number in range(count):
+        os.link(data.path(drawn_photos[number % len(drawn_photos)]), folder / f"{number:07d}.jpg")
+    command = ["predict", "--run", "cost", "--eval", str(folder), "--engine", engines()[-1]]
+    started, lines, ready = time.perf_counter(), [], math.nan
+    with subprocess.Popen(
+        [sys.executable, "-c", WATCHED, *command],
+        env=os.environ | {"PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, text=True,
+    ) as stage:  # fmt: skip
+        for line in stage.stdout:
+            if " networks on " in line:
+                ready = time.perf_counter()
+            lines.append(line)
+    ended = time.perf_counter()
+    shutil.rmtree(folder)
+    told = "".join(lines)
+    print(told.partition("Name:")[0], end="", flush=True)
+    if stage.returncode:
+        raise SystemExit(f"the predict stage ended with status {stage.returncode}")
+    return {
+        "seconds a photo": (ended - ready) / count,
+        "seconds until the networks are ready": ready - started,
+        "peak memory in MB": int(re.search(r"VmHWM:\s*(\d+) kB", told)[1]) / 1000,
+    }
+
+
+# ----------------------------------------------------------------------------------------------------------- main
+
+
+def hardware() -> dict[str, Any]:
+    try:
+        told = Path("/proc/cpuinfo").read_text()
+    except OSError:  # another system
+        told = ""
+    name = re.search(r"^model name\s*: (.*)", told, re.MULTILINE)
+    flags = re.search(r"^flags\s*: (.*)", told, re.MULTILINE)
+    wanted = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
+    return {
+        "processor": name[1] if name else platform.processor(),
+        "cores": machine.available_cores(),
+        "flags": [flag for flag in wanted if flags and flag in flags[1].split()],
+        "gpu": torch.cuda.get_device_name() if DEVICE == "cuda" else None,
+    }
+
+
+def versions() -> dict[str, str]:
+    with_openvino = {"openvino": importlib.metadata.version("openvino")} if importlib.util.find_spec("openvino") else {}
+    return machine.versions() | with_openvino
+
+
+def options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """The command line, with the usual amounts where it names none."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--preset", choices=["base", "small"], default="base")
+    parser.add_argument("--only", choices=["train", "predict", "cost"], help="this part (default: train and predict)")
+    parser.add_argument("--photos", type=int, help="photos to draw for each part, all of which are predicted")
+    parser.add_argument("--steps", type=int, help="training steps in a turn")
+    parser.add_argument("--before", type=int, help="training steps before those, which do not count")
+    parser.add_argument("--repeats", type=int, help="turns")
+    parser.add_argument("--cost-photos", type=int, nargs=2, metavar="N", help="photos to predict for the cost")
+    parser.add_argument("--smoke", action="store_true", help="every part with tiny networks, to see that it runs")
+    parser.add_argument("--out", type=Path, default=Path(__file__).with_name("speed.json"))
+    given = parser.parse_args(arguments)
+    kind = "smoke" if given.smoke else "gpu" if DEVICE == "cuda" else given.preset
+    for name, usual in AMOUNTS[kind].items():
+        if getattr(given, name) is None:
+            setattr(given, name, usual)
+    return given
+
+
+def settings_of(preset: str, smoke: bool) -> Settings:
+    # Not narrower: a last stage one column wide comes out as garbage in bfloat16 (machine.plan).
+    tiny = {"height": 64, "width": 64, "batch": 8} if smoke else {}
+    return {task: PRESETS[preset][task] | tiny | (TINY[task] if smoke else {}) for task in TASKS}
+
+
+MEASURES = {"train": measure_training, "predict": measure_prediction, "cost": measure_cost}
+
+
+def measure(part: str, data: DataSet, settings: Settings, amount: argparse.Namespace) -> dict[str, Any]:
+    """A part's figures; all it writes lies where the process stands."""
+    with contextlib.redirect_stdout(sys.stderr):
+        return MEASURES[part](data, settings, amount)
+
+
+def main() -> None:
+    amount = options()
+    out = amount.out.resolve()
+    settings = settings_of(amount.preset, amount.smoke)
+    parts = [amount.only] if amount.only else list(MEASURES)[: 3 if amount.smoke else 2]
+    result = {
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "hardware": hardware(),
+        "versions": versions(),
+        "amounts": {name: value for name, value in vars(amount).items() if name != "out"},
+        "settings": settings,
+    }
+    with tempfile.TemporaryDirectory(prefix="face18-speed-") as folder, contextlib.chdir(folder):
+        crowd = max(drawn.FEWEST, math.ceil(amount.photos / len(drawn.PHOTOS)))
+        drawn.draw(Path("people"), people=crowd, eval_people=crowd)
+        data = read_data_set(Path("people").resolve())
+        for part in parts:
+            # A process each: what training asks of glibc would reach prediction too.
+            with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as fresh:
+                result[part] = fresh.submit(measure, part, data, settings, amount).result()
+    out.write_text(json.dumps(result, indent=1) + "\n")
+    print(shown(result))
+
+
+if __name__ == "__main__":
+    main()
