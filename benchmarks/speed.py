@@ -60,7 +60,7 @@ from pipeline.training import Part, Trainer  # noqa: E402
 AMOUNTS = {
     "smoke": {"photos": 16, "steps": 2, "before": 1, "repeats": 1, "cost_photos": [100, 200]},
     "small": {"photos": 512, "steps": 20, "before": 5, "repeats": 3, "cost_photos": [10_000, 100_000]},
-    "base": {"photos": 128, "steps": 2, "before": 1, "repeats": 3, "cost_photos": [10_000, 100_000]},
+    "base": {"photos": 256, "steps": 4, "before": 2, "repeats": 5, "cost_photos": [10_000, 100_000]},
     "gpu": {"photos": 2048, "steps": 100, "before": 50, "repeats": 3, "cost_photos": [10_000, 100_000]},
 }
 """How much is measured unless the command line says otherwise; `before`: steps that do not count."""

@@ -24,7 +24,7 @@ class DepthwiseConv2d(nn.Conv2d):
         kind = torch.get_autocast_dtype("cpu")
         bias = None if self.bias is None else self.bias.to(kind)
         with torch.autocast("cpu", enabled=False):
-            return _Convolution.apply(x.to(kind).contiguous(), self.weight.to(kind), bias, self.padding)
+            return _Convolution.apply(x.to(kind), self.weight.to(kind), bias, self.padding)
 
 
 def is_eligible(layer: nn.Module) -> bool:
@@ -76,9 +76,9 @@ class _Convolution(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, above: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
-        above = above.contiguous()
         below = None
         if ctx.needs_input_grad[0]:
             below = torch.nn.grad.conv2d_input(x.shape, weight, above, padding=ctx.padding, groups=len(weight))
+        x, above = x.contiguous(), above.contiguous()  # both may lie channels last
         gradient = weight_gradient(x, above, tuple(weight.shape[2:]), ctx.padding).to(weight.dtype)
         return below, gradient, above.sum((0, 2, 3)) if ctx.has_bias else None, None

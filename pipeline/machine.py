@@ -16,8 +16,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import torch
 
-CONVOLUTIONAL = ("efficientnet", "xception", "resnet", "convnext_atto", "convnext_femto")
-"""Parts of the names of backbones that CPUs train fastest in float32, channels last; others want bfloat16."""
+ON_CPUS = (
+    ("efficientnet", "float32", True),
+    ("xception", "float32", True),
+    ("resnet", "float32", True),
+    ("convnext_atto", "float32", True),
+    ("convnext_femto", "float32", True),
+    ("convnext", "bfloat16", True),
+    ("", "bfloat16", False),
+)
+"""How CPUs train a backbone fastest, by the first part of its name that fits: precision where they have both, and
+whether channels last. Never compiled: on a CPU that gains a tenth at best and takes minutes (benchmarks/README.md)."""
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's malloc.h
 
 
@@ -51,14 +60,13 @@ def plan(
     if torch.cuda.is_available():
         default_workers = min(8, max(1, available_cores() - 1))
         return Plan("cuda", "bfloat16", True, threads, default_workers if workers is None else workers)
-    convolutional = any(family in backbone for family in CONVOLUTIONAL)
+    precision, channels_last = next(row[1:] for row in ON_CPUS if row[0] in backbone)
     # A strided 2x2 convolution in bfloat16 whose result is one column wide, as in a ConvNeXt's last stage under
     # 64 pixels, answers garbage that differs from call to call (torch 2.15 with oneDNN 3.13, AMX).
-    wide_enough = size[1] >= 64
-    fast_bfloat16 = not convolutional and wide_enough and _has_bfloat16()
-    precision = "bfloat16" if fast_bfloat16 else "float32"
+    if not (size[1] >= 64 and _has_bfloat16()):
+        precision = "float32"
     # On a CPU the network uses every core itself; a loader process would only take one from it.
-    return Plan("cpu", precision, convolutional, threads, workers or 0)
+    return Plan("cpu", precision, channels_last, threads, workers or 0)
 
 
 ENGINES = {
@@ -71,13 +79,13 @@ ENGINES = {
 
 compiled is torch in bfloat16; openvino, for processors, is float32 unless it says otherwise.
 """
-LONG = 2_000
-"""Photos from which on a faster engine is worth its start and its check against the reference."""
+LONG = 6_000
+"""Answers from which on a faster engine is worth its start and its check against the reference."""
 
 
-def engine(device: str, photos: int) -> str:
-    """The engine for so many photos on a device, cpu or cuda."""
-    if photos < LONG:
+def engine(device: str, answers: int) -> str:
+    """The engine for so many answers (photos x networks) on a device, cpu or cuda."""
+    if answers < LONG:
         return "torch"
     if device == "cuda":
         return "compiled" if has_compiler() else "torch"

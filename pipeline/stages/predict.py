@@ -26,7 +26,7 @@ class Predict(EvalSettings):
         Literal["auto", "torch", "compiled", "openvino", "openvino-bfloat16"] | None,
         arg(metavar="{auto,torch,compiled,openvino,openvino-bfloat16}", help_behavior_hint=""),
     ] = None
-    """What runs the networks; auto (default): by machine and number of photos. It must agree with torch to be used."""
+    """What runs the networks; auto (default): by machine and amount of work. It must agree with torch to be used."""
     flip: Annotated[Literal["yes", "no"] | None, arg(metavar="{yes,no}", help_behavior_hint="")] = None
     """Answer the mean over each photo and its mirror image, in twice the time (default: no)."""
     plan: Flag = False
@@ -73,7 +73,7 @@ def _asked(place: Path, settings: Predict) -> dict[str, str]:
 
 
 def _plan(asked: dict[str, Any], threads: int | None, photos: int, networks: int) -> dict[str, Any]:
-    device, threads, engine = _machine(asked, threads, photos)
+    device, threads, engine = _machine(asked, threads, photos * networks)
     from pipeline.machine import ENGINES
 
     ladder = ", else ".join(ENGINES[engine])
@@ -81,14 +81,14 @@ def _plan(asked: dict[str, Any], threads: int | None, photos: int, networks: int
     return {"device": device, "threads": threads, "engine": engine}
 
 
-def _machine(asked: dict[str, Any], threads: int | None, photos: int) -> tuple[str, int, str]:
-    """Device, threads and engine."""
+def _machine(asked: dict[str, Any], threads: int | None, answers: int) -> tuple[str, int, str]:
+    """Device, threads and engine for so many photos x networks."""
     import torch
 
     from pipeline import machine
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    engine = machine.engine(device, photos) if asked["engine"] == "auto" else asked["engine"]
+    engine = machine.engine(device, answers) if asked["engine"] == "auto" else asked["engine"]
     return device, threads or machine.available_cores(), engine
 
 
@@ -118,7 +118,7 @@ def _predict(run: Run, settings: Predict, data: Any, folders: list, inputs: dict
     from pipeline.progress import Progress
 
     place = run.place(settings)
-    device, threads, engine = _machine(inputs, settings.threads, len(data.eval))
+    device, threads, engine = _machine(inputs, settings.threads, len(data.eval) * len(folders))
     torch.set_num_threads(threads)
     answers_by, members = members_of(run, folders, engine, inputs["flip"] == "yes", device, threads)
     print(f"predict: {len(data.eval)} photos, {len(members)} networks on {device} by {answers_by}", flush=True)

@@ -23,14 +23,15 @@ def test_the_weight_gradient_is_pytorchs(count, channels, height, width, kernel,
     torch.testing.assert_close(found, expected.float(), rtol=1e-5, atol=1e-4)
 
 
-def test_training_in_bfloat16_is_as_close_to_the_truth_as_pytorchs_own():
+@pytest.mark.parametrize("order", [torch.contiguous_format, torch.channels_last])
+def test_training_in_bfloat16_is_as_close_to_the_truth_as_pytorchs_own(order):
     torch.manual_seed(0)
     plain = nn.Conv2d(6, 6, 7, padding=3, groups=6)
     ours = nn.Sequential(nn.Conv2d(6, 6, 7, padding=3, groups=6))
     ours[0].load_state_dict(plain.state_dict())
     depthwise.exchange(ours)
     assert isinstance(ours[0], DepthwiseConv2d)
-    x = torch.randn(4, 6, 12, 10)
+    x = torch.randn(4, 6, 12, 10).to(memory_format=order)
     exact = [*torch.autograd.grad(plain(x).square().sum(), plain.parameters())]
     error = {}
     for layer in (plain, ours):
@@ -45,14 +46,17 @@ def test_training_in_bfloat16_is_as_close_to_the_truth_as_pytorchs_own():
     assert error[ours] > 0
 
 
-def test_the_gradient_of_what_came_in_is_pytorchs():
+@pytest.mark.parametrize("order", [torch.contiguous_format, torch.channels_last])
+def test_the_gradient_of_what_came_in_is_pytorchs(order):
     torch.manual_seed(0)
-    layer = nn.Conv2d(4, 4, 5, padding=2, groups=4)
-    x = torch.randn(2, 4, 9, 7, requires_grad=True)
+    layer = nn.Conv2d(4, 4, 5, padding=2, groups=4).to(memory_format=order)
+    x = torch.randn(2, 4, 9, 7).to(memory_format=order).requires_grad_()
     with torch.autocast("cpu", torch.bfloat16):
         (expected,) = torch.autograd.grad(layer(x).float().square().sum(), x)
         depthwise.exchange(nn.Sequential(layer))
-        (found,) = torch.autograd.grad(layer(x).float().square().sum(), x)
+        y = layer(x)
+        (found,) = torch.autograd.grad(y.float().square().sum(), x)
+    assert y.is_contiguous(memory_format=order)  # the next layer would have to copy it otherwise
     torch.testing.assert_close(found, expected, rtol=0.02, atol=0.02)
 
 

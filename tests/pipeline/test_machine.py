@@ -12,14 +12,16 @@ from pipeline.machine import Plan, plan
 from pipeline.stages.predict import Predict
 
 NETWORKS = {
-    "efficientnet_b0": True,
-    "test_efficientnet": True,
-    "tf_efficientnetv2_s": True,
-    "xception": True,
-    "resnet50": True,
-    "swin_tiny_patch4_window7_224": False,
-    "convnext_tiny": False,
-    "convnextv2_atto": False,
+    "efficientnet_b0": ("float32", True),
+    "test_efficientnet": ("float32", True),
+    "tf_efficientnetv2_s": ("float32", True),
+    "legacy_xception": ("float32", True),
+    "resnet50": ("float32", True),
+    "convnext_atto": ("float32", True),
+    "convnext_tiny": ("bfloat16", True),
+    "convnextv2_base": ("bfloat16", True),
+    "swin_tiny_patch4_window7_224": ("bfloat16", False),
+    "coatnet_0_rw_224": ("bfloat16", False),
 }
 
 
@@ -45,11 +47,10 @@ def computer(monkeypatch):
 BF16 = {"/proc/cpuinfo": "flags\t\t: fpu avx512f avx512_bf16 amx_tile\n"}
 
 
-@pytest.mark.parametrize(("name", "convolutional"), NETWORKS.items())
-def test_on_a_processor(computer, name, convolutional):
+@pytest.mark.parametrize(("name", "best"), NETWORKS.items())
+def test_on_a_processor(computer, name, best):
     computer(cores=4, files=BF16)
-    precision = "float32" if convolutional else "bfloat16"
-    assert plan(name) == Plan("cpu", precision, convolutional, threads=4, workers=0)
+    assert plan(name) == Plan("cpu", *best, threads=4, workers=0)
     computer(cores=4, files={"/proc/cpuinfo": "flags: fpu avx2 avx512f\n"})
     assert plan(name).precision == "float32"
     computer(cores=4)
@@ -68,7 +69,7 @@ def test_on_a_gpu(computer, name):
 
 
 @pytest.mark.parametrize(
-    ("device", "photos", "files", "compiler", "engine"),
+    ("device", "answers", "files", "compiler", "engine"),
     [
         ("cpu", machine.LONG - 1, BF16, True, "torch"),
         ("cpu", machine.LONG, BF16, True, "openvino-bfloat16"),
@@ -78,10 +79,10 @@ def test_on_a_gpu(computer, name):
         ("cuda", machine.LONG, {}, False, "torch"),
     ],
 )
-def test_the_engine_for_so_many_photos(computer, monkeypatch, device, photos, files, compiler, engine):
+def test_the_engine_for_so_many_answers(computer, monkeypatch, device, answers, files, compiler, engine):
     computer(cores=2, files=files)
     monkeypatch.setattr(machine.shutil, "which", lambda name: name if compiler else None)
-    assert machine.engine(device, photos) == engine
+    assert machine.engine(device, answers) == engine
 
 
 def test_every_engine_falls_back_on_the_reference():
