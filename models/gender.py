@@ -15,7 +15,6 @@ class Gender(Specialist):
     """Shape tells more than colour, but hair and make-up do tell: moderate changes throughout."""
 
     task = "gender"
-    column = "gender"
     answers = ("gender_female",)
     augmentation = Augmentation(light=0.5, colour=0.3, grey=0.15, erase=0.2, shift=0.08, scale=0.15)
     outputs = len(GENDERS)
@@ -28,7 +27,9 @@ class Gender(Specialist):
         return losses.log_shares(targets, self.weights(targets), self.outputs)
 
     def loss(self, outputs: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
-        return losses.cross_entropy(outputs.float(), targets.long(), weights, self.settings["smoothing"])
+        settings = self.settings
+        smoothing, gamma = settings["smoothing"], settings["focal_gamma"]
+        return losses.classification(settings["loss"], outputs, targets, weights, smoothing, gamma)
 
     def answer(self, outputs: Tensor) -> Tensor:
         return outputs.float().softmax(1)[:, 1:]

@@ -1,4 +1,7 @@
-"""What the specialists minimise. Each loss is a mean over photos of weight x loss of the photo."""
+"""What networks minimise: a mean over photos of weight x loss of the photo, or, as macro-F1, a figure of the batch.
+
+Outputs in half precision are widened to float32 first; float64 stays, so that gradients can be checked in it.
+"""
 
 from __future__ import annotations
 
@@ -17,10 +20,70 @@ def weighted_mean(losses: Tensor, weights: Tensor) -> Tensor:
     return (losses * weights).mean()
 
 
+def widened(outputs: Tensor) -> Tensor:
+    """Outputs of any shape in float32, or in float64 where they are."""
+    return outputs if outputs.dtype == torch.float64 else outputs.float()
+
+
+def classification(
+    kind: str, logits: Tensor, targets: Tensor, weights: Tensor, smoothing: float = 0.0, focal_gamma: float = 2.0
+) -> Tensor:
+    """The loss named `kind`: cross_entropy, focal or soft_f1; logits (N, C), targets (N,), weights (N,) -> scalar.
+
+    Smoothing softens the targets of cross-entropy and focal. Macro-F1 counts whole labels, as the score does: it
+    takes no smoothing, whatever the setting.
+    """
+    logits, targets = widened(logits), targets.long()
+    if kind == "cross_entropy":
+        return cross_entropy(logits, targets, weights, smoothing)
+    if kind == "focal":
+        return focal(logits, targets, weights, focal_gamma, smoothing)
+    if kind == "soft_f1":
+        return soft_macro_f1(logits, targets, weights)
+    raise ValueError(f"no loss is called {kind}")
+
+
 def cross_entropy(logits: Tensor, targets: Tensor, weights: Tensor, smoothing: float = 0.0) -> Tensor:
     """Cross-entropy with label smoothing (Szegedy et al. 2016): logits (N, C), targets (N,) whole numbers."""
     losses = functional.cross_entropy(logits, targets, reduction="none", label_smoothing=smoothing)
     return weighted_mean(losses, weights)
+
+
+def focal(logits: Tensor, targets: Tensor, weights: Tensor, gamma: float, smoothing: float = 0.0) -> Tensor:
+    """Cross-entropy times (1 - p)^gamma, so that easy photos count little (Lin et al. 2017); gamma 0 is without.
+
+    logits (N, C), targets (N,) whole numbers. Each class's term has its own p, which matters under smoothing.
+    """
+    classes = logits.shape[1]
+    log_shares = logits.log_softmax(1)
+    soft = functional.one_hot(targets, classes).to(logits.dtype) * (1 - smoothing) + smoothing / classes
+    # Not quite down to 0, where a power below 1 has no slope.
+    hardness = (1 - log_shares.exp()).clamp(min=torch.finfo(logits.dtype).eps) ** gamma
+    return weighted_mean(-(soft * hardness * log_shares).sum(1), weights)
+
+
+def soft_macro_f1(logits: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+    """1 - macro-F1 with probabilities in place of answers, over the classes that occur among the targets.
+
+    logits (N, C), targets (N,) whole numbers; weights (N,) count photos. It is a figure of the batch, so large
+    batches serve it better, and a batch that is split for want of memory gives the mean of its parts' figures.
+    """
+    truth = functional.one_hot(targets, logits.shape[1]).to(logits.dtype)
+    shares, present = logits.softmax(1), truth.sum(0) > 0
+    weights = weights.to(logits.dtype)
+    hits, either = weights @ (shares * truth), weights @ (shares + truth)
+    f1 = 2 * hits / either.clamp(min=torch.finfo(either.dtype).tiny)
+    return 1 - (f1 * present).sum() / present.sum()
+
+
+def uncertainty_weighted(losses: Tensor, log_variances: Tensor, regression: Tensor) -> Tensor:
+    """The sum of several tasks' losses, each divided by a variance that is learned with them (Kendall et al. 2018).
+
+    losses (K,), log_variances s (K,), regression (K,) bool -> scalar: exp(-s) L + s / 2 of a classification,
+    exp(-s) L / 2 + s / 2 of a regression. Left to itself, s follows its loss: the variance becomes 2 L, or L.
+    """
+    share = torch.where(regression, 0.5, 1.0).to(losses.dtype)
+    return (share * (-log_variances).exp() * losses + log_variances / 2).sum()
 
 
 def years(device: torch.device | None = None) -> Tensor:
@@ -30,7 +93,8 @@ def years(device: torch.device | None = None) -> Tensor:
 
 def expected_age(logits: Tensor) -> Tensor:
     """logits (N, 101) -> the expectation (N,) in years of their softmax (DEX, Rothe et al. 2018)."""
-    return logits.float().softmax(1) @ years(logits.device)
+    logits = widened(logits)
+    return logits.softmax(1) @ years(logits.device).to(logits.dtype)
 
 
 def age_distribution(logits: Tensor, ages: Tensor, weights: Tensor, spread: float = 2.0) -> Tensor:
@@ -38,9 +102,10 @@ def age_distribution(logits: Tensor, ages: Tensor, weights: Tensor, spread: floa
 
     logits (N, 101); ages (N,) and spread in years.
     """
-    distance = (years(logits.device)[None] - ages[:, None]) / spread
+    logits = widened(logits)
+    distance = (years(logits.device)[None] - ages[:, None]).to(logits.dtype) / spread
     soft = torch.softmax(-0.5 * distance.square(), 1)
-    entropy = -(soft * logits.float().log_softmax(1)).sum(1)
+    entropy = -(soft * logits.log_softmax(1)).sum(1)
     error = (expected_age(logits) - ages).abs()
     return weighted_mean(entropy + error, weights)
 

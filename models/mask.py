@@ -19,7 +19,6 @@ class Mask(Specialist):
     """
 
     task = "mask"
-    column = "mask"
     answers = tuple(f"mask_{name}" for name in MASKS)
     # A mask may have any colour, so colour is no clue; but where it sits is, so photos move little.
     augmentation = Augmentation(move=0.5, light=0.5, colour=0.5, shift=0.04, scale=0.1, blur=0.05, noise=0.05)
@@ -39,7 +38,9 @@ class Mask(Specialist):
         return losses.log_shares(targets, self.weights(targets), self.outputs)
 
     def loss(self, outputs: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
-        return losses.cross_entropy(outputs.float(), targets.long(), weights, self.settings["smoothing"])
+        settings = self.settings
+        smoothing, gamma = settings["smoothing"], settings["focal_gamma"]
+        return losses.classification(settings["loss"], outputs, targets, weights, smoothing, gamma)
 
     def answer(self, outputs: Tensor) -> Tensor:
         return outputs.float().softmax(1)

@@ -7,19 +7,34 @@ table does not hold is not a setting of that task.
 from typing import Any
 
 TASKS = ("mask", "gender", "age")
+"""The specialists; their names are the label columns that they learn from."""
+SYSTEMS = {"specialists": TASKS, "joint": ("joint",), "multihead": ("multihead",)}
+"""What answers photos, by its networks: the specialists, or one of their single-network rivals."""
+NETWORKS = tuple(task for tasks in SYSTEMS.values() for task in tasks)
 
 _COMMON = {
     "seed": 0,
     "batch": 32,
+    "sampling": "all",
     "optimizer": "adamw",
     "warmup": 0.1,  # share of the steps
+    "schedule": "cosine",
+    "period": 0.0,  # epochs; 0: by the run's length
+    "gamma": 0.1,
+    "patience": 0,  # epochs; 0: never stops early
     "dropout": 0.0,
     "drop_path": 0.0,
     "clip": 1.0,  # largest norm of the gradient
 }
-_MASK = {"smoothing": 0.05, "class_balance": 0.0, "undersample": 2.0}
-_GENDER = {"smoothing": 0.05}
-_AGE = {"age_loss": "distribution", "age_spread": 2.0, "rare_ages": 0.0}
+_CLASSES = {"loss": "cross_entropy", "smoothing": 0.05, "focal_gamma": 2.0}
+_MASK = _CLASSES | {"class_balance": 0.0, "undersample": 2.0}
+_GENDER = _CLASSES
+_AGE = {"age_loss": "distribution", "age_spread": 2.0, "rare_ages": 0.0, "age_scale": 20.0}
+_MULTIHEAD = _CLASSES | _AGE | {
+    "age_head": "years",
+    "head_balance": "uncertainty",
+    "mask_weight": 1.0, "gender_weight": 1.0, "age_weight": 1.0,
+}  # fmt: skip
 
 _SCRATCH = {"layer_decay": 1.0, "height": 128, "width": 96}
 _BASE = {"layer_decay": 0.75, "height": 256, "width": 192}
@@ -51,6 +66,20 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
             },
             "epochs": 5, "batch": 16, "optimizer": "muon", "lr": 6e-3, "weight_decay": 0.05,
         },
+        "joint": _COMMON | _SCRATCH | _CLASSES | {
+            "backbone": "convnext_atto",
+            "backbone_options": {
+                "norm_layer": "batchnorm2d", "ls_init_value": None, "conv_stem": True, "fan_in_init": True,
+            },
+            "epochs": 5, "batch": 16, "optimizer": "muon", "lr": 6e-3, "weight_decay": 0.05,
+        },
+        "multihead": _COMMON | _SCRATCH | _MULTIHEAD | {
+            "backbone": "convnext_atto",
+            "backbone_options": {
+                "norm_layer": "batchnorm2d", "ls_init_value": None, "conv_stem": True, "fan_in_init": True,
+            },
+            "epochs": 5, "batch": 16, "optimizer": "muon", "lr": 6e-3, "weight_decay": 0.05,
+        },
     },
     "base": {
         "mask": _COMMON | _BASE | _MASK | {
@@ -62,6 +91,14 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
             "epochs": 10, "lr": 3e-4, "weight_decay": 0.05, "drop_path": 0.2,
         },
         "age": _COMMON | _BASE | _AGE | {
+            "backbone": "convnext_tiny", "backbone_options": {},
+            "epochs": 15, "lr": 4e-4, "weight_decay": 0.05, "drop_path": 0.2,
+        },
+        "joint": _COMMON | _BASE | _CLASSES | {
+            "backbone": "convnext_tiny", "backbone_options": {},
+            "epochs": 15, "lr": 4e-4, "weight_decay": 0.05, "drop_path": 0.2,
+        },
+        "multihead": _COMMON | _BASE | _MULTIHEAD | {
             "backbone": "convnext_tiny", "backbone_options": {},
             "epochs": 15, "lr": 4e-4, "weight_decay": 0.05, "drop_path": 0.2,
         },
@@ -79,12 +116,25 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
             "backbone": "convnext_base", "backbone_options": {},
             "epochs": 15, "lr": 2e-4, "weight_decay": 0.05, "drop_path": 0.3,
         },
+        "joint": _COMMON | _LARGE | _CLASSES | {
+            "backbone": "convnext_base", "backbone_options": {},
+            "epochs": 15, "lr": 2e-4, "weight_decay": 0.05, "drop_path": 0.3,
+        },
+        "multihead": _COMMON | _LARGE | _MULTIHEAD | {
+            "backbone": "convnext_base", "backbone_options": {},
+            "epochs": 15, "lr": 2e-4, "weight_decay": 0.05, "drop_path": 0.3,
+        },
     },
 }  # fmt: skip
 WEIGHTS = {"small": "none", "base": "hub", "large": "hub"}
 """Where the networks of a preset start unless the user says otherwise."""
 
 
+def columns_of(task: str) -> tuple[str, ...]:
+    """The label columns that a network learns from: a specialist its own, a rival all three."""
+    return (task,) if task in TASKS else TASKS
+
+
 def tasks_with(setting: str) -> tuple[str, ...]:
-    """The tasks that know a setting, under any preset."""
-    return tuple(task for task in TASKS if any(setting in preset[task] for preset in PRESETS.values()))
+    """The networks that know a setting, under any preset."""
+    return tuple(task for task in NETWORKS if any(setting in preset[task] for preset in PRESETS.values()))

@@ -1,7 +1,8 @@
 """The one contract between a network and the pipeline: labels in, targets, loss, answers.
 
-A specialist knows which label column it needs, how its outputs become a loss and named answer columns, and how
-strongly its photos may be altered. It knows nothing of files, folds or optimizers.
+A specialist knows how labels become targets, how its outputs become a loss and named answer columns, and how strongly
+its photos may be altered. It knows nothing of files, folds or optimizers. The rivals, single networks that answer
+everything, keep the same contract.
 """
 
 from __future__ import annotations
@@ -42,11 +43,13 @@ class Augmentation:
 
 
 class Specialist(ABC):
-    """One attribute's question to its network. `settings` are the task's resolved settings (presets.py)."""
+    """A question to a network. `settings` are the task's resolved settings (presets.py).
+
+    It learns from the photos that carry all its label columns (`presets.columns_of`). Targets are (N,), or (N, k) where
+    a network answers k questions.
+    """
 
     task: str
-    column: str
-    """The label column of the photo table it learns from."""
     answers: tuple[str, ...]
     """The columns of its answer table."""
     augmentation: Augmentation
@@ -65,9 +68,18 @@ class Specialist(ABC):
         """How many outputs its network has."""
 
     @property
+    def learned(self) -> int:
+        """How many numbers of the loss its network learns beside; they follow the outputs."""
+        return 0
+
+    @property
     @abstractmethod
     def classes(self) -> int:
         """How many classes its macro-F1 is over."""
+
+    def targets(self, labels: NDArray[np.float32]) -> NDArray[np.float32]:
+        """labels (N, label columns) -> targets (N,), or (N, heads); the other methods take either as theirs is."""
+        return labels[:, 0]
 
     @abstractmethod
     def weights(self, targets: Tensor) -> Tensor:
@@ -82,11 +94,11 @@ class Specialist(ABC):
 
     @abstractmethod
     def loss(self, outputs: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
-        """outputs (N, outputs), targets (N,), weights (N,) -> scalar."""
+        """outputs (N, outputs + learned), targets (N,), weights (N,) -> scalar."""
 
     @abstractmethod
     def answer(self, outputs: Tensor) -> Tensor:
-        """outputs (N, outputs) -> float32 (N, len(answers)), the answer columns."""
+        """outputs (N, outputs + learned) -> float32 (N, len(answers)), the answer columns."""
 
     @abstractmethod
     def classify(self, answers: NDArray[np.float32]) -> NDArray[np.int64]:
@@ -96,7 +108,11 @@ class Specialist(ABC):
     def classes_of(self, targets: NDArray[np.float32]) -> NDArray[np.int64]:
         """targets (N,) -> the true class (N,)."""
 
+    def figures(self, answers: NDArray[np.float32], targets: NDArray[np.float32]) -> dict[str, float]:
+        """answers (N, len(answers)), targets (N,) -> what to tell of them beside loss, accuracy and macro-F1."""
+        return {}
+
 
 def build(task: str, settings: dict[str, Any]) -> Specialist:
-    """The specialist of a task: mask, gender or age."""
+    """What a task asks of its network: that of a specialist (mask, gender, age) or of a rival (joint, multihead)."""
     return getattr(import_module(f"models.{task}"), task.capitalize())(settings)

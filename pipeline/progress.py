@@ -8,8 +8,16 @@ from __future__ import annotations
 import os
 import sys
 import time
-from typing import Self
+from typing import Any, Self
 
+MARKS = {"leaky": "leaky", "optimistic": "optimistic: it chose the epoch"}
+"""What stands beside a validation score that flatters, by its name in logs and records."""
+CAUTIONS = {
+    "leaky": "split by photo: the same faces stand on both sides, so the validation scores are leaky; split by person "
+    "to know the score to expect",
+    "optimistic": "the validation scores are optimistic: early stopping chose its epoch by them",
+}
+"""The same in a sentence."""
 EVERY = 20.0
 """Seconds between two lines where the output is no terminal."""
 
@@ -84,3 +92,30 @@ def duration(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def whole(epochs: float) -> str:
+    """3, or 6.5 where they are not whole."""
+    return f"{round(epochs, 2):g}"
+
+
+def marked(figures: dict[str, Any]) -> str:
+    """What a validation score must not be shown without, by what stands beside it in a log or record."""
+    words = [word for name, word in MARKS.items() if figures.get(name)]
+    return f" ({', '.join(words)})" if words else ""
+
+
+def epoch_line(row: dict[str, Any], epochs: float) -> str:
+    """An epoch's row of a training's log, to be read."""
+    shown = [
+        f"epoch {whole(row['epoch'])}/{whole(epochs)}",
+        f"loss {row['train_loss']:.3f}/{row['validation_loss']:.3f}",
+    ]
+    if "mean_absolute_error" in row:
+        shown.append(f"error {row['mean_absolute_error']:.2f} years")
+    shown += [
+        f"accuracy {row['accuracy']:.3f}",
+        f"macro-F1 {row['macro_f1']:.3f}{marked(row)}",
+        f"gap {row['gap']:+.3f}",
+    ]
+    return "  ".join([*shown, f"{row['seconds']:.0f} s"])

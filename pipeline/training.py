@@ -1,8 +1,9 @@
-"""Fits one network: the loop, its schedule, averaged weights, checkpoints and processes.
+"""Fits one network: the loop, averaged weights, checkpoints and processes.
 
 What happens at a step depends on (seed, step) and the weights alone, so a run that was interrupted ends with
 the same bytes as one that was not. Nothing is chosen by looking at validation people: the schedule is fixed and
-the averaged weights at its end are the model.
+the averaged weights at its end are the model. Only where `patience` asks for early stopping do they choose the
+epoch, and every figure of theirs is then marked optimistic.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from __future__ import annotations
 import math
 import signal
 import time
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,11 +28,13 @@ from torch.utils.data import DataLoader, Dataset
 from models.backbone import Network
 from models.errors import UserError
 from models.specialist import Specialist
-from pipeline import checkpoints, scoring, store
+from pipeline import checkpoints, sampling, scoring, store
+from pipeline.early_stopping import EarlyStopping
 from pipeline.engines import outputs_of
 from pipeline.images import Augmenter
 from pipeline.machine import Plan, settle
-from pipeline.progress import Progress, duration
+from pipeline.progress import Progress, duration, epoch_line, marked, whole
+from pipeline.schedule import learning_rate
 from pipeline.stopping import StoppedError, Stopping
 
 HALF_LIFE = 0.05
@@ -45,9 +47,10 @@ FINITE_EVERY = 25
 
 @dataclass(frozen=True)
 class Part:
-    """What a network learns from: rows of `pixels` (M, H, W, 3) with `targets` (M,), NaN where there is none.
+    """What a network learns from: rows of `pixels` (M, H, W, 3) with `targets`, NaN where there is none.
 
-    `check` are un-augmented train rows, for the generalization gap.
+    Targets are (M,), or (M, k) where a network learns k things at once. `check` are un-augmented train rows, for
+    the generalization gap.
     """
 
     pixels: NDArray[np.uint8]
@@ -55,19 +58,6 @@ class Part:
     train: NDArray[np.int64]
     validation: NDArray[np.int64]
     check: NDArray[np.int64]
-
-
-def steps_an_epoch(photos: int, batch: int) -> int:
-    """Only whole batches; the photos left over differ from epoch to epoch."""
-    return max(1, photos // batch)
-
-
-def learning_rate(step: int, steps: int, warmup: float) -> float:
-    """The share of the largest learning rate at a step: linear warm-up, then half a cosine to zero."""
-    rising = max(1, round(steps * warmup))
-    if step < rising:
-        return (step + 1) / rising
-    return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, steps - rising)))
 
 
 class _TrainingPhotos(Dataset):
@@ -81,52 +71,11 @@ class _TrainingPhotos(Dataset):
         return torch.from_numpy(self.augmenter(self.pixels[row], epoch, row)), row
 
 
-def undersampled(
-    rows: NDArray[np.int64], classes: NDArray[np.int64], most: float, epoch: int, seed: int
-) -> NDArray[np.int64]:
-    """The rows of an epoch: of no class more than `most` times the rarest one's; the others take turns.
-
-    rows, classes (N,); `most` 0 keeps them all. Every epoch has the same number of rows.
-    """
-    if not most:
-        return rows
-    present, counts = np.unique(classes, return_counts=True)
-    limit = max(1, round(most * counts.min()))
-    kept = []
-    for one in present:
-        turns = np.random.default_rng((seed, int(one))).permutation(rows[classes == one])
-        if len(turns) > limit:
-            turns = turns.take(range(epoch * limit, (epoch + 1) * limit), mode="wrap")
-        kept.append(turns)
-    return np.sort(np.concatenate(kept))
-
-
-def batches(
-    rows: Callable[[int], NDArray[np.int64]],
-    batch: int,
-    epochs: int,
-    seed: int,
-    start: int = 0,
-    rank: int = 0,
-    ranks: int = 1,
-) -> Iterator[list[tuple[int, int]]]:
-    """Lists of (epoch, row) for every step from `start` on; each process of several gets its slice.
-
-    `rows` gives the rows of an epoch, as many in each.
-    """
-    an_epoch = steps_an_epoch(len(rows(0)), batch)
-    for epoch in range(start // an_epoch, epochs):
-        order = np.random.default_rng((seed, epoch)).permutation(rows(epoch))
-        for step in range(an_epoch):
-            if epoch * an_epoch + step >= start:
-                of_step = order[step * batch : (step + 1) * batch]
-                yield [(epoch, int(row)) for row in of_step[rank::ranks]]
-
-
 class Trainer:
     """Trains `network` to its end, from the checkpoint in `folder` where there is one.
 
-    Parameters: `settings` as in presets.py; `name` for what is printed; `often` as CHECKPOINTS. Raises UserError
+    Parameters: `settings` as in presets.py; `name` for what is printed; `often` as CHECKPOINTS; `marks` of its
+    validation scores (leaky), which stand in the lines and as columns of the log. Raises UserError
     when the loss stops being finite, when not even one photo at a time fits into the GPU's memory, and when a
     loader process dies; StoppedError after SIGTERM or Ctrl-C, at the end of a step and with a checkpoint.
     """
@@ -141,8 +90,9 @@ class Trainer:
         folder: Path,
         name: str,
         often: tuple[int, float] = CHECKPOINTS,
+        marks: tuple[str, ...] = (),
     ):
-        self.often = often
+        self.often, self.marks = often, marks
         self.specialist, self.part, self.settings, self.plan = specialist, part, settings, plan
         self.folder, self.name = folder, name
         settle(plan)
@@ -160,8 +110,9 @@ class Trainer:
                 f"{name}: {self.batch} photos a step cannot be shared evenly by {self.accelerator.num_processes} "
                 f"processes; give another --batch."
             )
-        self.an_epoch = steps_an_epoch(an_epoch, self.batch)
-        self.steps = self.an_epoch * settings["epochs"]
+        self.an_epoch = sampling.steps_an_epoch(an_epoch, self.batch)
+        self.steps = sampling.steps_of(settings["epochs"], self.an_epoch)
+        self.early = EarlyStopping(settings["patience"])
         optimizer = create_optimizer_v2(
             network.backbone,
             opt=settings["optimizer"],
@@ -175,10 +126,10 @@ class Trainer:
         self.model, self.optimizer = self.accelerator.prepare(network, optimizer)
         device = self.accelerator.device
         self.targets = torch.from_numpy(part.targets)
-        self.weights = torch.zeros_like(self.targets)
+        self.weights = torch.zeros(len(self.targets))
         self.weights[part.train] = specialist.weights(self.targets[part.train])
         self.targets, self.weights = self.targets.to(device), self.weights.to(device)
-        self.step = 0
+        self.step, self.over = 0, False
         self.loss_sum = torch.zeros((), device=device)
         self.log: list[dict[str, float]] = []
 
@@ -187,14 +138,19 @@ class Trainer:
         """The network with the averaged weights."""
         return self.average.module
 
+    @property
+    def row(self) -> dict[str, float]:
+        """The log's row about the averaged weights: its last, or under early stopping the best epoch's."""
+        return self.log[-1 if self.early.best is None else self.early.best["row"]]
+
     def run(self) -> pd.DataFrame:
         """Train to the end; returns the log, one row per epoch."""
         self._resume()
         settings, accelerator = self.settings, self.accelerator
         loader = DataLoader(
             _TrainingPhotos(self.part.pixels, Augmenter(self.specialist.augmentation, settings["seed"])),
-            batch_sampler=list(
-                batches(
+            batch_sampler=[] if self.over else list(
+                sampling.batches(
                     self._rows, self.batch, settings["epochs"], settings["seed"], self.step,
                     accelerator.process_index, accelerator.num_processes,
                 )
@@ -211,6 +167,12 @@ class Trainer:
                 f"{self.name}: a loader process died, as when the machine's memory is full; the same command goes on "
                 f"from the last checkpoint, --workers 0 does without such processes."
             ) from None
+        if self.early.best is not None and self._leads():
+            self.averaged.load_state_dict(self.early.best["weights"])
+            print(
+                f"{self.name}: the weights of epoch {whole(self.row['epoch'])} are the model{marked(self.row)}",
+                flush=True,
+            )
         return pd.DataFrame(self.log)
 
     def _run(self, loader: DataLoader) -> None:
@@ -222,14 +184,14 @@ class Trainer:
             for pixels, rows in loader:
                 self._train_step(pixels.to(self.accelerator.device, non_blocking=True), rows)
                 self.step += 1
-                if self.step % FINITE_EVERY == 0 or self.step % self.an_epoch == 0:
+                ends = self.step % self.an_epoch == 0 or self.step == self.steps
+                if self.step % FINITE_EVERY == 0 or ends:
                     self._check_finite()
-                    within = self.step % self.an_epoch or self.an_epoch
-                    progress.advance(0, f"loss {self.loss_sum.item() / within:.3f}")
+                    progress.advance(0, f"loss {self.loss_sum.item() / self._steps_in():.3f}")
                 if self.step - first == 20:
                     left = (time.monotonic() - started) / 20 * (self.steps - self.step)
                     progress.say(f"{self.name}: {self.steps} steps, about {duration(left)} to go")
-                if self.step % self.an_epoch == 0:
+                if ends:
                     self._end_epoch(time.monotonic() - epoch_started, progress)
                     saved = epoch_started = time.monotonic()
                 elif stop.asked or self._is_time(time.monotonic() - saved):
@@ -242,6 +204,12 @@ class Trainer:
                         f"{self.steps}; the same command goes on there",
                         stop.asked,
                     )
+                if self.over:
+                    break
+
+    def _steps_in(self) -> int:
+        """How many steps of the present epoch are done."""
+        return self.step % self.an_epoch or self.an_epoch
 
     def _is_time(self, seconds: float) -> bool:
         """Whether a checkpoint is due, so many seconds after the last."""
@@ -249,27 +217,32 @@ class Trainer:
         return seconds > most or (steps > 0 and self.step % steps == 0)
 
     def _rows(self, epoch: int) -> NDArray[np.int64]:
-        train = self.part.train
+        train, settings = self.part.train, self.settings
         classes = self.specialist.classes_of(self.part.targets[train])
-        return undersampled(train, classes, self.specialist.undersample, epoch, self.settings["seed"])
+        most = self.specialist.undersample
+        return sampling.rows_of(train, classes, epoch, settings["seed"], settings["sampling"], most)
 
     def _leads(self) -> bool:
         return self.accelerator.is_main_process
 
     def _train_step(self, pixels: Tensor, rows: Tensor) -> None:
-        rate = self.settings["lr"] * learning_rate(self.step, self.steps, self.settings["warmup"])
+        settings, period = self.settings, self.settings["period"] * self.an_epoch
+        share = learning_rate(
+            self.step, self.steps, settings["warmup"], settings["schedule"], period, settings["gamma"]
+        )
+        rate = settings["lr"] * share
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group.get("lr_scale", 1.0)
         ranks, rank = self.accelerator.num_processes, self.accelerator.process_index
         self.model.train()
         while True:
-            torch.manual_seed((self.settings["seed"] * 1_000_003 + self.step) * ranks + rank)
+            torch.manual_seed((settings["seed"] * 1_000_003 + self.step) * ranks + rank)
             try:
                 loss = self._gradients(pixels, rows)
                 break
             except torch.OutOfMemoryError:
                 self._halve()
-        norm = self.accelerator.clip_grad_norm_(self.model.parameters(), self.settings["clip"])
+        norm = self.accelerator.clip_grad_norm_(self.model.parameters(), settings["clip"])
         self.optimizer.step()
         self.optimizer.zero_grad()
         self.average.update_parameters(self.network)
@@ -313,10 +286,20 @@ class Trainer:
     def _end_epoch(self, seconds: float, progress: Progress) -> None:
         self.loss_sum = self.accelerator.reduce(self.loss_sum, "mean")
         if self._leads():
-            row = {"epoch": self.step // self.an_epoch, "train_loss": self.loss_sum.item() / self.an_epoch}
-            row |= self._judge() | {"seconds": round(seconds, 2)}
+            steps = self._steps_in()
+            epoch = self.step // self.an_epoch if steps == self.an_epoch else self.step / self.an_epoch
+            row = {"epoch": epoch, "train_loss": self.loss_sum.item() / steps, **self._judge()}
+            row |= dict.fromkeys(self.marks, True)
+            if self.early.patience:
+                self.early.see(row["macro_f1"], len(self.log), self.averaged.state_dict())
+                row["optimistic"] = True
+            row["seconds"] = round(seconds, 2)
             self.log.append(row)
-            progress.say(f"{self.name}: {_line(row, self.settings['epochs'])}")
+            progress.say(f"{self.name}: {epoch_line(row, self.settings['epochs'])}")
+            if self.early.over and self.step < self.steps:
+                progress.say(f"{self.name}: stops early: no better macro-F1 in {self.early.since} epochs")
+        # Only the first process judges, and all must stop at the same step.
+        self.over = bool(self.accelerator.reduce(self.loss_sum.new_tensor(self.early.over), "sum").item())
         self.loss_sum.zero_()
         self._save()
         self._write_log()
@@ -335,10 +318,9 @@ class Trainer:
             truth, classes = self.specialist.classes_of(targets.numpy()), self.specialist.classify(answers)
             prefix = "" if name == "validation" else "train_"
             if name == "validation":
-                loss = self.specialist.loss(outputs, targets, torch.ones_like(targets))
+                loss = self.specialist.loss(outputs, targets, torch.ones(len(targets)))
                 figures["validation_loss"] = loss.item()
-                if self.specialist.task == "age":
-                    figures["mean_absolute_error"] = float(np.abs(answers[:, 0] - targets.numpy()).mean())
+                figures |= self.specialist.figures(answers, targets.numpy())
                 figures["accuracy"] = float((truth == classes).mean())
             figures[f"{prefix}macro_f1"] = scoring.macro_f1(truth, classes)
         figures["gap"] = figures["train_macro_f1"] - figures["macro_f1"]
@@ -356,6 +338,7 @@ class Trainer:
             "loss_sum": self.loss_sum.item(),
             "micro": self.micro,
             "log": self.log,
+            "early": self.early.state(),
         }
         checkpoints.save(self.folder, self.step, state)
 
@@ -377,18 +360,11 @@ class Trainer:
             ) from None
         self.step, self.micro, self.log = state["step"], state["micro"], state["log"]
         self.loss_sum.fill_(state["loss_sum"])
+        self.early.load(state.get("early"))  # a checkpoint of an older version has none
+        self.over = self.early.over
         self._write_log()  # a run may have been killed between its checkpoint and its log
         say(f"{self.name}: goes on at step {self.step} of {self.steps}")
 
 
 def silent(*_: object, **__: object) -> None:
     """What the processes beside the first one say."""
-
-
-def _line(row: dict[str, float], epochs: int) -> str:
-    """An epoch's row of the log, to be read."""
-    shown = [f"epoch {row['epoch']}/{epochs}", f"loss {row['train_loss']:.3f}/{row['validation_loss']:.3f}"]
-    if "mean_absolute_error" in row:
-        shown.append(f"error {row['mean_absolute_error']:.2f} years")
-    shown += [f"accuracy {row['accuracy']:.3f}", f"macro-F1 {row['macro_f1']:.3f}", f"gap {row['gap']:+.3f}"]
-    return "  ".join([*shown, f"{row['seconds']:.0f} s"])

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import difflib
 import json
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from models import presets
+from models import presets, recipes
 from models.errors import UserError
 from pipeline import runs, store
 
@@ -15,27 +17,60 @@ if TYPE_CHECKING:
 
 TINY = 1e-12  # above zero
 RANGES: dict[str, tuple[float, float | None]] = {
-    **dict.fromkeys(("epochs", "batch"), (1, None)),
+    "batch": (1, None),
     **dict.fromkeys(("height", "width"), (8, 4096)),
-    **dict.fromkeys(("lr", "clip", "age_spread"), (TINY, None)),
+    **dict.fromkeys(("epochs", "lr", "clip", "age_spread", "age_scale"), (TINY, None)),
     **dict.fromkeys(("dropout", "drop_path", "smoothing"), (0, 0.999)),
     **dict.fromkeys(("warmup", "class_balance", "rare_ages"), (0, 1)),
-    **dict.fromkeys(("weight_decay", "undersample", "seed"), (0, None)),
-    "layer_decay": (TINY, 1),
+    **dict.fromkeys(("weight_decay", "undersample", "seed", "period", "patience", "focal_gamma"), (0, None)),
+    **dict.fromkeys(("mask_weight", "gender_weight", "age_weight"), (0, None)),
+    **dict.fromkeys(("layer_decay", "gamma"), (TINY, 1)),
 }
 """What numbers may be."""
+CHOICES: dict[str, tuple[str, ...]] = {
+    "optimizer": ("muon", "adamw", "adam", "radam"),
+    "loss": ("cross_entropy", "focal", "soft_f1"),
+    "schedule": ("cosine", "step", "constant"),
+    "sampling": ("all", "balanced"),
+    "age_loss": ("distribution", "l1", "mse"),
+    "age_head": ("years", "bands"),
+    "head_balance": ("uncertainty", "sum"),
+}
+"""What words may be."""
 _INPUTS = {"photos": "the train photos (names or sizes)", "labels": "the labels", "folds": "the folds of people"}
 
 
+def defaults(run: Run, task: str) -> dict[str, Any]:
+    """What a task trains with unless it is told otherwise: the preset's settings, and the recipe's over them."""
+    told = recipes.RECIPES[run.recipe].settings if run.recipe else {}
+    return presets.PRESETS[run.preset][task] | told.get(task, {})
+
+
+def tasks_of(run: Run) -> tuple[str, ...]:
+    """The networks a run trains: those of its recipe's system, the three specialists without a recipe."""
+    return presets.SYSTEMS[recipes.RECIPES[run.recipe].system if run.recipe else "specialists"]
+
+
 def given(settings: RunSettings, task: str, run: Run) -> dict[str, Any]:
-    """The training settings the user gave. Raises UserError for one that the task does not know or cannot take."""
+    """The training settings the user gave.
+
+    Raises UserError for one that the task does not know or cannot take, and for a task that is not of the recipe.
+    """
+    if run.recipe and task not in tasks_of(run):
+        theirs = tasks_of(run)
+        raise UserError(
+            f"the recipe {run.recipe} has no network {task}; it trains {' and '.join(theirs)} "
+            f"(make train-{theirs[0]} RECIPE={run.recipe})."
+        )
     known = presets.PRESETS[run.preset][task]
     ours = {name for preset in presets.PRESETS.values() for table in preset.values() for name in table}
+    ours |= RANGES.keys() | CHOICES.keys()
     chosen = {name: value for name, value in runs.given_settings(settings).items() if name in ours}
     for name in chosen:
         if name not in known:
-            others = " and ".join(presets.tasks_with(name))
-            raise UserError(f"train {task} has no setting --{name.replace('_', '-')}; train {others} has.")
+            others = presets.tasks_with(name)
+            hint = f"; train {' and '.join(others)} {'has' if len(others) == 1 else 'have'}" if others else ""
+            raise UserError(f"train {task} has no setting --{name.replace('_', '-')}{hint}.")
     if "backbone_options" in chosen:
         try:
             chosen["backbone_options"] = dict(json.loads(chosen["backbone_options"]))
@@ -43,22 +78,41 @@ def given(settings: RunSettings, task: str, run: Run) -> dict[str, Any]:
             raise UserError(f"--backbone-options {chosen['backbone_options']}: it must be a JSON object.") from None
     elif "backbone" in chosen:
         chosen["backbone_options"] = {}  # the preset's belong to the preset's backbone
-    for name, value in chosen.items():
-        low, high = RANGES.get(name, (None, None))
-        if (low is not None and not value >= low) or (high is not None and not value <= high):
-            allowed = f"from {low:g} to {high:g}" if high is not None else f"{low:g} or more"
-            raise UserError(f"--{name.replace('_', '-')} {value}: it must be {allowed}.")
+    check_values(chosen)
     return chosen
 
 
+def check_values(chosen: dict[str, Any]) -> None:
+    """Raises UserError for a number out of its range, and for a word that is none of its choices."""
+    for name, value in chosen.items():
+        option = f"--{name.replace('_', '-')} {f'{value:g}' if isinstance(value, float) else value}"
+        if name in CHOICES and value not in CHOICES[name]:
+            *others, last = CHOICES[name]
+            near = difflib.get_close_matches(str(value), CHOICES[name], 3)
+            hint = f"; near {'is' if len(near) == 1 else 'are'} {' and '.join(near)}" if near else ""
+            raise UserError(f"{option}: it must be one of {', '.join(others)} or {last}{hint}.")
+        if name in RANGES and not _fits(value, *RANGES[name]):
+            raise UserError(f"{option}: it must be {_allowed(*RANGES[name])}.")
+
+
+def _fits(value: float, low: float, high: float | None) -> bool:
+    return low <= value <= (math.inf if high is None else high) and math.isfinite(value)
+
+
+def _allowed(low: float, high: float | None) -> str:
+    if low == TINY:
+        return "above 0" if high is None else f"above 0 and at most {high:g}"
+    return f"{low:g} or more" if high is None else f"from {low:g} to {high:g}"
+
+
 def of_fold(run: Run, task: str, folder: Path, chosen: dict[str, Any], restart: bool) -> dict[str, Any]:
-    """What a fold trains with: what is given, else as recorded for it or for another fold, else the preset's."""
+    """What a fold trains with: what is given, else as recorded for it or another fold, else the recipe or preset."""
     recorded: dict[str, Any] = {}
     for made in [folder, *run.fold_folders(task).values()]:
         if (made / "settings.json").is_file() and not (restart and made == folder):
             recorded = store.read_json(made / "settings.json")["settings"]
             break
-    return presets.PRESETS[run.preset][task] | recorded | chosen
+    return defaults(run, task) | recorded | chosen
 
 
 def check_same(folder: Path, inputs: dict[str, str], chosen: dict[str, Any]) -> None:

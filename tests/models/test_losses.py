@@ -3,12 +3,17 @@
 import numpy as np
 import pytest
 import torch
+from sklearn.metrics import f1_score
 from torch.nn import functional
+from torchvision.ops import sigmoid_focal_loss
 
-from models import losses
+from models import losses, specialist
+from models.presets import PRESETS
 
 LOGITS = torch.from_numpy(np.random.default_rng(0).normal(0, 2, (7, 3)))
 AGE_LOGITS = torch.from_numpy(np.random.default_rng(1).normal(0, 2, (6, 101))).float()
+TARGETS = torch.tensor([0, 1, 2, 2, 1, 0, 0])
+WEIGHTS = torch.tensor([0.1, 2, 1, 3, 0.5, 0.4, 0.7]).double()
 AGES = torch.tensor([0.0, 18.0, 29.5, 45.25, 60.0, 100.0])
 
 
@@ -145,3 +150,180 @@ def test_density_power_1_makes_every_smoothed_age_count_the_same(ages):
 def test_density_power_a_half_is_between(ages):
     full, half = losses.density_weights(ages, 1.0).double(), losses.density_weights(ages, 0.5).double()
     torch.testing.assert_close(half / half[0], (full / full[0]).sqrt(), rtol=1e-5, atol=1e-6)
+
+
+# ------------------------------------------------------------------------------------------------------------ focal
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_focal_at_gamma_0_is_torchs_cross_entropy(smoothing):
+    each = functional.cross_entropy(LOGITS, TARGETS, reduction="none", label_smoothing=smoothing)
+    mine = losses.focal(LOGITS, TARGETS, WEIGHTS, 0.0, smoothing)
+    assert mine.item() == pytest.approx((each * WEIGHTS).mean().item(), rel=1e-9)
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 1.0, 2.0, 5.0])
+def test_focal_of_two_classes_is_torchvisions(gamma):
+    """Theirs has one output: the difference of our two."""
+    logits, targets = LOGITS[:, :2] * 2, TARGETS % 2
+    each = sigmoid_focal_loss(logits[:, 1] - logits[:, 0], targets.double(), alpha=-1, gamma=gamma)
+    mine = losses.focal(logits, targets, WEIGHTS, gamma)
+    assert mine.item() == pytest.approx((each * WEIGHTS).mean().item(), rel=1e-6, abs=1e-6)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.3])
+def test_focal_by_hand(smoothing):
+    total = 0.0
+    for z, target, weight in zip(LOGITS.numpy(), TARGETS.tolist(), WEIGHTS.tolist(), strict=True):
+        p = np.exp(z) / np.exp(z).sum()
+        soft = np.full(3, smoothing / 3) + (1 - smoothing) * np.eye(3)[target]
+        total -= weight * (soft * (1 - p) ** 2.0 * np.log(p)).sum()
+    assert losses.focal(LOGITS, TARGETS, WEIGHTS, 2.0, smoothing).item() == pytest.approx(total / 7, rel=1e-9)
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.1, 0.5, 2.0])
+def test_the_gradient_of_focal_is_finite_at_sure_answers_right_and_wrong(gamma):
+    logits = torch.tensor([[200.0, 0.0], [200.0, 0.0]], requires_grad=True)
+    losses.focal(logits, torch.tensor([0, 1]), torch.ones(2), gamma).backward()
+    assert torch.isfinite(logits.grad).all()
+    assert logits.grad[1, 1] < 0 < logits.grad[1, 0]
+
+
+# ------------------------------------------------------------------------------------------------------- soft macro-F1
+
+MANY = torch.from_numpy(np.random.default_rng(5).normal(0, 1, (40, 5)))
+SOME = torch.from_numpy(np.random.default_rng(6).choice([0, 1, 3], 40, p=[0.7, 0.2, 0.1]))  # 2 and 4 never occur
+COUNTS = torch.from_numpy(np.random.default_rng(7).uniform(0.2, 3, 40))
+
+
+@pytest.mark.parametrize("weights", [torch.ones(40).double(), COUNTS], ids=["even", "weighted"])
+def test_soft_macro_f1_of_hard_answers_is_scikit_learns(weights):
+    hard = MANY.argmax(1)
+    assert set(hard.tolist()) == set(range(5))
+    expected = f1_score(
+        SOME, hard, labels=np.unique(SOME), average="macro", zero_division=0, sample_weight=weights.numpy()
+    )
+    assert losses.soft_macro_f1(MANY * 1e4, SOME, weights).item() == pytest.approx(1 - expected, abs=1e-6)
+
+
+def test_soft_macro_f1_by_counting_shares():
+    shares = MANY.softmax(1).numpy()
+    scores = []
+    for one in (0, 1, 3):
+        true = SOME.eq(one).numpy()
+        hit = sum(w * p for w, p, t in zip(COUNTS.numpy(), shares[:, one], true, strict=True) if t)
+        scores.append(2 * hit / ((COUNTS.numpy() * shares[:, one]).sum() + COUNTS.numpy()[true].sum()))
+    mine = losses.soft_macro_f1(MANY, SOME, COUNTS)
+    assert mine.item() == pytest.approx(1 - np.mean(scores), rel=1e-9)
+
+
+def test_a_class_that_the_batch_lacks_counts_for_nothing_in_soft_macro_f1():
+    """Answering it costs hits, but there is no score of 0 for it: one photo right of one is a score of 1."""
+    right = torch.tensor([[100.0, 0, 0]])
+    assert losses.soft_macro_f1(right, torch.tensor([0]), torch.ones(1)).item() == pytest.approx(0, abs=1e-6)
+    wrong = losses.soft_macro_f1(right, torch.tensor([2]), torch.ones(1))
+    assert wrong.item() == pytest.approx(1, abs=1e-6)
+
+
+# --------------------------------------------------------------------------------------------------- picked by name
+
+
+def test_a_loss_is_picked_by_its_name():
+    given = LOGITS, TARGETS, WEIGHTS
+    assert losses.classification("cross_entropy", *given, 0.1) == losses.cross_entropy(*given, 0.1)
+    assert losses.classification("focal", *given, 0.1, 3.0) == losses.focal(*given, 3.0, 0.1)
+    assert losses.classification("soft_f1", *given) == losses.soft_macro_f1(*given)
+    with pytest.raises(ValueError, match="hinge"):
+        losses.classification("hinge", *given)
+
+
+@pytest.mark.parametrize(("kind", "smooths"), [("cross_entropy", True), ("focal", True), ("soft_f1", False)])
+def test_smoothing_is_of_cross_entropy_and_focal_alone(kind, smooths):
+    without, smoothed = (losses.classification(kind, LOGITS, TARGETS, WEIGHTS, s) for s in (0.0, 0.3))
+    assert (without != smoothed) == smooths
+
+
+@pytest.mark.parametrize("kind", ["cross_entropy", "focal", "soft_f1"])
+def test_half_precision_is_widened_and_float64_stays(kind):
+    half = losses.classification(kind, LOGITS.bfloat16(), TARGETS.float(), WEIGHTS.float())
+    assert half.dtype == torch.float32
+    assert half == losses.classification(kind, LOGITS.bfloat16().float(), TARGETS, WEIGHTS.float())
+    assert losses.classification(kind, LOGITS, TARGETS, WEIGHTS).dtype == torch.float64
+
+
+# ------------------------------------------------------------------------------------------------ numeric gradients
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize(
+    ("kind", "gamma"), [("cross_entropy", 0.0), ("focal", 0.0), ("focal", 0.5), ("focal", 2.0), ("soft_f1", 0.0)]
+)
+def test_gradcheck_of_the_losses_of_classes(kind, gamma, smoothing):
+    def loss(logits):
+        return losses.classification(kind, logits, TARGETS, WEIGHTS, smoothing, gamma)
+
+    assert torch.autograd.gradcheck(loss, LOGITS.clone().requires_grad_())
+
+
+def test_gradcheck_of_the_age_distribution():
+    logits, ages = AGE_LOGITS[:3].double().requires_grad_(), AGES[1:4].double()
+    assert torch.autograd.gradcheck(lambda z: losses.expected_age(z), logits)
+    assert torch.autograd.gradcheck(lambda z: losses.age_distribution(z, ages, WEIGHTS[:3]), logits)
+
+
+@pytest.mark.parametrize("task", ["mask", "gender"])
+@pytest.mark.parametrize("kind", ["cross_entropy", "focal", "soft_f1"])
+def test_gradcheck_of_the_classifiers(task, kind):
+    one = specialist.build(task, PRESETS["small"][task] | {"loss": kind})
+    logits = LOGITS[:, : one.outputs].clone().requires_grad_()
+    targets = (TARGETS % one.outputs).float()
+    assert torch.autograd.gradcheck(lambda z: one.loss(z, targets, WEIGHTS), logits)
+
+
+@pytest.mark.parametrize("kind", ["l1", "mse", "distribution"])
+def test_gradcheck_of_ages(kind):
+    one = specialist.build("age", PRESETS["small"]["age"] | {"age_loss": kind})
+    outputs = AGE_LOGITS.double()[:, : one.outputs].clone().requires_grad_()
+    assert torch.autograd.gradcheck(lambda z: one.loss(z, AGES.double(), WEIGHTS[:6]), outputs)
+
+
+# ------------------------------------------------------------------------------------------------ several tasks at once
+
+LOSSES = torch.tensor([0.3, 1.7, 40.0], dtype=torch.float64)
+REGRESSION = torch.tensor([False, False, True])
+
+
+def test_uncertainty_weighting_by_hand():
+    s = torch.tensor([0.2, -1.0, 3.0], dtype=torch.float64)
+    expected = np.exp(-0.2) * 0.3 + 0.1 + np.exp(1.0) * 1.7 - 0.5 + np.exp(-3.0) * 40 / 2 + 1.5
+    assert losses.uncertainty_weighted(LOSSES, s, REGRESSION).item() == pytest.approx(expected, rel=1e-9)
+
+
+def test_uncertainty_weighting_is_least_where_the_variances_are_the_losses():
+    """In closed form: exp(s) = 2 L of a classification, L of a regression, and each then adds (1 + s) / 2."""
+    best = torch.log(LOSSES * torch.tensor([2.0, 2.0, 1.0])).requires_grad_()
+    least = losses.uncertainty_weighted(LOSSES, best, REGRESSION)
+    least.backward()
+    torch.testing.assert_close(best.grad, torch.zeros(3).double(), rtol=0, atol=1e-12)
+    assert least.item() == pytest.approx(((1 + best) / 2).sum().item(), rel=1e-9)
+    for i in range(3):
+        for off in (-0.1, 0.1):
+            moved = best.detach() + off * torch.eye(3)[i]
+            assert losses.uncertainty_weighted(LOSSES, moved, REGRESSION) > least
+
+
+def test_following_the_gradient_no_loss_drowns_another():
+    """A regression a hundred times as large ends with the weight of the others: each task's part is about 1/2."""
+    s = torch.zeros(3, dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.Adam([s], lr=0.05)
+    for _ in range(2000):
+        optimizer.zero_grad()
+        losses.uncertainty_weighted(LOSSES, s, REGRESSION).backward()
+        optimizer.step()
+    parts = (-s.detach()).exp() * LOSSES * torch.tensor([1, 1, 0.5])
+    torch.testing.assert_close(parts, torch.full((3,), 0.5).double(), rtol=1e-3, atol=1e-3)
+
+
+def test_gradcheck_of_uncertainty_weighting():
+    given = LOSSES.clone().requires_grad_(), torch.tensor([0.2, -1.0, 3.0]).double().requires_grad_()
+    assert torch.autograd.gradcheck(lambda each, s: losses.uncertainty_weighted(each, s, REGRESSION), given)

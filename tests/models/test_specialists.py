@@ -6,7 +6,7 @@ import torch
 
 from models import specialist
 from models.labels import band
-from models.presets import PRESETS, TASKS
+from models.presets import PRESETS, TASKS, columns_of
 
 COLUMNS = {
     "mask": ("mask_worn", "mask_wrong", "mask_none"),
@@ -27,6 +27,7 @@ def make(task, **settings):
 KINDS = [
     ("mask", {}),
     ("gender", {}),
+    *((task, {"loss": loss}) for task in ("mask", "gender") for loss in ("focal", "soft_f1")),
     *(("age", {"age_loss": kind}) for kind in ("distribution", "l1", "mse")),
 ]
 every = pytest.mark.parametrize(
@@ -41,7 +42,7 @@ def outputs(one, n):
 @every
 def test_contract(task, given):
     one, targets = make(task, **given), TARGETS[task]
-    assert one.task == task == one.column
+    assert (one.task, columns_of(task)) == (task, (task,))
     assert one.answers == COLUMNS[task]
     n = len(targets)
     out = outputs(one, n).requires_grad_()
@@ -123,9 +124,10 @@ def test_the_age_distribution_answers_within_its_years():
     assert answers.max() <= 100
 
 
+@pytest.mark.parametrize("scale", [20.0, 1.0])
 @pytest.mark.parametrize(("kind", "norm"), [("l1", np.abs), ("mse", np.square)])
-def test_regression_answers_invert_the_scaling_of_the_loss(kind, norm):
-    one = make("age", age_loss=kind)
+def test_regression_answers_invert_the_scaling_of_the_loss(kind, norm, scale):
+    one = make("age", age_loss=kind, age_scale=scale)
     targets = TARGETS["age"]
     # The outputs at which the loss is zero are those whose answer is the target.
     zero = (
@@ -134,11 +136,27 @@ def test_regression_answers_invert_the_scaling_of_the_loss(kind, norm):
     )[:, None]
     assert one.loss(zero, targets, torch.ones(10)).item() == pytest.approx(0, abs=1e-9)
     np.testing.assert_allclose(one.answer(zero)[:, 0], targets, rtol=1e-5, atol=1e-4)
-    # An error of 20 years is one unit.
+    # An error of `scale` years is one unit.
+    assert one.answer(zero + 1)[0, 0].item() == pytest.approx(targets[0].item() + scale, rel=1e-5)
     off = norm(np.arange(10) / 10)
     weights = torch.linspace(0.1, 1.9, 10)
     loss = one.loss(zero + torch.arange(10)[:, None] / 10, targets, weights)
     assert loss.item() == pytest.approx((off * weights.numpy()).mean(), rel=1e-5)
+
+
+def test_a_run_made_before_age_scale_was_a_setting_answers_as_it_did():
+    settings = PRESETS["small"]["age"] | {"age_loss": "l1"}
+    del settings["age_scale"]
+    one = specialist.build("age", settings)
+    assert one.answer(torch.tensor([[0.5], [-1.0]]))[:, 0].tolist() == [55, 25]
+    assert "age_scale" not in settings
+
+
+def test_figures_beside_the_scores_are_age_alones():
+    answers, targets = np.array([[20.0], [44.5], [60.0]], np.float32), np.array([25.0, 44.0, 60.0], np.float32)
+    assert make("age").figures(answers, targets) == {"mean_absolute_error": pytest.approx(5.5 / 3)}
+    assert make("gender").figures(answers / 100, targets > 30) == {}
+    assert make("mask").figures(np.eye(3, dtype=np.float32), np.arange(3)) == {}
 
 
 def test_class_balance_evens_the_classes():

@@ -1,22 +1,20 @@
 """One network's training: order, schedule, averaging, resuming, memory, and honest figures."""
 
 import itertools
-import math
 import multiprocessing
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
-from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from models import backbone, specialist
 from models.errors import UserError
@@ -24,8 +22,10 @@ from models.presets import PRESETS
 from pipeline import checkpoints, scoring, store, training
 from pipeline.engines import outputs_of
 from pipeline.machine import Plan
+from pipeline.progress import epoch_line
+from pipeline.schedule import learning_rate
 from pipeline.stopping import StoppedError
-from pipeline.training import Part, Trainer, batches, learning_rate, steps_an_epoch, undersampled
+from pipeline.training import Part, Trainer
 
 ROOT = Path(__file__).parents[2]
 SIZE = (64, 48)
@@ -95,81 +95,7 @@ def same(one, other):
     return all(torch.equal(value, other[name]) for name, value in one.items())
 
 
-# -------------------------------------------------------------------------------------------------- order and rate
-
-
-@given(st.integers(1, 90), st.integers(1, 40), st.integers(1, 4), st.integers(0, 5))
-@settings(deadline=None)
-def test_every_epoch_is_whole_batches_of_different_photos(count, batch, epochs, seed):
-    batch = min(batch, count)  # as the trainer does
-    rows = np.arange(100, 100 + count)
-    made = list(batches(lambda _: rows, batch, epochs, seed))
-    assert steps_an_epoch(count, batch) == count // batch
-    assert len(made) == epochs * (count // batch)
-    assert {len(step) for step in made} == {batch}
-    for epoch in range(epochs):
-        steps = made[epoch * (count // batch) : (epoch + 1) * (count // batch)]
-        of_epoch = [key for step in steps for key in step]
-        assert {e for e, _ in of_epoch} == {epoch}
-        assert len({row for _, row in of_epoch}) == len(of_epoch)
-        assert {row for _, row in of_epoch} <= set(rows.tolist())
-
-
-@given(st.integers(1, 60), st.integers(1, 9), st.integers(1, 4), st.data())
-@settings(deadline=None)
-def test_starting_later_skips_exactly_the_first_steps(count, batch, epochs, data):
-    rows, batch = np.arange(count), min(batch, count)
-    whole = list(batches(lambda _: rows, batch, epochs, 3))
-    start = data.draw(st.integers(0, len(whole)))
-    assert list(batches(lambda _: rows, batch, epochs, 3, start)) == whole[start:]
-
-
-def test_the_order_follows_from_seed_and_epoch():
-    rows = np.arange(40)
-    one = list(batches(lambda _: rows, 8, 3, seed=1))
-    assert one == list(batches(lambda _: rows, 8, 3, seed=1)) == list(batches(lambda _: rows, 8, 5, seed=1))[:15]
-    assert one != list(batches(lambda _: rows, 8, 3, seed=2))
-    orders = [tuple(row for step in one[e * 5 : e * 5 + 5] for _, row in step) for e in range(3)]
-    assert len(set(orders)) == 3
-    # Over epochs each photo is left over about as often: 3 of 43 photos each time.
-    seen = Counter(row for step in batches(lambda _: np.arange(43), 8, 300, 0) for _, row in step)
-    assert min(seen.values()) > 255
-
-
-def test_undersampled_photos_take_turns():
-    rows = np.arange(100, 170)
-    classes = np.repeat([0, 1, 2], [50, 13, 7])
-    epochs = [undersampled(rows, classes, 2.0, epoch, seed=4) for epoch in range(25)]
-    for chosen in epochs:
-        assert np.bincount(classes[chosen - 100]).tolist() == [14, 13, 7]
-        assert len(set(chosen)) == len(chosen)
-    seen = Counter(np.concatenate(epochs).tolist())
-    assert {seen[row] for row in range(150, 170)} == {25}
-    assert {seen[row] for row in range(100, 150)} == {7}  # 25 epochs x 14 photos over 50
-    assert undersampled(rows, classes, 0, 3, seed=4) is rows
-
-
-@pytest.mark.parametrize("ranks", [1, 2, 3])
-def test_the_slices_of_processes_partition_each_batch(ranks):
-    whole = list(batches(lambda _: np.arange(30), 7, 2, 0))
-    slices = [list(batches(lambda _: np.arange(30), 7, 2, 0, 0, rank, ranks)) for rank in range(ranks)]
-    for step, parts in zip(whole, zip(*slices, strict=True), strict=True):
-        assert sorted(step) == sorted(itertools.chain(*parts))
-        assert max(map(len, parts)) - min(map(len, parts)) <= 1
-
-
-@pytest.mark.parametrize(("steps", "warmup"), [(100, 0.1), (37, 0.25), (10, 0.0), (2, 0.1), (1, 0.1), (50, 1.0)])
-def test_the_rate_rises_in_a_line_and_falls_in_half_a_cosine(steps, warmup):
-    rates = [learning_rate(step, steps, warmup) for step in range(steps)]
-    rising = max(1, round(steps * warmup))
-    np.testing.assert_allclose(rates[:rising], np.arange(1, rising + 1) / rising)
-    falling = [0.5 * (1 + math.cos(math.pi * i / (steps - rising))) for i in range(steps - rising)]
-    np.testing.assert_allclose(rates[rising:], falling)
-    assert max(rates) == 1
-    assert (np.diff(rates[rising:]) < 0).all()
-    if steps == 100:
-        assert rates[9:11] == [1, 1]
-        assert 0 < rates[-1] < 1e-3
+# ------------------------------------------------------------------------------------------ rate, rows and optimizer
 
 
 def test_the_rate_and_its_layers_reach_the_optimizer(tmp_path):
@@ -182,6 +108,45 @@ def test_the_rate_and_its_layers_reach_the_optimizer(tmp_path):
     assert min(scales) < 0.5 < max(scales) == 1
     expected = [[0.01 * learning_rate(i, 9, 0.1) * scale for scale in scales] for i in range(9)]
     np.testing.assert_allclose(used, expected)
+
+
+@pytest.mark.parametrize(
+    ("given", "period"), [({"schedule": "step", "period": 1.0, "gamma": 0.5}, 3), ({"schedule": "constant"}, 0)]
+)
+def test_the_schedule_reaches_the_optimizer_with_its_period_in_epochs(tmp_path, given, period):
+    trainer, used = trainer_of("age", tmp_path, lr=0.01, epochs=3, warmup=0.0, **given), []
+    step = trainer.optimizer.step
+    trainer.optimizer.step = lambda: (used.append(trainer.optimizer.param_groups[0]["lr"]), step())
+    trainer.run()
+    expected = [0.01 * learning_rate(i, 9, 0.0, given["schedule"], period, 0.5) for i in range(9)]
+    np.testing.assert_allclose(used, expected)
+    assert len(set(used)) == (3 if period else 1)
+
+
+def seen_by(trainer):
+    """The classes of the photos of each step, after a run."""
+    steps, train_step = [], trainer._train_step
+    targets = trainer.part.targets
+    trainer._train_step = lambda pixels, rows: (steps.append(targets[rows.numpy()]), train_step(pixels, rows))
+    trainer.run()
+    return trainer.specialist.classes_of(np.concatenate(steps)).reshape(len(steps), -1)
+
+
+def test_balanced_epochs_hold_every_class_equally_often(tmp_path):
+    part = part_of("age")
+    counts = np.bincount(specialist.build("age", settings_of("age")).classes_of(part.targets[part.train]))
+    assert len(counts) == 3
+    assert len(set(counts.tolist())) > 1
+    classes = seen_by(trainer_of("age", tmp_path, sampling="balanced", batch=8))
+    assert classes.shape == (6, 8)
+    for epoch in (classes[:3], classes[3:]):
+        assert np.bincount(epoch.ravel()).tolist() == [8, 8, 8]
+
+
+def test_balanced_wins_over_undersampling(tmp_path):
+    mask = trainer_of("mask", tmp_path, sampling="balanced", undersample=0.5, batch=8)
+    assert len(mask._rows(0)) == PHOTOS
+    assert len(trainer_of("mask", tmp_path, undersample=0.5, batch=8)._rows(0)) < PHOTOS
 
 
 @pytest.mark.parametrize("layer_decay", [1.0, 0.7])
@@ -479,6 +444,154 @@ def test_another_seed_trains_otherwise(whole, tmp_path):
     assert not same(weights_of(trainer), whole["mask"][1])
 
 
+# ------------------------------------------------------------------------------------------------ parts of an epoch
+
+
+def run_until(trainer, after):
+    """A run that is interrupted when so many steps are done."""
+    train_step, calls = trainer._train_step, itertools.count()
+
+    def stop(*given):
+        if next(calls) == after:
+            raise KeyboardInterrupt
+        train_step(*given)
+
+    trainer._train_step = stop
+    with pytest.raises(KeyboardInterrupt):
+        trainer.run()
+
+
+def test_half_an_epoch_is_trained_and_judged_at_its_end(tmp_path, capsys):
+    trainer, each = trainer_of("age", tmp_path, batch=6, epochs=1.5), []
+    gradients = trainer._gradients
+    trainer._gradients = lambda *given: (each.append(gradients(*given)), each[-1])[1]
+    log = trainer.run()
+    assert (trainer.an_epoch, trainer.steps, trainer.step) == (4, 6, 6)
+    assert log["epoch"].tolist() == [1, 1.5]
+    means = [torch.stack(part).double().mean().item() for part in (each[:4], each[4:])]
+    np.testing.assert_allclose(log["train_loss"], means, rtol=1e-5)
+    assert "epoch 1.5/1.5  loss" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("after", [3, 5])
+def test_a_run_that_ends_within_an_epoch_may_be_interrupted(tmp_path, after):
+    given = {"batch": 6, "epochs": 1.5, "often": (1, 1e9)}
+    trainer = trainer_of("age", tmp_path / "whole", **given)
+    log = trainer.run()
+    run_until(trainer_of("age", tmp_path / "resumed", **given), after)
+    resumed = trainer_of("age", tmp_path / "resumed", seed=9, **given)
+    pd.testing.assert_frame_equal(plain(resumed.run()), plain(log), check_exact=True)
+    assert same(weights_of(resumed), weights_of(trainer))
+
+
+def test_whole_epochs_given_as_a_fraction_are_the_same_training(whole, tmp_path):
+    trainer = trainer_of("mask", tmp_path, epochs=2.0)
+    pd.testing.assert_frame_equal(plain(trainer.run()), plain(whole["mask"][2]), check_exact=True)
+    assert same(weights_of(trainer), whole["mask"][1])
+    written = [plain(pd.read_csv(folder / "log.csv")) for folder in (tmp_path, whole["mask"][3])]
+    pd.testing.assert_frame_equal(*written, check_exact=True)
+
+
+# --------------------------------------------------------------------------------------------------- early stopping
+
+SCORES = [0.3, 0.5, 0.4, 0.5, 0.9, 0.9]
+"""By epoch: the second is the best, and after two more without a better one patience 2 runs out."""
+
+
+def impatient(folder, seed=0, **given):
+    """A training whose validation scores are SCORES; and the averaged weights at the end of each epoch."""
+    trainer = trainer_of("mask", folder, epochs=6, patience=2, seed=seed, often=(0, -1.0), **given)
+    judge, ends = trainer._judge, {}
+
+    def judged():
+        epoch = trainer.step // trainer.an_epoch
+        ends[epoch] = weights_of(trainer)
+        return judge() | {"macro_f1": SCORES[epoch - 1]}
+
+    trainer._judge = judged
+    return trainer, ends
+
+
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("stopped")
+    trainer, ends = impatient(folder)
+    return SimpleNamespace(trainer=trainer, ends=ends, folder=folder, log=trainer.run())
+
+
+def test_patience_ends_a_run_and_the_best_epoch_is_the_model(stopped):
+    trainer = stopped.trainer
+    assert trainer.step == 4 * trainer.an_epoch < trainer.steps
+    assert stopped.log["macro_f1"].tolist() == SCORES[:4]
+    assert trainer.row["epoch"] == 2
+    assert same(weights_of(trainer), stopped.ends[2])
+    assert not same(weights_of(trainer), stopped.ends[4])
+    assert stopped.log["optimistic"].tolist() == [True] * 4
+    assert pd.read_csv(stopped.folder / "log.csv")["optimistic"].tolist() == [True] * 4
+
+
+def test_what_early_stopping_prints_is_marked(tmp_path, capsys):
+    impatient(tmp_path)[0].run()
+    told = capsys.readouterr().out.splitlines()
+    scores = [line for line in told if "macro-F1 0." in line]
+    assert len(scores) == 4
+    assert all("(optimistic: it chose the epoch)" in line for line in scores)
+    assert "mask fold 0: stops early: no better macro-F1 in 2 epochs" in told
+    assert told[-1] == "mask fold 0: the weights of epoch 2 are the model (optimistic: it chose the epoch)"
+
+
+@pytest.mark.parametrize("after", [4, 5, 8, 11])
+def test_a_run_that_stops_early_may_be_interrupted_anywhere(stopped, tmp_path, after):
+    """Before the best epoch's end, and one and two epochs after it: the checkpoint carries that epoch's weights."""
+    run_until(impatient(tmp_path)[0], after)
+    resumed, _ = impatient(tmp_path, seed=99)
+    log = resumed.run()
+    assert same(weights_of(resumed), weights_of(stopped.trainer))
+    assert resumed.row["epoch"] == 2
+    pd.testing.assert_frame_equal(plain(log), plain(stopped.log), check_exact=True)
+    written = [plain(pd.read_csv(folder / "log.csv")) for folder in (tmp_path, stopped.folder)]
+    pd.testing.assert_frame_equal(*written, check_exact=True)
+
+
+def test_a_run_that_stopped_early_trains_no_more(stopped):
+    again, _ = impatient(stopped.folder, seed=5)
+    again._train_step = lambda *_: pytest.fail("trained on")
+    pd.testing.assert_frame_equal(again.run(), stopped.log)
+    assert same(weights_of(again), stopped.ends[2])
+    assert again.row["epoch"] == 2
+
+
+def test_patience_that_never_runs_out_still_keeps_the_best_epoch(tmp_path):
+    trainer, ends = impatient(tmp_path)
+    trainer.early.patience = 4
+    trainer.run()
+    assert trainer.step == trainer.steps
+    assert trainer.row["epoch"] == 5  # the first of two that are as good
+    assert same(weights_of(trainer), ends[5])
+
+
+def test_without_patience_nothing_is_marked_and_the_last_epoch_is_the_model(whole):
+    trainer, _, log, _ = whole["mask"]
+    assert "optimistic" not in log
+    assert trainer.row == trainer.log[-1]
+    assert trainer.early.best is None
+
+
+def test_patience_changes_nothing_until_it_runs_out(whole, tmp_path):
+    trainer = trainer_of("mask", tmp_path, patience=5)
+    log = trainer.run()
+    pd.testing.assert_frame_equal(plain(log).drop(columns="optimistic"), plain(whole["mask"][2]), check_exact=True)
+
+
+def test_a_checkpoint_from_before_early_stopping_is_gone_on_from(whole, tmp_path):
+    state = checkpoints.load(whole["mask"][3], torch.device("cpu"), print)
+    del state["early"]
+    checkpoints.save(tmp_path, 6, state)
+    again = trainer_of("mask", tmp_path, seed=3)
+    again.run()
+    assert same(weights_of(again), whole["mask"][1])
+
+
 # -------------------------------------------------------------------------------------------------- what is logged
 
 
@@ -508,6 +621,24 @@ def test_the_log_judges_the_averaged_weights_on_exactly_the_held_out_photos(whol
     columns = {"epoch", "train_loss", "validation_loss", "accuracy", "macro_f1", "train_macro_f1", "gap", "seconds"}
     assert set(log.columns) - {"mean_absolute_error"} == columns
     pd.testing.assert_frame_equal(pd.read_csv(folder / "log.csv"), log, rtol=1e-8, check_dtype=False)
+
+
+def test_marks_stand_in_the_lines_and_the_log(whole, tmp_path, capsys):
+    made = settings_of("mask")
+    one = specialist.build("mask", made)
+    torch.manual_seed(0)
+    network = backbone.build(made, one.outputs)
+    capsys.readouterr()
+    trainer = Trainer(one, network, part_of("mask"), made, PLANS["mask"], tmp_path, "mask fold 0", marks=("leaky",))
+    log = trainer.run()
+    lines = [line for line in capsys.readouterr().out.splitlines() if "macro-F1" in line]
+    assert len(lines) == 2
+    assert all(re.search(r"macro-F1 \d\.\d{3} \(leaky\)  gap", line) for line in lines)
+    assert log["leaky"].tolist() == [True, True]
+    assert pd.read_csv(tmp_path / "log.csv")["leaky"].tolist() == [True, True]
+    # Nothing else changes, and where there are no marks no word of them appears.
+    pd.testing.assert_frame_equal(plain(log).drop(columns="leaky"), plain(whole["mask"][2]), check_exact=True)
+    assert "leaky" not in epoch_line(whole["mask"][2].iloc[-1].to_dict(), 2)
 
 
 def test_judging_sees_photos_as_they_are_and_only_those_of_its_rows(tmp_path, monkeypatch):

@@ -1,0 +1,74 @@
+"""Whatever early stopping chose is called optimistic, from the training to the score."""
+
+import pandas as pd
+import pytest
+from conftest import finish, train_tiny
+
+from models.errors import UserError
+from pipeline import store, summary
+from pipeline.runs import EvalSettings
+from pipeline.stages.calibrate import Calibrate, calibrate
+from pipeline.stages.submit import submit
+from pipeline.store import read_json
+
+
+def test_a_fold_that_stopped_early_marks_every_score_after_it(copy, capsys):
+    before = finish(copy.run)
+    assert before.calibrate["marks"] == []
+    assert "optimistic" not in capsys.readouterr().out
+    (figures,) = train_tiny(copy.run, copy.data, "age", restart=True, epochs=3, patience=1).values()
+    assert figures["optimistic"] is True
+    assert read_json(copy.run / "age/fold0/done/train.json")["figures"]["optimistic"] is True
+    train_tiny(copy.run, copy.data, "age", epochs=3)
+    assert f"fold 0 is finished, macro-F1 {figures['macro_f1']:.3f} (optimistic: it chose" in capsys.readouterr().out
+    after = finish(copy.run)
+    told = capsys.readouterr().out
+    note = "the validation scores are optimistic: early stopping chose its epoch by them"
+    assert after.calibrate["notes"][0] == note
+    assert after.calibrate["marks"] == after.score["expected"]["marks"] == ["optimistic"]
+    assert f"note: {note}" in told
+    assert after.submit["expected"].endswith(" (optimistic)")
+    scores = [line for line in told.splitlines() if "expect macro-F1" in line or "macro-F1 of validation" in line]
+    assert len(scores) == 4  # calibrate's two, submit's and score's
+    assert all(line.endswith(" (optimistic)") for line in scores)
+    # The other stages stand where nothing has changed.
+    assert calibrate(Calibrate(run=copy.run)) == after.calibrate
+    assert submit(EvalSettings(run=copy.run)) == after.submit
+
+
+def test_figures_are_those_of_the_best_epoch(copy):
+    (figures,) = train_tiny(copy.run, copy.data, "mask", restart=True, epochs=4, patience=1, lr=0.02).values()
+    log = pd.read_csv(copy.run / "mask/fold0/log.csv")
+    best = log["macro_f1"].idxmax()
+    assert len(log) == min(4, best + 2)
+    for name in ("macro_f1", "accuracy", "validation_loss", "train_macro_f1"):
+        assert figures[name] == pytest.approx(log[name][best], rel=1e-8)
+    held = pd.read_csv(copy.run / "mask/fold0/validation.csv")
+    answered = held[["mask_worn", "mask_wrong", "mask_none"]].to_numpy().argmax(1)
+    assert (answered == held["mask"]).mean() == pytest.approx(figures["accuracy"])
+
+
+def test_a_report_made_before_there_were_marks_is_told(done):
+    report = dict(read_json(done.run / "combiner.json")["report"])
+    line = summary.expected_line(report)
+    del report["marks"]
+    assert summary.expected_line(report) == line
+
+
+def test_a_training_made_before_these_settings_goes_on_as_it_was(copy):
+    """Its settings.json lacks them: finished work stands, and another fold trains with today's defaults."""
+    path = copy.run / "age/fold0/settings.json"
+    made = read_json(path)
+    for name in ("schedule", "period", "gamma", "patience", "sampling", "age_scale"):
+        del made["settings"][name]
+    store.write_json(path, made)
+    record = copy.run / "age/fold0/done/train.json"
+    done = read_json(record)
+    done["wrote"]["settings.json"] = store.file_fingerprint(path)
+    store.write_json(record, done)
+    figures = train_tiny(copy.run, copy.data, "age", folds="0,1")
+    assert set(figures) == {"fold0", "fold1"}
+    assert read_json(copy.run / "age/fold1/settings.json")["settings"]["schedule"] == "cosine"
+    with pytest.raises(UserError, match="patience"):
+        train_tiny(copy.run, copy.data, "age", patience=3)
+    finish(copy.run)
