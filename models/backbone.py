@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import os
 import threading
 import urllib.error
@@ -17,6 +18,8 @@ from torch import Tensor, nn
 from models import depthwise
 from models.errors import UserError
 
+STEP, LARGEST = 32, 4096
+"""Photo sizes that most networks take are multiples of STEP pixels; none is larger than LARGEST."""
 HUB_PATIENCE = 4.0
 """Seconds to wait for the weights hub before saying that it cannot be reached."""
 
@@ -24,13 +27,17 @@ HUB_PATIENCE = 4.0
 class Network(nn.Module):
     """uint8 photos in, outputs (logits) out.
 
-    Parameters: `mean` and `deviation` are per channel, of pixels scaled to 0..1; they are no weights and stand
+    Parameters: `learned` numbers follow the outputs of every photo, zero at first and learned with the weights;
+    `mean` and `deviation` are per channel, of pixels scaled to 0..1; they are no weights and stand
     in the run's settings.
     """
 
-    def __init__(self, backbone: nn.Module, mean: list[float], deviation: list[float]):
+    def __init__(self, backbone: nn.Module, mean: list[float], deviation: list[float], learned: int = 0):
         super().__init__()
         self.backbone = backbone
+        if learned:  # of the backbone, so that every optimizer finds it
+            backbone.learned = nn.Parameter(torch.zeros(learned))
+        self.learned = learned
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1) * 255, persistent=False)
         self.register_buffer("deviation", torch.tensor(deviation).view(1, 3, 1, 1) * 255, persistent=False)
 
@@ -44,55 +51,108 @@ class Network(nn.Module):
         head.bias.data.copy_(bias)
 
     def forward(self, photos: Tensor) -> Tensor:
-        """photos (N, 3, H, W) uint8 -> outputs (N, outputs)."""
-        return self.backbone((photos.float() - self.mean) / self.deviation)
+        """photos (N, 3, H, W) uint8 -> outputs (N, outputs + learned)."""
+        outputs = self.backbone((photos.float() - self.mean) / self.deviation)
+        if not self.learned:
+            return outputs
+        return torch.cat([outputs, self.backbone.learned.to(outputs.dtype).expand(len(outputs), -1)], 1)
 
 
-def build(settings: dict[str, Any], outputs: int, weights: str = "none") -> Network:
+def build(settings: dict[str, Any], outputs: int, weights: str = "none", learned: int = 0) -> Network:
     """The network that `settings` describes (backbone, backbone_options, height, width, dropout, drop_path).
 
-    `weights`: none (random, from torch's current seed), hub, or a folder of `<timm name>.safetensors` files.
-    Raises UserError for an unknown backbone, a photo size it cannot take, or weights that cannot be had.
+    `weights`: none (random, from torch's current seed), hub, or a folder of `<timm name>.safetensors` files;
+    `learned`: see Network. Raises UserError for an unknown backbone, a photo size it cannot take (naming one that it
+    takes), or weights that cannot be had.
     """
     name = settings["backbone"]
     if not timm.is_model(name):
         near = difflib.get_close_matches(name, timm.list_models(), 3)
         hint = f"; near are {', '.join(near)}" if near else ""
         raise UserError(f"--backbone {name}: timm knows no such network{hint}.")
+    size = (settings["height"], settings["width"])
+    try:
+        network = _assembled(settings, size, outputs, weights, learned)
+    except UserError:
+        raise
+    except Exception as problem:  # timm raises whatever its networks and loaders raise
+        fitting = _fitting_size(settings, size, outputs)
+        if fitting is not None:
+            height, width = fitting
+            raise UserError(
+                f"the network {name} cannot take photos of {size[0]}x{size[1]}; {height}x{width} works: "
+                f"--height {height} --width {width}."
+            ) from problem
+        raise UserError(
+            f"the network {name} could not be made for photos of {size[0]}x{size[1]} with weights {weights}: "
+            f"{_first_line(problem)}."
+        ) from problem
+    return network.train()
+
+
+def _assembled(
+    settings: dict[str, Any], size: tuple[int, int], outputs: int, weights: str, learned: int = 0
+) -> Network:
+    """The network at a photo size, having answered one photo; raises UserError, or whatever timm raises."""
+    name = settings["backbone"]
     options: dict[str, Any] = {"num_classes": outputs} | settings["backbone_options"]
     conv_stem, fan_in_init = options.pop("conv_stem", False), options.pop("fan_in_init", False)
     options |= {"drop_rate": settings["dropout"], "drop_path_rate": settings["drop_path"]}
     config = timm.get_pretrained_cfg(name)
     if config is not None and config.fixed_input_size:
-        options["img_size"] = (settings["height"], settings["width"])
+        options["img_size"] = size
+    if weights == "hub":
+        _reach_hub(name)
+    elif weights != "none":
+        file = Path(weights) / f"{name}.safetensors"
+        if not file.is_file():
+            raise UserError(f"--weights {weights}: there is no {file.name} in it; put it there or use none.")
+        options["pretrained_cfg_overlay"] = {"file": str(file)}
     try:
-        if weights == "none":
-            backbone = timm.create_model(name, pretrained=False, **options)
-        elif weights == "hub":
-            _reach_hub(name)
-            backbone = timm.create_model(name, pretrained=True, **options)
-        else:
-            file = Path(weights) / f"{name}.safetensors"
-            if not file.is_file():
-                raise UserError(f"--weights {weights}: there is no {file.name} in it; put it there or use none.")
-            backbone = timm.create_model(name, pretrained=True, pretrained_cfg_overlay={"file": str(file)}, **options)
-        if conv_stem:
-            _exchange_stem(backbone)
-        if fan_in_init and weights == "none":
-            scale_to_fan_in(backbone)
-        depthwise.exchange(backbone)
-        normalisation = timm.data.resolve_model_data_config(backbone)
-        network = Network(backbone, list(normalisation["mean"]), list(normalisation["std"]))
-        with torch.no_grad():  # many networks only find out at their first photo that it is too small
-            network.eval()(torch.zeros(1, 3, settings["height"], settings["width"], dtype=torch.uint8))
-    except UserError:
-        raise
-    except Exception as problem:  # timm raises whatever its networks and loaders raise
-        raise UserError(
-            f"the network {name} could not be made for photos of {settings['height']}x{settings['width']} "
-            f"with weights {weights}: {_first_line(problem)}."
-        ) from problem
-    return network.train()
+        backbone = timm.create_model(name, pretrained=weights != "none", **options)
+    except TypeError as problem:
+        if "'drop_path_rate'" not in str(problem):
+            raise
+        if settings["drop_path"] > 0:
+            raise UserError(f"--drop-path {settings['drop_path']}: {name} has no paths to drop; give 0.") from None
+        del options["drop_path_rate"]
+        backbone = timm.create_model(name, pretrained=weights != "none", **options)
+    if conv_stem:
+        _exchange_stem(backbone)
+    if fan_in_init and weights == "none":
+        scale_to_fan_in(backbone)
+    depthwise.exchange(backbone)
+    normalisation = timm.data.resolve_model_data_config(backbone)
+    network = Network(backbone, list(normalisation["mean"]), list(normalisation["std"]), learned)
+    with torch.no_grad():  # many networks only find out at their first photo that it is too small
+        network.eval()(torch.zeros(1, 3, *size, dtype=torch.uint8))
+    return network
+
+
+def sizes_near(height: int, width: int) -> list[tuple[int, int]]:
+    """Photo sizes in multiples of 32 of about the same aspect, from the next larger one on to sides of 256 or more."""
+    sizes = [(math.ceil(height / STEP) * STEP, math.ceil(width / STEP) * STEP)]
+    short = min(height, width)
+    for side in range(min(sizes[0]), 256 + STEP, STEP):  # of the shorter side
+        sizes.append(tuple(round(given / short * side / STEP) * STEP for given in (height, width)))
+    return [size for size in dict.fromkeys(sizes) if max(size) <= LARGEST]
+
+
+def _fitting_size(settings: dict[str, Any], size: tuple[int, int], outputs: int) -> tuple[int, int] | None:
+    """A photo size that the network takes, where it does not take this one; None where its size is not the matter."""
+
+    def takes(height: int, width: int) -> bool:
+        try:
+            _assembled(settings, (height, width), outputs, "none")
+        except Exception:  # as above
+            return False
+        return True
+
+    if takes(*size):
+        return None
+    config = timm.get_pretrained_cfg(settings["backbone"])
+    own = [] if config is None else [tuple(config.input_size[1:])]
+    return next((near for near in [*sizes_near(*size), *own] if takes(*near)), None)
 
 
 def scale_to_fan_in(backbone: nn.Module) -> None:
@@ -135,18 +195,22 @@ def _reach_hub(name: str) -> None:
     from huggingface_hub import constants, try_to_load_from_cache
 
     config = timm.get_pretrained_cfg(name)
-    hub_id = config.hf_hub_id if config is not None else None
-    if hub_id is None:
+    hub_id, url = (config.hf_hub_id, config.url) if config is not None else (None, None)
+    if hub_id is not None:
+        asked, files = constants.ENDPOINT, ("model.safetensors", "pytorch_model.bin")
+        cached = any(isinstance(try_to_load_from_cache(hub_id, file), str) for file in files)
+    elif url:  # older networks: a single file, which timm checks against the hash in its name
+        asked = url
+        cached = (Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]).is_file()
+    else:
         raise UserError(f"--weights hub: the hub has no weights for {name}; use --weights none or a folder.")
-    if any(
-        isinstance(try_to_load_from_cache(hub_id, file), str) for file in ("model.safetensors", "pytorch_model.bin")
-    ):
+    if cached:
         return
     answered = threading.Event()
 
     def ask() -> None:
         try:
-            urllib.request.urlopen(constants.ENDPOINT, timeout=HUB_PATIENCE).close()
+            urllib.request.urlopen(asked, timeout=HUB_PATIENCE).close()
             answered.set()
         except urllib.error.HTTPError:  # any answer is an answer
             answered.set()
@@ -161,6 +225,6 @@ def _reach_hub(name: str) -> None:
         asking.join(HUB_PATIENCE)
     if not answered.is_set():
         raise UserError(
-            f"the weights hub cannot be reached for {hub_id}; use WEIGHTS=none (--weights none) to train from "
+            f"the weights hub cannot be reached for {hub_id or url}; use WEIGHTS=none (--weights none) to train from "
             f"scratch, or WEIGHTS=folder with {name}.safetensors in it."
         )

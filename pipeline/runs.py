@@ -16,13 +16,17 @@ from typing import Annotated, Any, Literal
 
 from tyro.conf import arg
 
-from models import presets
-from models.errors import UserError
+from models import presets, recipes
+from models.errors import UserError, unknown
 from pipeline import store
 
 DRAWN = Path("data/drawn")
 """The data set that is drawn when the user names none."""
-RECORDED = ("data", "preset", "weights", "fixes", "crop", "split_seed", "skip_bad_photos", "follow_links")
+RECORDED = ("data", "recipe", "preset", "weights", "fixes", "crop", "split", "held_out", "split_seed",
+            "skip_bad_photos", "follow_links", "leave_out")  # fmt: skip
+HELD_OUT = {0.2: 5, 0.1: 10, 0.05: 20}
+"""The shares of the people that a fold may hold out, and how many folds there are then."""
+SPLITS = ("person", "photo")
 
 
 # Settings that may be left out; without these hints every help line would say "None" twice.
@@ -38,7 +42,7 @@ class RunSettings:
     """The settings every stage knows; written once to run.json, so they need to be given once only."""
 
     run: MaybePath = None
-    """The run's folder (default: runs/<name of the data set>-<preset>)."""
+    """The run's folder (default: runs/<name of the data set>-<recipe, or else preset>)."""
     data: MaybePath = None
     """The data set's folder (default: data/drawn). Nothing is ever written into it."""
     preset: Annotated[
@@ -52,15 +56,31 @@ class RunSettings:
     crop: MaybeNumber = None
     """Share of the largest centred rectangle that is kept of photos without a face box (default: 1)."""
     split_seed: MaybeWhole = None
-    """Which five folds of people (default: 0)."""
+    """Another seed makes other folds of people (default: 0)."""
     skip_bad_photos: Flag = False
     """Train without the photos that cannot be decoded, instead of stopping."""
     follow_links: Flag = False
     """Follow links that lead out of the data set, instead of refusing them."""
+    held_out: MaybeNumber = None
+    """Share of the people a fold holds out for validation: 0.2 (default), 0.1 or 0.05; 5, 10 or 20 folds."""
+    split: Annotated[str | None, arg(metavar="{person,photo}", help_behavior_hint="")] = None
+    """person (default), or photo: the same faces on both sides, so validation scores leak and are marked leaky."""
+    recipe: MaybeText = None
+    """A system of the notes (python -m pipeline recipes lists them); its settings stand beneath those given."""
+    leave_out: MaybeWhole = None
+    """A fold whose people have no part in the run, so that settings can be chosen without them, as compare does."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvalSettings(RunSettings):
+class SystemSettings(RunSettings):
+    """The settings of the stages that concern one of a run's systems."""
+
+    system: MaybeText = None
+    """What answers: specialists (default), or the rivals joint or multihead."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvalSettings(SystemSettings):
     """The settings of the stages after training."""
 
     eval: MaybePath = None
@@ -80,13 +100,34 @@ class Run:
     split_seed: int
     skip_bad_photos: bool
     follow_links: bool
+    held_out: float
+    split: str
+    recipe: str | None
+    leave_out: int | None
+
+    @property
+    def folds(self) -> int:
+        """How many folds the people (or photos) are split into."""
+        return HELD_OUT[self.held_out]
+
+    def system(self, given: SystemSettings) -> str:
+        """The system that is asked for; raises UserError for one that there is not."""
+        name = given.system or ("specialists" if self.recipe is None else recipes.named(self.recipe).system)
+        if name not in presets.SYSTEMS:
+            raise unknown("system", name, presets.SYSTEMS)
+        return name
+
+    def home(self, system: str) -> Path:
+        """The folder of a system: the specialists' is the run's own."""
+        return self.folder if system == "specialists" else self.folder / system
 
     def place(self, given: EvalSettings) -> Path:
         """Where predictions, combiner and submission go."""
-        return self.folder if given.eval is None else self.folder / f"eval-{given.eval.resolve().name}"
+        home = self.home(self.system(given))
+        return home if given.eval is None else home / f"eval-{given.eval.resolve().name}"
 
     def fold_folders(self, task: str) -> dict[int, Path]:
-        """The folds of a specialist that have a folder, finished or not."""
+        """The folds of a network that have a folder, finished or not."""
         found = {}
         for folder in (self.folder / task).glob("fold*"):
             number = folder.name.removeprefix("fold")
@@ -95,7 +136,7 @@ class Run:
         return dict(sorted(found.items()))
 
     def finished_folds(self, task: str) -> dict[int, Path]:
-        """The folds of a specialist whose answers stand."""
+        """The folds of a network whose answers stand."""
         return {
             fold: folder
             for fold, folder in self.fold_folders(task).items()
@@ -106,53 +147,81 @@ class Run:
 def open_run(given: RunSettings, *, make: bool = True) -> Run:
     """The run these settings name; writes its run.json where there is none and `make`.
 
-    Until a specialist has begun, settings may still change. Raises UserError when a given setting differs from
-    the recorded one after that, and when there is no such run and not `make`.
+    Until a specialist has begun, settings may still change, and what was recorded without being given follows the
+    preset and the recipe. Raises UserError when a given setting differs from the recorded one after that, for one
+    that cannot be, and when there is no such run and not `make`.
     """
+    _check(given.held_out, given.split, given.recipe)
     folder = given.run or _default_folder(given)
     path = folder / "run.json"
     if not make and not path.is_file():
         raise UserError(f"there is no run {folder} yet; train it first (make train-mask train-gender train-age).")
     with store.locked(folder / "run.lock", f"the run {folder}", wait=True):
         recorded = store.read_json(path) if path.is_file() else {}
-        wanted = {name: value for name in RECORDED if (value := _plain(getattr(given, name))) is not None}
-        if "preset" in wanted and recorded.get("weights") == presets.WEIGHTS.get(recorded.get("preset")):
-            wanted.setdefault("weights", presets.WEIGHTS[wanted["preset"]])  # not given, so the preset's own
-        settings = _defaults(wanted.get("preset") or recorded.get("preset") or "small") | recorded | wanted
+        unchosen = {"recipe": None, "preset": _defaults(recorded | {"preset": None})["preset"]}
+        usual = _defaults(recorded) | unchosen
+        chosen = {name: value for name, value in recorded.items() if value != usual.get(name)}
+        chosen |= {name: value for name in RECORDED if (value := _plain(getattr(given, name))) is not None}
+        settings = _defaults(chosen) | chosen
+        stood = usual | recorded if recorded else {}  # a run may be older than a setting
         begun = any(folder.glob("*/fold*/settings.json"))
-        for name, value in recorded.items():
-            if begun and name != "follow_links" and not _same(name, settings[name], value):
+        for name in RECORDED:
+            if begun and stood and name != "follow_links" and not _same(name, settings[name], stood[name]):
                 raise UserError(
-                    f"the run {folder} was trained with {name.replace('_', '-')} {value}, not {settings[name]}; "
+                    f"the run {folder} was trained with {name.replace('_', '-')} {stood[name]}, not {settings[name]}; "
                     f"leave the setting out, or name another run with RUN=folder (--run)."
                 )
         if not 0.1 <= settings["crop"] <= 1:
             raise UserError(f"--crop {settings['crop']}: the share kept of a photo lies between 0.1 and 1.")
         if begun and "data" in recorded:
             settings["data"] = recorded["data"]
-        if settings != recorded:
+        _check(settings["held_out"], settings["split"], settings["recipe"])
+        if settings != stood:
             store.write_json(path, settings)
     return Run(folder=folder, **(settings | {"data": Path(settings["data"])}))
 
 
-def _defaults(preset: str) -> dict[str, Any]:
+def _check(held_out: float | None, split: str | None, recipe: str | None) -> None:
+    """Raises UserError for a value that cannot be; None is none."""
+    if held_out is not None and held_out not in HELD_OUT:
+        counts = ", ".join(map(str, HELD_OUT.values()))
+        raise UserError(
+            f"--held-out {held_out}: the share of the people held out is one of {', '.join(map(str, HELD_OUT))} "
+            f"({counts} folds)."
+        )
+    if split is not None and split not in SPLITS:
+        raise unknown("split", split, SPLITS)
+    if recipe is not None:
+        recipes.named(recipe)
+
+
+def _defaults(chosen: dict[str, Any]) -> dict[str, Any]:
+    """What holds beneath the settings chosen: the recipe's values where it has them, else the preset's and ours."""
+    recipe = chosen.get("recipe")
+    of_recipe = recipes.named(recipe).run if recipe is not None else {}
+    preset = chosen.get("preset") or of_recipe.get("preset", "small")
     if preset not in presets.PRESETS:
         raise UserError(f"there is no preset {preset}; known are {', '.join(presets.PRESETS)}.")
-    return {
+    ours = {
         "data": str(DRAWN),
+        "recipe": recipe,
         "preset": preset,
         "weights": presets.WEIGHTS[preset],
         "fixes": None,
         "crop": 1.0,
+        "split": "person",
+        "held_out": 0.2,
         "split_seed": 0,
         "skip_bad_photos": False,
         "follow_links": False,
+        "leave_out": None,
     }
+    return ours | of_recipe | {"preset": preset}
 
 
 def _default_folder(given: RunSettings) -> Path:
     data = given.data or DRAWN
-    return Path("runs") / f"{data.resolve().name}-{given.preset or 'small'}"
+    return Path("runs") / f"{data.resolve().name}-{given.recipe or given.preset or 'small'}"
 
 
 def _plain(value: Any) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from models.presets import PRESETS
+from pipeline import training_settings
 from pipeline.inputs import data_of, prepared
 from pipeline.runs import RunSettings, open_run
 
@@ -15,7 +15,8 @@ def prepare(settings: RunSettings) -> dict[str, Any]:
     data = data_of(run)
     for note in data.notes:
         print(f"prepare: {note}")
-    sizes = sorted({(task["height"], task["width"]) for task in PRESETS[run.preset].values()})
+    tables = [training_settings.defaults(run, task) for task in training_settings.tasks_of(run)]
+    sizes = sorted({(table["height"], table["width"]) for table in tables})
     bad: set[str] = set()
     for size in sizes:
         bad |= set(prepared(run, data, size).bad)

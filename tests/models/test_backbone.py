@@ -1,5 +1,6 @@
 """timm backbones: built at any size, from random, local or hub weights, with one sentence when that fails."""
 
+import re
 import socket
 import time
 
@@ -137,10 +138,63 @@ def test_an_unknown_backbone_near_to_nothing():
         backbone.build(settings("?"), 3)
 
 
-@pytest.mark.parametrize("name", ["swin_tiny_patch4_window7_224", "test_convnext"])
-def test_a_photo_size_too_small_for_the_network(name):
-    with pytest.raises(UserError, match=rf"{name} could not be made for photos of 3x2 with weights none: "):
-        backbone.build(settings(name, 3, 2), 3)
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [
+        ("swin_tiny_patch4_window7_224", (3, 2)),
+        ("test_convnext", (3, 2)),
+        ("test_coatnet", (100, 70)),
+    ],
+)
+def test_a_size_the_network_cannot_take_is_told_with_one_that_works(name, size):
+    with pytest.raises(UserError) as told:
+        backbone.build(settings(name, *size), 3)
+    shown = re.fullmatch(
+        rf"the network {name} cannot take photos of {size[0]}x{size[1]}; (\d+)x(\d+) works: "
+        r"--height (\d+) --width (\d+)\.",
+        str(told.value),
+    )
+    assert shown, told.value
+    height, width, *again = map(int, shown.groups())
+    assert [height, width] == again
+    assert backbone.build(settings(name, height, width), 3)(photos(height, width)).shape == (2, 3)
+
+
+def test_the_size_that_works_is_the_nearest_of_about_the_same_aspect():
+    with pytest.raises(UserError, match="cannot take photos of 100x70; 128x96 works: --height 128 --width 96"):
+        backbone.build(settings("test_coatnet", 100, 70), 3)
+    with pytest.raises(UserError, match="cannot take photos of 250x190; 256x192 works"):
+        backbone.build(settings("test_coatnet", 250, 190), 3)
+
+
+@pytest.mark.parametrize("size", [(100, 70), (3, 2), (400, 300), (64, 64), (31, 500)])
+def test_sizes_that_are_tried_keep_the_aspect(size):
+    first, *others = backbone.sizes_near(*size)
+    assert all(side % 32 == 0 for near in (first, *others) for side in near)
+    assert all(given <= side < given + 32 for given, side in zip(size, first, strict=True))
+    for height, width in others:
+        # Rounded to 32, which is half of that at most on the longer side.
+        assert abs(height / width - size[0] / size[1]) <= 16 / min(height, width) * max(1, size[0] / size[1])
+    assert len({first, *others}) == 1 + len(others)
+
+
+def test_weights_that_cannot_be_read_are_not_the_sizes_fault(tmp_path):
+    file = tmp_path / "test_coatnet.safetensors"
+    file.write_bytes(b"no weights at all")
+    with pytest.raises(UserError, match=r"could not be made for photos of 64x64 with weights .*") as told:
+        backbone.build(settings("test_coatnet", 64, 64), 3, str(tmp_path))
+    assert "works" not in str(told.value)
+    save_file(timm.create_model("test_coatnet").state_dict(), file)
+    with pytest.raises(UserError, match="cannot take photos of 100x70; 128x96 works"):
+        backbone.build(settings("test_coatnet", 100, 70), 3, str(tmp_path))
+
+
+def test_a_network_without_paths_to_drop():
+    """Xception's constructor knows no drop path."""
+    small = settings("legacy_xception", 71, 71)
+    assert backbone.build(small, 3)(photos(71, 71)).shape == (2, 3)
+    with pytest.raises(UserError, match=r"^--drop-path 0\.1: legacy_xception has no paths to drop; give 0\.$"):
+        backbone.build(small | {"drop_path": 0.1}, 3)
 
 
 def test_options_the_network_does_not_know():
@@ -228,6 +282,26 @@ def test_an_unreachable_hub_is_told_within_5_seconds(hub, silent):
     assert "WEIGHTS=none" in sentence
     assert "WEIGHTS=folder with test_convnext.safetensors" in sentence
     assert "\n" not in sentence
+
+
+def test_weights_that_lie_at_an_address_of_their_own(hub, monkeypatch, tmp_path):
+    """Xception's are a single file outside the hub."""
+    asked = []
+
+    def refuse(address, **_):
+        asked.append(address)
+        raise OSError
+
+    monkeypatch.setattr(backbone.urllib.request, "urlopen", refuse)
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    with pytest.raises(UserError, match=r"cannot be reached for https://.*xception.*\.pth; use WEIGHTS=none"):
+        backbone.build(settings("legacy_xception", 71, 71), 3, "hub")
+    assert len(asked) == 1
+    kept = tmp_path / "checkpoints" / asked[0].rpartition("/")[2]
+    kept.parent.mkdir()
+    kept.touch()
+    backbone._reach_hub("legacy_xception")
+    assert len(asked) == 1
 
 
 def test_offline_asks_nobody(hub, monkeypatch):

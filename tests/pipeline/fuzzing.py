@@ -154,7 +154,7 @@ def readers(folder: Path) -> list[tuple[str, Reader]]:
     general(folder / "general")
     (folder / "fixes.csv").write_text("key,column,value\n000001,gender,male\n000002/normal,mask,0\n")
     run = folder / "run"
-    store.write_json(run / "run.json", runs._defaults("small") | {"data": str(folder / "contest")})
+    store.write_json(run / "run.json", runs._defaults({}) | {"data": str(folder / "contest")})
     settings = PRESETS["small"]["mask"] | {
         "backbone": "test_efficientnet", "backbone_options": {}, "height": 32, "width": 24
     }  # fmt: skip

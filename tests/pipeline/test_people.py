@@ -12,8 +12,9 @@ from sklearn.model_selection import StratifiedKFold
 
 from models.errors import UserError
 from models.labels import band
-from pipeline.people import FOLDS, fold_table
+from pipeline.people import FOLDS, fold_table, folds_of, photo_fold_table, with_folds
 from pipeline.photos import read_data_set
+from pipeline.runs import RunSettings, open_run
 
 FACES = Path(__file__).parents[2] / "../shared/faces"
 CONTEST = {(0, 25): 549, (0, 45): 410, (0, 60): 83, (1, 25): 732, (1, 45): 817, (1, 60): 109}
@@ -137,3 +138,84 @@ def test_faces():
         dict(zip(train["photo"], train["person"].map(table.set_index("person")["fold"]), strict=True))
     )
     assert fold_of.groupby(train["person"]).nunique().eq(1).all()
+
+
+# ---------------------------------------------------------------------------------------- split by photo
+
+
+def shots(counts: dict) -> pd.DataFrame:
+    """The photo table of people who each show the contest's seven: five masks worn right, one wrong, one none."""
+    table = people(counts, photos=7)
+    return table.assign(mask=pd.array([0, 0, 0, 0, 0, 1, 2] * (len(table) // 7), "Int64"))
+
+
+def photo_strata(photos: pd.DataFrame) -> pd.Series:
+    """mask, gender and band of each photo in words."""
+    mask = photos["mask"].astype("object").where(photos["mask"].notna(), "unknown").astype(str)
+    return mask + " " + photos["person"].map(strata(photos))
+
+
+def check_photos(photos: pd.DataFrame, table: pd.DataFrame, folds: int) -> None:
+    assert list(table) == ["photo", "fold"]
+    assert table["photo"].tolist() == sorted(photos["photo"])
+    sizes = np.bincount(table["fold"], minlength=folds)
+    assert len(sizes) == folds
+    assert np.ptp(sizes) <= 1
+    fold = photos["photo"].map(table.set_index("photo")["fold"])
+    counts = pd.crosstab(photo_strata(photos), fold).reindex(columns=range(folds), fill_value=0)
+    assert (counts.max(axis=1) - counts.min(axis=1)).max() <= 1
+
+
+@pytest.mark.parametrize("folds", [5, 10, 20])
+def test_photos_are_dealt_out_evenly_by_mask_gender_and_band(folds):
+    photos = shots({(0, 25): 31, (0, 60): 4, (1, 45): 27, (None, 30): 3})
+    photos.loc[photos.index % 11 == 0, "mask"] = pd.NA
+    table = photo_fold_table(photos, 2, folds)
+    assert table.dtypes.astype(str).tolist() == ["string", "int64"]
+    check_photos(photos, table, folds)
+
+
+def test_a_split_by_photo_tears_people_apart():
+    photos = shots(CONTEST)
+    table = photo_fold_table(photos)
+    check_photos(photos, table, FOLDS)
+    assert np.bincount(table["fold"]).tolist() == [540 * 7] * 5
+    label = photo_strata(photos)
+    split = StratifiedKFold(FOLDS, shuffle=True, random_state=0).split(np.zeros(len(label)), label)
+    reference = sorted(tuple(label.iloc[rows].value_counts().sort_index()) for _, rows in split)
+    placed = photos.assign(kind=label).merge(table, on="photo")
+    ours = placed.groupby("fold")["kind"].agg(lambda kinds: tuple(kinds.value_counts().sort_index()))
+    assert np.abs(np.array(sorted(ours)) - np.array(reference)).max() <= 1
+    # Dealt out at random, a person's seven photos lie in 5 x (1 - 0.8^7) folds on average.
+    assert placed.groupby("person")["fold"].nunique().mean() == pytest.approx(5 * (1 - 0.8**7), abs=0.1)
+
+
+def test_only_photos_their_labels_and_split_seed_decide_a_split_by_photo():
+    photos = shots({(0, 25): 12, (1, 61): 9})
+    table = photo_fold_table(photos, split_seed=3)
+    for state in range(3):
+        pd.testing.assert_frame_equal(photo_fold_table(photos.sample(frac=1, random_state=state), 3), table)
+    assert (photo_fold_table(photos, 4)["fold"] != table["fold"]).mean() > 0.5
+    assert photo_fold_table(shots({(0, 25): 1, (1, 61): 1}))["fold"].tolist() == PINNED_PHOTOS
+
+
+PINNED_PHOTOS = [3, 2, 1, 0, 4, 0, 1, 1, 0, 3, 2, 4, 2, 3]
+
+
+def test_fewer_photos_than_folds():
+    with pytest.raises(UserError, match=r"^10 folds need 10 train photos or more, but there are 7\.$"):
+        photo_fold_table(shots({(0, 25): 1}), folds=10)
+
+
+@pytest.mark.parametrize(("split", "made"), [("person", fold_table), ("photo", photo_fold_table)])
+@pytest.mark.parametrize(("share", "folds"), [(0.2, 5), (0.1, 10), (0.05, 20)])
+def test_the_rows_of_a_run_get_their_folds_as_it_is_split(tmp_path, split, made, share, folds):
+    photos = shots({(0, 25): 20, (1, 45): 15})
+    run = open_run(RunSettings(run=tmp_path, split=split, held_out=share, split_seed=7))
+    table = folds_of(run, photos)
+    pd.testing.assert_frame_equal(table, made(photos, 7, folds))
+    some = photos.iloc[::3]
+    rows = with_folds(some, table)
+    assert rows["photo"].tolist() == some["photo"].tolist()
+    assert rows["fold"].tolist() == some[split].map(table.set_index(split)["fold"]).tolist()
+    assert set(table["fold"]) == set(range(folds))

@@ -11,13 +11,17 @@ from pipeline.stages.train import Train
 
 DEFAULTS = {
     "data": "data/drawn",
+    "recipe": None,
     "preset": "small",
     "weights": "none",
     "fixes": None,
     "crop": 1.0,
+    "split": "person",
+    "held_out": 0.2,
     "split_seed": 0,
     "skip_bad_photos": False,
     "follow_links": False,
+    "leave_out": None,
 }
 
 
@@ -44,6 +48,7 @@ def test_defaults(run):
     assert recorded(run) == DEFAULTS
     assert (made.folder, made.data, made.preset, made.weights) == (run, Path("data/drawn"), "small", "none")
     assert (made.fixes, made.crop, made.split_seed, made.skip_bad_photos) == (None, 1.0, 0, False)
+    assert (made.split, made.held_out, made.folds, made.recipe) == ("person", 0.2, 5, None)
 
 
 @pytest.mark.parametrize(("preset", "weights"), [("small", "none"), ("base", "hub"), ("large", "hub")])
@@ -58,6 +63,8 @@ def test_weights_by_preset(run, preset, weights):
         ({"preset": "base"}, "runs/drawn-base"),
         ({"data": Path("../photos/mine/")}, "runs/mine-small"),
         ({"data": Path("."), "preset": "large"}, None),
+        ({"recipe": "note-swin"}, "runs/drawn-note-swin"),
+        ({"data": Path("mine"), "recipe": "note-swin", "preset": "small"}, "runs/mine-note-swin"),
     ],
 )
 def test_default_folders(given, folder, tmp_path):
@@ -71,9 +78,13 @@ def test_recorded_settings_hold_when_not_given(run):
         "weights": "none",
         "fixes": "contest",
         "crop": 0.8,
+        "split": "photo",
+        "held_out": 0.05,
         "split_seed": 3,
         "skip_bad_photos": True,
         "follow_links": True,
+        "leave_out": 1,
+        "recipe": "note-xception",
     }
     first = open_run(RunSettings(run=run, **given))
     assert recorded(run) == given | {"data": "/photos"}
@@ -89,6 +100,8 @@ CHANGES = {
     "weights": "hub",
     "fixes": "contest",
     "crop": 0.9,
+    "split": "photo",
+    "held_out": 0.1,
     "split_seed": 1,
     "skip_bad_photos": True,
 }
@@ -144,6 +157,67 @@ def test_an_impossible_crop(run, crop):
     with pytest.raises(UserError, match=r"--crop .* between 0.1 and 1"):
         open_run(RunSettings(run=run, crop=crop))
     assert not (run / "run.json").exists()
+
+
+@pytest.mark.parametrize(("share", "folds"), [(0.2, 5), (0.1, 10), (0.05, 20)])
+def test_the_share_held_out_decides_the_folds(run, share, folds):
+    assert open_run(RunSettings(run=run, held_out=share)).folds == folds
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"held_out": 0.3}, r"--held-out 0\.3: .* one of 0\.2, 0\.1, 0\.05 \(5, 10, 20 folds\)"),
+        ({"held_out": 0.0}, r"--held-out 0\.0: "),
+        ({"split": "fotos"}, r"^--split fotos: there is no such split; near is photo\.$"),
+        ({"split": "x"}, r"^--split x: there is no such split; known are person, photo\.$"),
+        ({"recipe": "note-swim"}, r"^--recipe note-swim: there is no such recipe; near (is|are) note-swin"),
+    ],
+)
+def test_what_a_run_cannot_be_names_the_setting_and_the_nearest(run, given, told):
+    with pytest.raises(UserError, match=told):
+        open_run(RunSettings(run=run, **given))
+    assert not run.exists()
+    store.write_json(run / "run.json", DEFAULTS | given)
+    with pytest.raises(UserError, match=told):
+        open_run(RunSettings(run=run))
+
+
+def test_a_run_older_than_a_setting_opens_with_its_default(run):
+    old = {name: value for name, value in DEFAULTS.items() if name not in ("split", "held_out", "recipe")}
+    store.write_json(run / "run.json", old)
+    begin(run)
+    stamp = (run / "run.json").stat().st_mtime_ns
+    made = open_run(RunSettings(run=run))
+    assert (made.split, made.held_out, made.recipe) == ("person", 0.2, None)
+    assert made == open_run(RunSettings(run=run, split="person", held_out=0.2))
+    assert (run / "run.json").stat().st_mtime_ns == stamp
+    for given in ({"split": "photo"}, {"held_out": 0.1}, {"recipe": "note-specialists"}):
+        with pytest.raises(UserError, match="was trained with"):
+            open_run(RunSettings(run=run, **given))
+
+
+def test_a_recipes_values_stand_beneath_the_given_ones(run):
+    made = open_run(RunSettings(run=run, recipe="note-xception"))
+    assert (made.preset, made.weights, made.split, made.held_out) == ("base", "hub", "person", 0.1)
+    given = {"preset": "small", "weights": "none", "split": "person", "held_out": 0.2}
+    other = open_run(RunSettings(run=run / "other", recipe="note-convnext", **given))
+    assert {name: getattr(other, name) for name in given} == given
+    assert open_run(RunSettings(run=run / "other")) == other
+
+
+def test_a_recipe_given_before_training_replaces_what_was_only_a_default(run):
+    open_run(RunSettings(run=run, crop=0.8, held_out=0.05))
+    made = open_run(RunSettings(run=run, recipe="note-convnext"))
+    assert (made.preset, made.weights, made.split) == ("base", "hub", "photo")
+    assert (made.crop, made.held_out) == (0.8, 0.05)
+    assert open_run(RunSettings(run=run)) == made
+    again = open_run(RunSettings(run=run, recipe="note-xception"))
+    assert (again.recipe, again.split, again.held_out, again.crop) == ("note-xception", "person", 0.05, 0.8)
+    begin(run, "joint")
+    assert open_run(RunSettings(run=run)) == again
+    with pytest.raises(UserError, match="was trained with recipe note-xception, not note-swin"):
+        open_run(RunSettings(run=run, recipe="note-swin"))
 
 
 def test_an_unknown_preset_in_the_file(run):

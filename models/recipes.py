@@ -1,0 +1,109 @@
+"""The systems of the notes this project grew from, each rebuilt by one word: a table of plain settings.
+
+Where the notes name a value it stands here; where they are silent, the base preset's holds. `saw` is what their teams
+reported, on splits and leaderboards of their own: no claim of ours.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from models.errors import unknown
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A system and its settings; a user's own settings stand above them.
+
+    system: as in presets.SYSTEMS; settings: those of each of its tasks that are not the preset's; run: values of
+    run-wide settings; saw: what the notes say of it, in a line.
+    """
+
+    system: str
+    saw: str
+    settings: dict[str, dict[str, Any]] = field(default_factory=dict)
+    run: dict[str, Any] = field(default_factory=dict)
+
+
+_PRETRAINED = {"preset": "base", "weights": "hub"}
+
+
+def _backbone(name: str, **more: Any) -> dict[str, Any]:
+    """Another backbone than the preset's, whose options are not its own."""
+    return {"backbone": name, "backbone_options": {}, **more}
+
+
+def _by_photo(backbone: str, saw: str) -> Recipe:
+    """One network, 18 labels, judged on photos of people it had learned from."""
+    made = _backbone(backbone, epochs=30, batch=32)
+    return Recipe("joint", saw, {"joint": made}, _PRETRAINED | {"split": "photo"})
+
+
+# PyTorch's own Adam and RAdam: one learning rate for all layers, from the first step on.
+_PLAIN = {"layer_decay": 1.0, "warmup": 0.0}
+_ADAM = {"optimizer": "adam", "weight_decay": 0.0} | _PLAIN
+# It has no paths to drop.
+_XCEPTION = _backbone("legacy_xception", drop_path=0.0)
+
+RECIPES: dict[str, Recipe] = {
+    "note-efficientnet": _by_photo("efficientnet_b0", "validation F1 0.985 by photo, 0.6332 on the leaderboard"),
+    "note-coatnet": _by_photo("coatnet_0_rw_224", "validation F1 0.977 by photo"),
+    "note-swin": _by_photo("swin_tiny_patch4_window7_224", "validation F1 0.992 by photo"),
+    "note-convnext": _by_photo("convnext_tiny", "validation F1 0.994 by photo, 0.6921 on the leaderboard"),
+    "note-xception": Recipe(
+        "joint",
+        "accuracy 76.6 %, F1 0.687; batch 64 and dropout 0.7 were worse",
+        {"joint": _XCEPTION | _ADAM | {"lr": 1e-3, "schedule": "step", "batch": 32, "dropout": 0.5}},
+        _PRETRAINED | {"held_out": 0.1},
+    ),
+    "note-xception-radam": Recipe(
+        "joint",
+        "accuracy 71.5 %; they suspected that the cosine's period was too long",
+        {
+            "joint": _XCEPTION | _PLAIN | {
+                "optimizer": "radam", "lr": 1.5e-3, "weight_decay": 1e-4, "schedule": "cosine", "period": 50.0,
+                "batch": 32, "dropout": 0.5,
+            },
+        },
+        _PRETRAINED | {"held_out": 0.1},
+    ),
+    "note-efficientnet-b0": Recipe(
+        "joint",
+        "F1 0.6548; 0.6770 at full size and batch 64; 0.6925 with dropout, stopped early",
+        {
+            "joint": _backbone("efficientnet_b0", height=512, width=384) | _ADAM | {
+                "schedule": "step", "batch": 64, "dropout": 0.5, "patience": 3,
+            },
+        },
+        _PRETRAINED | {"held_out": 0.05},
+    ),
+    "note-xception-heads": Recipe(
+        "multihead",
+        "accuracy 76.5 %, F1 0.681; pretrained weights mattered (70.5 to 74 %)",
+        {"multihead": _XCEPTION | {"age_head": "bands", "head_balance": "sum", "age_weight": 1.2}},
+        _PRETRAINED,
+    ),
+    "note-three-heads": Recipe(
+        "multihead",
+        "F1 0.06: the loss of the age regression drowned the others",
+        {
+            "multihead": _backbone("efficientnet_b0", epochs=5) | {
+                "age_head": "years", "age_loss": "mse", "age_scale": 1.0, "head_balance": "sum",
+            },
+        },
+        _PRETRAINED,
+    ),
+    "note-specialists": Recipe(
+        "specialists",
+        "chosen so that the age thresholds can be set; this project's own design",
+        run=_PRETRAINED,
+    ),
+}  # fmt: skip
+
+
+def named(name: str) -> Recipe:
+    """The recipe of a name. Raises UserError for an unknown one, with the nearest names."""
+    if name not in RECIPES:
+        raise unknown("recipe", name, tuple(RECIPES))
+    return RECIPES[name]
