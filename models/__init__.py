@@ -1,1 +1,1 @@
-"""What a network is and what it learns: the label code, presets, backbones, losses and the three specialists."""
+"""What a network is and what it learns: the label code, presets, backbones, losses and what they are asked."""

@@ -19,7 +19,7 @@ from models import presets
 from models.errors import UserError
 from pipeline.stopping import StoppedError
 
-STAGES = ("data", "prepare", "train", "predict", "calibrate", "submit", "score")
+STAGES = ("data", "prepare", "train", "predict", "calibrate", "submit", "score", "compare", "recipes")
 REFUSALS = {
     **dict.fromkeys(
         (errno.ENOSPC, errno.EDQUOT, errno.EFBIG),
@@ -71,6 +71,9 @@ def parse(name: str, arguments: list[str]) -> tuple[Callable[[Any], dict[str, An
 
 def check(arguments: list[str]) -> None:
     """`check GOAL ... -- SETTING ...`: are the settings ones that every goal knows? Make asks before it starts."""
+    from pipeline import training_settings
+    from pipeline.runs import given_settings
+
     split = arguments.index("--")
     goals, given = arguments[:split], arguments[split + 1 :]
     for goal in goals:
@@ -90,7 +93,9 @@ def check(arguments: list[str]) -> None:
                     else "no stage has"
                 )
                 raise UserError(f"make {goal} has no setting {argument.partition('=')[0]}; {hint}.")
-        parse(name, [*([task] if task else []), *given])
+        _, settings = parse(name, [*([task] if task else []), *given])
+        if name == "train":
+            training_settings.check_values(given_settings(settings))
 
 
 def _training() -> set[str]:
@@ -101,8 +106,18 @@ def _goals_with(setting: str) -> list[str]:
     goals = [n for n in STAGES if n != "train" and setting in {f.name for f in fields(stage_named(n)[1])}]
     tasks = presets.tasks_with(setting)
     if not tasks and setting in {f.name for f in fields(stage_named("train")[1])}:
-        tasks = presets.TASKS
+        tasks = presets.NETWORKS
     return goals + [f"train-{task}" for task in tasks]
+
+
+def goals(arguments: list[str]) -> str:
+    """`goals SETTING ...`: the make targets that train the system of a run. Make asks before it trains."""
+    import tyro
+
+    from pipeline.runs import SystemSettings, open_run
+
+    given = tyro.cli(SystemSettings, args=arguments, prog="make train", config=(tyro.conf.FlagCreatePairsOff,))
+    return " ".join(f"train-{task}" for task in presets.SYSTEMS[open_run(given).system(given)])
 
 
 def main(arguments: list[str]) -> int:
@@ -112,6 +127,8 @@ def main(arguments: list[str]) -> int:
             print(overview())
         elif arguments[0] == "check":
             check(arguments[1:])
+        elif arguments[0] == "goals":
+            print(goals(arguments[1:]))
         elif arguments[0] not in STAGES:
             raise UserError(f"there is no stage {arguments[0]}; the stages are {', '.join(STAGES)}.")
         else:

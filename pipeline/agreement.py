@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from models.labels import BANDS, band
+from pipeline import label_answers
 from pipeline.answers import COLUMNS, Known, known
 from pipeline.scoring import macro_f1
 from pipeline.thresholds import Answers, crossings
@@ -31,13 +32,22 @@ class Agreement:
 def agreement(reference: pd.DataFrame, answers: pd.DataFrame) -> Agreement:
     """Compare two tables of validation answers about the same photos, labels at the reference's best thresholds.
 
+    Where the answers are chances of labels or bands, a photo's label is its likeliest.
+
     reference, answers: a row per photo with photo, person, fold, mask, gender, age and the answers, in the same
     order. Answers that are no finite numbers, where the reference's are, agree with nothing. Raises UserError where
     no photo has all labels and answers.
     """
-    given = np.isfinite(reference[list(COLUMNS)])
-    if not (np.isfinite(answers[list(COLUMNS)]) | ~given).all(axis=None):
+    by_label = label_answers.answers_labels(reference)
+    columns = list(label_answers.columns_of(reference) if by_label else COLUMNS)
+    given = np.isfinite(reference[columns])
+    if not (np.isfinite(answers[columns]) | ~given).all(axis=None):
         return Agreement(int(given.all(axis=1).sum()), 0.0, 1.0)
+    if by_label:
+        (rows, chances), (_, others) = label_answers.known(reference), label_answers.known(answers)
+        given, found = chances.argmax(1), others.argmax(1)
+        scores = [macro_f1(rows.label, labels) for labels in (given, found)]
+        return Agreement(len(rows.label), float((given == found).mean()), abs(scores[0] - scores[1]))
     one, other = known(reference), known(answers)
     thresholds = Answers(one.answer, one.label, one.cell).surface().best(crossings(one.age, one.answer))
 

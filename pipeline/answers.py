@@ -67,6 +67,11 @@ def known(validation: pd.DataFrame) -> Known:
         )
     if not (rows["mask"].isin(range(len(MASKS))).all() and rows["gender"].isin(range(len(GENDERS))).all()):
         raise UserError("the validation answers hold a mask other than 0, 1, 2 or a gender other than 0, 1")
+    return assemble(rows, rows["age_years"].to_numpy(np.float64), cell(rows), int((~whole).sum()))
+
+
+def assemble(rows: pd.DataFrame, answer: NDArray[np.float64], cells: NDArray[np.int64], dropped: int = 0) -> Known:
+    """Complete rows (person, mask, gender, age and, where known, fold) beside their age answers and cells, (n,)."""
     mask, gender = rows["mask"].to_numpy(np.int64), rows["gender"].to_numpy(np.int64)
     age = rows["age"].to_numpy(np.float64)
     bands = band(age)
@@ -74,14 +79,14 @@ def known(validation: pd.DataFrame) -> Known:
     return Known(
         person=person.astype(np.int64),
         age=age,
-        answer=rows["age_years"].to_numpy(np.float64),
+        answer=answer,
         label=encode(mask, gender, bands),
         band=bands,
         gender=gender,
-        cell=cell(rows),
+        cell=cells,
         people=int(person.max()) + 1,
         folds=int(rows["fold"].nunique()) if "fold" in rows else 1,
-        dropped=int((~whole).sum()),
+        dropped=dropped,
     )
 
 

@@ -107,8 +107,7 @@ def calibrate(
         found = estimate(rows, eval.answer, eval.gender, weights, eval.photos_per_person, rng)
         shares, mixes = found.shares, found.draws
     else:
-        inside = train.reshape(len(BANDS), -1)
-        shares = (mix[:, None] * inside / inside.sum(1, keepdims=True)).ravel()
+        shares = with_bands(mix, train)
         mixes = shares[None]
     rows, keep = narrowed(rows, 0.0 if eval is None else eval.removed)
     fallback = crossings(rows.age, rows.answer)
@@ -129,6 +128,12 @@ def people_of(rows: Known) -> NDArray[np.float64]:
     """(6,) shares of the people by band * 2 + gender."""
     kind = rows.band[rows.first] * 2 + rows.gender[rows.first]
     return np.bincount(kind, minlength=CLASSES) / rows.people
+
+
+def with_bands(mix: NDArray, train: NDArray) -> NDArray[np.float64]:
+    """(6,) shares that have the bands of mix (3,), and within a band the genders of train (6,)."""
+    inside = train.reshape(len(BANDS), -1)
+    return (mix[:, None] * inside / inside.sum(1, keepdims=True)).ravel()
 
 
 def factors(shares: NDArray, train: NDArray) -> NDArray[np.float64]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from models.labels import BANDS, band, encode
 from pipeline import store
 from pipeline.answers import COLUMNS, Known, average_folds, by_network, cell, known
 from pipeline.calibration import FEW, Eval, calibrate
-from pipeline.summary import summary
+from pipeline.summary import report, summary
 
 VERSION = 1
 FAR = 2.0
@@ -48,11 +49,20 @@ class Combiner(BaseEstimator):
         self.draws = draws
         self.seed = seed
 
-    def fit(self, validation: pd.DataFrame, predictions: pd.DataFrame | None = None) -> Combiner:
+    def fit(
+        self,
+        validation: pd.DataFrame,
+        predictions: pd.DataFrame | None = None,
+        notes: Sequence[str] = (),
+        marks: Sequence[str] = (),
+        photos_per_person: float | None = None,
+    ) -> Combiner:
         """Calibrate on out-of-fold answers beside the truth, for the mix of the eval photos.
 
         validation: a row per photo with photo, person, fold, mask, gender, age and the answers;
-        predictions: the eval answers, a row per photo and fold. Raises UserError for tables or a prior
+        predictions: the eval answers, a row per photo and fold; notes: sentences for the report to begin
+        with; marks: words to set beside every score of it; photos_per_person: how many eval photos count
+        as one person, by default as many as a validation person has. Raises UserError for tables or a prior
         that cannot be used, and when an age band has no people.
         """
         given = check_prior(self.prior)
@@ -61,9 +71,10 @@ class Combiner(BaseEstimator):
         if (rows.counts == 0).any():
             absent = " and ".join(BANDS[b] for b in np.flatnonzero(rows.counts == 0))
             raise UserError(f"no validation person is {absent}: train more folds (FOLDS=all) or bring such people")
-        photos_per_person = len(rows.person) / rows.people
+        if photos_per_person is None:
+            photos_per_person = len(rows.person) / rows.people
         eval = None if predictions is None else Eval(*by_network(predictions), photos_per_person)
-        notes: list[str] = []
+        notes = list(notes)
         kind = "given" if given is not None else self._kind(rows, eval, notes)
         mix = {"given": given, "train": rows.counts / rows.people}.get(kind)
         found = calibrate(rows, mix, eval, bandwidth, self.draws, self.seed)
@@ -79,7 +90,7 @@ class Combiner(BaseEstimator):
         self.thresholds_ = found.thresholds
         self.mix_ = found.shares.reshape(len(BANDS), -1).sum(1)
         self.calibration_ = found
-        self.report_ = summary(found, kind, eval, notes, self.seed)
+        self.report_ = summary(found, kind, eval, notes, self.seed, marks) | {"photos_per_person": photos_per_person}
         return self
 
     def _kind(self, rows: Known, eval: Eval | None, notes: list[str]) -> str:
@@ -113,6 +124,14 @@ class Combiner(BaseEstimator):
         labels = {"label": encode(mask, gender, bands), "mask": mask, "gender": gender, "band": bands}
         return pd.concat([rows[["photo"]], pd.DataFrame(labels), rows[list(COLUMNS)]], axis=1)
 
+    def told(self) -> str:
+        """What was fitted, in a few words."""
+        return f"the thresholds {self.thresholds_[0]:.1f} and {self.thresholds_[1]:.1f}"
+
+    def report(self) -> str:
+        """What was fitted as a few lines of plain text."""
+        return report(self.report_)
+
     def to_dict(self) -> dict[str, Any]:
         """The fitted combiner as plain values for JSON, with its schema version."""
         return {
@@ -127,13 +146,7 @@ class Combiner(BaseEstimator):
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> Combiner:
         """The combiner that `to_dict` described. Raises UserError for another version or task."""
-        if content.get("task") != TASK:
-            raise UserError("the combiner file is for another task: run calibrate again")
-        if content.get("version") != VERSION:
-            raise UserError(
-                f"the combiner file is of version {content.get('version')}, this code reads {VERSION}: "
-                "run calibrate again"
-            )
+        check_version(content)
         settings: dict[str, Any] = dict(content["settings"])
         if isinstance(settings["prior"], list):
             settings["prior"] = tuple(settings["prior"])
@@ -151,6 +164,16 @@ class Combiner(BaseEstimator):
     def load(cls, path: str | Path) -> Combiner:
         """Read what `save` wrote. Raises UserError when it is damaged, or of another version or task."""
         return cls.from_dict(store.read_json(Path(path)))
+
+
+def check_version(content: dict[str, Any]) -> None:
+    """Raises UserError for a combiner file of another version or task."""
+    if content.get("task") != TASK:
+        raise UserError("the combiner file is for another task: run calibrate again")
+    if content.get("version") != VERSION:
+        raise UserError(
+            f"the combiner file is of version {content.get('version')}, this code reads {VERSION}: run calibrate again"
+        )
 
 
 def check_prior(prior: str | tuple[float, float, float]) -> np.ndarray | None:

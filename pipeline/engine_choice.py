@@ -29,14 +29,14 @@ CHUNK = 512
 
 
 def members_of(
-    run: Run, folders: Sequence[Path], asked: str, flip: bool, device: str, threads: int
+    run: Run, system: str, folders: Sequence[Path], asked: str, flip: bool, device: str, threads: int
 ) -> tuple[str, list[Member]]:
-    """The finished folds on the engine asked for, or on the next that agrees; and what the answers are called.
+    """A system's finished folds on the engine asked for, or on the next that agrees; and what the answers are called.
 
     flip: each answers the mean over a photo and its mirror image. Raises UserError when that is asked of a run
     whose train photos are gone: its thresholds could not be chosen anew.
     """
-    ladder = machine.ENGINES[asked]
+    ladder, home = machine.ENGINES[asked], run.home(system)
 
     def load(engine: str) -> list[Member]:
         return [prediction.load(folder, device, threads, engine) for folder in folders]
@@ -45,8 +45,8 @@ def members_of(
         return "torch", load("torch")
     marks = {str(f.relative_to(run.folder)): store.file_fingerprint(f / "weights.safetensors") for f in folders}
     inputs = {"weights": marks, "ladder": ladder, "flip": flip}
-    with store.locked(run.folder / "engine.lock", f"the choice of an engine for {run.folder}", wait=True):
-        stands = runs.finished(run.folder, "engine", inputs)
+    with store.locked(home / "engine.lock", f"the choice of an engine for {home}", wait=True):
+        stands = runs.finished(home, "engine", inputs)
         if stands is not None:
             return stands["answers"], _flipped(load(stands["engine"]), flip)
         if not run.data.is_dir():
@@ -57,15 +57,15 @@ def members_of(
                 )
             print(f"predict: torch, because {asked} cannot be compared without the train photos ({run.data})")
             return "torch", load("torch")
-        engine, members, table = _first_that_agrees(run, ladder, load)
+        engine, members, table = _first_that_agrees(run, system, ladder, load)
         name = f"{engine} flip" if flip else engine
         if flip:
             members = _flipped(members, flip)
-            table = _validation(run, members, name)
+            table = _validation(run, system, members, name)
         if name != "torch":
-            store.write_csv(run.folder / VALIDATION, table.assign(engine=name))
+            store.write_csv(home / VALIDATION, table.assign(engine=name))
         wrote = [] if name == "torch" else [VALIDATION]
-        runs.record(run.folder, "engine", inputs, wrote, {"engine": engine, "answers": name})
+        runs.record(home, "engine", inputs, wrote, {"engine": engine, "answers": name})
         return name, members
 
 
@@ -74,14 +74,14 @@ def _flipped(members: Sequence[Member], flip: bool) -> list[Member]:
 
 
 def _first_that_agrees(
-    run: Run, ladder: Sequence[str], load: Callable[[str], list[Member]]
+    run: Run, system: str, ladder: Sequence[str], load: Callable[[str], list[Member]]
 ) -> tuple[str, list[Member], pd.DataFrame]:
     """The engine, the members on it, and their validation answers."""
-    reference = gather(run)
+    reference = gather(run, system)
     for engine in ladder[:-1]:
         try:
             members = load(engine)
-            answers = _validation(run, members, engine)
+            answers = _validation(run, system, members, engine)
         except (UserError, OSError):  # such as a full disk, which is no fault of the engine
             raise
         except Exception as problem:  # torch's and OpenVINO's converters raise whatever they meet
@@ -99,7 +99,7 @@ def _first_that_agrees(
     return "torch", load("torch"), reference
 
 
-def _validation(run: Run, members: Sequence[Member], what: str) -> pd.DataFrame:
+def _validation(run: Run, system: str, members: Sequence[Member], what: str) -> pd.DataFrame:
     """The out-of-fold answers of these members, as `gather` gives torch's."""
     data = data_of(run)
     place = {photo: row for row, photo in enumerate(data.train["photo"])}
@@ -118,4 +118,4 @@ def _validation(run: Run, members: Sequence[Member], what: str) -> pd.DataFrame:
             table[list(member.specialist.answers)] = np.concatenate(answers)
             return table
 
-        return gather(run, answers_of)
+        return gather(run, system, answers_of)

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from models.errors import UserError
-from models.presets import TASKS
+from models.presets import SYSTEMS
 from pipeline import runs, store
+from pipeline.progress import CAUTIONS
 from pipeline.runs import EvalSettings, Run
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from pipeline.photos import DataSet
 
 VALIDATION = "validation.csv"
-"""In a run's folder: what an engine other than torch answers about the validation photos."""
+"""In a system's folder: what an engine other than torch answers about the validation photos."""
 
 
 def data_of(run: Run, given: EvalSettings | None = None) -> DataSet:
@@ -82,11 +83,13 @@ def out_of_fold(folder: Path) -> pd.DataFrame:
     return read_answers(folder / "validation.csv")
 
 
-def gather(run: Run, answers_of: Callable[[Path], pd.DataFrame] = out_of_fold) -> pd.DataFrame:
-    """The out-of-fold answers of the three specialists side by side, one row per photo.
+def gather(
+    run: Run, system: str = "specialists", answers_of: Callable[[Path], pd.DataFrame] = out_of_fold
+) -> pd.DataFrame:
+    """The out-of-fold answers of a system's networks side by side, one row per photo.
 
     answers_of: of a fold's folder. Photos that some specialist did not answer out-of-fold have blanks there.
-    Raises UserError when a specialist has no finished fold, or when they learned from different labels or folds.
+    Raises UserError when a network has no finished fold, or when they learned from different labels or folds.
     """
     import pandas as pd
 
@@ -94,39 +97,46 @@ def gather(run: Run, answers_of: Callable[[Path], pd.DataFrame] = out_of_fold) -
 
     keys = ["photo", "person", "fold", *TRUTH]
     whole: pd.DataFrame | None = None
-    for task in TASKS:
+    for task in SYSTEMS[system]:
         table = pd.concat([answers_of(folder) for folder in finished(run, task).values()])
         whole = table if whole is None else whole.merge(table, on=keys, how="outer")
     if whole["photo"].duplicated().any():
         raise UserError(
-            f"the specialists of {run.folder} were trained on different labels or folds; "
-            f"train them again with --restart."
+            f"the networks of {run.folder} were trained on different labels or folds; train them again with --restart."
         )
     return whole
 
 
-def validation_by(run: Run, engine: str) -> pd.DataFrame:
+def validation_by(run: Run, system: str, engine: str) -> pd.DataFrame:
     """The validation answers that go with eval answers of an engine. Raises UserError when there are none."""
     if engine == "torch":
-        return gather(run)
-    if not has_validation_by(run, engine):
-        path = run.folder / VALIDATION
+        return gather(run, system)
+    path = run.home(system) / VALIDATION
+    if not has_validation_by(run, system, engine):
         raise UserError(f"{path} is missing, damaged or of another engine than {engine}; run predict again.")
-    return read_answers(run.folder / VALIDATION)
+    return read_answers(path)
 
 
-def has_validation_by(run: Run, engine: str) -> bool:
+def has_validation_by(run: Run, system: str, engine: str) -> bool:
     """Whether such validation answers stand; they are not read."""
-    record = run.folder / "done" / "engine.json"
+    home = run.home(system)
+    record = home / "done" / "engine.json"
     if engine == "torch" or not record.is_file():
         return engine == "torch"
     made = store.read_json(record)
-    stands = made["wrote"].get(VALIDATION) == store.file_fingerprint(run.folder / VALIDATION)
+    stands = made["wrote"].get(VALIDATION) == store.file_fingerprint(home / VALIDATION)
     return made["figures"]["answers"] == engine and stands
 
 
+def cautions(run: Run, system: str) -> dict[str, str]:
+    """What speaks against trusting a run's validation scores: a word to set beside them, and a sentence each."""
+    done = [folder / "done" / "train.json" for task in SYSTEMS[system] for folder in run.finished_folds(task).values()]
+    figures = [store.read_json(record)["figures"] for record in done]
+    return {word: told for word, told in CAUTIONS.items() if any(made.get(word) for made in figures)}
+
+
 def finished(run: Run, task: str) -> dict[int, Path]:
-    """The finished folds of a specialist. Raises UserError when there are none."""
+    """The finished folds of a network. Raises UserError when there are none."""
     folders = run.finished_folds(task)
     if not folders:
         raise UserError(f"no fold of {task} is trained in {run.folder} yet; run make train-{task} first.")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ctypes
 import os
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,12 +30,18 @@ whether channels last. Never compiled: on a CPU that gains a tenth at best and t
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's malloc.h
 
 
+PRECISIONS = ("float32", "bfloat16")
+NARROWEST = 64
+"""Pixels. A strided 2x2 convolution in bfloat16 whose result is one column wide, as in a ConvNeXt's last stage under
+this, answers garbage on CPUs that differs from call to call (torch 2.15 with oneDNN 3.13, AMX)."""
+
+
 @dataclass(frozen=True)
 class Plan:
     device: str
     """cpu or cuda (the process's own GPU)."""
     precision: str
-    """float32, or bfloat16 autocast."""
+    """One of PRECISIONS; bfloat16 is autocast."""
     channels_last: bool
     threads: int
     workers: int
@@ -50,23 +56,22 @@ class Plan:
         return torch.autocast(self.device, torch.bfloat16, enabled=self.precision == "bfloat16")
 
 
-def plan(
-    backbone: str, threads: int | None = None, workers: int | None = None, size: tuple[int, int] = (128, 96)
-) -> Plan:
-    """The plan for a backbone and photos (height, width); `threads` and `workers` where the user set them."""
+def plan(backbone: str, size: tuple[int, int] = (128, 96), **given: Any) -> Plan:
+    """The plan for a backbone and photos (height, width); `given` are fields of it that the user set, or None."""
+    return replace(_usual(backbone, size), **{name: value for name, value in given.items() if value is not None})
+
+
+def _usual(backbone: str, size: tuple[int, int]) -> Plan:
     import torch
 
-    threads = threads or available_cores()
+    threads = available_cores()
     if torch.cuda.is_available():
-        default_workers = min(8, max(1, available_cores() - 1))
-        return Plan("cuda", "bfloat16", True, threads, default_workers if workers is None else workers)
+        return Plan("cuda", "bfloat16", True, threads, min(8, max(1, threads - 1)))
     precision, channels_last = next(row[1:] for row in ON_CPUS if row[0] in backbone)
-    # A strided 2x2 convolution in bfloat16 whose result is one column wide, as in a ConvNeXt's last stage under
-    # 64 pixels, answers garbage that differs from call to call (torch 2.15 with oneDNN 3.13, AMX).
-    if not (size[1] >= 64 and _has_bfloat16()):
+    if size[1] < NARROWEST or not _has_bfloat16():
         precision = "float32"
     # On a CPU the network uses every core itself; a loader process would only take one from it.
-    return Plan("cpu", precision, channels_last, threads, workers or 0)
+    return Plan("cpu", precision, channels_last, threads, 0)
 
 
 ENGINES = {

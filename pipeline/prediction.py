@@ -1,4 +1,4 @@
-"""The specialists over many photos: each photo decoded once, for all networks and folds."""
+"""Networks over many photos: each photo decoded once, for all networks and folds."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from pipeline.progress import Progress
 
 @dataclass(frozen=True)
 class Member:
-    """One specialist of one fold, ready to answer."""
+    """One network of one fold, ready to answer."""
 
     specialist: specialist.Specialist
     fold: int
@@ -44,7 +44,7 @@ class Member:
 
 
 def load(folder: Path, device: str, threads: int, engine: str = "torch", flip: bool = False) -> Member:
-    """The specialist that was trained in a fold's folder.
+    """The network that was trained in a fold's folder.
 
     Raises UserError when its files are damaged, and what torch or OpenVINO raise where an engine other than torch
     cannot run it.
@@ -52,7 +52,7 @@ def load(folder: Path, device: str, threads: int, engine: str = "torch", flip: b
     made = store.read_json(folder / "settings.json")
     settings = made["settings"]
     one = specialist.build(made["task"], settings)
-    network = backbone.build(settings, one.outputs)
+    network = backbone.build(settings, one.outputs, learned=one.learned)
     try:
         network.load_state_dict(load_file(folder / "weights.safetensors"))
     except FileNotFoundError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,10 +16,13 @@ LEVEL = 0.9
 """Of the expected score's interval."""
 
 
-def summary(found: Calibration, kind: str, eval: Eval | None, notes: list[str], seed: int = 0) -> dict[str, Any]:
+def summary(
+    found: Calibration, kind: str, eval: Eval | None, notes: list[str], seed: int = 0, marks: Sequence[str] = ()
+) -> dict[str, Any]:
     """Everything `combiner.json` holds about a calibration.
 
-    kind: "train", "given" or "estimate"; notes: sentences to begin with; the dictionary is plain JSON.
+    kind: "train", "given" or "estimate"; notes: sentences to begin with; marks: words to set beside every score,
+    such as optimistic; the dictionary is plain JSON.
     """
     rows, guess = found.rows, found.estimate
     scores = judge(found, seed=seed)
@@ -55,6 +59,7 @@ def summary(found: Calibration, kind: str, eval: Eval | None, notes: list[str], 
         centre = scores["eval"]["cross_fitted"]["macro_f1"]
         interval = expected_score(found, eval.people, centre, LEVEL, seed)
         expected = {"macro_f1": centre, "interval": list(interval), "level": LEVEL, "photos": len(eval.answer)}
+        expected |= {"marks": list(marks)} if marks else {}
     return {
         "people": rows.people,
         "photos": len(rows.person),
@@ -72,6 +77,7 @@ def summary(found: Calibration, kind: str, eval: Eval | None, notes: list[str], 
         "scores": scores,
         "expected": expected,
         "surface": _around(found),
+        "marks": list(marks),
         "notes": notes,
     }
 
@@ -96,7 +102,8 @@ def report(result: dict[str, Any]) -> str:
     lines += ["", f"thresholds {low:.1f} ({_span(spans[0], 1)}) and {high:.1f} ({_span(spans[1], 1)}) years"]
     lines += [
         "",
-        f"{'macro-F1 of validation':<28}{'thresholds 30/60':>25}{'calibrated, in-sample':>25}{'cross-fitted':>25}",
+        f"{'macro-F1 of validation':<28}{'thresholds 30/60':>25}{'calibrated, in-sample':>25}{'cross-fitted':>25}"
+        + _marked(result),
     ]
     for key in ("train", "eval"):
         cells = [
@@ -116,8 +123,14 @@ def expected_line(result: dict[str, Any]) -> str:
     expected = result["expected"]
     return (
         f"expect macro-F1 {expected['macro_f1']:.3f} on these {expected['photos']} eval photos "
-        f"({expected['level']:.0%} interval {_span(expected['interval'])})"
+        f"({expected['level']:.0%} interval {_span(expected['interval'])}){_marked(result)}"
     )
+
+
+def _marked(result: dict[str, Any]) -> str:
+    """What a score of this report must not be shown without."""
+    marks = result.get("marks")  # an older report has none
+    return f" ({', '.join(marks)})" if marks else ""
 
 
 def _bands(shares: NDArray) -> NDArray[np.float64]:

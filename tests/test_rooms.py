@@ -13,6 +13,7 @@ MODELS = (
     "errors",
     "labels",
     "presets",
+    "recipes",
     "depthwise",
     "backbone",
     "losses",
@@ -27,6 +28,9 @@ PIPELINE = (
     "store",
     "runs",
     "training_settings",
+    "schedule",
+    "sampling",
+    "early_stopping",
     "progress",
     "stopping",
     "checkpoints",
@@ -48,17 +52,24 @@ PIPELINE = (
     "engines",
     "prediction",
     "training",
+    "cost",
     "thresholds",
     "answers",
+    "label_answers",
     "agreement",
     "prior",
     "calibration",
     "judging",
     "summary",
     "combiner",
+    "label_shift",
+    "combiners",
     "inputs",
     "engine_choice",
     "parts",
+    "comparison",
+    "equal_cost",
+    "jobs",
     "report",
     "stages.data",
     "stages.prepare",
@@ -67,6 +78,7 @@ PIPELINE = (
     "stages.calibrate",
     "stages.submit",
     "stages.score",
+    "stages.recipes",
     "stages.compare",
     "__main__",
 )
@@ -198,7 +210,16 @@ def test_an_import_in_order_is_none(room, source):
 
 
 @pytest.mark.parametrize(
-    "room", ["models.labels", "models.presets", "models.errors", "models.specialist", "pipeline.runs", "pipeline.store"]
+    "room",
+    [
+        "models.labels",
+        "models.presets",
+        "models.recipes",
+        "models.errors",
+        "models.specialist",
+        "pipeline.runs",
+        "pipeline.store",
+    ],
 )
 def test_rooms_without_torch(room):
     tops = {what.split(".")[0] for what, where, _ in imports(FILES[room].read_text(), room) if where == "top"}

@@ -1,4 +1,4 @@
-"""python -m pipeline calibrate: the age thresholds, from people that no specialist saw."""
+"""python -m pipeline calibrate: the age thresholds (or a rival's correction), from people that no network saw."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from models.errors import UserError
-from models.presets import TASKS
+from models.presets import SYSTEMS
 from pipeline import runs, store
-from pipeline.inputs import VALIDATION, read_answers, validation_by
-from pipeline.runs import EvalSettings, MaybeText, open_run
+from pipeline.inputs import VALIDATION, cautions, read_answers, validation_by
+from pipeline.runs import EvalSettings, MaybeText, Run, open_run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,32 +22,48 @@ class Calibrate(EvalSettings):
 def calibrate(settings: Calibrate) -> dict[str, Any]:
     """Choose the two age thresholds for the mix of ages of the eval photos, and tell the score to expect."""
     run = open_run(settings, make=False)
-    place = run.place(settings)
+    place, system = run.place(settings), run.system(settings)
     prior = parse_prior(settings.prior or _recorded_prior(place))
-    files = [folder / "validation.csv" for task in TASKS for folder in run.finished_folds(task).values()]
+    files = [folder / "validation.csv" for task in SYSTEMS[system] for folder in run.finished_folds(task).values()]
     predictions = place / "predictions.csv"
     inputs = {
         "validation": {str(file.relative_to(run.folder)): store.file_fingerprint(file) for file in files},
-        "by_engine": store.file_fingerprint(run.folder / VALIDATION),
+        "by_engine": store.file_fingerprint(run.home(system) / VALIDATION),
         "predictions": store.file_fingerprint(predictions),
         "prior": prior,
     }
+    against = cautions(run, system)
+    if against:
+        inputs["cautions"] = against
     with runs.alone(place, "calibrate"):
         done = runs.finished(place, "calibrate", inputs)
         if done:
-            print(f"calibrate: the thresholds {_years(done['thresholds'])} stand")
+            print(f"calibrate: {done['told']} stand")
             return done
-        from pipeline import summary
-        from pipeline.combiner import Combiner
+        from pipeline.combiners import combiner_for
 
         runs.check(place, "predict", ["predictions.csv"])
         answers = read_answers(predictions) if predictions.is_file() else None
         engine = "torch" if answers is None or "engine" not in answers else str(answers["engine"].iloc[0])
-        combiner = Combiner(prior=prior).fit(validation_by(run, engine), answers)
+        validation = validation_by(run, system, engine)
+        combiner = combiner_for(validation, prior).fit(
+            validation,
+            answers,
+            notes=tuple(against.values()),
+            marks=tuple(against),
+            photos_per_person=_photos_per_person(run, system),
+        )
         combiner.save(place / "combiner.json")
-        figures = {"prior": settings.prior, "thresholds": list(combiner.thresholds_), **combiner.report_}
-        print(summary.report(combiner.report_))
+        print(combiner.report())
+        figures = {"prior": settings.prior, "told": combiner.told(), **combiner.report_}
         return runs.record(place, "calibrate", inputs, ["combiner.json"], figures)
+
+
+def _photos_per_person(run: Run, system: str) -> float | None:
+    """Of the train people, where the run is split by photo: a fold then holds but some photos of each person."""
+    done = [folder / "done/train.json" for task in SYSTEMS[system] for folder in run.finished_folds(task).values()]
+    told = [store.read_json(record)["figures"].get("photos_per_person") for record in done]
+    return max((count for count in told if count is not None), default=None)
 
 
 def _recorded_prior(place: Path) -> str:
@@ -64,7 +80,3 @@ def parse_prior(text: str) -> str | tuple[float, ...]:
         return tuple(float(share) for share in text.split(","))
     except ValueError:
         raise UserError(f"--prior {text}: say auto, train, estimate, or three shares like 0.42,0.28,0.30.") from None
-
-
-def _years(thresholds: list[float]) -> str:
-    return " and ".join(f"{threshold:.1f}" for threshold in thresholds)

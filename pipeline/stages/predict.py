@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from tyro.conf import arg
 
-from models.presets import TASKS
+from models.presets import SYSTEMS
 from pipeline import parts, runs, store
 from pipeline.inputs import data_of, finished, has_validation_by
 from pipeline.runs import EvalSettings, Flag, MaybeWhole, Run, open_run
@@ -34,10 +34,10 @@ class Predict(EvalSettings):
 
 
 def predict(settings: Predict) -> dict[str, Any]:
-    """Answer every eval photo with every finished fold of the three specialists, decoding it once."""
+    """Answer every eval photo with every finished fold of the three specialists (or a rival), decoding it once."""
     run = open_run(settings, make=False)
-    place = run.place(settings)
-    folders = _finished(run)
+    place, system = run.place(settings), run.system(settings)
+    folders = _finished(run, system)
     data = data_of(run, settings)
     if settings.eval:
         for note in data.notes:
@@ -55,7 +55,7 @@ def predict(settings: Predict) -> dict[str, Any]:
         return _plan(inputs, settings.threads, len(data.eval), len(folders))
     with runs.alone(place, "predict"):
         done = runs.finished(place, "predict", inputs)
-        if done and has_validation_by(run, done["engine"]):
+        if done and has_validation_by(run, system, done["engine"]):
             parts.clear(place)  # of a run that was killed between its last two steps
             print(f"predict: the answers about {done['photos']} photos stand")
             return done
@@ -92,9 +92,9 @@ def _machine(asked: dict[str, Any], threads: int | None, answers: int) -> tuple[
     return device, threads or machine.available_cores(), engine
 
 
-def _finished(run: Run) -> list:
+def _finished(run: Run, system: str) -> list:
     folders = []
-    for task in TASKS:
+    for task in SYSTEMS[system]:
         done, begun = run.finished_folds(task), run.fold_folders(task)
         for fold in sorted(set(begun) - set(done)):
             print(f"predict: {task} fold {fold} is not finished and is left out")
@@ -120,7 +120,9 @@ def _predict(run: Run, settings: Predict, data: Any, folders: list, inputs: dict
     place = run.place(settings)
     device, threads, engine = _machine(inputs, settings.threads, len(data.eval) * len(folders))
     torch.set_num_threads(threads)
-    answers_by, members = members_of(run, folders, engine, inputs["flip"] == "yes", device, threads)
+    answers_by, members = members_of(
+        run, run.system(settings), folders, engine, inputs["flip"] == "yes", device, threads
+    )
     print(f"predict: {len(data.eval)} photos, {len(members)} networks on {device} by {answers_by}", flush=True)
     bad: dict[str, str] = {}
     answered = parts.Parts(place, store.fingerprint([inputs, answers_by]))

@@ -8,14 +8,18 @@ from typing import TYPE_CHECKING, Any
 from models.errors import UserError
 from pipeline import runs, store
 from pipeline.inputs import data_of, read_answers
-from pipeline.runs import Flag, Run, RunSettings, open_run
+from pipeline.runs import Flag, SystemSettings, open_run
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pandas as pd
+
+    from pipeline.photos import DataSet
 
 
 @dataclass(frozen=True, kw_only=True)
-class Score(RunSettings):
+class Score(SystemSettings):
     if_known: Flag = False
     """Say nothing where the data set holds no truth, instead of failing."""
 
@@ -30,38 +34,39 @@ def score(settings: Score) -> dict[str, Any]:
         if settings.if_known:
             return {}
         raise UserError(f"{run.data} holds no truth of its eval photos (key.csv), so nothing can be scored.")
-    with runs.alone(run.folder, "score"):
-        return _score(run, truth)
+    home = run.home(run.system(settings))
+    with runs.alone(home, "score"):
+        return _score(home, data_of(run), truth)
 
 
-def _score(run: Run, truth: pd.DataFrame) -> dict[str, Any]:
+def _score(home: Path, data: DataSet, truth: pd.DataFrame) -> dict[str, Any]:
     import pandas as pd
 
     from models.labels import LABELS
     from pipeline import scoring, summary
-    from pipeline.answers import average_folds
 
-    submission = run.folder / "submission.csv"
+    submission = home / "submission.csv"
     if not submission.is_file():
         raise UserError(f"{submission} is missing; run make submit first.")
-    data = data_of(run)
-    answers = average_folds(read_answers(run.folder / "predictions.csv"))[["photo", "age_years"]]
+    answers = read_answers(home / "predictions.csv")
+    years = answers.groupby("photo", as_index=False)["age_years"].mean() if "age_years" in answers else None
     labels = read_answers(submission)
     asked = data.submission(pd.Series(0, index=data.eval["photo"]))
     if labels.iloc[:, 0].astype(str).tolist() != asked.iloc[:, 0].astype(str).tolist():
-        raise UserError(f"{submission} is about other photos than {run.data}; run make submit again.")
+        raise UserError(f"{submission} is about other photos than {data.root}; run make submit again.")
     if "ans" not in labels or not labels["ans"].isin(range(LABELS)).all():
         raise UserError(f"{submission} must hold a label from 0 to {LABELS - 1} in each row of its column ans.")
     labels["photo"] = data.eval["photo"].to_numpy()
-    report = store.read_json(run.folder / "combiner.json")["report"]
+    labels = labels.rename(columns={"ans": "label"})
+    report = store.read_json(home / "combiner.json")["report"]
     figures = scoring.score(
         truth,
-        labels.rename(columns={"ans": "label"}).merge(answers, on="photo", how="left"),
-        photos_per_person=report["photos"] / report["people"],
+        labels if years is None else labels.merge(years, on="photo", how="left"),
+        photos_per_person=report.get("photos_per_person") or report["photos"] / report["people"],
     )
     print(scoring.report(figures))
     if report["expected"]:
         figures["expected"] = report["expected"]
         print(f"\nbefore the truth was opened: {summary.expected_line(report)}")
-    store.write_json(run.folder / "score.json", figures)
+    store.write_json(home / "score.json", figures)
     return figures

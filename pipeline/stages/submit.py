@@ -34,13 +34,12 @@ def submit(settings: EvalSettings) -> dict[str, Any]:
 
 
 def _submit(place: Any, data: Any, inputs: dict[str, Any]) -> dict[str, Any]:
-    from pipeline import summary
-    from pipeline.combiner import Combiner
+    from pipeline import combiners, summary
 
     if not (place / "combiner.json").is_file():
         raise UserError(f"{place} has no combiner.json yet; run make calibrate first.")
     runs.check(place, "predict", ["predictions.csv"])
-    combiner = Combiner.load(place / "combiner.json")
+    combiner = combiners.load(place / "combiner.json")
     answers = read_answers(place / "predictions.csv")
     labels = combiner.predict(answers).set_index("photo")["label"]
     listed = set(data.eval["photo"])

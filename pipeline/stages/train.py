@@ -1,4 +1,4 @@
-"""python -m pipeline train mask|gender|age: train one specialist."""
+"""python -m pipeline train mask|gender|age|joint|multihead: train one network."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
-from models.errors import UserError
+from models import presets
+from models.errors import UserError, unknown
 from pipeline import runs, store, training_settings
+from pipeline.progress import CAUTIONS, marked
 from pipeline.runs import Flag, MaybeNumber, MaybeText, MaybeWhole, Run, RunSettings, open_run
 
 if TYPE_CHECKING:
@@ -26,8 +28,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Train(RunSettings):
-    task: Positional[Literal["mask", "gender", "age"]]
-    """The specialist: mask (EfficientNet), gender (Swin) or age (ConvNeXt)."""
+    task: Positional[Literal["mask", "gender", "age", "joint", "multihead"]]
+    """The specialist: mask (EfficientNet), gender (Swin) or age (ConvNeXt); or a rival: joint or multihead."""
     folds: str = "0"
     """Which folds to train now: all, or numbers like 0,1."""
     restart: Flag = False
@@ -38,27 +40,41 @@ class Train(RunSettings):
     """How many trainings share this machine's cores (default: 1)."""
     workers: MaybeWhole = None
     """Loader processes beside the training one (default: by machine)."""
+    precision: MaybeText = None
+    """float32, or bfloat16 where the network allows it (default: by machine and backbone)."""
+    channels_last: Annotated[Literal["yes", "no"] | None, arg(metavar="{yes,no}", help_behavior_hint="")] = None
+    """Photos with their channels last in memory (default: by machine and backbone)."""
     plan: Flag = False
     """Say how the machine would be used, and stop."""
     checkpoint_steps: MaybeWhole = None
     """A checkpoint every so many steps (default: by time alone)."""
     checkpoint_seconds: MaybeNumber = None
     """And after so many seconds (default: 60), beside the one after each epoch."""
-    epochs: MaybeWhole = None
-    """How often each photo is seen."""
+    epochs: MaybeNumber = None
+    """How often each photo is seen; 6.5 is six epochs and a half."""
     batch: MaybeWhole = None
     """Photos a step."""
+    sampling: MaybeText = None
+    """all: every photo in its turn (and see --undersample). balanced: every class equally often, as many photos an
+    epoch as there are; --undersample then does nothing."""
     lr: MaybeNumber = None
     """Largest learning rate."""
     warmup: MaybeNumber = None
     """Share of the steps over which the learning rate rises."""
+    schedule: MaybeText = None
+    """What the learning rate does then: cosine (falls to zero), step (falls by --gamma now and then) or constant."""
+    period: MaybeNumber = None
+    """Epochs from the cosine's top to zero (0: the run's length), or between two steps (0: a third of it)."""
+    gamma: MaybeNumber = None
+    """What each step of the schedule multiplies the learning rate by."""
+    patience: MaybeWhole = None
+    """Stop early, after so many epochs without a better macro-F1 of the people held out; their scores are then
+    optimistic and marked so. 0: never."""
     weight_decay: MaybeNumber = None
     """On all but norms and biases."""
-    optimizer: Annotated[
-        Literal["muon", "adamw", "adam", "radam"] | None,
-        arg(metavar="{muon,adamw,adam,radam}", help_behavior_hint=""),
-    ] = None
-    """Muon learns fastest from scratch, AdamW is usual for pretrained weights; each wants an --lr of its own."""
+    optimizer: MaybeText = None
+    """muon, adamw, adam or radam. Muon learns fastest from scratch, AdamW is usual for pretrained weights; each wants
+    an --lr of its own."""
     layer_decay: MaybeNumber = None
     """Learning rate of a layer as a share of the next one's, for pretrained weights."""
     clip: MaybeNumber = None
@@ -77,21 +93,34 @@ class Train(RunSettings):
     """Photo width in pixels."""
     seed: MaybeWhole = None
     """Of first weights, order and augmentation."""
+    loss: MaybeText = None
+    """Of classes: cross_entropy, focal (easy photos count little), or soft_f1 (macro-F1 of the batch)."""
     smoothing: MaybeNumber = None
-    """Label smoothing (mask, gender)."""
+    """Label smoothing, of cross_entropy and focal."""
+    focal_gamma: MaybeNumber = None
+    """How strongly focal turns from easy photos to hard ones; 0 is cross_entropy."""
     class_balance: MaybeNumber = None
     """Mask: 0 counts every photo the same, 1 every class."""
     undersample: MaybeNumber = None
     """Mask: in an epoch, at most this many times the rarest class's photos; the others take turns. 0: all."""
-    age_loss: Annotated[
-        Literal["distribution", "l1", "mse"] | None,
-        arg(metavar="{distribution,l1,mse}", help_behavior_hint=""),
-    ] = None
-    """Age: a distribution over the years, or plain regression."""
+    age_loss: MaybeText = None
+    """Age: distribution (over the years), or plain regression: l1 or mse."""
     age_spread: MaybeNumber = None
     """Age: deviation in years of the soft labels."""
     rare_ages: MaybeNumber = None
     """Age: power of the weight for rare ages, 0 none to 1 full."""
+    age_scale: MaybeNumber = None
+    """Age: the unit, in years, in which plain regression learns."""
+    age_head: MaybeText = None
+    """Multihead: its age head answers years or bands."""
+    head_balance: MaybeText = None
+    """Multihead: its three losses add up by uncertainty (each with a weight that is learned), or as a plain sum."""
+    mask_weight: MaybeNumber = None
+    """Multihead: of the mask's loss."""
+    gender_weight: MaybeNumber = None
+    """Multihead: of gender's loss."""
+    age_weight: MaybeNumber = None
+    """Multihead: of the age's loss."""
 
 
 WROTE = ("settings.json", "weights.safetensors", "validation.csv")
@@ -109,25 +138,33 @@ class _Fold:
 
 
 def train(settings: Train) -> dict[str, Any]:
-    """Train a specialist on some folds; a fold that is finished stays, one that was interrupted goes on."""
+    """Train a network on some folds; a fold that is finished stays, one that was interrupted goes on."""
     run = open_run(settings)
     given = training_settings.given(settings, settings.task, run)
-    numbers = parse_folds(settings.folds)
+    numbers = parse_folds(settings.folds, run.folds)
+    if run.leave_out in numbers:
+        raise UserError(
+            f"--leave-out {run.leave_out}: the people of this fold are left out, so it cannot train itself."
+        )
     if settings.plan:
         return _tell_plan(run, settings, given, numbers)
     from pipeline.inputs import data_of
-    from pipeline.people import fold_table
+    from pipeline.people import folds_of
 
     data = data_of(run)
-    rows = data.train[data.train[settings.task].notna()]
+    columns = list(presets.columns_of(settings.task))
+    rows = data.train[data.train[columns].notna().all(axis=1)]
     if rows.empty:
-        raise UserError(f"no train photo of {run.data} carries the label {settings.task}; there is nothing to learn.")
-    folds = fold_table(data.train, run.split_seed)
+        what = f"label {columns[0]}" if len(columns) == 1 else f"labels {', '.join(columns)} together"
+        raise UserError(f"no train photo of {run.data} carries the {what}; there is nothing to learn.")
+    folds = folds_of(run, data.train)
     inputs = {
         "photos": store.photo_fingerprint(data.root, rows["photo"].tolist()),
-        "labels": store.fingerprint(rows[settings.task].tolist()),
+        "labels": store.fingerprint((rows[columns[0]] if len(columns) == 1 else rows[columns].to_numpy()).tolist()),
         "folds": store.fingerprint(folds.astype(str).to_numpy().tolist()),
     }
+    if run.split == "photo" and not any(run.folder.glob("*/fold*/settings.json")):
+        print(f"train {settings.task}: {CAUTIONS['leaky']}")
     figures: dict[str, Any] = {}
     for number in numbers:
         folder = run.folder / settings.task / f"fold{number}"
@@ -138,7 +175,7 @@ def train(settings: Train) -> dict[str, Any]:
             training_settings.check_same(fold.folder, fold.inputs, given)
             runs.check(folder, "train", WROTE)
             log = store.read_json(folder / "done" / "train.json")["figures"]
-            print(f"train {settings.task}: fold {number} is finished, macro-F1 {log['macro_f1']:.3f}")
+            print(f"train {settings.task}: fold {number} is finished, macro-F1 {log['macro_f1']:.3f}{marked(log)}")
         else:
             first = os.environ.get("RANK", "0") == "0"  # of several processes, the first holds the lock
             lock = store.locked(folder.with_suffix(".lock"), f"train {settings.task}, fold {number},")
@@ -148,15 +185,13 @@ def train(settings: Train) -> dict[str, Any]:
     return figures
 
 
-def parse_folds(text: str) -> list[int]:
-    """all, or numbers with commas between them; raises UserError for anything else."""
-    from pipeline.people import FOLDS
-
+def parse_folds(text: str, folds: int) -> list[int]:
+    """all of so many folds, or numbers with commas between them; raises UserError for anything else."""
     if text == "all":
-        return list(range(FOLDS))
+        return list(range(folds))
     numbers = text.split(",")
-    if not all(number.strip().isdigit() and int(number) < FOLDS for number in numbers):
-        raise UserError(f"FOLDS={text}: say all, or numbers from 0 to {FOLDS - 1} with commas between them.")
+    if not all(number.strip().isdigit() and int(number) < folds for number in numbers):
+        raise UserError(f"FOLDS={text}: say all, or numbers from 0 to {folds - 1} with commas between them.")
     return sorted({int(number) for number in numbers})
 
 
@@ -188,8 +223,22 @@ def _begin(run: Run, fold: _Fold, given: dict[str, Any], settings: Train, say: C
 def _plan(settings: Train, resolved: dict[str, Any]) -> Plan:
     from pipeline import machine
 
-    threads = settings.threads or max(1, machine.available_cores() // (settings.share or 1))
-    return machine.plan(resolved["backbone"], threads, settings.workers, (resolved["height"], resolved["width"]))
+    if settings.precision is not None and settings.precision not in machine.PRECISIONS:
+        raise unknown("precision", settings.precision, machine.PRECISIONS)
+    made = machine.plan(
+        resolved["backbone"],
+        (resolved["height"], resolved["width"]),
+        threads=settings.threads or max(1, machine.available_cores() // (settings.share or 1)),
+        workers=settings.workers,
+        precision=settings.precision,
+        channels_last={"yes": True, "no": False}[settings.channels_last] if settings.channels_last else None,
+    )
+    if made.device == "cpu" and made.precision == "bfloat16" and resolved["width"] < machine.NARROWEST:
+        raise UserError(
+            f"--precision bfloat16: processors train wrongly in it on photos less than {machine.NARROWEST} pixels "
+            f"wide; use float32."
+        )
+    return made
 
 
 def _tell_plan(run: Run, settings: Train, given: dict[str, Any], numbers: list[int]) -> dict[str, Any]:
@@ -227,25 +276,29 @@ def _train_fold(
     from models import backbone, specialist
     from pipeline import checkpoints, machine, prediction
     from pipeline.inputs import prepared
+    from pipeline.people import with_folds
     from pipeline.training import CHECKPOINTS, Part, Trainer, silent
 
     name = f"{settings.task} fold {fold.number}"
     processes = PartialState(cpu=not torch.cuda.is_available())
     say = print if processes.is_main_process else silent
     photos = prepared(run, data, (fold.settings["height"], fold.settings["width"]))
-    rows = rows[~rows["photo"].isin(list(photos.bad))].merge(folds, on="person", how="left")
+    rows = with_folds(rows[~rows["photo"].isin(list(photos.bad))], folds)
+    if run.leave_out is not None:
+        rows = rows[rows["fold"] != run.leave_out]
     held_out = (rows["fold"] == fold.number).to_numpy()
     if held_out.all() or not held_out.any():
         raise UserError(f"{name}: there are no people with the label {settings.task} on both sides of the split.")
     place = {photo: row for row, photo in enumerate(data.train["photo"])}
     where = rows["photo"].map(place).to_numpy(np.int64)
-    targets = np.full(len(data.train), np.nan, np.float32)
-    targets[where] = rows[settings.task].to_numpy(np.float32)
-    part = Part(photos.pixels, targets, where[~held_out], where[held_out], where[_checked(rows, held_out)])
-
     one = specialist.build(settings.task, fold.settings)
+    learned = one.targets(rows[list(presets.columns_of(settings.task))].to_numpy(np.float32))
+    targets = np.full((len(data.train), *learned.shape[1:]), np.nan, np.float32)
+    targets[where] = learned
+    part = Part(photos.pixels, targets, where[~held_out], where[held_out], where[_checked(rows, held_out, run.split)])
+
     torch.manual_seed(fold.settings["seed"])
-    network = backbone.build(fold.settings, one.outputs, run.weights)
+    network = backbone.build(fold.settings, one.outputs, run.weights, one.learned)
     network.begin_at(one.first_bias(torch.from_numpy(targets[part.train])))
     if processes.is_main_process:
         _begin(run, fold, given, settings, say)  # only now: nothing is written for what cannot be trained
@@ -261,7 +314,8 @@ def _train_fold(
     )
     asked = (settings.checkpoint_steps, settings.checkpoint_seconds)
     often = tuple(usual if one is None else one for one, usual in zip(asked, CHECKPOINTS, strict=True))
-    trainer = Trainer(one, network, part, fold.settings, plan, fold.folder, name, often)
+    leaky = ("leaky",) if run.split == "photo" else ()
+    trainer = Trainer(one, network, part, fold.settings, plan, fold.folder, name, often, leaky)
     log = trainer.run()
     if processes.is_main_process:
         store.write_weights(fold.folder / "weights.safetensors", trainer.averaged.state_dict())
@@ -272,7 +326,10 @@ def _train_fold(
             raise AssertionError("every validation photo is answered exactly once")
         table = held[["photo", "person", "fold", "mask", "gender", "age"]].reset_index(drop=True)
         table[list(one.answers)] = answers
-        figures = log.iloc[-1].drop("epoch").to_dict() | {"seconds": float(log["seconds"].sum())}
+        figures = {name: value for name, value in trainer.row.items() if name != "epoch"}
+        figures["seconds"] = float(log["seconds"].sum())
+        if leaky:
+            figures |= {"leaky": True, "photos_per_person": len(rows) / rows["person"].nunique()}
         store.write_csv(fold.folder / "validation.csv", table)
         runs.record(fold.folder, "train", fold.inputs, WROTE, figures)  # last: with it the fold is finished
         checkpoints.clear(fold.folder)
@@ -280,9 +337,12 @@ def _train_fold(
     return store.read_json(fold.folder / "done" / "train.json")["figures"]
 
 
-def _checked(rows: pd.DataFrame, held_out: Any) -> Any:
-    """Train rows for the generalization gap: half as many people as are held out, spread over all train people."""
-    people = sorted(rows[~held_out]["person"].unique())
-    wanted = min(len(people), math.ceil(rows[held_out]["person"].nunique() / 2))
+def _checked(rows: pd.DataFrame, held_out: Any, split: str = "person") -> Any:
+    """Train rows for the generalization gap: half as many people as are held out, spread over all train people.
+
+    Of a run that is split by photo, half as many photos.
+    """
+    people = sorted(rows[~held_out][split].unique())
+    wanted = min(len(people), math.ceil(rows[held_out][split].nunique() / 2))
     chosen = {people[i * len(people) // wanted] for i in range(wanted)}
-    return rows["person"].isin(chosen).to_numpy() & ~held_out
+    return rows[split].isin(chosen).to_numpy() & ~held_out

@@ -120,12 +120,47 @@ def test_the_report_tells_what_it_was_fitted_on(fitted, tables):
     assert json.loads(json.dumps(told, allow_nan=False)) == told
 
 
+def test_marks_and_notes_that_are_handed_in_stand_in_the_report(tables):
+    notes, marks = ("the validation scores are optimistic: so it goes",), ("optimistic", "leaky")
+    plain, told = (
+        Combiner(prior="train", draws=20).fit(*tables, **given).report_
+        for given in ({}, {"notes": notes, "marks": marks})
+    )
+    assert told["notes"] == [*notes, *plain["notes"]]
+    assert (plain["marks"], told["marks"], told["expected"]["marks"]) == ([], list(marks), list(marks))
+    assert "marks" not in plain["expected"]
+    assert expected_line(told) == f"{expected_line(plain)} (optimistic, leaky)"
+    assert f"note: {notes[0]}" in report(told)
+    assert json.loads(json.dumps(told, allow_nan=False)) == told
+
+
 def test_a_given_mix_is_used_and_the_expected_score_follows(tables):
     combiner = Combiner(prior=(1 / 3, 0.25, 1 - 1 / 3 - 0.25), draws=40).fit(*tables)
     assert combiner.mix_ == pytest.approx([1 / 3, 0.25, 5 / 12])
     score = macro_f1(truth_of(tables[1]), combiner.predict(tables[1])["label"])
     low, high = combiner.report_["expected"]["interval"]
     assert low - 0.02 < score < high + 0.02
+
+
+def test_people_who_lie_in_several_folds(tables):
+    """As of a run split by photo: people are resampled whole, and eval photos count by the train figure."""
+    validation, eval = tables
+    torn = validation.assign(fold=np.arange(len(validation)) % 5)
+    told = Combiner(draws=40).fit(torn, eval).report_
+    whole = Combiner(draws=40).fit(validation, eval).report_
+    assert told == whole
+    some = torn[torn["fold"] == 0]
+    few = Combiner(draws=40, prior="train").fit(some, eval, photos_per_person=7.0)
+    assert few.report_["people"] == some["person"].nunique()
+    assert few.report_["photos_per_person"] == 7.0
+    assert few.report_["folds"] == 1
+    spread = []
+    for count in (None, 7.0):
+        low, high = (
+            Combiner(draws=40, prior="train").fit(some, eval, photos_per_person=count).report_["expected"]["interval"]
+        )
+        spread.append(high - low)
+    assert spread[1] > spread[0]  # 120 eval people, not as many as there are photos
 
 
 def test_few_people_in_a_band_fall_back_and_say_so(tables):

@@ -105,6 +105,10 @@ def test_what_the_user_sets_holds(computer):
     computer(cores=4)
     made = plan("convnext_tiny", threads=1, workers=3)
     assert (made.threads, made.workers) == (1, 3)
+    assert made.channels_last
+    assert not plan("convnext_tiny", channels_last=False).channels_last
+    assert plan("convnext_tiny", precision="bfloat16", threads=None).precision == "bfloat16"
+    assert plan("efficientnet_b0", precision=None).precision == "float32"
 
 
 @pytest.mark.parametrize(

@@ -45,19 +45,33 @@ def test_help_reads_well_and_imports_nothing_heavy(stage):
     [
         (["bake"], "there is no stage bake"),
         (["train", "age", "--folds", "7"], "FOLDS=7"),
-        (["train", "mask", "--age-loss", "l1", "--data", "x"], "train mask has no setting --age-loss; train age has"),
-        (["train", "age", "--epochs", "0"], "--epochs 0: it must be 1 or more"),
+        (["train", "age", "--folds", "10", "--held-out", "0.1"], "FOLDS=10: say all, or numbers from 0 to 9"),
+        (["train", "age", "--held-out", "0.3"], "--held-out 0.3: the share of the people held out is one of"),
+        (["train", "age", "--split", "foto"], "--split foto: there is no such split; near is photo"),
+        (["train", "age", "--recipe", "note-swins"], "--recipe note-swins: there is no such recipe; near"),
+        (["prepare", "--recipe", "note-swins"], "--recipe note-swins: there is no such recipe; near"),
+        (["train", "age", "--recipe", "note-swin"], "the recipe note-swin has no network age; it trains joint"),
+        (
+            ["train", "mask", "--age-loss", "l1", "--data", "x"],
+            "train mask has no setting --age-loss; train age and multihead have",
+        ),
+        (["train", "age", "--epochs", "0"], "--epochs 0: it must be above 0"),
+        (["train", "mask", "--loss", "focall"], "--loss focall: it must be one of cross_entropy, focal or soft_f1; n"),
+        (["train", "mask", "--age-head", "bands"], "train mask has no setting --age-head"),
         (["train", "age", "--seed", "-1"], "--seed -1: it must be 0 or more"),
         (["train", "age", "--warmup", "1.5"], "--warmup 1.5: it must be from 0 to 1"),
         (["train", "age", "--backbone-options", "{"], "--backbone-options"),
         (["prepare", "--data", "nowhere"], "nowhere"),
         (["predict", "--run", "runs/none"], "there is no run runs/none"),
         (["calibrate", "--run", "runs/none", "--prior", "x"], "runs/none"),
+        (["compare", "--systems", "joint-swim"], "near are joint-swin"),
         (["check", "submit", "--", "--epochs", "5"], "make submit has no setting --epochs; train-mask and"),
         (
             ["check", "train-mask", "--", "--age-loss", "l1"],
-            "no setting --age-loss; train-age has it",
+            "no setting --age-loss; train-age and train-multihead have it",
         ),
+        (["check", "train-age", "--", "--optimizer", "adamm"], "muon, adamw, adam or radam; near are adam"),
+        (["check", "train-age", "--", "--epochs", "inf"], "--epochs inf: it must be above 0"),
         (["check", "help", "--", "--epochs", "5"], "make help takes no ARGS"),
         (["check", "calibrate", "--", "--bogus", "5"], "no stage has"),
     ],
@@ -172,8 +186,8 @@ def test_plain_make_lists_every_target_without_an_environment(tmp_path):
     told = make(cwd=tmp_path)
     assert told.returncode == 0
     targets = (
-        "setup data prepare train train-mask train-gender train-age predict calibrate submit score "
-        "test test-slow test-faults bench"
+        "setup data prepare train train-mask train-gender train-age predict calibrate submit score recipes "
+        "compare test test-slow test-faults bench"
     )
     for target in [*targets.split(), "lint", "clean"]:
         assert f"  {target} " in told.stdout
@@ -211,12 +225,14 @@ def test_make_passes_on_only_what_the_user_set():
         "RUN=runs/x",
         "PRESET=base",
         "FOLDS=all",
+        "RECIPE=note-specialists",
         "THREADS=1",
         "BESIDE=",
     ).stdout
     trains = [line for line in full.splitlines() if "pipeline train" in line]
     assert len(trains) == 3
     for line in trains:
+        assert '--recipe "note-specialists"' in line
         for part in ('--data "my photos"', '--run "runs/x"', '--preset "base"', '--folds "all"', '--threads "1"'):
             assert part in line
     assert "pipeline data" not in full

@@ -35,7 +35,7 @@ def test_openvino_answers_eval_and_validation_photos(copy, capsys):
     assert set(faster["engine"]) == {"openvino"}
     np.testing.assert_allclose(faster[COLUMNS], torch[COLUMNS], rtol=1e-3, atol=1e-3)
     run = open_run(EvalSettings(run=copy.run), make=False)
-    validation, reference = validation_by(run, "openvino"), gather(run)
+    validation, reference = validation_by(run, "specialists", "openvino"), gather(run)
     assert validation["photo"].tolist() == reference["photo"].tolist()
     np.testing.assert_allclose(validation[COLUMNS], reference[COLUMNS], rtol=1e-3, atol=1e-3)
     finish_after(copy)
@@ -99,11 +99,11 @@ def test_a_full_disk_is_not_taken_for_a_fault_of_the_engine(copy, monkeypatch):
 def test_flip_is_answered_and_calibrated_alike(copy):
     assert predict(asked(copy, flip="yes"))["engine"] == "torch flip"
     run = open_run(EvalSettings(run=copy.run), make=False)
-    flipped, plain = validation_by(run, "torch flip"), gather(run)
+    flipped, plain = validation_by(run, "specialists", "torch flip"), gather(run)
     assert not np.allclose(flipped[COLUMNS], plain[COLUMNS], atol=1e-6)
     finish_after(copy)
     with pytest.raises(UserError, match="another engine than openvino; run predict again"):
-        validation_by(run, "openvino")
+        validation_by(run, "specialists", "openvino")
 
 
 def test_how_to_answer_is_remembered(copy, capsys):

@@ -1,0 +1,118 @@
+"""The rival with three heads: one backbone that answers mask, gender and age side by side.
+
+Its heads are the specialists' own questions, asked of slices of one network's outputs. What differs is that one
+backbone has to please all three, and how their losses are added up: with `head_balance` sum as they are, where an age
+error in squared years drowns the others (the notes' macro-F1 of 0.06); with uncertainty each by a learned weight.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from models import losses
+from models.age import Age
+from models.gender import Gender
+from models.labels import BAND_STARTS, BANDS, LABELS, band, encode
+from models.mask import Mask
+from models.specialist import Augmentation, Specialist
+
+
+class Bands(Gender):
+    """The age head as three classes, answered as probabilities; its targets are ages in years."""
+
+    answers = tuple(f"band_{number}" for number in range(len(BANDS)))
+    outputs = len(BANDS)
+    classes = len(BANDS)
+
+    def first_bias(self, targets: Tensor) -> Tensor:
+        return super().first_bias(_bands(targets))
+
+    def loss(self, outputs: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+        return super().loss(outputs, _bands(targets), weights)
+
+    def answer(self, outputs: Tensor) -> Tensor:
+        return outputs.float().softmax(1)
+
+    def classify(self, answers: NDArray[np.float32]) -> NDArray[np.int64]:
+        return answers.argmax(1)
+
+    def classes_of(self, targets: NDArray[np.float32]) -> NDArray[np.int64]:
+        return band(targets)
+
+
+def _bands(ages: Tensor) -> Tensor:
+    """The bands of ages (N,), on the device where those are."""
+    return (ages >= BAND_STARTS[0]).long() + (ages >= BAND_STARTS[1])
+
+
+class Multihead(Specialist):
+    """`age_head`: years (as the age specialist answers) or bands; `head_balance`: uncertainty or sum.
+
+    `mask_weight`, `gender_weight` and `age_weight` multiply the heads' losses. Targets are (N, 3): mask, gender, age.
+    With uncertainty the network learns a log-variance for each head beside its outputs (Kendall et al. 2018).
+    """
+
+    task = "multihead"
+    # One set of photos for all three questions: as far as the most careful of the specialists goes.
+    augmentation = Augmentation(light=0.5, colour=0.2, grey=0.05, blur=0.03, noise=0.03)
+    classes = LABELS
+
+    def __init__(self, settings: dict):
+        super().__init__(settings)
+        years = settings["age_head"] == "years"
+        self.heads: tuple[Specialist, ...] = (
+            Mask(settings | {"class_balance": 0.0}),
+            Gender(settings),
+            (Age if years else Bands)(settings),
+        )
+        self.scales = [settings["mask_weight"], settings["gender_weight"], settings["age_weight"]]
+        self.regression = [False, False, years and settings["age_loss"] != "distribution"]
+
+    @property
+    def answers(self) -> tuple[str, ...]:
+        return tuple(column for head in self.heads for column in head.answers)
+
+    @property
+    def outputs(self) -> int:
+        return sum(head.outputs for head in self.heads)
+
+    @property
+    def learned(self) -> int:
+        return len(self.heads) if self.settings["head_balance"] == "uncertainty" else 0
+
+    def targets(self, labels: NDArray[np.float32]) -> NDArray[np.float32]:
+        return labels
+
+    def weights(self, targets: Tensor) -> Tensor:
+        """By the age alone: a photo counts as much for every head."""
+        return losses.density_weights(targets[:, 2], self.settings["rare_ages"])
+
+    def first_bias(self, targets: Tensor) -> Tensor:
+        return torch.cat([head.first_bias(targets[:, k]) for k, head in enumerate(self.heads)])
+
+    def loss(self, outputs: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+        parts = zip(self.heads, self._slices(outputs), self.scales, strict=True)
+        each = torch.stack([scale * h.loss(o, targets[:, k], weights) for k, (h, o, scale) in enumerate(parts)])
+        if not self.learned:
+            return each.sum()
+        regression = torch.tensor(self.regression, device=each.device)
+        return losses.uncertainty_weighted(each, outputs[:, self.outputs :].float().mean(0), regression)
+
+    def answer(self, outputs: Tensor) -> Tensor:
+        return torch.cat([h.answer(o) for h, o in zip(self.heads, self._slices(outputs), strict=True)], 1)
+
+    def classify(self, answers: NDArray[np.float32]) -> NDArray[np.int64]:
+        parts = np.split(answers, np.cumsum([len(head.answers) for head in self.heads])[:-1], axis=1)
+        return encode(*(head.classify(part) for head, part in zip(self.heads, parts, strict=True)))
+
+    def classes_of(self, targets: NDArray[np.float32]) -> NDArray[np.int64]:
+        return encode(*(head.classes_of(targets[:, k]) for k, head in enumerate(self.heads)))
+
+    def figures(self, answers: NDArray[np.float32], targets: NDArray[np.float32]) -> dict[str, float]:
+        return self.heads[2].figures(answers[:, -len(self.heads[2].answers) :], targets[:, 2])
+
+    def _slices(self, outputs: Tensor) -> tuple[Tensor, ...]:
+        return outputs[:, : self.outputs].split([head.outputs for head in self.heads], 1)

@@ -1,0 +1,263 @@
+"""The combiner of the rivals that answer chances of labels: corrects them for the mix of the eval photos.
+
+Such a network answers for the mix of classes (band x gender) it was trained on. Where a class is more common among the
+eval photos, its labels' chances are multiplied by how much more (Saerens, Latinne, Decaestecker 2002), once a
+temperature has made them honest (Guo et al. 2017). Two offsets, of the young and of the old against the middle band,
+are then chosen for macro-F1, as the specialists' two thresholds are: every system may tune as much.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
+from scipy.optimize import minimize_scalar
+
+from models.errors import UserError
+from models.labels import BANDS, LABELS, decode
+from pipeline import label_answers, store
+from pipeline.answers import Known
+from pipeline.calibration import FEW, factors, parts_of, people_of, with_bands
+from pipeline.combiner import TASK, VERSION, check_prior, check_version
+from pipeline.prior import CLASSES
+from pipeline.scoring import f1_of, macro_f1, resample
+from pipeline.summary import LEVEL, expected_line
+from pipeline.thresholds import class_of
+
+OFFSETS = np.linspace(-3, 3, 41)
+"""What is added to the logarithm of a band's chances."""
+WIDTH = 2.0
+"""The score over pairs of offsets is smoothed by a Gaussian of so many steps of theirs before its top is chosen."""
+ROUNDS, CLOSE = 1000, 1e-7
+"""EM ends after so many rounds, or once no share moves by more."""
+
+
+def temperature_of(chances: NDArray, label: NDArray) -> float:
+    """The temperature under which the chances (n, 18) give the true labels (n,) the greatest likelihood."""
+    log = np.log(chances)
+
+    def loss(log_temperature: float) -> float:
+        scaled = log / np.exp(log_temperature)
+        return float(np.logaddexp.reduce(scaled, 1).mean() - scaled[np.arange(len(label)), label].mean())
+
+    return float(np.exp(minimize_scalar(loss, bounds=(np.log(0.2), np.log(5.0)), method="bounded").x))
+
+
+def honest(chances: NDArray, temperature: float) -> NDArray[np.float64]:
+    """The chances (n, 18) under a temperature."""
+    scaled = np.log(chances) / temperature
+    return np.exp(scaled - np.logaddexp.reduce(scaled, 1)[:, None])
+
+
+def mix_of(chances: NDArray, train: NDArray) -> NDArray[np.float64]:
+    """The shares (6,) of the classes that explain photos' chances (n, 18) best, by EM (Saerens et al. 2002).
+
+    train (6,): the shares that the chances were learned under; a class that had none keeps none.
+    """
+    by_class = np.zeros((len(chances), CLASSES))
+    np.add.at(by_class.T, class_of(np.arange(LABELS)), chances.T)
+    shares = train.copy()
+    for _ in range(ROUNDS):
+        each = by_class * factors(shares, train)
+        moved = (each / each.sum(1, keepdims=True)).mean(0)
+        if np.abs(moved - shares).max() < CLOSE:
+            break
+        shares = moved
+    return moved
+
+
+class LabelShift:
+    """Corrects chances of labels for a mix, and answers the label of greatest corrected chance.
+
+    prior: as the Combiner's: "train", three shares by band, "estimate" or "auto" ("estimate" where every band has at
+    least 30 validation people). After fit: temperature_, shares_ (6,), offsets_ (2,) and report_.
+    """
+
+    def __init__(self, prior: str | tuple[float, float, float] = "auto", seed: int = 0) -> None:
+        self.prior = prior
+        self.seed = seed
+
+    def fit(
+        self,
+        validation: pd.DataFrame,
+        predictions: pd.DataFrame | None = None,
+        notes: Sequence[str] = (),
+        marks: Sequence[str] = (),
+        photos_per_person: float | None = None,
+    ) -> LabelShift:
+        """Calibrate on out-of-fold answers beside the truth, for the mix of the eval photos.
+
+        The arguments, and what raises UserError, are those of `Combiner.fit`.
+        """
+        given, notes = check_prior(self.prior), list(notes)
+        rows, chances = label_answers.known(validation)
+        if (rows.counts == 0).any():
+            absent = " and ".join(BANDS[b] for b in np.flatnonzero(rows.counts == 0))
+            raise UserError(f"no validation person is {absent}: train more folds (FOLDS=all) or bring such people")
+        photos_per_person = photos_per_person or len(rows.person) / rows.people
+        train = people_of(rows)
+        self.temperature_ = temperature_of(chances, rows.label)
+        kind = "given" if given is not None else self._kind(rows, predictions, notes)
+        if kind == "estimate":
+            # Of single folds, as validation's are: their mean over folds is more certain than any of them.
+            self.shares_ = mix_of(honest(label_answers.chances_of(predictions), self.temperature_), train)
+        else:
+            self.shares_ = with_bands(given if given is not None else rows.counts / rows.people, train)
+        self.train_ = train
+        weights = factors(self.shares_, train)[class_of(rows.label)]
+        scores = self._scores(chances)
+        self.offsets_ = best_offsets(scores, rows.label, weights)
+        held_out = np.empty(len(rows.label), np.int64)
+        part = parts_of(rows, self.seed)[rows.person]
+        for k in np.unique(part):
+            here = part == k
+            offsets = best_offsets(scores[~here], rows.label[~here], weights[~here])
+            held_out[here] = with_offsets(scores[here], offsets)
+        self.report_ = {
+            "people": rows.people,
+            "photos": len(rows.person),
+            "photos_per_person": photos_per_person,
+            "people_by_band": rows.counts.tolist(),
+            "folds": rows.folds,
+            "dropped": rows.dropped,
+            "mix": {"kind": kind, "train": _bands(train), "used": _bands(self.shares_)},
+            "temperature": self.temperature_,
+            "offsets": list(self.offsets_),
+            "scores": {
+                "train": {"plain": macro_f1(rows.label, chances.argmax(1))},
+                "eval": {
+                    "plain": macro_f1(rows.label, chances.argmax(1), weights),
+                    "cross_fitted": macro_f1(rows.label, held_out, weights),
+                },
+            },
+            "expected": self._expected(rows, held_out, weights, predictions, photos_per_person, marks),
+            "marks": list(marks),
+            "notes": notes,
+        }
+        return self
+
+    def _kind(self, rows: Known, predictions: pd.DataFrame | None, notes: list[str]) -> str:
+        if self.prior == "train":
+            return "train"
+        if predictions is None:
+            notes.append("no eval answers: calibrated for the mix of the train people")
+            return "train"
+        if self.prior == "auto" and rows.counts.min() < FEW:
+            b = int(rows.counts.argmin())
+            notes.append(
+                f"only {rows.counts[b]} validation people are {BANDS[b]} (at least {FEW} are needed to estimate the "
+                "mix): calibrated for the mix of the train people"
+            )
+            return "train"
+        return "estimate"
+
+    def _expected(
+        self,
+        rows: Known,
+        labels: NDArray,
+        weights: NDArray,
+        predictions: pd.DataFrame | None,
+        photos_per_person: float,
+        marks: Sequence[str],
+    ) -> dict[str, Any] | None:
+        if predictions is None:
+            return None
+        photos = predictions["photo"].nunique()
+        centre = macro_f1(rows.label, labels, weights)
+        drawn = resample(rows.label, labels, rows.person, seed=self.seed, weights=weights)
+        # What resampled validation people miss is the luck of the eval people, who are so many times more or fewer.
+        wider = np.sqrt(1 + rows.people / max(2.0, photos / photos_per_person))
+        low, high = centre + wider * (np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]) - drawn.mean())
+        interval = [max(0.0, float(low)), min(1.0, float(high))]
+        return {"macro_f1": centre, "interval": interval, "level": LEVEL, "photos": photos, "marks": list(marks)}
+
+    def _scores(self, chances: NDArray) -> NDArray[np.float64]:
+        """(n, 18) the logarithm of corrected chances."""
+        times = factors(self.shares_, self.train_)[class_of(np.arange(LABELS))]
+        return np.log(honest(chances, self.temperature_)) + np.log(np.maximum(times, 1e-9))
+
+    def predict(self, predictions: pd.DataFrame) -> pd.DataFrame:
+        """The label of each photo, folds averaged, in order of appearance: photo, label, mask, gender, band."""
+        rows = label_answers.averaged(predictions)
+        label = with_offsets(self._scores(label_answers.chances_of(rows)), self.offsets_)
+        mask, gender, bands = decode(label)
+        return pd.DataFrame({"photo": rows["photo"], "label": label, "mask": mask, "gender": gender, "band": bands})
+
+    def told(self) -> str:
+        """What was fitted, in a few words."""
+        return f"the offsets {self.offsets_[0]:+.2f} and {self.offsets_[1]:+.2f}"
+
+    def report(self) -> str:
+        """What was fitted as a few lines of plain text."""
+        made = self.report_
+        scores = made["scores"]
+        counts = ", ".join(f"{n} {name}" for n, name in zip(made["people_by_band"], BANDS, strict=True))
+        lines = [f"fitted on {made['photos']} photos of {made['people']} people ({counts})", ""]
+        lines.append(f"{'age mix':<28}" + "".join(f"{name:>14}" for name in BANDS))
+        for name, mix in (("train", made["mix"]["train"]), (f"used: {made['mix']['kind']}", made["mix"]["used"])):
+            lines.append(f"  {name:<26}" + "".join(f"{share:>14.1%}" for share in mix))
+        young, old = self.offsets_
+        lines += ["", f"temperature {self.temperature_:.2f}; offsets {young:+.2f} of the young, {old:+.2f} of the old"]
+        marks = f" ({', '.join(made['marks'])})" if made["marks"] else ""
+        lines.append(
+            f"macro-F1 of validation{marks}: likeliest labels {scores['train']['plain']:.3f}; in the mix used "
+            f"{scores['eval']['plain']:.3f}, corrected and cross-fitted {scores['eval']['cross_fitted']:.3f}"
+        )
+        if made["expected"]:
+            lines += ["", expected_line(made)]
+        return "\n".join(lines + [f"note: {note}" for note in made["notes"]])
+
+    def save(self, path: Path) -> None:
+        """Write a JSON file, whole or not at all."""
+        prior = self.prior if isinstance(self.prior, str) else list(self.prior)
+        content = {"task": TASK, "version": VERSION, "kind": "labels", "settings": {"prior": prior, "seed": self.seed}}
+        fitted = {"temperature": self.temperature_, "offsets": list(self.offsets_)}
+        mixes = {"shares": self.shares_.tolist(), "train": self.train_.tolist()}
+        store.write_json(path, content | fitted | mixes | {"report": self.report_})
+
+    @classmethod
+    def from_dict(cls, content: dict[str, Any]) -> LabelShift:
+        """What `save` wrote, read as JSON. Raises UserError when it is of another version or task."""
+        check_version(content)
+        self = cls(**content["settings"])
+        self.temperature_, self.offsets_ = float(content["temperature"]), tuple(map(float, content["offsets"]))
+        self.shares_, self.train_ = np.array(content["shares"]), np.array(content["train"])
+        self.report_ = content["report"]
+        return self
+
+
+def with_offsets(scores: NDArray, offsets: tuple[float, float]) -> NDArray[np.int64]:
+    """(n,) the labels of greatest score (n, 18) once the young's and the old's are offset."""
+    return (scores.reshape(len(scores), -1, len(BANDS)) + [offsets[0], 0.0, offsets[1]]).reshape(-1, LABELS).argmax(1)
+
+
+def best_offsets(scores: NDArray, label: NDArray, weights: NDArray) -> tuple[float, float]:
+    """The pair of OFFSETS of best smoothed macro-F1; of equals the nearest to none.
+
+    scores (n, 18), label (n,) true, weights (n,).
+    """
+    by_band = scores.reshape(len(scores), -1, len(BANDS))
+    top, cell = by_band.max(1), by_band.argmax(1)  # an offset moves all labels of a band alike
+    true = np.bincount(label, weights, minlength=LABELS)
+    values = np.empty((len(OFFSETS), len(OFFSETS)))
+    for i, young in enumerate(OFFSETS):
+        for j, old in enumerate(OFFSETS):
+            band = (top + [young, 0.0, old]).argmax(1)
+            answer = cell[np.arange(len(cell)), band] * len(BANDS) + band
+            right = answer == label
+            hit = np.bincount(label[right], weights[right], minlength=LABELS)
+            answered = np.bincount(answer, weights, minlength=LABELS)
+            values[i, j] = f1_of(hit, answered, true)[true > 0].mean()
+    smooth = gaussian_filter(values, WIDTH, mode="nearest")
+    near = 1e-9 * (OFFSETS[:, None] ** 2 + OFFSETS[None] ** 2)
+    i, j = np.unravel_index((smooth - near).argmax(), smooth.shape)
+    return float(OFFSETS[i]), float(OFFSETS[j])
+
+
+def _bands(shares: NDArray) -> list[float]:
+    return shares.reshape(len(BANDS), -1).sum(1).tolist()

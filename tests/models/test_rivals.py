@@ -1,0 +1,155 @@
+"""The rivals keep the specialists' contract; what is theirs alone is here."""
+
+import numpy as np
+import pytest
+import torch
+
+from models import backbone, losses, specialist
+from models.labels import BANDS, LABELS, band, decode, encode
+from models.presets import PRESETS, columns_of
+
+LABELLED = np.array(
+    [[mask, gender, age] for mask in range(3) for gender in range(2) for age in (18, 29, 30, 45, 60, 100)], np.float32
+)
+"""Photos of every label: mask, gender, age."""
+HEADS = [
+    {"age_head": head, "head_balance": balance, "age_loss": loss}
+    for balance in ("uncertainty", "sum")
+    for head, loss in (("bands", "distribution"), ("years", "distribution"), ("years", "l1"), ("years", "mse"))
+]
+KINDS = [("joint", {"loss": "cross_entropy"}), ("joint", {"loss": "focal"}), *(("multihead", head) for head in HEADS)]
+every = pytest.mark.parametrize(
+    ("task", "given"), KINDS, ids=lambda v: v if isinstance(v, str) else "-".join(v.values())
+)
+
+
+def make(task, **settings):
+    return specialist.build(task, PRESETS["small"][task] | {"smoothing": 0.0} | settings)
+
+
+def outputs_of(one, n, seed=0):
+    return torch.from_numpy(np.random.default_rng(seed).normal(0, 3, (n, one.outputs + one.learned))).float()
+
+
+@every
+def test_contract(task, given):
+    one = make(task, **given)
+    assert columns_of(task) == ("mask", "gender", "age")
+    targets = torch.from_numpy(one.targets(LABELLED))
+    weights = one.weights(targets)
+    assert weights.shape == (len(LABELLED),)
+    assert weights.mean().item() == pytest.approx(1, abs=1e-6)
+    out = outputs_of(one, len(LABELLED)).requires_grad_()
+    loss = one.loss(out, targets, weights)
+    assert loss.shape == ()
+    loss.backward()
+    assert torch.isfinite(out.grad).all()
+    assert (out.grad[:, : one.outputs].abs().sum(1) > 0).all()
+    answers = one.answer(out.detach())
+    assert (answers.shape, answers.dtype) == ((len(LABELLED), len(one.answers)), torch.float32)
+    truth, classes = one.classes_of(targets.numpy()), one.classify(answers.numpy())
+    assert truth.tolist() == encode(LABELLED[:, 0], LABELLED[:, 1], band(LABELLED[:, 2])).tolist()
+    assert set(classes.tolist()) <= set(range(LABELS))
+    assert one.first_bias(targets).shape == (one.outputs,)
+
+
+@every
+def test_following_the_gradient_finds_the_labels(task, given):
+    one = make(task, age_spread=0.5, **given)
+    targets = torch.from_numpy(one.targets(LABELLED))
+    out = torch.zeros(len(targets), one.outputs + one.learned, requires_grad=True)
+    optimizer = torch.optim.Adam([out], lr=0.3)
+    for step in range(400):
+        for group in optimizer.param_groups:
+            group["lr"] = 0.3 * (1 - step / 400)
+        optimizer.zero_grad()
+        one.loss(out, targets, torch.ones(len(targets))).backward()
+        optimizer.step()
+    found = one.classify(one.answer(out.detach()).numpy())
+    # An age at a band's very edge may be answered a hair below it.
+    sure = ~np.isin(LABELLED[:, 2], (30, 60)) | (given.get("age_head") == "bands") | (task == "joint")
+    assert found[sure].tolist() == one.classes_of(targets.numpy())[sure].tolist()
+    figures = one.figures(one.answer(out.detach()).numpy(), targets.numpy())
+    if "age_years" in one.answers:
+        assert figures["mean_absolute_error"] < 1
+    else:
+        assert figures == {}
+
+
+@every
+def test_the_first_bias_answers_how_common_each_answer_is(task, given):
+    one, rng = make(task, **given), np.random.default_rng(0)
+    rows = LABELLED[rng.choice(len(LABELLED), 500, p=np.arange(1, 37) / np.arange(1, 37).sum())]
+    targets = torch.from_numpy(one.targets(rows))
+    bias = torch.cat([one.first_bias(targets), torch.zeros(one.learned)])
+    answer = dict(zip(one.answers, one.answer(bias[None])[0].tolist(), strict=True))
+    shares = {"gender_female": rows[:, 1].mean(), "age_years": rows[:, 2].mean()}
+    shares |= {f"band_{b}": (band(rows[:, 2]) == b).mean() for b in range(len(BANDS))}
+    shares |= {f"label_{k:02d}": (one.classes_of(targets.numpy()) == k).mean() for k in range(LABELS)}
+    for column, value in answer.items():
+        if column in shares:
+            assert value == pytest.approx(shares[column], abs=2.5 if column == "age_years" else 0.01)
+
+
+def test_the_heads_are_the_specialists_on_slices():
+    one, settings = make("multihead", head_balance="sum"), PRESETS["small"]["multihead"]
+    targets, out = torch.from_numpy(one.targets(LABELLED)), outputs_of(one, len(LABELLED))
+    weights = torch.rand(len(LABELLED))
+    parts = out.split([3, 2, 101], 1)
+    alone = [
+        specialist.build(task, PRESETS["small"][task] | {"smoothing": 0.0}).loss(part, targets[:, k], weights)
+        for k, (task, part) in enumerate(zip(("mask", "gender", "age"), parts, strict=True))
+    ]
+    assert one.loss(out, targets, weights).item() == pytest.approx(sum(alone).item(), rel=1e-6)
+    heavier = make("multihead", head_balance="sum", age_weight=1.2)
+    expected = (alone[0] + alone[1] + 1.2 * alone[2]).item()
+    assert heavier.loss(out, targets, weights).item() == pytest.approx(expected, rel=1e-6)
+    assert settings["head_balance"] == "uncertainty"
+
+
+def test_what_uncertainty_learns_stands_behind_the_outputs():
+    one = make("multihead")
+    targets, out = torch.from_numpy(one.targets(LABELLED)), outputs_of(one, len(LABELLED))
+    out[:, one.outputs :] = torch.tensor([0.3, -0.2, 1.0])
+    plain = make("multihead", head_balance="sum")
+    ones = torch.ones(len(LABELLED))
+    each = [
+        h.loss(o, targets[:, k], ones) for k, (h, o) in enumerate(zip(plain.heads, plain._slices(out), strict=True))
+    ]
+    expected = losses.uncertainty_weighted(torch.stack(each), out[0, one.outputs :], torch.zeros(3, dtype=torch.bool))
+    assert one.loss(out, targets, ones).item() == pytest.approx(expected.item(), rel=1e-6)
+    assert torch.equal(one.answer(out), plain.answer(out[:, : plain.outputs]))
+
+
+def test_a_network_learns_its_log_variances_with_its_weights():
+    settings = PRESETS["small"]["multihead"] | {
+        "backbone": "test_convnext", "backbone_options": {}, "height": 64, "width": 48,
+    }  # fmt: skip
+    one = specialist.build("multihead", settings)
+    network = backbone.build(settings, one.outputs, learned=one.learned)
+    assert "backbone.learned" in network.state_dict()
+    photos = torch.randint(0, 255, (8, 3, 64, 48), dtype=torch.uint8)
+    targets = torch.from_numpy(one.targets(LABELLED[:8]))
+    optimizer = torch.optim.Adam([network.backbone.learned], lr=0.2)
+    out = network(photos)
+    assert out.shape == (8, one.outputs + 3)
+    assert (out[:, one.outputs :] == 0).all()
+    for _ in range(300):
+        optimizer.zero_grad()
+        one.loss(network(photos), targets, torch.ones(8)).backward()
+        optimizer.step()
+    plain = make("multihead", head_balance="sum")
+    with torch.no_grad():
+        slices = plain._slices(network(photos))
+        each = torch.stack(
+            [h.loss(o, targets[:, k], torch.ones(8)) for k, (h, o) in enumerate(zip(plain.heads, slices, strict=True))]
+        )
+    # Kendall's optimum of a classification: the variance is twice the loss
+    torch.testing.assert_close(network.backbone.learned.exp(), 2 * each, rtol=0.15, atol=0.02)
+
+
+def test_the_joint_network_learns_the_18_labels():
+    mask, gender, bands = decode(make("joint").targets(LABELLED))
+    assert mask.tolist() == LABELLED[:, 0].tolist()
+    assert gender.tolist() == LABELLED[:, 1].tolist()
+    assert bands.tolist() == band(LABELLED[:, 2]).tolist()

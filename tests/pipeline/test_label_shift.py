@@ -1,0 +1,244 @@
+"""Corrected chances, held to brute force, to a mix that is known, and to answers that need no correction."""
+
+import itertools
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import f1_score, log_loss
+
+from models.errors import UserError
+from models.labels import LABELS, band, encode
+from pipeline import combiners, label_answers
+from pipeline.calibration import factors
+from pipeline.combiner import Combiner
+from pipeline.label_shift import OFFSETS, LabelShift, best_offsets, honest, mix_of, temperature_of, with_offsets
+from pipeline.thresholds import class_of
+
+PHOTOS = (0, 0, 0, 0, 0, 1, 2)
+
+
+def people_of(count, shares, seed):
+    """Labels of people with 7 photos each: a table with mask, gender, age."""
+    rng = np.random.default_rng(seed)
+    bands = rng.choice(3, count, p=shares)
+    ages = np.array([rng.integers(18, 30, count), rng.integers(30, 60, count), rng.integers(60, 80, count)])
+    person = np.repeat(np.arange(count), len(PHOTOS))
+    return pd.DataFrame({
+        "photo": [f"{p:04d}/{k}.jpg" for p in range(count) for k in range(len(PHOTOS))],
+        "person": [f"p{p}" for p in person],
+        "fold": 0,
+        "mask": np.tile(PHOTOS, count),
+        "gender": rng.integers(0, 2, count)[person],
+        "age": ages[bands, np.arange(count)][person].astype(float),
+    })  # fmt: skip
+
+
+def shares_of(table):
+    """(2, 3) the shares of gender x band."""
+    kind = table["gender"] * 3 + band(table["age"])
+    return np.bincount(kind, minlength=6).reshape(2, 3) / len(table)
+
+
+def answered(table, learned, seed, sharp=1.0):
+    """The Bayes-optimal chances of labels where gender x band has the shares learned (2, 3), raised to `sharp`.
+
+    What is seen of a photo is its cell, right in 95 of 100, and a number around its band.
+    """
+    rng = np.random.default_rng(seed)
+    b = band(table["age"])
+    feature = b + rng.normal(0, 0.6, len(b))
+    density = np.exp(-0.5 * ((feature[:, None] - np.arange(3)) / 0.6) ** 2)
+    true = table["mask"] * 2 + table["gender"]
+    answer = np.where(
+        rng.random(len(b)) < 0.95, true, (true + rng.integers(1, 6, len(b))) % 6
+    )  # as sure as it is right
+    mask = np.bincount(table["mask"], minlength=3) / len(b)
+    cells = np.full((len(b), 6), 0.01)
+    cells[np.arange(len(b)), answer] = 0.95
+    seen = cells.reshape(-1, 3, 2, 1) * density[:, None, None]
+    chances = (seen * mask[:, None, None] * learned).reshape(-1, LABELS)
+    chances = (chances / chances.sum(1, keepdims=True)) ** sharp
+    chances /= chances.sum(1, keepdims=True)
+    return table.assign(**{name: chances[:, k] for k, name in enumerate(label_answers.LABEL_COLUMNS)})
+
+
+TRAIN, EVAL = (0.47, 0.45, 0.08), (0.42, 0.28, 0.30)
+
+
+@pytest.fixture(scope="module")
+def tables():
+    validation = people_of(500, TRAIN, 0)
+    learned = shares_of(validation)  # folds are stratified
+    return answered(validation, learned, 1), answered(people_of(400, EVAL, 2), learned, 3)
+
+
+def truth_of(table):
+    return encode(table["mask"], table["gender"], band(table["age"]))
+
+
+def test_the_mix_is_recovered_and_correcting_for_it_gains(tables):
+    validation, evaluation = tables
+    estimated = LabelShift("estimate").fit(validation, evaluation)
+    found = np.array(estimated.report_["mix"]["used"])
+    actual = np.bincount(band(evaluation["age"]), minlength=3) / len(evaluation)
+    np.testing.assert_allclose(found, actual, atol=0.04)
+    scores = {
+        name: f1_score(truth_of(evaluation), one.predict(evaluation)["label"], average="macro")
+        for name, one in (("estimated", estimated), ("train", LabelShift("train").fit(validation, evaluation)))
+    }
+    plain = f1_score(truth_of(evaluation), label_answers.chances_of(evaluation).argmax(1), average="macro")
+    assert scores["estimated"] > plain + 0.03
+    assert scores["estimated"] > scores["train"] + 0.01
+    low, high = estimated.report_["expected"]["interval"]
+    assert low < scores["estimated"] < high
+
+
+def test_em_finds_the_mix_of_greatest_likelihood():
+    rng = np.random.default_rng(0)
+    train = np.array([0.2, 0.25, 0.2, 0.2, 0.1, 0.05])
+    true = rng.choice(LABELS, 300, p=np.repeat([0.1, 0.05, 0.03], 6) / np.repeat([0.1, 0.05, 0.03], 6).sum())
+    chances = rng.dirichlet(np.full(LABELS, 0.3), 300)
+    chances[np.arange(300), true] += 0.8
+    chances /= chances.sum(1, keepdims=True)
+    found = mix_of(chances, train)
+    assert found.sum() == pytest.approx(1)
+    by_class = np.stack([chances[:, class_of(np.arange(LABELS)) == c].sum(1) for c in range(6)], 1)
+
+    def likelihood(shares):
+        return np.log(by_class @ (shares / train)).mean()
+
+    best = likelihood(found)
+    for up, down in itertools.permutations(range(6), 2):
+        moved = found.copy()
+        step = min(1e-3, moved[down])
+        moved[up] += step
+        moved[down] -= step
+        assert likelihood(moved) <= best + 1e-6
+
+
+def test_the_temperature_is_the_likeliest_of_a_fine_grid(tables):
+    people = people_of(200, TRAIN, 5)
+    validation = answered(people, shares_of(people), 6, sharp=2.5)
+    chances, label = label_answers.chances_of(validation), truth_of(validation)
+    found = temperature_of(chances, label)
+    assert found == pytest.approx(2.5, rel=0.15)
+    grid = np.arange(1.0, 4.0, 0.02)
+    losses = [log_loss(label, honest(chances, t), labels=range(LABELS)) for t in grid]
+    assert found == pytest.approx(grid[int(np.argmin(losses))], abs=0.03)
+
+
+def test_offsets_are_the_best_of_all_pairs():
+    rng = np.random.default_rng(1)
+    scores, label = np.log(rng.dirichlet(np.full(LABELS, 0.4), 400)), rng.integers(0, LABELS, 400)
+    scores[np.arange(400), label] += 2.0
+    scores.reshape(400, 6, 3)[:, :, 0] += 1.2  # the young are answered too often
+    weights = rng.uniform(0.5, 2.0, 400)
+
+    def score(offsets):
+        return f1_score(label, with_offsets(scores, offsets), sample_weight=weights, average="macro")
+
+    young, old = best_offsets(scores, label, weights)
+    assert -2.0 < young < -0.5
+    every = max(score((a, b)) for a in OFFSETS[::2] for b in OFFSETS[::2])
+    assert score((young, old)) > every - 0.02
+    assert score((young, old)) > score((0.0, 0.0)) + 0.03
+
+
+def test_offsets_move_bands_alone():
+    scores = np.log(np.random.default_rng(0).dirichlet(np.ones(LABELS), 50))
+    assert (with_offsets(scores, (0.0, 0.0)) == scores.argmax(1)).all()
+    assert (with_offsets(scores, (100.0, 0.0)) % 3 == 0).all()
+    assert (with_offsets(scores, (0.0, 100.0)) % 3 == 2).all()
+
+
+def test_a_given_mix_is_used_as_it_is(tables):
+    validation, evaluation = tables
+    made = LabelShift((0.2, 0.3, 0.5)).fit(validation, evaluation)
+    np.testing.assert_allclose(made.report_["mix"]["used"], (0.2, 0.3, 0.5))
+    # all that a mix may do is multiply
+    rows = label_answers.chances_of(validation)
+    times = factors(made.shares_, made.train_)[class_of(np.arange(LABELS))]
+    np.testing.assert_allclose(np.exp(made._scores(rows)), honest(rows, made.temperature_) * times)
+
+
+def test_few_people_in_a_band_mean_the_train_mix(tables):
+    _, evaluation = tables
+    people = people_of(60, (0.4, 0.4, 0.2), 8)
+    few = answered(people, shares_of(people), 9)
+    made = LabelShift().fit(few, evaluation)
+    assert made.report_["mix"]["kind"] == "train"
+    assert "at least 30 are needed" in made.report_["notes"][-1]
+    assert LabelShift("estimate").fit(few, evaluation).report_["mix"]["kind"] == "estimate"
+    assert "no eval answers" in LabelShift().fit(few).report_["notes"][-1]
+    nobody = few[band(few["age"]) < 2]
+    with pytest.raises(UserError, match="no validation person is 60 and over"):
+        LabelShift().fit(nobody, evaluation)
+
+
+def test_what_is_saved_answers_the_same(tables, tmp_path):
+    validation, evaluation = tables
+    made = combiners.combiner_for(validation, "auto").fit(
+        validation, evaluation, marks=("leaky",), notes=("take care",)
+    )
+    assert isinstance(made, LabelShift)
+    made.save(tmp_path / "combiner.json")
+    again = combiners.load(tmp_path / "combiner.json")
+    pd.testing.assert_frame_equal(again.predict(evaluation), made.predict(evaluation))
+    assert again.report() == made.report()
+    assert made.report().count("(leaky)") == 2
+    assert "note: take care" in made.report()
+    with pytest.raises(UserError, match="version 9"):
+        LabelShift.from_dict({"task": "face18: mask x gender x age band", "version": 9})
+    assert isinstance(combiners.combiner_for(pd.DataFrame(columns=["photo", "age_years"]), "auto"), Combiner)
+
+
+def test_folds_are_averaged_and_order_kept(tables):
+    validation, evaluation = tables
+    made = LabelShift("train").fit(validation, evaluation)
+    other = evaluation.assign(fold=1, **{c: evaluation[c].to_numpy()[::-1] for c in label_answers.LABEL_COLUMNS})
+    both = made.predict(pd.concat([evaluation, other]))
+    assert both["photo"].tolist() == evaluation["photo"].tolist()
+    mean = evaluation.copy()
+    for column in label_answers.LABEL_COLUMNS:
+        mean[column] = (evaluation[column].to_numpy() + other[column].to_numpy()) / 2
+    assert both["label"].tolist() == made.predict(mean)["label"].tolist()
+
+
+def test_heads_by_attribute_are_multiplied():
+    table = pd.DataFrame({
+        "photo": ["a"], "mask_worn": [0.7], "mask_wrong": [0.2], "mask_none": [0.1], "gender_female": [0.4],
+        "band_0": [0.5], "band_1": [0.3], "band_2": [0.2],
+    })  # fmt: skip
+    assert label_answers.answers_labels(table)
+    chances = label_answers.chances_of(table)[0]
+    for mask, gender, b in itertools.product(range(3), range(2), range(3)):
+        expected = (0.7, 0.2, 0.1)[mask] * (0.6, 0.4)[gender] * (0.5, 0.3, 0.2)[b]
+        assert chances[encode(mask, gender, b)] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"label_03": 1.5}, "no probabilities"),
+        ({"label_03": -0.1}, "no probabilities"),
+        ({"label_03": "x"}, "not a number"),
+    ],
+)
+def test_chances_that_are_none(tables, change, told):
+    with pytest.raises(UserError, match=told):
+        label_answers.chances_of(tables[0].assign(**change))
+    with pytest.raises(UserError, match="lack the column label_07"):
+        label_answers.chances_of(tables[0].drop(columns="label_07"))
+
+
+def test_the_likeliest_label_of_one_head_or_of_three():
+    rng = np.random.default_rng(2)
+    one = pd.DataFrame(rng.random((50, LABELS)), columns=list(label_answers.LABEL_COLUMNS))
+    assert np.array_equal(label_answers.chances_of(one).argmax(1), one.to_numpy().argmax(1))
+    names = ["mask_worn", "mask_wrong", "mask_none", "gender_female", *label_answers.BAND_COLUMNS]
+    three = pd.DataFrame(rng.random((50, 7)), columns=names)
+    for label, (_, row) in zip(label_answers.chances_of(three).argmax(1), three.iterrows(), strict=True):
+        assert label // 6 == row[names[:3]].to_numpy().argmax()
+        assert (label // 3 % 2 == 1) == (row["gender_female"] > 0.5)
+        assert label % 3 == row[names[4:]].to_numpy().argmax()
