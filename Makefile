@@ -8,9 +8,11 @@ PY := "$(VENV)/bin/python"
 STAGE := $(PY) -m pipeline
 
 given = $(if $($(1)),--$(2) "$($(1))")
-SETTINGS = $(call given,RUN,run) $(call given,DATA,data) $(call given,PRESET,preset) $(call given,WEIGHTS,weights)
+SETTINGS = $(call given,RUN,run) $(call given,DATA,data) $(call given,PRESET,preset) $(call given,WEIGHTS,weights) \
+	$(call given,RECIPE,recipe)
 TRAINING = $(SETTINGS) $(call given,FOLDS,folds) $(call given,THREADS,threads) $(call given,SHARE,share)
-AFTER = $(SETTINGS) $(call given,EVAL,eval)
+SYSTEMS = $(SETTINGS) $(call given,SYSTEM,system)
+AFTER = $(SYSTEMS) $(call given,EVAL,eval)
 # Three small networks side by side outrun one network on every core of a CPU; a GPU takes one at a time.
 BESIDE ?= $(if $(wildcard /dev/nvidia0 /dev/kfd /dev/dxg),,3)
 # ARGS goes to the goals that the user named, not to what they stand on.
@@ -18,14 +20,15 @@ args = $(if $(filter $@,$(MAKECMDGOALS)),$(ARGS))
 checked = $(filter-out train test test-slow test-faults bench setup check,$(MAKECMDGOALS))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check data prepare train train-mask train-gender train-age predict calibrate submit \
-	score test test-slow test-faults bench lint clean
+.PHONY: help setup check data prepare train train-mask train-gender train-age train-joint train-multihead predict \
+	calibrate submit score compare recipes test test-slow test-faults bench lint clean
 
 help: ## list the targets
 	@echo 'make TARGET [DATA=folder] [RUN=runs/x] [PRESET=small|base|large] [FOLDS=0|all|0,1] [ARGS="--epochs 5"]'
-	@echo '            [WEIGHTS=hub|none|folder] [EVAL=folder] [THREADS=n] [BESIDE=] [VENV=folder]'
+	@echo '            [WEIGHTS=hub|none|folder] [EVAL=folder] [SYSTEM=specialists|joint|multihead] [RECIPE=name]'
+	@echo '            [THREADS=n] [BESIDE=] [VENV=folder]'
 	@echo
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(VENV)/face18.txt: pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo 'face18: Python 3.11 or newer is needed; name one with PYTHON=.' >&2; exit 2; }
@@ -46,15 +49,19 @@ data: check ## draw people to try the pipeline on, where DATA names no photos
 prepare: data ## decode the train photos once
 	@$(STAGE) prepare $(SETTINGS) $(args)
 
-train-mask train-gender train-age: train-%: prepare
+train-mask train-gender train-age train-joint train-multihead: train-%: prepare
 	@$(STAGE) train $* $(TRAINING) $(args)
 train-mask: ## train the mask specialist
 train-gender: ## train the gender specialist
 train-age: ## train the age specialist
-train: check ## train all three, side by side where there is no GPU
-	@$(if $(BESIDE),TTY_INTERACTIVE=0) $(MAKE) --no-print-directory -f $(firstword $(MAKEFILE_LIST)) \
-		$(if $(BESIDE),SHARE=$(BESIDE) $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(BESIDE))) $(if $(args),,ARGS=) \
-		train-mask train-gender train-age
+train-joint: ## train the rival in one piece, 18 labels in one head
+train-multihead: ## train the rival with three heads on one backbone
+train: check ## train all three (or the SYSTEM), side by side where there is no GPU
+	@goals=$$($(STAGE) goals $(SYSTEMS)) && set -- $$goals && \
+	if [ $$# -gt 1 ] && [ "$(BESIDE)" ]; then export TTY_INTERACTIVE=0; fi && \
+	$(MAKE) --no-print-directory -f $(firstword $(MAKEFILE_LIST)) \
+		$(if $(BESIDE),SHARE=$$(($$# < $(BESIDE) ? $$# : $(BESIDE))) \
+		$(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(BESIDE))) $(if $(args),,ARGS=) $$goals
 
 # A folder of one's own is labelled with a run as it stands.
 ifdef EVAL
@@ -62,7 +69,7 @@ predict: check
 else
 predict: train
 endif
-predict: ## answer the eval photos with the three specialists
+predict: ## answer the eval photos with the three specialists (or the SYSTEM)
 	@$(STAGE) predict $(AFTER) $(call given,THREADS,threads) $(args)
 
 calibrate: predict ## choose the age thresholds on held-out people
@@ -70,10 +77,16 @@ calibrate: predict ## choose the age thresholds on held-out people
 
 submit: calibrate ## write submission.csv, doing everything that is missing; score it where the truth is known
 	@$(STAGE) submit $(AFTER) $(args)
-	@$(if $(EVAL),,$(STAGE) score --if-known $(SETTINGS))
+	@$(if $(EVAL),,$(STAGE) score --if-known $(SYSTEMS))
 
 score: check ## score a submission
-	@$(STAGE) score $(SETTINGS) $(args)
+	@$(STAGE) score $(SYSTEMS) $(args)
+
+compare: prepare ## train the specialists and their rivals at equal cost, several seeds each, and compare them (hours)
+	@$(STAGE) compare $(SETTINGS) $(args)
+
+recipes: check ## list the systems of the notes, each one word: RECIPE=name
+	@$(STAGE) recipes $(args)
 
 test: setup ## run the tests (minutes)
 	@$(PY) -m pytest $(ARGS)

@@ -80,21 +80,39 @@ def resample(
     weights: ArrayLike | None = None,
 ) -> NDArray[np.float64]:
     """(draws,) macro-F1 of resampled people; the arguments are those of `interval`."""
-    truth, answer = _pair(truth, answer)
-    pair = truth * LABELS + answer
+    return resample_together(truth, np.asarray(answer)[None], person, photos_per_person, draws, seed, weights)[:, 0]
+
+
+def resample_together(
+    truth: ArrayLike,
+    answers: ArrayLike,
+    person: ArrayLike | None = None,
+    photos_per_person: float = 1.0,
+    draws: int = 2000,
+    seed: int = 0,
+    weights: ArrayLike | None = None,
+) -> NDArray[np.float64]:
+    """(draws, K) macro-F1 of K systems on the same resampled people, so that differences in a draw are paired.
+
+    answers: (K, n) labels; the other arguments are those of `interval`.
+    """
+    answers = np.asarray(answers, np.int64)
+    truth = _pair(truth, answers[0])[0]
     stratum = truth % (LABELS // len(MASKS))
     if person is None:
-        # photos with the same (truth, answer) are alike: one unit for each such pair, drawn by its count
-        pairs, count = np.unique(pair, return_counts=True)
-        units = counts_of(np.arange(len(pairs)), pairs, len(pairs))
-        unit_stratum = pairs // LABELS % (LABELS // len(MASKS))
+        # photos with the same truth and answers are alike: one unit for each such row, drawn by its count
+        rows, count = np.unique(np.column_stack([truth, *answers]), axis=0, return_counts=True)
+        truth, answers, unit = rows[:, 0], rows[:, 1:].T, np.arange(len(rows))
+        unit_stratum = truth % (LABELS // len(MASKS))
         divide = photos_per_person
     else:
         _, first, unit = np.unique(np.asarray(person), return_index=True, return_inverse=True)
-        units = counts_of(unit, pair, len(first), None if weights is None else np.asarray(weights, np.float64))
         unit_stratum, count, divide = stratum[first], np.ones(len(first), np.int64), 1.0
+    weights = None if weights is None or person is None else np.asarray(weights, np.float64)
+    tables = [counts_of(unit, truth * LABELS + answer, len(count), weights) for answer in answers]
+    units = np.concatenate([*(table[:, : 2 * LABELS] for table in tables), tables[0][:, 2 * LABELS :]], axis=1)
     rng = np.random.default_rng(seed)
-    total = np.zeros((draws, 3 * LABELS))
+    total = np.zeros((draws, units.shape[1]))
     for s in np.unique(unit_stratum):
         rows = np.flatnonzero(unit_stratum == s)
         size = max(1, round(count[rows].sum() / divide))
@@ -102,8 +120,9 @@ def resample(
             stop = min(start + 250, draws)
             times = _times(rng, count[rows], size, stop - start)
             total[start:stop] += times @ units[rows]
-    hit, predicted, true = total.reshape(draws, 3, LABELS).transpose(1, 0, 2)
-    return f1_of(hit, predicted, true).sum(1) / (true > 0).sum(1)
+    true = total[:, None, -LABELS:]
+    hit, predicted = total[:, :-LABELS].reshape(draws, len(answers), 2, LABELS).transpose(2, 0, 1, 3)
+    return f1_of(hit, predicted, true).sum(2) / (true > 0).sum(2)
 
 
 def score(

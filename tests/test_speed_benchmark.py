@@ -9,34 +9,34 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import speed
+from benchmarks import measures, speed
 
 SCRIPT = Path(__file__).parents[1] / "benchmarks" / "speed.py"
 
 
 def test_ratios_are_taken_within_a_turn():
-    assert speed.ratios([2.0, 9.0, 1.0], [1.0, 3.0, 4.0]) == [2.0, 3.0, 0.25]
+    assert measures.ratios([2.0, 9.0, 1.0], [1.0, 3.0, 4.0]) == [2.0, 3.0, 0.25]
     with pytest.raises(ValueError, match="shorter"):
-        speed.ratios([1.0, 2.0], [1.0])
+        measures.ratios([1.0, 2.0], [1.0])
 
 
 def test_a_summary_is_the_median_and_the_spread():
-    assert speed.summary([3.0, 1.0, 2.0]) == {"median": 2.0, "low": 1.0, "high": 3.0, "turns": [3.0, 1.0, 2.0]}
-    assert speed.summary([4.0, 1.0])["median"] == 2.5
+    assert measures.summary([3.0, 1.0, 2.0]) == {"median": 2.0, "low": 1.0, "high": 3.0, "turns": [3.0, 1.0, 2.0]}
+    assert measures.summary([4.0, 1.0])["median"] == 2.5
 
 
 def test_geometric_means_are_taken_turn_by_turn():
-    assert speed.geometric_means([[1.0, 8.0], [4.0, 1.0], [2.0, 1.0]]) == pytest.approx([2.0, 2.0])
+    assert measures.geometric_means([[1.0, 8.0], [4.0, 1.0], [2.0, 1.0]]) == pytest.approx([2.0, 2.0])
 
 
 def test_a_table_has_its_columns_below_each_other():
-    lines = speed.table(("what", "n"), [("photos", "12"), ("x", "345")]).splitlines()
+    lines = measures.table(("what", "n"), [("photos", "12"), ("x", "345")]).splitlines()
     assert lines == ["what      n", "photos   12", "x       345"]
 
 
 def test_every_figure_is_shown():
-    one = speed.summaries({"ours": [0.5], "usual": [1.0]}, {"usual / ours": [2.0]})
-    lines = speed.shown({"train": {"mask": one}}).splitlines()
+    one = measures.summaries({"ours": [0.5], "usual": [1.0]}, {"usual / ours": [2.0]})
+    lines = measures.shown({"train": {"mask": one}}).splitlines()
     assert len(lines) == 1 + 3
     assert lines[-1].split() == ["train", "mask", "ratios", "usual", "/", "ours", "2", "2", "to", "2"]
 
@@ -68,7 +68,7 @@ def test_the_whole_benchmark_runs(tmp_path):
              if part in ("train", "predict", "cost")}  # fmt: skip
     assert set(found["train"]) == {"mask", "gender", "age", "geometric mean"}
     assert all(len(of) == 3 for of in found["train"].values())
-    assert len(found["predict"]["three networks"]) == 3 * len(speed.engines())
+    assert len(found["predict"]["three networks"]) == 3 * len(measures.engines())
     assert len(found["cost"]["both"]) == 3
     for figures in (of for part in found.values() for ratios in part.values() for of in ratios.values()):
         values = [figures["median"], figures["low"], figures["high"], *figures["turns"]]

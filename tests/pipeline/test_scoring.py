@@ -11,7 +11,7 @@ from sklearn.metrics import confusion_matrix, f1_score
 
 from models.errors import UserError
 from models.labels import decode
-from pipeline.scoring import confusion, errors, interval, macro_f1, report, resample, score
+from pipeline.scoring import confusion, errors, interval, macro_f1, report, resample, resample_together, score
 
 labels = st.integers(0, 17)
 
@@ -148,3 +148,56 @@ def test_every_photo_is_scored_once():
         score(truth, answers.assign(label=18))
     with pytest.raises(UserError, match="nothing to score"):
         score(truth.assign(label=pd.NA), answers)
+
+
+def test_people_resampled_together_are_those_resampled_for_one_answer():
+    person, y, p = people(np.random.default_rng(11))
+    q = np.where(np.random.default_rng(12).random(len(y)) < 0.5, y, p)
+    together = resample_together(y, np.stack([p, q, p]), person, draws=300, seed=4)
+    assert together.shape == (300, 3)
+    for k, answer in enumerate((p, q, p)):
+        assert np.array_equal(together[:, k], resample(y, answer, person, draws=300, seed=4))
+
+
+def test_differences_are_those_of_people_drawn_one_by_one():
+    person, y, p = people(np.random.default_rng(13))
+    q = np.where(np.random.default_rng(14).random(len(y)) < 0.3, y, p)
+    together = resample_together(y, np.stack([p, q]), person, draws=3000, seed=1)
+    rng, slow = np.random.default_rng(15), []
+    rows = {k: np.flatnonzero(person == k) for k in np.unique(person)}
+    stratum = {k: y[r[0]] % 6 for k, r in rows.items()}
+    for _ in range(600):
+        taken = []
+        for s in set(stratum.values()):
+            inside = [k for k in rows if stratum[k] == s]
+            taken += [rows[k] for k in rng.choice(inside, len(inside))]
+        taken = np.concatenate(taken)
+        slow.append(reference(y[taken], q[taken]) - reference(y[taken], p[taken]))
+    paired = together[:, 1] - together[:, 0]
+    assert paired.mean() == pytest.approx(np.mean(slow), abs=4 * np.std(slow) / np.sqrt(600))
+    assert paired.std() == pytest.approx(np.std(slow), rel=0.15)
+    apart = resample(y, q, person, draws=3000, seed=1) - resample(y, p, person, draws=3000, seed=2)
+    assert paired.std() < 0.8 * apart.std()
+
+
+def test_photos_without_persons_are_resampled_together_too():
+    _, y, p = people(np.random.default_rng(16), count=200)
+    q = np.where(np.random.default_rng(17).random(len(y)) < 0.3, y, p)
+    alone = resample(y, p, None, 7.0, draws=300, seed=3)
+    assert np.array_equal(resample_together(y, p[None], None, 7.0, draws=300, seed=3)[:, 0], alone)
+    together = resample_together(y, np.stack([p, p, q]), None, 7.0, draws=3000, seed=3)
+    assert np.array_equal(together[:, 0], together[:, 1])
+    rng, slow = np.random.default_rng(18), []
+    inside = {s: np.flatnonzero(y % 6 == s) for s in range(6)}
+    for _ in range(600):
+        taken = np.concatenate([rng.choice(rows, max(1, round(len(rows) / 7))) for rows in inside.values()])
+        slow.append([f1_score(y[taken], a[taken], labels=np.unique(y[taken]), average="macro", zero_division=0)
+                     for a in (p, q)])  # fmt: skip
+    slow = np.array(slow)
+    assert together[:, [0, 2]].mean(0) == pytest.approx(slow.mean(0), abs=4 * slow.std() / np.sqrt(600))
+    assert (together[:, 2] - together[:, 0]).std() == pytest.approx((slow[:, 1] - slow[:, 0]).std(), rel=0.15)
+
+
+def test_answers_of_other_lengths_are_refused():
+    with pytest.raises(ValueError, match="same length"):
+        resample_together([0, 1], [[0, 1, 2]])

@@ -1,0 +1,101 @@
+"""What a training costs: photos seen times the FLOPs of a photo's forward and backward pass.
+
+A product and a sum count as two FLOPs, and only matrix products and convolutions count, as is usual. What the
+machine makes of them (precision, threads, skipped photos of validation) is no part of the cost.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from models import backbone, specialist
+from pipeline.sampling import steps_an_epoch, undersampled
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PHOTOS = 2
+"""Photos counted together: batch normalisation cannot train on one."""
+
+
+@dataclass(frozen=True)
+class Effort:
+    """A training's length: `epochs` to ask for, and the `photos` seen and `flops` done in their `steps`."""
+
+    epochs: float
+    steps: int
+    photos: int
+    flops: float
+
+
+def flops_a_photo(task: str, settings: dict[str, Any]) -> float:
+    """Forward-backward FLOPs of one photo through the network that a task's settings describe."""
+    outputs = specialist.build(task, settings).outputs
+    with torch.random.fork_rng(devices=[]):  # counting must not change what is drawn after it
+        network = backbone.build(settings, outputs)
+        return flops_of(network, torch.zeros(PHOTOS, 3, settings["height"], settings["width"], dtype=torch.uint8))
+
+
+def flops_of(network: nn.Module, photos: torch.Tensor) -> float:
+    """Forward-backward FLOPs of a network for one of the photos (N, ...)."""
+    counter = FlopCounterMode(
+        display=False, custom_mapping={torch.ops.aten.convolution_backward: _convolution_backward}
+    )
+    network.train()
+    with counter, sdpa_kernel(SDPBackend.MATH):  # fused attention is counted differently from machine to machine
+        network(photos).sum().backward()
+    network.zero_grad()
+    return counter.get_total_flops() / len(photos)
+
+
+def _convolution_backward(
+    above: list[int],
+    x: list[int],
+    weight: list[int],
+    _bias: Any,
+    _stride: Any,
+    _padding: Any,
+    _dilation: Any,
+    transposed: bool,
+    _output_padding: Any,
+    _groups: int,
+    wanted: list[bool],
+    **_: Any,
+) -> int:
+    """Shapes -> FLOPs: each of the two gradients takes the products of the forward pass.
+
+    torch's own formula takes a grouped convolution's weights for a full one's: of a depthwise layer of 500
+    channels it makes 500 times too much.
+    """
+    places = prod((x if transposed else above)[2:])
+    return 2 * x[0] * places * prod(weight) * sum(map(bool, wanted[:2]))
+
+
+def photos_an_epoch(task: str, settings: dict[str, Any], rows: pd.DataFrame) -> int:
+    """How many of the rows of train photos (all with the task's labels) an epoch sees before whole batches are made."""
+    one = specialist.build(task, settings)
+    if not one.undersample:
+        return len(rows)
+    classes = one.classes_of(rows[task].to_numpy(np.float32))
+    return len(undersampled(np.arange(len(rows)), classes, one.undersample, 0, settings["seed"]))
+
+
+def effort(
+    flops: float, photos: int, batch: int, *, epochs: float | None = None, budget: float | None = None
+) -> Effort:
+    """The training of so many epochs, or the one nearest to a budget in FLOPs; at least a step.
+
+    flops: of one photo; photos: of an epoch; batch: photos a step.
+    """
+    batch = min(batch, photos)
+    an_epoch = steps_an_epoch(photos, batch)
+    steps = max(1, round(epochs * an_epoch if budget is None else budget / (flops * batch)))
+    return Effort(round(steps / an_epoch, 6), steps, steps * batch, steps * batch * flops)

@@ -1,0 +1,311 @@
+"""python -m pipeline compare: the specialists and their rivals, trained at the same cost."""
+
+from __future__ import annotations
+
+import difflib
+from contextlib import redirect_stdout
+from dataclasses import asdict, dataclass
+from io import StringIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from models.errors import UserError
+from pipeline import runs, store
+from pipeline.inputs import data_of
+from pipeline.runs import EvalSettings, Flag, MaybeNumber, MaybeText, MaybeWhole, Run, RunSettings, open_run
+from pipeline.stages.calibrate import Calibrate, calibrate
+from pipeline.stages.predict import Predict, predict
+from pipeline.stages.submit import submit
+from pipeline.stages.train import Train, train
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from pipeline.comparison import Outcome, System
+    from pipeline.equal_cost import Training
+    from pipeline.photos import DataSet
+
+UNIT = 1e15
+"""FLOPs in a unit of --cost."""
+DRAWS, FEW_DRAWS = 2000, 200
+"""Resamples of people behind an interval, and in a smoke test."""
+SMOKE_COST = 0.02
+"""The share of the usual cost that a smoke test spends."""
+USUAL = {"systems": None, "seeds": 3, "cost": None, "tune": "0.5,1,2", "tune_share": 0.25}
+SMOKE = USUAL | {"seeds": 1, "tune": "0.5,1"}
+FIXED = ("cost", "tune", "tune_share")
+"""What the systems have in common: it cannot change between two calls, while systems and seeds may be added."""
+STAGES = {"predict": (predict, Predict), "calibrate": (calibrate, Calibrate), "submit": (submit, EvalSettings)}
+"""What follows a training; `score` does not, so that the truth is opened once, at the end."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compare(RunSettings):
+    systems: MaybeText = None
+    """Which, with commas between them: specialists, joint-efficientnet, joint-swin, joint-convnext, multihead-bands,
+    multihead-years, specialists-30-60, and leak for the second table (default: all)."""
+    seeds: MaybeWhole = None
+    """How often each is trained (default: 3)."""
+    cost: MaybeNumber = None
+    """Of a system's training, in 1e15 FLOPs (default: what the three specialists cost by their own epochs)."""
+    tune: MaybeText = None
+    """What the preset's learning rates are multiplied by before the best is chosen (default: 0.5,1,2)."""
+    tune_share: MaybeNumber = None
+    """The share of the cost that each such trial gets (default: 0.25)."""
+    jobs: MaybeWhole = None
+    """Trainings side by side (default: as many as there are cores; 1 on a GPU)."""
+    smoke: Flag = False
+    """One seed and hardly any training, in a folder of its own: does everything run?"""
+
+
+def compare(settings: Compare) -> dict[str, Any]:
+    """Train the specialists and their rivals at the same cost, several seeds each, and compare them."""
+    run = open_run(settings)
+    if run.leave_out is not None:
+        raise UserError(f"--leave-out {run.leave_out}: compare leaves out people by itself; name another run (--run).")
+    place = run.folder / ("compare-smoke" if settings.smoke else "compare")
+    chosen = _chosen(place, settings)
+    from pipeline import comparison
+
+    known = comparison.systems(run.preset)
+    names = _names(chosen["systems"], [*known, comparison.LEAK])
+    data = data_of(run)
+    inputs = {
+        "settings": chosen | {"systems": names},
+        "run": {name: str(getattr(run, name)) for name in runs.RECORDED},
+        "photos": store.photo_fingerprint(data.root, [*data.train["photo"], *data.eval["photo"]]),
+        "labels": store.fingerprint(data.train[["person", "mask", "gender", "age"]].astype(str).to_numpy().tolist()),
+        "tables": {name: [asdict(known[name]), known[name].resolved(run.preset)] for name in names if name in known},
+        "truth": store.photo_fingerprint(data.root, ["key.csv", "photos.csv"]),
+    }
+    with store.locked(place / "compare.lock", f"compare in {place}"):
+        store.sweep(place)
+        done = runs.finished(place, "compare", inputs)
+        if done:
+            print(f"compare: {' and '.join(str(place / f'{name}.csv') for name in done)} stand")
+            return done
+        return _Comparison(run, place, chosen, names, data, settings.jobs).compare(inputs)
+
+
+def _chosen(place: Path, settings: Compare) -> dict[str, Any]:
+    """What is given, else as recorded the last time, else the usual. Raises UserError for what cannot be."""
+    path = place / "settings.json"
+    recorded = store.read_json(path) if path.is_file() else {}
+    given = {name: getattr(settings, name) for name in USUAL if getattr(settings, name) is not None}
+    for name in FIXED:
+        if name in given and name in recorded and given[name] != recorded[name]:
+            raise UserError(
+                f"{place} was begun with --{name.replace('_', '-')} {recorded[name]}, not {given[name]}; leave the "
+                f"setting out, or name another run with RUN=folder (--run)."
+            )
+    chosen = (SMOKE if settings.smoke else USUAL) | recorded | given
+    for name, value in (chosen | {"jobs": settings.jobs}).items():
+        if isinstance(value, int | float) and not value > 0:
+            raise UserError(f"--{name.replace('_', '-')} {value}: it must be above 0.")
+    return chosen
+
+
+def _names(asked: str | None, known: list[str]) -> list[str]:
+    """The systems asked for, in the table's order. Raises UserError for one that there is not."""
+    names = known if asked is None else [name.strip() for name in asked.split(",")]
+    for name in names:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 3)
+            hint = f"near are {', '.join(near)}" if near else f"there are {', '.join(known)}"
+            raise UserError(f"--systems {name}: there is no system of this name; {hint}.")
+    return [name for name in known if name in names]
+
+
+class _Comparison:
+    """A comparison at work: `place` holds an ordinary run for each system and seed, and for each trial."""
+
+    def __init__(
+        self, run: Run, place: Path, chosen: dict[str, Any], names: list[str], data: DataSet, jobs: int | None
+    ):
+        import torch
+
+        from pipeline import comparison, machine
+        from pipeline.equal_cost import Planner, factors_of
+
+        self.run, self.place, self.data, self.names = run, place, data, names
+        self.smoke = place.name == "compare-smoke"
+        self.factors, self.seeds, self.share = factors_of(chosen["tune"]), range(chosen["seeds"]), chosen["tune_share"]
+        on_gpu = torch.cuda.is_available()
+        self.at_once = jobs or (1 if on_gpu else machine.available_cores())
+        self.threads = None if on_gpu else 1  # on a CPU bytes must not depend on the number of jobs
+        self.planner = Planner(run, data, self.threads)
+        if chosen["cost"] is None:
+            usual = self.planner.usual_cost() * (SMOKE_COST if self.smoke else 1)
+            chosen = chosen | {"cost": float(f"{usual / UNIT:.4g}")}
+        self.chosen, self.budget = chosen, chosen["cost"] * UNIT
+        store.write_json(place / "settings.json", chosen)
+        known = comparison.systems(run.preset)
+        self.listed = [known[name] for name in names if name in known]
+        self.trained = list({(s.same_as or s.name): known[s.same_as or s.name] for s in self.listed}.values())
+        self.leaking = comparison.leaking() if comparison.LEAK in names else {}
+
+    def compare(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        print(
+            f"compare: {len(self.seeds)} seeds of each system at {self.chosen['cost']:g}e15 FLOPs, "
+            f"{self.at_once} trainings side by side",
+            flush=True,
+        )
+        factors = self._tune()
+        work = {
+            (system.name, seed): self.planner.trainings(
+                system, self._folder(system.name, seed), self.budget, seed, factors.get(system.name, {})
+            )
+            for seed in self.seeds
+            for system in (*self.trained, *self.leaking.values())
+        }
+        self._train([training for trainings in work.values() for training in trainings])
+        self._answer()
+        outcomes = [
+            self._outcome(system, seed, work, factors)
+            for system in (*self.listed, *self.leaking.values())
+            for seed in self.seeds
+        ]
+        return self._tell(outcomes, inputs | {"settings": self.chosen | {"systems": self.names}})
+
+    def _folder(self, name: str, seed: int) -> Path:
+        return self.place / f"{name}-seed{seed}"
+
+    def _tune(self) -> dict[str, dict[str, float]]:
+        """The best learning-rate factor by system and task, each system with the same number of trials and cost."""
+        from pipeline.equal_cost import best_factors
+
+        if len(self.factors) == 1:
+            return {system.name: dict.fromkeys(system.settings, self.factors[0]) for system in self.trained}
+        trials: dict[str, dict[float, list[Training]]] = {}
+        for system in self.trained:
+            for factor in self.factors:
+                folder = self.place / "tune" / f"{system.name}-lr{factor:g}"
+                trials.setdefault(system.name, {})[factor] = self.planner.trainings(
+                    system, folder, self.budget * self.share, 0, dict.fromkeys(system.settings, factor), tuning=True
+                )
+        self._train([one for by_factor in trials.values() for some in by_factor.values() for one in some])
+        return {name: best_factors(by_factor) for name, by_factor in trials.items()}
+
+    def _train(self, trainings: list[Training]) -> None:
+        """Train side by side what is not finished."""
+        from pipeline import jobs
+
+        left = {training.name: training for training in trainings if not training.finished}
+        if len(left) < len(trainings):
+            print(f"compare: {len(trainings) - len(left)} of {len(trainings)} trainings are finished", flush=True)
+            with redirect_stdout(StringIO()):  # the stage only looks whether all is as it was
+                for one in trainings:
+                    if one.finished:
+                        train(Train(task=one.task, **one.given))
+        jobs.run(
+            [
+                jobs.Job(
+                    one.name,
+                    (_command("train", one.task, **one.given),),
+                    one.folder / f"{one.task}.log",
+                    one.effort.flops,
+                )
+                for one in left.values()
+            ],
+            self.at_once,
+            "compare",
+            lambda job: f"macro-F1 {left[job.name].figures['macro_f1']:.3f}",
+        )
+
+    def _answer(self) -> None:
+        """Predict, calibrate and submit side by side, in every run where that is not finished."""
+        from pipeline import jobs
+
+        threads = {} if self.threads is None else {"threads": self.threads}
+        left = []
+        for seed in self.seeds:
+            for system in (*self.trained, *self.leaking.values()):
+                folder = self._folder(system.name, seed)
+                given = {"run": folder} | ({} if system.kind == "specialists" else {"system": system.kind})
+                by_stage = {stage: dict(given) for stage in STAGES}
+                by_stage["predict"] |= {"engine": "torch"} | threads
+                if (system.place(folder) / "done" / "submit.json").is_file():
+                    with redirect_stdout(StringIO()):
+                        for stage, (function, settings) in STAGES.items():
+                            function(settings(**by_stage[stage]))
+                else:
+                    commands = tuple(_command(stage, **by_stage[stage]) for stage in STAGES)
+                    left.append(jobs.Job(f"the answers of {folder.name}", commands, folder / "answers.log"))
+        jobs.run(left, self.at_once, "compare")
+
+    def _outcome(
+        self,
+        system: System,
+        seed: int,
+        work: dict[tuple[str, int], list[Training]],
+        factors: dict[str, dict[str, float]],
+    ) -> Outcome:
+        from pipeline import comparison
+
+        source = system.same_as or system.name
+        folder, trainings = self._folder(source, seed), work[source, seed]
+        labels = years = None
+        if len(self.data.eval):
+            labels, years = comparison.eval_answers(system, folder, self.data.eval["photo"])
+        return comparison.Outcome(
+            system.name,
+            seed,
+            comparison.validation_score(system, folder),
+            labels,
+            years,
+            factors.get(source, {}),
+            sum(training.effort.flops for training in trainings),
+            sum(training.figures["seconds"] for training in trainings),
+        )
+
+    def _tell(self, outcomes: list[Outcome], inputs: dict[str, Any]) -> dict[str, Any]:
+        """Open the truth, write both tables and print them."""
+        from pipeline import comparison
+        from pipeline.photos import read_truth
+
+        truth = read_truth(self.run.data, self.run.follow_links) if len(self.data.eval) else None
+        train, draws = self.data.train, FEW_DRAWS if self.smoke else DRAWS
+        per_person = len(train) / train["person"].nunique()
+        leaking = [system.name for system in self.leaking.values()]
+        tables = {}
+        if self.listed:
+            mine = [outcome for outcome in outcomes if outcome.system not in leaking]
+            tables["compare"] = comparison.table(mine, truth, per_person, draws)
+            print(f"\n{comparison.text(tables['compare'], self._about(truth))}")
+        if self.leaking:
+            files = {
+                (system.name, seed): self._folder(system.name, seed) / "joint" / "fold0" / "validation.csv"
+                for system in self.leaking.values()
+                for seed in self.seeds
+            }
+            found = comparison.table([one for one in outcomes if one.system in leaking], truth, per_person, draws)
+            tables["leak"] = comparison.leak_table(found, files, draws)
+            print(f"\n{comparison.leak_text(tables['leak'])}")
+        for name, table in tables.items():
+            store.write_csv(self.place / f"{name}.csv", table)
+        figures = {name: _plain(table) for name, table in tables.items()}
+        return runs.record(self.place, "compare", inputs, [f"{name}.csv" for name in tables], figures)
+
+    def _about(self, truth: pd.DataFrame | None) -> str:
+        from pipeline import comparison
+
+        about = f"{len(self.seeds)} seeds each, trained on people of {self.run.data}"
+        if truth is None:
+            return f"{about}; the truth of eval photos is not known, so validation alone"
+        person = comparison.person_of(truth)
+        people = "" if person is None else f" of {len(set(person))} people"
+        return f"{about}; {len(truth)} eval photos{people}, 95 % intervals by person"
+
+
+def _plain(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows for JSON; what is blank is None."""
+    rows = table.to_dict("records")
+    return [{name: None if value != value else value for name, value in row.items()} for row in rows]
+
+
+def _command(stage: str, *words: str, **given: Any) -> tuple[str, ...]:
+    """The arguments of python -m pipeline."""
+    made = [stage, *words]
+    for name, value in given.items():
+        made += [f"--{name.replace('_', '-')}", *([] if value is True else [str(value)])]
+    return tuple(made)

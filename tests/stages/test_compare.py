@@ -1,0 +1,234 @@
+"""Whole comparisons with tiny networks: what they leave, what they do when asked again, and when killed."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+import tiny_compare
+from conftest import inside, train_tiny
+
+from models.errors import UserError
+from pipeline import comparison, photos, scoring
+from pipeline.stages.compare import Compare, compare
+from pipeline.store import read_json
+
+SCRIPT = Path(tiny_compare.__file__)
+RUN = Path("runs/one")
+COST = 0.0001
+"""Of 1e15 FLOPs: a few dozen steps of a tiny network."""
+
+
+@pytest.fixture(autouse=True)
+def tiny(monkeypatch):
+    monkeypatch.setattr(comparison, "systems", comparison.systems)  # given back after the test
+    monkeypatch.setattr(comparison, "leaking", comparison.leaking)
+    tiny_compare.shrink()
+
+
+def settings(people: Path, **given) -> Compare:
+    usual = {"systems": "specialists,specialists-30-60", "seeds": 1, "tune": "1", "cost": COST, "jobs": 2}
+    return Compare(**({"run": RUN, "data": people} | usual | given))
+
+
+def trained(place: Path) -> dict[str, int]:
+    """When each training was finished."""
+    return {str(p.relative_to(place)): p.stat().st_mtime_ns for p in place.rglob("done/train.json")}
+
+
+@pytest.fixture(scope="module")
+def compared(people, tmp_path_factory):
+    """The specialists compared with themselves at 30 and 60; tests must not change it."""
+    home, opened = tmp_path_factory.mktemp("compared"), []
+    whole, systems, read = comparison.systems, comparison.leaking, photos.read_truth
+    tiny_compare.shrink()
+    photos.read_truth = lambda *given: opened.append(given) or read(*given)
+    try:
+        with inside(home):
+            figures = compare(settings(people))
+    finally:
+        comparison.systems, comparison.leaking, photos.read_truth = whole, systems, read
+    return SimpleNamespace(home=home, place=home / RUN / "compare", data=people, figures=figures, opened=opened)
+
+
+@pytest.fixture
+def again(compared, tmp_path, monkeypatch):
+    """A finished comparison to change at will, its data beside it."""
+    shutil.copytree(compared.home, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    return SimpleNamespace(place=RUN / "compare", data=compared.data)
+
+
+def test_the_table_is_that_of_the_submissions(compared):
+    found = pd.read_csv(compared.place / "compare.csv").set_index(["system", "seed"])
+    submission = pd.read_csv(compared.place / "specialists-seed0/submission.csv")
+    both = submission.merge(pd.read_csv(compared.data / "key.csv"), on="ImageID")
+    row = found.loc[("specialists", "0")]
+    assert row["macro_f1"] == pytest.approx(scoring.macro_f1(both["ans_y"], both["ans_x"]), rel=1e-8)
+    plain = found.loc[("specialists-30-60", "mean")]
+    assert plain["macro_f1"] - row["macro_f1"] == pytest.approx(plain["difference"], abs=1e-8)
+    assert plain["accuracy_gender"] == row["accuracy_gender"]
+    assert row["flops"] == pytest.approx(COST * 1e15, rel=0.1)
+    report = read_json(compared.place / "specialists-seed0/combiner.json")["report"]["scores"]["train"]
+    assert row["validation_macro_f1"] == pytest.approx(report["cross_fitted"]["macro_f1"], rel=1e-8)
+    done = [read_json(file)["figures"]["seconds"] for file in compared.place.rglob("done/train.json")]
+    assert len(done) == 3
+    assert row["seconds"] == pytest.approx(sum(done))
+
+
+def test_the_truth_is_opened_once_and_no_run_is_scored(compared):
+    assert len(compared.opened) == 1
+    assert not list(compared.place.rglob("score.json"))
+
+
+def test_the_sub_runs_are_ordinary_runs_on_one_thread(compared):
+    for task in ("mask", "gender", "age"):
+        made = read_json(compared.place / "specialists-seed0" / task / "fold0/settings.json")
+        assert made["plan"]["threads"] == 1
+        assert made["settings"]["seed"] == 0
+    prepared = [folder for folder in (compared.home / "data/prepared").iterdir() if folder.is_dir()]
+    assert len(prepared) == 1
+
+
+def test_asked_again_the_table_stands(again, capsys):
+    before = {p: p.stat().st_mtime_ns for p in RUN.rglob("*") if p.is_file() and p.suffix != ".lock"}
+    figures = compare(Compare(run=RUN, jobs=1))  # what was given once is remembered
+    assert "compare.csv stand" in capsys.readouterr().out
+    assert before == {p: p.stat().st_mtime_ns for p in before}
+    assert [row["system"] for row in figures["compare"]] == ["specialists"] * 2 + ["specialists-30-60"] * 2
+
+
+def test_a_lost_table_is_made_again_without_any_training(again):
+    file, before = again.place / "compare.csv", trained(again.place)
+    table = file.read_bytes()
+    file.unlink()
+    compare(Compare(run=RUN))
+    assert file.read_bytes() == table
+    assert trained(again.place) == before
+
+
+def test_without_a_truth_validation_alone_is_told(again, tmp_path, capsys):
+    shutil.copytree(again.data, tmp_path / "people")
+    (tmp_path / "people/key.csv").unlink()
+    figures = compare(settings(tmp_path / "people", run=Path("runs/two")))
+    assert "is not known" in capsys.readouterr().out
+    assert {row["macro_f1"] for row in figures["compare"]} == {None}
+    assert all(0 < row["validation_macro_f1"] < 1 for row in figures["compare"])
+
+
+def test_another_cost_is_refused_before_anything_is_trained(again):
+    with pytest.raises(UserError, match=r"was begun with --cost 0.0001, not 0.5.*RUN="):
+        compare(Compare(run=RUN, cost=0.5))
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"systems": "joint-swim"}, "--systems joint-swim: there is no system of this name; near are joint-swin"),
+        ({"systems": "x"}, "there are specialists, joint-efficientnet"),
+        ({"tune": "fast"}, "--tune fast: give factors"),
+        ({"cost": -1.0}, "--cost -1.0: it must be above 0"),
+        ({"seeds": 0}, "--seeds 0: it must be above 0"),
+        ({"leave_out": 1}, "--leave-out 1: compare leaves out people by itself"),
+        ({"jobs": 0}, "--jobs 0: it must be above 0"),
+    ],
+)
+def test_mistakes_are_told_before_anything_is_trained(people, tmp_path, monkeypatch, given, told):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=told):
+        compare(settings(people, **given))
+    assert not list(tmp_path.rglob("settings.json"))
+
+
+def test_a_fold_left_out_has_no_part_in_a_training(people, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    train_tiny(RUN, people, "age", folds="1", leave_out=0)
+    assert "252 photos of 36 people to learn from, 84 of 12 held out" in capsys.readouterr().out
+    validation = pd.read_csv(RUN / "age/fold1/validation.csv")
+    assert set(validation["fold"]) == {1}
+    assert read_json(RUN / "run.json")["leave_out"] == 0
+    with pytest.raises(UserError, match="--leave-out 0"):
+        train_tiny(RUN, people, "age", folds="0")
+    with pytest.raises(UserError, match="leave-out"):
+        train_tiny(RUN, people, "age", folds="1", leave_out=2)
+
+
+def start(people: Path, home: Path, *more: str) -> subprocess.Popen:
+    home.mkdir(exist_ok=True)
+    arguments = ["compare", "--run", RUN, "--data", people, "--seeds", 2, "--tune", "1,2", "--cost", COST, "--jobs", 2,
+                 "--systems", ",".join([*tiny_compare.SYSTEMS, "leak"]), *more]  # fmt: skip
+    return subprocess.Popen(
+        [sys.executable, str(SCRIPT), *map(str, arguments)],
+        cwd=home,
+        env=os.environ | {"PYTHONPATH": str(SCRIPT.parents[2])},
+        stdout=subprocess.DEVNULL,
+    )
+
+
+def table_of(home: Path, name: str) -> pd.DataFrame:
+    """A table without its seconds, which differ from time to time."""
+    return pd.read_csv(home / RUN / f"compare/{name}.csv").drop(columns="seconds", errors="ignore")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "finished"), [(signal.SIGKILL, 3), (signal.SIGTERM, 14)])
+def test_a_killed_comparison_finishes_the_rest_only_and_gives_the_same_table(people, whole, tmp_path, number, finished):
+    process, place = start(people, tmp_path), tmp_path / RUN / "compare"
+    while len(trained(place)) < finished and process.poll() is None:
+        time.sleep(0.01)
+    process.send_signal(number)
+    assert process.wait(60) == (-9 if number == signal.SIGKILL else 128 + number)
+    time.sleep(1)
+    before = trained(place)
+    assert finished <= len(before) < len(trained(whole / RUN / "compare"))
+    assert not (place / "compare.csv").exists()
+    assert start(people, tmp_path).wait() == 0
+    after = trained(place)
+    assert {name: after[name] for name in before} == before
+    assert after.keys() == trained(whole / RUN / "compare").keys()
+    for name in ("compare", "leak"):
+        pd.testing.assert_frame_equal(table_of(tmp_path, name), table_of(whole, name), check_exact=True)
+
+
+@pytest.fixture(scope="module")
+def whole(people, tmp_path_factory) -> Path:
+    """The home of a comparison that nothing disturbed."""
+    home = tmp_path_factory.mktemp("whole")
+    assert start(people, home).wait() == 0
+    return home
+
+
+@pytest.mark.slow
+def test_all_systems_are_compared_at_the_same_cost_and_tuned_as_often(whole):
+    found = table_of(whole, "compare").set_index(["system", "seed"])
+    assert set(found.index) == {(name, seed) for name in tiny_compare.SYSTEMS for seed in ("0", "1", "mean")}
+    assert np.allclose(found["flops"], COST * 1e15, rtol=0.1)
+    rivals = found.loc[["joint-efficientnet", "multihead-years"]]
+    assert rivals[["difference", "difference_low", "difference_high"]].notna().all().all()
+    place = whole / RUN / "compare"
+    for system, networks in (("specialists", 3), ("joint-efficientnet", 1), ("multihead-years", 1)):
+        trials = list(place.glob(f"tune/{system}-lr*/*/fold1/done/train.json"))
+        assert len(trials) == 2 * networks
+    assert not list(place.glob("tune/*/*/fold0"))
+    folds = [set(pd.read_csv(file)["fold"]) for file in place.glob("tune/*/*/fold1/validation.csv")]
+    assert folds
+    assert all(fold == {1} for fold in folds)
+    assert {read_json(file)["leave_out"] for file in place.glob("tune/*/run.json")} == {0}
+    leak = table_of(whole, "leak")
+    assert leak["split"].tolist() == ["photo"] * 3 + ["person"] * 3
+    assert leak[["validation_macro_f1", "macro_f1", "gap"]].notna().all().all()
+
+
+@pytest.mark.slow
+def test_the_number_of_jobs_changes_no_byte(people, whole, tmp_path):
+    assert start(people, tmp_path, "--jobs", "1").wait() == 0
+    for file in (whole / RUN / "compare").rglob("*"):
+        if file.name in ("weights.safetensors", "validation.csv", "predictions.csv", "submission.csv"):
+            assert (tmp_path / file.relative_to(whole)).read_bytes() == file.read_bytes(), file

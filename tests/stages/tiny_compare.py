@@ -1,0 +1,34 @@
+"""python tests/stages/tiny_compare.py ARGUMENTS: python -m pipeline compare with tiny networks."""
+
+import json
+import sys
+from dataclasses import replace
+
+from conftest import TINY
+
+from pipeline import comparison
+from pipeline.__main__ import main
+
+SIZE = {"height": 64, "width": 48, "batch": 16}
+SYSTEMS = ("specialists", "joint-efficientnet", "multihead-years", "specialists-30-60")
+
+
+def settings_of(task: str) -> dict:
+    made = SIZE | TINY.get(task, {"backbone": "test_efficientnet"})
+    return made | {"backbone_options": json.loads(made.get("backbone_options", "{}"))}
+
+
+def small(system: comparison.System) -> comparison.System:
+    return replace(system, settings={task: own | settings_of(task) for task, own in system.settings.items()})
+
+
+def shrink() -> None:
+    """Give the systems tiny networks; they reach the trainings as settings on their command lines."""
+    whole, leaking = comparison.systems, comparison.leaking
+    comparison.systems = lambda preset: {name: small(system) for name, system in whole(preset).items()}
+    comparison.leaking = lambda: {split: small(system) for split, system in leaking().items()}
+
+
+if __name__ == "__main__":
+    shrink()
+    sys.exit(main(sys.argv[1:]))
