@@ -20,23 +20,14 @@ import argparse
 import contextlib
 import copy
 import datetime
-import importlib.metadata
-import importlib.util
 import json
 import math
-import os
-import platform
-import re
-import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Sequence
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -46,13 +37,27 @@ sys.path.insert(0, str(ROOT))
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
 
+from benchmarks.measures import (  # noqa: E402
+    DEVICE,
+    Seconds,
+    Settings,
+    engines,
+    geometric_means,
+    hardware,
+    ratios,
+    shown,
+    summaries,
+    summary,
+    versions,
+    write_run,
+)
+from benchmarks.prediction_cost import measure_cost  # noqa: E402
 from benchmarks.usual_scripts import PhotoFiles, Script, transform_for  # noqa: E402
 from models import backbone, specialist  # noqa: E402
 from models.presets import PRESETS, TASKS  # noqa: E402
-from pipeline import drawn, images, machine, prediction, runs, store  # noqa: E402
+from pipeline import drawn, images, machine, prediction  # noqa: E402
 from pipeline.engines import BATCH  # noqa: E402
 from pipeline.images import Photos  # noqa: E402
-from pipeline.people import fold_table  # noqa: E402
 from pipeline.photos import DataSet, read_data_set  # noqa: E402
 from pipeline.progress import Progress  # noqa: E402
 from pipeline.training import Part, Trainer  # noqa: E402
@@ -60,7 +65,7 @@ from pipeline.training import Part, Trainer  # noqa: E402
 AMOUNTS = {
     "smoke": {"photos": 16, "steps": 2, "before": 1, "repeats": 1, "cost_photos": [100, 200]},
     "small": {"photos": 512, "steps": 20, "before": 5, "repeats": 3, "cost_photos": [10_000, 100_000]},
-    "base": {"photos": 256, "steps": 4, "before": 2, "repeats": 5, "cost_photos": [10_000, 100_000]},
+    "base": {"photos": 192, "steps": 4, "before": 2, "repeats": 5, "cost_photos": [10_000, 100_000]},
     "gpu": {"photos": 2048, "steps": 100, "before": 50, "repeats": 3, "cost_photos": [10_000, 100_000]},
 }
 """How much is measured unless the command line says otherwise; `before`: steps that do not count."""
@@ -72,59 +77,6 @@ TINY = {
 }
 OFTEN = 16
 """How often the drawn photos follow each other in an epoch of training, so that it is as long as a real one."""
-DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
-Settings = dict[str, dict[str, Any]]
-"""Of each task, as in presets.py."""
-Seconds = dict[str, list[float]]
-"""Seconds a photo, a value for each turn."""
-
-# ------------------------------------------------------------------------------------------------------- figures
-
-
-def summary(values: Sequence[float]) -> dict[str, Any]:
-    """Median and spread of the turns."""
-    return {"median": statistics.median(values), "low": min(values), "high": max(values), "turns": list(values)}
-
-
-def ratios(over: Iterable[float], under: Iterable[float]) -> list[float]:
-    """Turn by turn."""
-    return [a / b for a, b in zip(over, under, strict=True)]
-
-
-def geometric_means(lists: Iterable[Sequence[float]]) -> list[float]:
-    """Of several lists of turns, turn by turn."""
-    return [statistics.geometric_mean(turn) for turn in zip(*lists, strict=True)]
-
-
-def summaries(seconds: Seconds, compared: dict[str, list[float]]) -> dict[str, Any]:
-    return {
-        "seconds a photo": {name: summary(turns) for name, turns in seconds.items()},
-        "ratios": {name: summary(turns) for name, turns in compared.items()},
-    }
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Columns below each other, the first to the left and the others to the right."""
-    lines = [head, *rows]
-    wide = [max(len(cell) for cell in column) for column in zip(*lines, strict=True)]
-    return "\n".join(
-        "  ".join([line[0].ljust(wide[0]), *(c.rjust(w) for c, w in zip(line[1:], wide[1:], strict=True))]).rstrip()
-        for line in lines
-    )
-
-
-def shown(result: dict[str, Any]) -> str:
-    """The figures as tables."""
-    rows = [
-        (part, name, kind, what, f"{found['median']:.4g}", f"{found['low']:.4g} to {found['high']:.4g}")
-        for part in ("train", "predict", "cost")
-        for name, kinds in result.get(part, {}).items()
-        for kind, figures in kinds.items()
-        for what, found in figures.items()
-    ]
-    return table(("part", "of", "figure", "what", "median", "spread"), rows)
-
-
 # --------------------------------------------------------------------------------------------------------- clocks
 
 
@@ -248,24 +200,6 @@ def _train_task(data: DataSet, task: str, made: dict[str, Any], amount: argparse
 # -------------------------------------------------------------------------------------------------------- predict
 
 
-def engines() -> list[str]:
-    """What can answer photos on this machine."""
-    if DEVICE == "cuda":
-        return ["torch", "compiled"]
-    return ["torch", "openvino", "openvino-bfloat16"] if importlib.util.find_spec("openvino") else ["torch"]
-
-
-def write_run(run: Path, settings: Settings) -> dict[str, Path]:
-    """The folders of three networks that have learned nothing, as training leaves them."""
-    folders = {task: run / task / "fold0" for task in settings}
-    for task, made in settings.items():
-        network = backbone.build(made, specialist.build(task, made).outputs)
-        plan = machine.plan(made["backbone"], size=(made["height"], made["width"])).as_dict()
-        store.write_json(folders[task] / "settings.json", {"task": task, "fold": 0, "settings": made, "plan": plan})
-        store.write_weights(folders[task] / "weights.safetensors", network.state_dict())
-    return folders
-
-
 def measure_prediction(data: DataSet, settings: Settings, amount: argparse.Namespace) -> dict[str, Any]:
     folders = write_run(Path("run"), settings)
     cores = machine.available_cores()
@@ -324,101 +258,10 @@ def measure_prediction(data: DataSet, settings: Settings, amount: argparse.Names
     return {"three networks": summaries(seconds, compared)}
 
 
-# ----------------------------------------------------------------------------------------------------------- cost
-
-WATCHED = """
-import atexit, pathlib, runpy
-atexit.register(lambda: print(pathlib.Path("/proc/self/status").read_text()))
-runpy.run_module("pipeline", run_name="__main__", alter_sys=True)
-"""
-"""Runs a stage and then tells its peak memory. (What wait4 tells of a process begins at its parent's.)"""
-
-
-def finish_run(run: Path, data: DataSet, settings: Settings, preset: str) -> None:
-    """Add what the predict stage asks of a run beside networks.
-
-    The held-out answers are the fastest engine's own: networks that have learned nothing answer all photos so
-    nearly alike that any other engine's would lead to other labels, and the engine would not be used.
-    """
-    runs.open_run(runs.RunSettings(run=run, data=data.root, preset=preset, weights="none"))
-    held_out = data.train.merge(fold_table(data.train), on="person").query("fold == 0")
-    photos = Photos(data.root, held_out["photo"].tolist())
-    for folder in write_run(run, settings).values():
-        member = prediction.load(folder, DEVICE, machine.available_cores(), engine=engines()[-1])
-        decoded = images.decode_all(photos, [member.size], machine.available_cores())
-        answers = held_out[["photo", "person", "fold", "mask", "gender", "age"]].reset_index(drop=True)
-        answers[list(member.specialist.answers)] = member.answers(np.stack([pixels[member.size] for pixels in decoded]))
-        store.write_csv(folder / "validation.csv", answers)
-        runs.record(folder, "train", {}, ("settings.json", "weights.safetensors", "validation.csv"), {})
-
-
-def measure_cost(data: DataSet, settings: Settings, amount: argparse.Namespace) -> dict[str, Any]:
-    finish_run(Path("cost").resolve(), data, settings, amount.preset)
-    _stage(data, BATCH)  # chooses the engine, which a run does once
-    found = {}
-    for count in amount.cost_photos:
-        print(f"cost: {count} photos", flush=True)
-        found[count] = _stage(data, count)
-    few, many = (found[count] for count in (min(found), max(found)))
-    compared = {f"{what}, most / fewest photos": [many[what] / few[what]] for what in few}
-    return {
-        f"{count} photos": {"figures": {what: summary([value]) for what, value in figures.items()}}
-        for count, figures in found.items()
-    } | {"both": {"ratios": {what: summary(values) for what, values in compared.items()}}}
-
-
-def _stage(data: DataSet, count: int) -> dict[str, float]:
-    """The predict stage on so many photos, which are links to the drawn ones."""
-    folder = Path(f"photos-{count}").resolve()
-    folder.mkdir()
-    drawn_photos = data.eval["photo"].tolist()
-    for number in range(count):
-        os.link(data.path(drawn_photos[number % len(drawn_photos)]), folder / f"{number:07d}.jpg")
-    command = ["predict", "--run", "cost", "--eval", str(folder), "--engine", engines()[-1]]
-    started, lines, ready = time.perf_counter(), [], math.nan
-    with subprocess.Popen(
-        [sys.executable, "-c", WATCHED, *command],
-        env=os.environ | {"PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, text=True,
-    ) as stage:  # fmt: skip
-        for line in stage.stdout:
-            if " networks on " in line:
-                ready = time.perf_counter()
-            lines.append(line)
-    ended = time.perf_counter()
-    shutil.rmtree(folder)
-    told = "".join(lines)
-    print(told.partition("Name:")[0], end="", flush=True)
-    if stage.returncode:
-        raise SystemExit(f"the predict stage ended with status {stage.returncode}")
-    return {
-        "seconds a photo": (ended - ready) / count,
-        "seconds until the networks are ready": ready - started,
-        "peak memory in MB": int(re.search(r"VmHWM:\s*(\d+) kB", told)[1]) / 1000,
-    }
-
-
 # ----------------------------------------------------------------------------------------------------------- main
 
 
-def hardware() -> dict[str, Any]:
-    try:
-        told = Path("/proc/cpuinfo").read_text()
-    except OSError:  # another system
-        told = ""
-    name = re.search(r"^model name\s*: (.*)", told, re.MULTILINE)
-    flags = re.search(r"^flags\s*: (.*)", told, re.MULTILINE)
-    wanted = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
-    return {
-        "processor": name[1] if name else platform.processor(),
-        "cores": machine.available_cores(),
-        "flags": [flag for flag in wanted if flags and flag in flags[1].split()],
-        "gpu": torch.cuda.get_device_name() if DEVICE == "cuda" else None,
-    }
-
-
-def versions() -> dict[str, str]:
-    with_openvino = {"openvino": importlib.metadata.version("openvino")} if importlib.util.find_spec("openvino") else {}
-    return machine.versions() | with_openvino
+MEASURES = {"train": measure_training, "predict": measure_prediction, "cost": measure_cost}
 
 
 def options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -433,6 +276,7 @@ def options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--cost-photos", type=int, nargs=2, metavar="N", help="photos to predict for the cost")
     parser.add_argument("--smoke", action="store_true", help="every part with tiny networks, to see that it runs")
     parser.add_argument("--out", type=Path, default=Path(__file__).with_name("speed.json"))
+    parser.add_argument("--part", choices=MEASURES, help=argparse.SUPPRESS)
     given = parser.parse_args(arguments)
     kind = "smoke" if given.smoke else "gpu" if DEVICE == "cuda" else given.preset
     for name, usual in AMOUNTS[kind].items():
@@ -447,35 +291,42 @@ def settings_of(preset: str, smoke: bool) -> Settings:
     return {task: PRESETS[preset][task] | tiny | (TINY[task] if smoke else {}) for task in TASKS}
 
 
-MEASURES = {"train": measure_training, "predict": measure_prediction, "cost": measure_cost}
-
-
-def measure(part: str, data: DataSet, settings: Settings, amount: argparse.Namespace) -> dict[str, Any]:
-    """A part's figures; all it writes lies where the process stands."""
-    with contextlib.redirect_stdout(sys.stderr):
-        return MEASURES[part](data, settings, amount)
-
-
 def main() -> None:
     amount = options()
     out = amount.out.resolve()
     settings = settings_of(amount.preset, amount.smoke)
+    if amount.part:
+        with contextlib.redirect_stdout(sys.stderr):
+            found = MEASURES[amount.part](read_data_set(Path("people").resolve()), settings, amount)
+        out.write_text(json.dumps(found))
+        return
     parts = [amount.only] if amount.only else list(MEASURES)[: 3 if amount.smoke else 2]
     result = {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "hardware": hardware(),
         "versions": versions(),
-        "amounts": {name: value for name, value in vars(amount).items() if name != "out"},
+        "amounts": {name: value for name, value in vars(amount).items() if name not in ("out", "part")},
         "settings": settings,
     }
     with tempfile.TemporaryDirectory(prefix="face18-speed-") as folder, contextlib.chdir(folder):
         crowd = max(drawn.FEWEST, math.ceil(amount.photos / len(drawn.PHOTOS)))
         drawn.draw(Path("people"), people=crowd, eval_people=crowd)
-        data = read_data_set(Path("people").resolve())
         for part in parts:
-            # A process each: what training asks of glibc would reach prediction too.
-            with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as fresh:
-                result[part] = fresh.submit(measure, part, data, settings, amount).result()
+            # A process each: what training asks of glibc would reach prediction too. (Not one of multiprocessing's:
+            # those took seconds to start the loader processes of the scripts.)
+            found = Path(f"{part}.json")
+            command = [
+                sys.executable,
+                str(ROOT / "benchmarks" / "speed.py"),
+                *sys.argv[1:],
+                "--part",
+                part,
+                "--out",
+                str(found),
+            ]
+            if subprocess.run(command).returncode:
+                raise SystemExit(f"the part {part} failed")
+            result[part] = json.loads(found.read_text())
     out.write_text(json.dumps(result, indent=1) + "\n")
     print(shown(result))
 

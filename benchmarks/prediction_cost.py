@@ -1,0 +1,94 @@
+"""What the predict stage costs on many photos: seconds, start-up and memory; a part of speed.py."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.measures import DEVICE, Settings, engines, summary, write_run
+from pipeline import images, machine, prediction, runs, store
+from pipeline.engines import BATCH
+from pipeline.images import Photos
+from pipeline.people import fold_table
+from pipeline.photos import DataSet
+
+ROOT = Path(__file__).resolve().parent.parent
+WATCHED = """
+import atexit, pathlib, runpy
+atexit.register(lambda: print(pathlib.Path("/proc/self/status").read_text()))
+runpy.run_module("pipeline", run_name="__main__", alter_sys=True)
+"""
+"""Runs a stage and then tells its peak memory. (What wait4 tells of a process begins at its parent's.)"""
+
+
+def finish_run(run: Path, data: DataSet, settings: Settings, preset: str) -> None:
+    """Add what the predict stage asks of a run beside networks.
+
+    The held-out answers are the fastest engine's own: networks that have learned nothing answer all photos so
+    nearly alike that any other engine's would lead to other labels, and the engine would not be used.
+    """
+    runs.open_run(runs.RunSettings(run=run, data=data.root, preset=preset, weights="none"))
+    held_out = data.train.merge(fold_table(data.train), on="person").query("fold == 0")
+    photos = Photos(data.root, held_out["photo"].tolist())
+    for folder in write_run(run, settings).values():
+        member = prediction.load(folder, DEVICE, machine.available_cores(), engine=engines()[-1])
+        decoded = images.decode_all(photos, [member.size], machine.available_cores())
+        answers = held_out[["photo", "person", "fold", "mask", "gender", "age"]].reset_index(drop=True)
+        answers[list(member.specialist.answers)] = member.answers(np.stack([pixels[member.size] for pixels in decoded]))
+        store.write_csv(folder / "validation.csv", answers)
+        runs.record(folder, "train", {}, ("settings.json", "weights.safetensors", "validation.csv"), {})
+
+
+def measure_cost(data: DataSet, settings: Settings, amount: argparse.Namespace) -> dict[str, Any]:
+    finish_run(Path("cost").resolve(), data, settings, amount.preset)
+    _stage(data, BATCH)  # chooses the engine, which a run does once
+    found = {}
+    for count in amount.cost_photos:
+        print(f"cost: {count} photos", flush=True)
+        found[count] = _stage(data, count)
+    few, many = (found[count] for count in (min(found), max(found)))
+    compared = {f"{what}, most / fewest photos": [many[what] / few[what]] for what in few}
+    return {
+        f"{count} photos": {"figures": {what: summary([value]) for what, value in figures.items()}}
+        for count, figures in found.items()
+    } | {"both": {"ratios": {what: summary(values) for what, values in compared.items()}}}
+
+
+def _stage(data: DataSet, count: int) -> dict[str, float]:
+    """The predict stage on so many photos, which are links to the drawn ones."""
+    folder = Path(f"photos-{count}").resolve()
+    folder.mkdir()
+    drawn_photos = data.eval["photo"].tolist()
+    for number in range(count):
+        os.link(data.path(drawn_photos[number % len(drawn_photos)]), folder / f"{number:07d}.jpg")
+    command = ["predict", "--run", "cost", "--eval", str(folder), "--engine", engines()[-1]]
+    started, lines, ready = time.perf_counter(), [], math.nan
+    with subprocess.Popen(
+        [sys.executable, "-c", WATCHED, *command],
+        env=os.environ | {"PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, text=True,
+    ) as stage:  # fmt: skip
+        for line in stage.stdout:
+            if " networks on " in line:
+                ready = time.perf_counter()
+            lines.append(line)
+    ended = time.perf_counter()
+    shutil.rmtree(folder)
+    told = "".join(lines)
+    print(told.partition("Name:")[0], end="", flush=True)
+    if stage.returncode:
+        raise SystemExit(f"the predict stage ended with status {stage.returncode}")
+    return {
+        "seconds a photo": (ended - ready) / count,
+        "seconds until the networks are ready": ready - started,
+        "peak memory in MB": int(re.search(r"VmHWM:\s*(\d+) kB", told)[1]) / 1000,
+    }
