@@ -259,9 +259,9 @@ def text(found: pd.DataFrame, about: str) -> str:
             parts = "".join(f"{r[f'accuracy_{part}']:>8.3f}" for part in ("mask", "gender", "band"))
             wrong = ", ".join(f"{r[column]:.0f} {name}" for name, column in WRONG.items())
             lines.append(f"{r['system']:<20}{parts}{years:>8}  {wrong}")
-    lines += ["", f"{'':<20}{'1e15 FLOPs':>12}{'seconds':>10}  learning rate"]
+    lines += ["", f"{'':<20}{'1e12 FLOPs':>12}{'seconds':>10}  learning rate"]
     for _, r in rows.iterrows():
-        lines.append(f"{r['system']:<20}{r['flops'] / 1e15:>12.3f}{r['seconds']:>10.0f}  {r['lr_factors']}")
+        lines.append(f"{r['system']:<20}{r['flops'] / 1e12:>12.2f}{r['seconds']:>10.0f}  {r['lr_factors']}")
     return "\n".join(lines)
 
 

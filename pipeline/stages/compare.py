@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pipeline.equal_cost import Training
     from pipeline.photos import DataSet
 
-UNIT = 1e15
+UNIT = 1e12
 """FLOPs in a unit of --cost."""
 DRAWS, FEW_DRAWS = 2000, 200
 """Resamples of people behind an interval, and in a smoke test."""
@@ -47,7 +47,7 @@ class Compare(RunSettings):
     seeds: MaybeWhole = None
     """How often each is trained (default: 3)."""
     cost: MaybeNumber = None
-    """Of a system's training, in 1e15 FLOPs (default: what the three specialists cost by their own epochs)."""
+    """Of a system's training, in 1e12 FLOPs (default: what the three specialists cost by their own epochs)."""
     tune: MaybeText = None
     """What the preset's learning rates are multiplied by before the best is chosen (default: 0.5,1,2)."""
     tune_share: MaybeNumber = None
@@ -146,7 +146,7 @@ class _Comparison:
 
     def compare(self, inputs: dict[str, Any]) -> dict[str, Any]:
         print(
-            f"compare: {len(self.seeds)} seeds of each system at {self.chosen['cost']:g}e15 FLOPs, "
+            f"compare: {len(self.seeds)} seeds of each system at {self.chosen['cost']:g}e12 FLOPs, "
             f"{self.at_once} trainings side by side",
             flush=True,
         )

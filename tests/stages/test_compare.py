@@ -22,8 +22,8 @@ from pipeline.store import read_json
 
 SCRIPT = Path(tiny_compare.__file__)
 RUN = Path("runs/one")
-COST = 0.0001
-"""Of 1e15 FLOPs: a few dozen steps of a tiny network."""
+COST = 0.1
+"""Of 1e12 FLOPs: a few dozen steps of a tiny network."""
 
 
 @pytest.fixture(autouse=True)
@@ -75,7 +75,7 @@ def test_the_table_is_that_of_the_submissions(compared):
     plain = found.loc[("specialists-30-60", "mean")]
     assert plain["macro_f1"] - row["macro_f1"] == pytest.approx(plain["difference"], abs=1e-8)
     assert plain["accuracy_gender"] == row["accuracy_gender"]
-    assert row["flops"] == pytest.approx(COST * 1e15, rel=0.1)
+    assert row["flops"] == pytest.approx(COST * 1e12, rel=0.1)
     report = read_json(compared.place / "specialists-seed0/combiner.json")["report"]["scores"]["train"]
     assert row["validation_macro_f1"] == pytest.approx(report["cross_fitted"]["macro_f1"], rel=1e-8)
     done = [read_json(file)["figures"]["seconds"] for file in compared.place.rglob("done/train.json")]
@@ -124,7 +124,7 @@ def test_without_a_truth_validation_alone_is_told(again, tmp_path, capsys):
 
 
 def test_another_cost_is_refused_before_anything_is_trained(again):
-    with pytest.raises(UserError, match=r"was begun with --cost 0.0001, not 0.5.*RUN="):
+    with pytest.raises(UserError, match=r"was begun with --cost 0.1, not 0.5.*RUN="):
         compare(Compare(run=RUN, cost=0.5))
 
 
@@ -209,7 +209,7 @@ def whole(people, tmp_path_factory) -> Path:
 def test_all_systems_are_compared_at_the_same_cost_and_tuned_as_often(whole):
     found = table_of(whole, "compare").set_index(["system", "seed"])
     assert set(found.index) == {(name, seed) for name in tiny_compare.SYSTEMS for seed in ("0", "1", "mean")}
-    assert np.allclose(found["flops"], COST * 1e15, rtol=0.1)
+    assert np.allclose(found["flops"], COST * 1e12, rtol=0.1)
     rivals = found.loc[["joint-efficientnet", "multihead-years"]]
     assert rivals[["difference", "difference_low", "difference_high"]].notna().all().all()
     place = whole / RUN / "compare"
