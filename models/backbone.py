@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import os
 import threading
@@ -16,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from models import depthwise
-from models.errors import UserError
+from models.errors import UserError, nearest
 
 STEP, LARGEST = 32, 4096
 """Photo sizes that most networks take are multiples of STEP pixels; none is larger than LARGEST."""
@@ -67,9 +66,8 @@ def build(settings: dict[str, Any], outputs: int, weights: str = "none", learned
     """
     name = settings["backbone"]
     if not timm.is_model(name):
-        near = difflib.get_close_matches(name, timm.list_models(), 3)
-        hint = f"; near are {', '.join(near)}" if near else ""
-        raise UserError(f"--backbone {name}: timm knows no such network{hint}.")
+        near = nearest(name, timm.list_models())
+        raise UserError(f"--backbone {name}: timm knows no such network{f'; {near}' if near else ''}.")
     size = (settings["height"], settings["width"])
     try:
         network = _assembled(settings, size, outputs, weights, learned)

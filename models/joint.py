@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from models import losses
+from models.classifier import Classifier
 from models.labels import LABELS, band, encode
-from models.specialist import Augmentation, Specialist
+from models.specialist import Augmentation
 
 
-class Joint(Specialist):
+class Joint(Classifier):
     """Learns from photos that carry all three labels; `targets` are the 18 labels."""
 
     task = "joint"
@@ -25,23 +23,3 @@ class Joint(Specialist):
     def targets(self, labels: NDArray[np.float32]) -> NDArray[np.float32]:
         mask, gender, age = labels.T
         return encode(mask, gender, band(age)).astype(np.float32)
-
-    def weights(self, targets: Tensor) -> Tensor:
-        return torch.ones_like(targets, dtype=torch.float32)
-
-    def first_bias(self, targets: Tensor) -> Tensor:
-        return losses.log_shares(targets, self.weights(targets), self.outputs)
-
-    def loss(self, outputs: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
-        settings = self.settings
-        smoothing, gamma = settings["smoothing"], settings["focal_gamma"]
-        return losses.classification(settings["loss"], outputs, targets, weights, smoothing, gamma)
-
-    def answer(self, outputs: Tensor) -> Tensor:
-        return outputs.float().softmax(1)
-
-    def classify(self, answers: NDArray[np.float32]) -> NDArray[np.int64]:
-        return answers.argmax(1)
-
-    def classes_of(self, targets: NDArray[np.float32]) -> NDArray[np.int64]:
-        return targets.astype(np.int64)

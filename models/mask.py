@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from models import losses
+from models.classifier import Classifier
 from models.labels import MASKS
-from models.specialist import Augmentation, Specialist
+from models.specialist import Augmentation
 
 
-class Mask(Specialist):
+class Mask(Classifier):
     """Five of a person's seven photos show a mask worn right.
 
     `undersample` lets those take turns over the epochs; `class_balance` evens the classes out in the loss: at 0
@@ -33,20 +32,3 @@ class Mask(Specialist):
         counts = torch.bincount(targets.long(), minlength=self.classes).clamp(min=1)
         weights = counts[targets.long()].double() ** -self.settings["class_balance"]
         return (weights / weights.mean()).float()
-
-    def first_bias(self, targets: Tensor) -> Tensor:
-        return losses.log_shares(targets, self.weights(targets), self.outputs)
-
-    def loss(self, outputs: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
-        settings = self.settings
-        smoothing, gamma = settings["smoothing"], settings["focal_gamma"]
-        return losses.classification(settings["loss"], outputs, targets, weights, smoothing, gamma)
-
-    def answer(self, outputs: Tensor) -> Tensor:
-        return outputs.float().softmax(1)
-
-    def classify(self, answers: np.ndarray) -> np.ndarray:
-        return answers.argmax(1)
-
-    def classes_of(self, targets: np.ndarray) -> np.ndarray:
-        return targets.astype(np.int64)

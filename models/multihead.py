@@ -14,16 +14,19 @@ from torch import Tensor
 
 from models import losses
 from models.age import Age
+from models.classifier import Classifier
 from models.gender import Gender
 from models.labels import BAND_STARTS, BANDS, LABELS, band, encode
 from models.mask import Mask
 from models.specialist import Augmentation, Specialist
 
 
-class Bands(Gender):
+class Bands(Classifier):
     """The age head as three classes, answered as probabilities; its targets are ages in years."""
 
+    task = "bands"
     answers = tuple(f"band_{number}" for number in range(len(BANDS)))
+    augmentation = Age.augmentation
     outputs = len(BANDS)
     classes = len(BANDS)
 
@@ -32,12 +35,6 @@ class Bands(Gender):
 
     def loss(self, outputs: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
         return super().loss(outputs, _bands(targets), weights)
-
-    def answer(self, outputs: Tensor) -> Tensor:
-        return outputs.float().softmax(1)
-
-    def classify(self, answers: NDArray[np.float32]) -> NDArray[np.int64]:
-        return answers.argmax(1)
 
     def classes_of(self, targets: NDArray[np.float32]) -> NDArray[np.int64]:
         return band(targets)

@@ -68,14 +68,12 @@ class Combiner(BaseEstimator):
         given = check_prior(self.prior)
         bandwidth = check_bandwidth(self.bandwidth)
         rows = known(validation)
-        if (rows.counts == 0).any():
-            absent = " and ".join(BANDS[b] for b in np.flatnonzero(rows.counts == 0))
-            raise UserError(f"no validation person is {absent}: train more folds (FOLDS=all) or bring such people")
+        check_bands(rows)
         if photos_per_person is None:
             photos_per_person = len(rows.person) / rows.people
         eval = None if predictions is None else Eval(*by_network(predictions), photos_per_person)
         notes = list(notes)
-        kind = "given" if given is not None else self._kind(rows, eval, notes)
+        kind = mix_kind(self.prior, rows, eval is not None, notes)
         mix = {"given": given, "train": rows.counts / rows.people}.get(kind)
         found = calibrate(rows, mix, eval, bandwidth, self.draws, self.seed)
         guess = found.estimate
@@ -92,26 +90,6 @@ class Combiner(BaseEstimator):
         self.calibration_ = found
         self.report_ = summary(found, kind, eval, notes, self.seed, marks) | {"photos_per_person": photos_per_person}
         return self
-
-    def _kind(self, rows: Known, eval: Eval | None, notes: list[str]) -> str:
-        if self.prior == "train":
-            return "train"
-        if eval is None:
-            if self.prior == "estimate":
-                raise UserError(
-                    "the mix is estimated from eval answers and there are none: run predict, or --prior train"
-                )
-            notes.append("no eval answers: calibrated for the mix of the train people")
-            return "train"
-        if self.prior == "auto" and rows.counts.min() < FEW:
-            b = int(rows.counts.argmin())
-            notes.append(
-                f"only {rows.counts[b]} validation people are {BANDS[b]} (at least {FEW} are needed to estimate the "
-                "mix): calibrated for the mix of the train people; FOLDS=all brings more, --prior estimate insists, "
-                "--prior 0.42,0.28,0.30 gives the mix"
-            )
-            return "train"
-        return "estimate"
 
     def predict(self, predictions: pd.DataFrame) -> pd.DataFrame:
         """The fused label of each photo, folds averaged, in order of appearance.
@@ -174,6 +152,38 @@ def check_version(content: dict[str, Any]) -> None:
         raise UserError(
             f"the combiner file is of version {content.get('version')}, this code reads {VERSION}: run calibrate again"
         )
+
+
+def check_bands(rows: Known) -> None:
+    """Raises UserError where an age band has no validation people."""
+    if (rows.counts == 0).any():
+        absent = " and ".join(BANDS[b] for b in np.flatnonzero(rows.counts == 0))
+        raise UserError(f"no validation person is {absent}: train more folds (FOLDS=all) or bring such people")
+
+
+def mix_kind(prior: str | tuple[float, ...], rows: Known, has_eval: bool, notes: list[str]) -> str:
+    """Which mix a prior means: "given", "train" or "estimate"; notes gets a sentence where auto means train.
+
+    has_eval: whether there are eval answers. Raises UserError where an estimate is asked for without any.
+    """
+    if not isinstance(prior, str):
+        return "given"
+    if prior == "train":
+        return "train"
+    if not has_eval:
+        if prior == "estimate":
+            raise UserError("the mix is estimated from eval answers and there are none: run predict, or --prior train")
+        notes.append("no eval answers: calibrated for the mix of the train people")
+        return "train"
+    if prior == "auto" and rows.counts.min() < FEW:
+        b = int(rows.counts.argmin())
+        notes.append(
+            f"only {rows.counts[b]} validation people are {BANDS[b]} (at least {FEW} are needed to estimate the "
+            "mix): calibrated for the mix of the train people; FOLDS=all brings more, --prior estimate insists, "
+            "--prior 0.42,0.28,0.30 gives the mix"
+        )
+        return "train"
+    return "estimate"
 
 
 def check_prior(prior: str | tuple[float, float, float]) -> np.ndarray | None:

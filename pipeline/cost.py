@@ -17,7 +17,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from models import backbone, specialist
-from pipeline.sampling import steps_an_epoch, undersampled
+from models.presets import columns_of
+from pipeline.sampling import rows_of, steps_an_epoch, steps_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -82,10 +83,9 @@ def _convolution_backward(
 def photos_an_epoch(task: str, settings: dict[str, Any], rows: pd.DataFrame) -> int:
     """How many of the rows of train photos (all with the task's labels) an epoch sees before whole batches are made."""
     one = specialist.build(task, settings)
-    if not one.undersample:
-        return len(rows)
-    classes = one.classes_of(rows[task].to_numpy(np.float32))
-    return len(undersampled(np.arange(len(rows)), classes, one.undersample, 0, settings["seed"]))
+    classes = one.classes_of(one.targets(rows[list(columns_of(task))].to_numpy(np.float32)))
+    every = np.arange(len(rows))
+    return len(rows_of(every, classes, 0, settings["seed"], settings["sampling"], one.undersample))
 
 
 def effort(
@@ -97,5 +97,5 @@ def effort(
     """
     batch = min(batch, photos)
     an_epoch = steps_an_epoch(photos, batch)
-    steps = max(1, round(epochs * an_epoch if budget is None else budget / (flops * batch)))
+    steps = steps_of(budget / (flops * batch * an_epoch) if epochs is None else epochs, an_epoch)
     return Effort(round(steps / an_epoch, 6), steps, steps * batch, steps * batch * flops)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from models.errors import UserError
-from models.presets import PRESETS, TASKS
+from models.presets import PRESETS, TASKS, columns_of
 from pipeline import runs, store
 from pipeline.cost import Effort, effort, flops_a_photo, photos_an_epoch
 from pipeline.inputs import prepared
@@ -111,7 +111,7 @@ class Planner:
             self._rows[run.split] = with_folds(self.data.train, folds_of(run, self.data.train))
         rows = self._rows[run.split]
         bad = prepared(run, self.data, (made["height"], made["width"])).bad
-        labels = [task] if task in TASKS else list(TASKS)
+        labels = list(columns_of(task))
         known = rows[labels].notna().all(axis=1) & ~rows["fold"].isin(without) & ~rows["photo"].isin(list(bad))
         if not known.any():
             raise UserError(f"no train photo of {run.data} carries the labels that {task} needs, {', '.join(labels)}.")

@@ -18,12 +18,11 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 from scipy.optimize import minimize_scalar
 
-from models.errors import UserError
 from models.labels import BANDS, LABELS, decode
 from pipeline import label_answers, store
 from pipeline.answers import Known
-from pipeline.calibration import FEW, factors, parts_of, people_of, with_bands
-from pipeline.combiner import TASK, VERSION, check_prior, check_version
+from pipeline.calibration import factors, parts_of, people_of, with_bands
+from pipeline.combiner import TASK, VERSION, check_bands, check_prior, check_version, mix_kind
 from pipeline.prior import CLASSES
 from pipeline.scoring import f1_of, macro_f1, resample
 from pipeline.summary import LEVEL, expected_line
@@ -96,13 +95,11 @@ class LabelShift:
         """
         given, notes = check_prior(self.prior), list(notes)
         rows, chances = label_answers.known(validation)
-        if (rows.counts == 0).any():
-            absent = " and ".join(BANDS[b] for b in np.flatnonzero(rows.counts == 0))
-            raise UserError(f"no validation person is {absent}: train more folds (FOLDS=all) or bring such people")
+        check_bands(rows)
         photos_per_person = photos_per_person or len(rows.person) / rows.people
         train = people_of(rows)
         self.temperature_ = temperature_of(chances, rows.label)
-        kind = "given" if given is not None else self._kind(rows, predictions, notes)
+        kind = mix_kind(self.prior, rows, predictions is not None, notes)
         if kind == "estimate":
             # Of single folds, as validation's are: their mean over folds is more certain than any of them.
             self.shares_ = mix_of(honest(label_answers.chances_of(predictions), self.temperature_), train)
@@ -140,21 +137,6 @@ class LabelShift:
             "notes": notes,
         }
         return self
-
-    def _kind(self, rows: Known, predictions: pd.DataFrame | None, notes: list[str]) -> str:
-        if self.prior == "train":
-            return "train"
-        if predictions is None:
-            notes.append("no eval answers: calibrated for the mix of the train people")
-            return "train"
-        if self.prior == "auto" and rows.counts.min() < FEW:
-            b = int(rows.counts.argmin())
-            notes.append(
-                f"only {rows.counts[b]} validation people are {BANDS[b]} (at least {FEW} are needed to estimate the "
-                "mix): calibrated for the mix of the train people"
-            )
-            return "train"
-        return "estimate"
 
     def _expected(
         self,

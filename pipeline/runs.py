@@ -110,9 +110,14 @@ class Run:
         """How many folds the people (or photos) are split into."""
         return HELD_OUT[self.held_out]
 
+    @property
+    def usual_system(self) -> str:
+        """The recipe's system, or the specialists."""
+        return "specialists" if self.recipe is None else recipes.named(self.recipe).system
+
     def system(self, given: SystemSettings) -> str:
         """The system that is asked for; raises UserError for one that there is not."""
-        name = given.system or ("specialists" if self.recipe is None else recipes.named(self.recipe).system)
+        name = given.system or self.usual_system
         if name not in presets.SYSTEMS:
             raise unknown("system", name, presets.SYSTEMS)
         return name

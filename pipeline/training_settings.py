@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from models import presets, recipes
-from models.errors import UserError
+from models.errors import UserError, nearest
 from pipeline import runs, store
 
 if TYPE_CHECKING:
@@ -48,7 +47,7 @@ def defaults(run: Run, task: str) -> dict[str, Any]:
 
 def tasks_of(run: Run) -> tuple[str, ...]:
     """The networks a run trains: those of its recipe's system, the three specialists without a recipe."""
-    return presets.SYSTEMS[recipes.RECIPES[run.recipe].system if run.recipe else "specialists"]
+    return presets.SYSTEMS[run.usual_system]
 
 
 def given(settings: RunSettings, task: str, run: Run) -> dict[str, Any]:
@@ -88,9 +87,8 @@ def check_values(chosen: dict[str, Any]) -> None:
         option = f"--{name.replace('_', '-')} {f'{value:g}' if isinstance(value, float) else value}"
         if name in CHOICES and value not in CHOICES[name]:
             *others, last = CHOICES[name]
-            near = difflib.get_close_matches(str(value), CHOICES[name], 3)
-            hint = f"; near {'is' if len(near) == 1 else 'are'} {' and '.join(near)}" if near else ""
-            raise UserError(f"{option}: it must be one of {', '.join(others)} or {last}{hint}.")
+            near = nearest(str(value), CHOICES[name])
+            raise UserError(f"{option}: it must be one of {', '.join(others)} or {last}{f'; {near}' if near else ''}.")
         if name in RANGES and not _fits(value, *RANGES[name]):
             raise UserError(f"{option}: it must be {_allowed(*RANGES[name])}.")
 

@@ -18,6 +18,7 @@ MODELS = (
     "backbone",
     "losses",
     "specialist",
+    "classifier",
     "mask",
     "gender",
     "age",

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from contextlib import redirect_stdout
 from dataclasses import asdict, dataclass
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from models.errors import UserError
+from models.errors import UserError, nearest
 from pipeline import runs, store
 from pipeline.inputs import data_of
 from pipeline.runs import EvalSettings, Flag, MaybeNumber, MaybeText, MaybeWhole, Run, RunSettings, open_run
@@ -110,8 +109,7 @@ def _names(asked: str | None, known: list[str]) -> list[str]:
     names = known if asked is None else [name.strip() for name in asked.split(",")]
     for name in names:
         if name not in known:
-            near = difflib.get_close_matches(name, known, 3)
-            hint = f"near are {', '.join(near)}" if near else f"there are {', '.join(known)}"
+            hint = nearest(name, known) or f"there are {', '.join(known)}"
             raise UserError(f"--systems {name}: there is no system of this name; {hint}.")
     return [name for name in known if name in names]
 

@@ -171,6 +171,8 @@ def test_few_people_in_a_band_mean_the_train_mix(tables):
     assert "at least 30 are needed" in made.report_["notes"][-1]
     assert LabelShift("estimate").fit(few, evaluation).report_["mix"]["kind"] == "estimate"
     assert "no eval answers" in LabelShift().fit(few).report_["notes"][-1]
+    with pytest.raises(UserError, match="there are none: run predict"):
+        LabelShift("estimate").fit(few)
     nobody = few[band(few["age"]) < 2]
     with pytest.raises(UserError, match="no validation person is 60 and over"):
         LabelShift().fit(nobody, evaluation)

@@ -31,7 +31,7 @@ def test_presets_keep_to_the_ranges_and_choices():
     [
         ("loss", "focall", "--loss focall: it must be one of cross_entropy, focal or soft_f1; near is focal."),
         ("loss", "hinge", "--loss hinge: it must be one of cross_entropy, focal or soft_f1."),
-        ("optimizer", "adamm", "near are adam and "),
+        ("optimizer", "adamm", "near are adam, radam"),
         ("schedule", "Cosine", "near is cosine"),
         ("sampling", "ballanced", "one of all or balanced; near is balanced."),
         ("age_loss", "l11", "near is l1."),
