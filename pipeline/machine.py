@@ -46,6 +46,8 @@ class Plan:
     threads: int
     workers: int
     """Loader processes beside the training process."""
+    muon: str = "bfloat16"
+    """One of PRECISIONS, of Muon's matrix products; a plan from before it was chosen had timm's."""
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -68,10 +70,11 @@ def _usual(backbone: str, size: tuple[int, int]) -> Plan:
     if torch.cuda.is_available():
         return Plan("cuda", "bfloat16", True, threads, min(8, max(1, threads - 1)))
     precision, channels_last = next(row[1:] for row in ON_CPUS if row[0] in backbone)
-    if size[1] < NARROWEST or not _has_bfloat16():
+    muon = "bfloat16" if _has_bfloat16() else "float32"
+    if size[1] < NARROWEST or muon == "float32":
         precision = "float32"
     # On a CPU the network uses every core itself; a loader process would only take one from it.
-    return Plan("cpu", precision, channels_last, threads, 0)
+    return Plan("cpu", precision, channels_last, threads, 0, muon)
 
 
 ENGINES = {

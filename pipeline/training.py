@@ -28,7 +28,7 @@ from torch.utils.data import DataLoader, Dataset
 from models.backbone import Network
 from models.errors import UserError
 from models.specialist import Specialist
-from pipeline import checkpoints, sampling, scoring, store
+from pipeline import checkpoints, muon, sampling, scoring, store
 from pipeline.early_stopping import EarlyStopping
 from pipeline.engines import outputs_of
 from pipeline.images import Augmenter
@@ -243,7 +243,8 @@ class Trainer:
             except torch.OutOfMemoryError:
                 self._halve()
         norm = self.accelerator.clip_grad_norm_(self.model.parameters(), settings["clip"])
-        self.optimizer.step()
+        with muon.products_in(self.plan.muon):
+            self.optimizer.step()
         self.optimizer.zero_grad()
         self.average.update_parameters(self.network)
         self.loss_sum += loss + 0 * norm  # 0, or NaN when a gradient is not finite though the loss is

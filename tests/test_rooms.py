@@ -52,6 +52,7 @@ PIPELINE = (
     "machine",
     "engines",
     "prediction",
+    "muon",
     "training",
     "cost",
     "thresholds",

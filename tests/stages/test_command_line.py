@@ -64,7 +64,7 @@ def test_help_reads_well_and_imports_nothing_heavy(stage):
         (["prepare", "--data", "nowhere"], "nowhere"),
         (["predict", "--run", "runs/none"], "there is no run runs/none"),
         (["calibrate", "--run", "runs/none", "--prior", "x"], "runs/none"),
-        (["compare", "--systems", "joint-swim"], "near are joint-swin"),
+        (["compare", "--systems", "joint-swim"], "near is joint-swin"),
         (["check", "submit", "--", "--epochs", "5"], "make submit has no setting --epochs; train-mask and"),
         (
             ["check", "train-mask", "--", "--age-loss", "l1"],
