@@ -51,10 +51,9 @@ BF16 = {"/proc/cpuinfo": "flags\t\t: fpu avx512f avx512_bf16 amx_tile\n"}
 def test_on_a_processor(computer, name, best):
     computer(cores=4, files=BF16)
     assert plan(name) == Plan("cpu", *best, threads=4, workers=0)
-    computer(cores=4, files={"/proc/cpuinfo": "flags: fpu avx2 avx512f\n"})
-    assert plan(name).precision == "float32"
-    computer(cores=4)
-    assert plan(name).precision == "float32"
+    for files in ({"/proc/cpuinfo": "flags: fpu avx2 avx512f\n"}, {}):
+        computer(cores=4, files=files)
+        assert (plan(name).precision, plan(name).muon) == ("float32", "float32")
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -136,6 +135,12 @@ def test_cores_without_a_quota(computer):
 def test_a_plan_round_trips_through_json():
     made = Plan("cpu", "bfloat16", False, 2, 1)
     assert Plan(**json.loads(json.dumps(made.as_dict()))) == made
+
+
+def test_a_plan_of_an_older_run_had_muons_products_as_timm_has_them():
+    made = Plan("cpu", "float32", False, 2, 1, muon="bfloat16").as_dict()
+    del made["muon"]
+    assert Plan(**made).muon == "bfloat16"
 
 
 @pytest.mark.parametrize(("precision", "dtype"), [("float32", torch.float32), ("bfloat16", torch.bfloat16)])

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,11 +16,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from timm.optim import muon as timms_muon
 
 from models import backbone, specialist
 from models.errors import UserError
 from models.presets import PRESETS
-from pipeline import checkpoints, scoring, store, training
+from pipeline import checkpoints, muon, scoring, store, training
 from pipeline.engines import outputs_of
 from pipeline.machine import Plan
 from pipeline.progress import epoch_line
@@ -38,9 +40,9 @@ NETWORKS = {
     "age": ("test_convnext", {}),
 }
 PLANS = {
-    "mask": Plan("cpu", "float32", True, 1, 0),
-    "gender": Plan("cpu", "float32", False, 1, 0),
-    "age": Plan("cpu", "float32", False, 1, 0),
+    "mask": Plan("cpu", "float32", True, 1, 0, muon="float32"),
+    "gender": Plan("cpu", "float32", False, 1, 0, muon="float32"),
+    "age": Plan("cpu", "float32", False, 1, 0, muon="float32"),
 }
 PHOTOS = 24
 PIXELS = np.random.default_rng(0).integers(0, 256, (PHOTOS + 10, *SIZE, 3), np.uint8)
@@ -190,11 +192,25 @@ def test_muon_steps_are_orthogonal(tmp_path):
         group["lr"] = 0.01
     for p in trainer.network.parameters():
         p.grad = torch.randn_like(p)
-    trainer.optimizer.step()
+    with muon.products_in("float32"):
+        trainer.optimizer.step()
     sizes = torch.linalg.svdvals((before - weight).detach()) / (0.01 * 0.2 * max(weight.shape) ** 0.5)
     assert len(sizes) > 50
     assert sizes.min() > 0.6
     assert sizes.max() < 1.3
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_muons_products_are_in_the_plans_precision(tmp_path, monkeypatch, precision):
+    seen, usual = set(), timms_muon.zeropower_via_newtonschulz
+
+    def spy(*given, dtype, **more):
+        seen.add(dtype)
+        return usual(*given, dtype=dtype, **more)
+
+    monkeypatch.setattr(timms_muon, "zeropower_via_newtonschulz", spy)
+    trainer_of("mask", tmp_path, optimizer="muon", plan=replace(PLANS["mask"], muon=precision), epochs=1).run()
+    assert seen == {getattr(torch, precision)}
 
 
 # ------------------------------------------------------------------------------------------------- averaged weights
@@ -388,7 +404,7 @@ def test_a_signal_stops_after_the_step_with_a_checkpoint(whole, tmp_path, number
 
 
 def test_a_killed_loader_process_is_told(tmp_path):
-    trainer = trainer_of("mask", tmp_path, plan=Plan("cpu", "float32", True, 1, 1), epochs=40, often=(1, 1e9))
+    trainer = trainer_of("mask", tmp_path, plan=replace(PLANS["mask"], workers=1), epochs=40, often=(1, 1e9))
     train_step, calls = trainer._train_step, itertools.count()
     before = set(multiprocessing.active_children())  # of other tests, not yet gone
 
@@ -423,7 +439,7 @@ def test_an_interrupted_checkpoint_leaves_the_last_one(whole, tmp_path, monkeypa
 
 @pytest.mark.parametrize("workers", [1, 3])
 def test_loader_workers_change_no_byte(whole, tmp_path, workers):
-    trainer = trainer_of("mask", tmp_path, plan=Plan("cpu", "float32", True, 1, workers))
+    trainer = trainer_of("mask", tmp_path, plan=replace(PLANS["mask"], workers=workers))
     log = trainer.run()
     assert same(weights_of(trainer), whole["mask"][1])
     pd.testing.assert_frame_equal(plain(log), plain(whole["mask"][2]), check_exact=True)
