@@ -128,21 +128,21 @@ def test_a_network_learns_its_log_variances_with_its_weights():
     one = specialist.build("multihead", settings)
     network = backbone.build(settings, one.outputs, learned=one.learned)
     assert "backbone.learned" in network.state_dict()
-    photos = torch.randint(0, 255, (8, 3, 64, 48), dtype=torch.uint8)
-    targets = torch.from_numpy(one.targets(LABELLED[:8]))
+    photos = torch.randint(0, 255, (2, 3, 64, 48), dtype=torch.uint8)
+    targets = torch.from_numpy(one.targets(LABELLED[[0, -1]]))
     optimizer = torch.optim.Adam([network.backbone.learned], lr=0.2)
     out = network(photos)
-    assert out.shape == (8, one.outputs + 3)
+    assert out.shape == (2, one.outputs + 3)
     assert (out[:, one.outputs :] == 0).all()
     for _ in range(300):
         optimizer.zero_grad()
-        one.loss(network(photos), targets, torch.ones(8)).backward()
+        one.loss(network(photos), targets, torch.ones(2)).backward()
         optimizer.step()
     plain = make("multihead", head_balance="sum")
     with torch.no_grad():
         slices = plain._slices(network(photos))
         each = torch.stack(
-            [h.loss(o, targets[:, k], torch.ones(8)) for k, (h, o) in enumerate(zip(plain.heads, slices, strict=True))]
+            [h.loss(o, targets[:, k], torch.ones(2)) for k, (h, o) in enumerate(zip(plain.heads, slices, strict=True))]
         )
     # Kendall's optimum of a classification: the variance is twice the loss
     torch.testing.assert_close(network.backbone.learned.exp(), 2 * each, rtol=0.15, atol=0.02)

@@ -50,12 +50,13 @@ def compared(people, tmp_path_factory):
     whole, systems, read = comparison.systems, comparison.leaking, photos.read_truth
     tiny_compare.shrink()
     photos.read_truth = lambda *given: opened.append(given) or read(*given)
+    shutil.copytree(people, home / "people")
     try:
         with inside(home):
-            figures = compare(settings(people))
+            figures = compare(settings(Path("people")))
     finally:
         comparison.systems, comparison.leaking, photos.read_truth = whole, systems, read
-    return SimpleNamespace(home=home, place=home / RUN / "compare", data=people, figures=figures, opened=opened)
+    return SimpleNamespace(home=home, place=home / RUN / "compare", figures=figures, opened=opened)
 
 
 @pytest.fixture
@@ -63,13 +64,13 @@ def again(compared, tmp_path, monkeypatch):
     """A finished comparison to change at will, its data beside it."""
     shutil.copytree(compared.home, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
-    return SimpleNamespace(place=RUN / "compare", data=compared.data)
+    return SimpleNamespace(place=RUN / "compare")
 
 
 def test_the_table_is_that_of_the_submissions(compared):
     found = pd.read_csv(compared.place / "compare.csv").set_index(["system", "seed"])
     submission = pd.read_csv(compared.place / "specialists-seed0/submission.csv")
-    both = submission.merge(pd.read_csv(compared.data / "key.csv"), on="ImageID")
+    both = submission.merge(pd.read_csv(compared.home / "people/key.csv"), on="ImageID")
     row = found.loc[("specialists", "0")]
     assert row["macro_f1"] == pytest.approx(scoring.macro_f1(both["ans_y"], both["ans_x"]), rel=1e-8)
     plain = found.loc[("specialists-30-60", "mean")]
@@ -114,10 +115,11 @@ def test_a_lost_table_is_made_again_without_any_training(again):
     assert trained(again.place) == before
 
 
-def test_without_a_truth_validation_alone_is_told(again, tmp_path, capsys):
-    shutil.copytree(again.data, tmp_path / "people")
-    (tmp_path / "people/key.csv").unlink()
-    figures = compare(settings(tmp_path / "people", run=Path("runs/two")))
+def test_without_a_truth_validation_alone_is_told(again, capsys):
+    before = trained(again.place)
+    Path("people/key.csv").unlink()
+    figures = compare(Compare(run=RUN))
+    assert trained(again.place) == before  # no training reads the truth
     assert "is not known" in capsys.readouterr().out
     assert {row["macro_f1"] for row in figures["compare"]} == {None}
     assert all(0 < row["validation_macro_f1"] < 1 for row in figures["compare"])

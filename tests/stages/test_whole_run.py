@@ -277,8 +277,8 @@ def test_parts_left_by_a_kill_go_with_the_next_prediction(copy):
 def test_cores_are_shared_by_trainings_side_by_side(copy, monkeypatch):
     monkeypatch.setattr(machine, "available_cores", lambda: 7)
     for run, share, given, threads in (("a", 3, None, 2), ("b", 9, None, 1), ("c", 3, 5, 5)):
-        train_tiny(Path(run), copy.data, "age", share=share, threads=given)
-        assert read_json(Path(run) / "age/fold0/settings.json")["plan"]["threads"] == threads
+        told = train_tiny(Path(run), copy.data, "age", share=share, threads=given, plan=True)
+        assert told["fold0"]["threads"] == threads
 
 
 def test_the_plan_of_a_training_is_told_and_kept(copy, capsys):
