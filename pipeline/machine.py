@@ -46,7 +46,7 @@ class Plan:
     threads: int
     workers: int
     """Loader processes beside the training process."""
-    muon: str = "bfloat16"
+    muon_precision: str = "bfloat16"
     """One of PRECISIONS, of Muon's matrix products; a plan from before it was chosen had timm's."""
 
     def as_dict(self) -> dict[str, Any]:
@@ -70,11 +70,11 @@ def _usual(backbone: str, size: tuple[int, int]) -> Plan:
     if torch.cuda.is_available():
         return Plan("cuda", "bfloat16", True, threads, min(8, max(1, threads - 1)))
     precision, channels_last = next(row[1:] for row in ON_CPUS if row[0] in backbone)
-    muon = "bfloat16" if _has_bfloat16() else "float32"
-    if size[1] < NARROWEST or muon == "float32":
+    fastest = "bfloat16" if has_bfloat16() else "float32"
+    if size[1] < NARROWEST or fastest == "float32":
         precision = "float32"
     # On a CPU the network uses every core itself; a loader process would only take one from it.
-    return Plan("cpu", precision, channels_last, threads, 0, muon)
+    return Plan("cpu", precision, channels_last, threads, 0, muon_precision=fastest)
 
 
 ENGINES = {
@@ -97,7 +97,7 @@ def engine(device: str, answers: int) -> str:
         return "torch"
     if device == "cuda":
         return "compiled" if has_compiler() else "torch"
-    return "openvino-bfloat16" if _has_bfloat16() else "openvino"
+    return "openvino-bfloat16" if has_bfloat16() else "openvino"
 
 
 def has_compiler() -> bool:
@@ -126,7 +126,8 @@ def available_cores() -> int:
     return cores if quota == "max" else max(1, min(cores, int(quota) // int(period)))
 
 
-def _has_bfloat16() -> bool:
+def has_bfloat16() -> bool:
+    """Whether this processor has instructions for bfloat16; others take a hundred times as long in it."""
     try:
         flags = Path("/proc/cpuinfo").read_text()
     except OSError:  # another system: float32 is right everywhere

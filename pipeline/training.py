@@ -243,7 +243,7 @@ class Trainer:
             except torch.OutOfMemoryError:
                 self._halve()
         norm = self.accelerator.clip_grad_norm_(self.model.parameters(), settings["clip"])
-        with muon.products_in(self.plan.muon):
+        with muon.products_in(self.plan.muon_precision):
             self.optimizer.step()
         self.optimizer.zero_grad()
         self.average.update_parameters(self.network)

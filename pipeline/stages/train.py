@@ -42,6 +42,8 @@ class Train(RunSettings):
     """Loader processes beside the training one (default: by machine)."""
     precision: MaybeText = None
     """float32, or bfloat16 where the network allows it (default: by machine and backbone)."""
+    muon_precision: MaybeText = None
+    """float32 or bfloat16, of Muon's matrix products (default: by machine)."""
     channels_last: Annotated[Literal["yes", "no"] | None, arg(metavar="{yes,no}", help_behavior_hint="")] = None
     """Photos with their channels last in memory (default: by machine and backbone)."""
     plan: Flag = False
@@ -223,14 +225,16 @@ def _begin(run: Run, fold: _Fold, given: dict[str, Any], settings: Train, say: C
 def _plan(settings: Train, resolved: dict[str, Any]) -> Plan:
     from pipeline import machine
 
-    if settings.precision is not None and settings.precision not in machine.PRECISIONS:
-        raise unknown("precision", settings.precision, machine.PRECISIONS)
+    for name in ("precision", "muon_precision"):
+        if (given := getattr(settings, name)) is not None and given not in machine.PRECISIONS:
+            raise unknown(name.replace("_", "-"), given, machine.PRECISIONS)
     made = machine.plan(
         resolved["backbone"],
         (resolved["height"], resolved["width"]),
         threads=settings.threads or max(1, machine.available_cores() // (settings.share or 1)),
         workers=settings.workers,
         precision=settings.precision,
+        muon_precision=settings.muon_precision,
         channels_last={"yes": True, "no": False}[settings.channels_last] if settings.channels_last else None,
     )
     if made.device == "cpu" and made.precision == "bfloat16" and resolved["width"] < machine.NARROWEST:
@@ -253,9 +257,12 @@ def _tell_plan(run: Run, settings: Train, given: dict[str, Any], numbers: list[i
         recorded = store.read_json(folder / "settings.json")["plan"] if begun else None
         plan = Plan(**recorded) if recorded else _plan(settings, resolved)
         told[f"fold{number}"] = plan.as_dict()
+        kinds = [f"in {plan.precision}"]
+        kinds += [f"Muon in {plan.muon_precision}"] if resolved["optimizer"] == "muon" else []
+        kinds += ["channels last"] if plan.channels_last else []
         print(
-            f"train {settings.task} fold {number}: {resolved['backbone']} on {plan.device} in {plan.precision}, "
-            f"{'channels last, ' if plan.channels_last else ''}{plan.threads} threads, {plan.workers} loader processes"
+            f"train {settings.task} fold {number}: {resolved['backbone']} on {plan.device} {', '.join(kinds)}, "
+            f"{plan.threads} threads, {plan.workers} loader processes"
         )
     return told
 

@@ -53,7 +53,7 @@ def test_on_a_processor(computer, name, best):
     assert plan(name) == Plan("cpu", *best, threads=4, workers=0)
     for files in ({"/proc/cpuinfo": "flags: fpu avx2 avx512f\n"}, {}):
         computer(cores=4, files=files)
-        assert (plan(name).precision, plan(name).muon) == ("float32", "float32")
+        assert (plan(name).precision, plan(name).muon_precision) == ("float32", "float32")
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -138,9 +138,9 @@ def test_a_plan_round_trips_through_json():
 
 
 def test_a_plan_of_an_older_run_had_muons_products_as_timm_has_them():
-    made = Plan("cpu", "float32", False, 2, 1, muon="bfloat16").as_dict()
-    del made["muon"]
-    assert Plan(**made).muon == "bfloat16"
+    made = Plan("cpu", "float32", False, 2, 1, muon_precision="bfloat16").as_dict()
+    del made["muon_precision"]
+    assert Plan(**made).muon_precision == "bfloat16"
 
 
 @pytest.mark.parametrize(("precision", "dtype"), [("float32", torch.float32), ("bfloat16", torch.bfloat16)])

@@ -40,9 +40,9 @@ NETWORKS = {
     "age": ("test_convnext", {}),
 }
 PLANS = {
-    "mask": Plan("cpu", "float32", True, 1, 0, muon="float32"),
-    "gender": Plan("cpu", "float32", False, 1, 0, muon="float32"),
-    "age": Plan("cpu", "float32", False, 1, 0, muon="float32"),
+    "mask": Plan("cpu", "float32", True, 1, 0, muon_precision="float32"),
+    "gender": Plan("cpu", "float32", False, 1, 0, muon_precision="float32"),
+    "age": Plan("cpu", "float32", False, 1, 0, muon_precision="float32"),
 }
 PHOTOS = 24
 PIXELS = np.random.default_rng(0).integers(0, 256, (PHOTOS + 10, *SIZE, 3), np.uint8)
@@ -209,7 +209,9 @@ def test_muons_products_are_in_the_plans_precision(tmp_path, monkeypatch, precis
         return usual(*given, dtype=dtype, **more)
 
     monkeypatch.setattr(timms_muon, "zeropower_via_newtonschulz", spy)
-    trainer_of("mask", tmp_path, optimizer="muon", plan=replace(PLANS["mask"], muon=precision), epochs=1).run()
+    trainer_of(
+        "mask", tmp_path, optimizer="muon", plan=replace(PLANS["mask"], muon_precision=precision), epochs=1
+    ).run()
     assert seen == {getattr(torch, precision)}
 
 

@@ -16,7 +16,12 @@ def test_settings_stand_above_the_plan(tmp_path, people, capsys):
     run = tmp_path / "run"
     made = told(run, people, precision="float32", channels_last="yes", threads=1, workers=2)
     assert (made["precision"], made["channels_last"], made["threads"], made["workers"]) == ("float32", True, 1, 2)
-    assert "in float32, channels last, 1 threads, 2 loader processes" in capsys.readouterr().out
+    usual = machine.plan("").muon_precision
+    assert f"in float32, Muon in {usual}, channels last, 1 threads, 2 loader processes" in capsys.readouterr().out
+    assert told(run, people, muon_precision="bfloat16")["muon_precision"] == "bfloat16"
+    assert "Muon in bfloat16, " in capsys.readouterr().out
+    told(run, people, optimizer="adamw")
+    assert "Muon" not in capsys.readouterr().out
     assert told(run, people, precision="bfloat16")["precision"] == "bfloat16"
     assert told(run, people, task="mask", channels_last="no")["channels_last"] is False
 
@@ -24,6 +29,8 @@ def test_settings_stand_above_the_plan(tmp_path, people, capsys):
 def test_a_plan_that_cannot_be(tmp_path, people):
     with pytest.raises(UserError, match=r"--precision bfloat: .*near are bfloat16"):
         told(tmp_path / "run", people, precision="bfloat")
+    with pytest.raises(UserError, match=r"--muon-precision float: .*near are float32"):
+        told(tmp_path / "run", people, muon_precision="float")
     with pytest.raises(UserError, match="less than 64 pixels wide"):
         told(tmp_path / "run", people, precision="bfloat16", height=64, width=48)
 
