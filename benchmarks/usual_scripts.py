@@ -54,6 +54,14 @@ def transform_for(network: Network, size: Size, strength: Augmentation | None = 
     )
 
 
+def as_timm_makes_it(network: nn.Module) -> nn.Module:
+    """The network with PyTorch's own depthwise convolutions."""
+    for layer in network.modules():
+        if isinstance(layer, DepthwiseConv2d):
+            layer.__class__ = nn.Conv2d
+    return network
+
+
 @dataclass(frozen=True)
 class Script:
     device: str
@@ -70,10 +78,7 @@ class Script:
         )
 
     def ready(self, network: nn.Module) -> nn.Module:
-        for layer in network.modules():
-            if isinstance(layer, DepthwiseConv2d):
-                layer.__class__ = nn.Conv2d  # as timm makes it
-        network = network.to(self.device)
+        network = as_timm_makes_it(network).to(self.device)
         return network.to(memory_format=torch.channels_last) if self.tuned else network
 
     def put(self, pixels: Tensor) -> Tensor:

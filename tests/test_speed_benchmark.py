@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import measures, speed
+from benchmarks import measures, plan_speed, speed
+from models.presets import PRESETS
 
 SCRIPT = Path(__file__).parents[1] / "benchmarks" / "speed.py"
 
@@ -75,3 +76,28 @@ def test_the_whole_benchmark_runs(tmp_path):
         assert all(math.isfinite(value) and value > 0 for value in values)
     assert "geometric mean" in done.stdout
     assert os.listdir(tmp_path) == ["x.json"]  # what it drew and ran is gone
+
+
+def test_the_ways_that_the_plan_is_not(monkeypatch):
+    made = PRESETS["small"]["gender"]
+    monkeypatch.setattr(plan_speed.machine, "has_bfloat16", lambda: False)
+    assert list(plan_speed.ways(made, 1, True)) == ["the plan", "channels last", "compiled"]
+    monkeypatch.setattr(plan_speed.machine, "has_bfloat16", lambda: True)
+    found = plan_speed.ways(made, 1, False)
+    assert list(found) == ["the plan", "channels last", "float32", "Muon in float32", "plain depthwise"]
+    plans = [way.plan for way in found.values()]
+    assert [plan.precision for plan in plans] == ["bfloat16", "bfloat16", "float32", "bfloat16", "bfloat16"]
+    assert [plan.muon_precision for plan in plans] == ["bfloat16"] * 3 + ["float32", "bfloat16"]
+
+
+def test_every_way_is_timed(tmp_path):
+    command = [sys.executable, str(SCRIPT.with_name("plan_speed.py")), "--smoke", "--repeats", "2", "--preset", "small"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    for task in ("mask", "gender", "age"):
+        plan = found[task]["the plan"]
+        assert plan["the plan is faster by"]["turns"] == [1.0, 1.0]
+        assert len(found[task]) > 1
+        assert all(0 < one["seconds a step"]["low"] < math.inf for one in found[task].values())
+    assert os.listdir(tmp_path) == []

@@ -1,0 +1,135 @@
+"""What justifies the plan for a machine (pipeline/machine.py): a training step under the plan and under what it is not.
+
+    python benchmarks/plan_speed.py --preset base
+    python benchmarks/plan_speed.py --preset small --threads 1
+
+The trainer's own step on a batch that lies ready, the ways in turn; ratios are taken within a turn, above 1 where the
+plan is faster. Each way differs from the plan in one thing. bfloat16 is left out where the machine has no instructions
+for it: a step would take minutes. --compiled adds torch.compile, with what its start takes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+import numpy as np  # noqa: E402
+import torch  # noqa: E402
+
+from benchmarks.measures import DEVICE, hardware, ratios, summary, table, versions  # noqa: E402
+from benchmarks.speed import now, settings_of  # noqa: E402
+from benchmarks.usual_scripts import as_timm_makes_it  # noqa: E402
+from models import backbone, specialist  # noqa: E402
+from pipeline import machine  # noqa: E402
+from pipeline.training import Part, Trainer  # noqa: E402
+
+PLAN = "the plan"
+LABELS = {"mask": 3, "gender": 2, "age": 60}
+"""How many targets a task is given, from 0."""
+
+
+@dataclass(frozen=True)
+class Way:
+    """plain: with PyTorch's own depthwise convolutions in place of models/depthwise.py."""
+
+    plan: machine.Plan
+    plain: bool = False
+    compiled: bool = False
+
+
+def ways(made: dict[str, Any], threads: int | None, compiled: bool) -> dict[str, Way]:
+    """The plan for a task's settings, and what differs from it in one thing, by name."""
+    plan = machine.plan(made["backbone"], size=(made["height"], made["width"]), threads=threads)
+    found = {PLAN: Way(plan)}
+    found[f"channels {'first' if plan.channels_last else 'last'}"] = Way(
+        replace(plan, channels_last=not plan.channels_last)
+    )
+    if machine.has_bfloat16() or DEVICE == "cuda":
+        other = {"float32": "bfloat16", "bfloat16": "float32"}
+        if made["width"] >= machine.NARROWEST:
+            found[other[plan.precision]] = Way(replace(plan, precision=other[plan.precision]))
+        if made["optimizer"] == "muon":
+            found["Muon in float32"] = Way(replace(plan, muon_precision="float32"))
+    if plan.precision == "bfloat16" and DEVICE == "cpu":
+        found["plain depthwise"] = Way(plan, plain=True)
+    if compiled:
+        found["compiled"] = Way(plan, compiled=True)
+    return found
+
+
+class Step:
+    """A training step of a task in one way; `started` is the seconds of its first two."""
+
+    def __init__(self, task: str, made: dict[str, Any], way: Way):
+        torch.manual_seed(0)
+        one = specialist.build(task, made)
+        network = backbone.build(made, one.outputs)
+        if way.plain:
+            as_timm_makes_it(network)
+        if way.compiled:
+            network.compile()
+        stream, rows = np.random.default_rng(0), np.arange(made["batch"])
+        pixels = stream.integers(0, 256, (len(rows), made["height"], made["width"], 3), np.uint8)
+        targets = stream.integers(0, LABELS[task], len(rows)).astype(np.float32)
+        folder = Path(tempfile.mkdtemp(dir="."))
+        self.trainer = Trainer(one, network, Part(pixels, targets, rows, rows, rows), made, way.plan, folder, task)
+        self.batch = torch.from_numpy(pixels).to(self.trainer.accelerator.device), torch.from_numpy(rows)
+        self.started = self.seconds() + self.seconds()
+
+    def seconds(self) -> float:
+        machine.settle(self.trainer.plan)
+        started = now()
+        self.trainer._train_step(*self.batch)
+        return now() - started
+
+
+def measure(task: str, made: dict[str, Any], given: argparse.Namespace) -> dict[str, Any]:
+    steps = {name: Step(task, made, way) for name, way in ways(made, given.threads, given.compiled).items()}
+    turns: dict[str, list[float]] = {name: [] for name in steps}
+    for turn in range(given.repeats):
+        print(f"{task}: turn {turn + 1} of {given.repeats}", file=sys.stderr)
+        for name, step in steps.items():
+            turns[name].append(step.seconds())
+    return {
+        name: {
+            "seconds a step": summary(took),
+            "the plan is faster by": summary(ratios(took, turns[PLAN])),
+            "first two steps": steps[name].started,
+        }
+        for name, took in turns.items()
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--preset", choices=["base", "small"], default="base")
+    parser.add_argument("--threads", type=int, help="of a step (default: all cores)")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--compiled", action="store_true")
+    parser.add_argument("--smoke", action="store_true", help="with tiny networks, to see that it runs")
+    given = parser.parse_args()
+    started = time.perf_counter()
+    with tempfile.TemporaryDirectory(prefix="face18-plan-") as folder, contextlib.chdir(folder):
+        found = {task: measure(task, made, given) for task, made in settings_of(given.preset, given.smoke).items()}
+    rows = [
+        (task, name, *(f"{one['median']:.3g} ({one['low']:.3g} to {one['high']:.3g})" for one in list(of.values())[:2]))
+        for task, by_name in found.items()
+        for name, of in by_name.items()
+    ]
+    print(table(("task", "way", "seconds a step", "the plan is faster by"), rows), file=sys.stderr)
+    about = {"hardware": hardware(), "versions": versions(), "seconds": time.perf_counter() - started}
+    print(json.dumps(about | {"given": vars(given)} | found, indent=1))
+
+
+if __name__ == "__main__":
+    main()
