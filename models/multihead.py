@@ -96,7 +96,7 @@ class Multihead(Specialist):
         if not self.learned:
             return each.sum()
         regression = torch.tensor(self.regression, device=each.device)
-        return losses.uncertainty_weighted(each, outputs[:, self.outputs :].float().mean(0), regression)
+        return losses.uncertainty_weighted(each, losses.widened(outputs[:, self.outputs :]).mean(0), regression)
 
     def answer(self, outputs: Tensor) -> Tensor:
         return torch.cat([h.answer(o) for h, o in zip(self.heads, self._slices(outputs), strict=True)], 1)

@@ -114,7 +114,7 @@ def calibrate(
     if bandwidth is None:
         bandwidth = best_bandwidth(rows, shares, seed)
     best, surface = choose(rows.answer, rows.label, rows.cell, factors(mixes, train), bandwidth, fallback)
-    pull = np.array([few(rows.counts[:2].min()), few(rows.counts[1:].min())])
+    pull = pull_of(rows.counts)
     thresholds = tuple(float(np.round((1 - p) * t + p * f, 6)) for p, t, f in zip(pull, best, fallback, strict=True))
     return Calibration(thresholds, shares, mixes, found, rows, keep, fallback, pull, surface, weights, bandwidth)
 
@@ -122,6 +122,11 @@ def calibrate(
 def few(people: int) -> float:
     """How far a threshold beside a band of so few people is drawn toward the fallback."""
     return 0.0 if people >= FEW else 1 - people / (people + FEW)
+
+
+def pull_of(counts: NDArray) -> NDArray[np.float64]:
+    """(2,) how far the lower and the upper threshold are drawn, by the people of each band (3,) beside them."""
+    return np.array([few(counts[:2].min()), few(counts[1:].min())])
 
 
 def people_of(rows: Known) -> NDArray[np.float64]:

@@ -1,9 +1,9 @@
 """The combiner of the rivals that answer chances of labels: corrects them for the mix of the eval photos.
 
 Such a network answers for the mix of classes (band x gender) it was trained on. Where a class is more common among the
-eval photos, its labels' chances are multiplied by how much more (Saerens, Latinne, Decaestecker 2002), once a
-temperature has made them honest (Guo et al. 2017). Two offsets, of the young and of the old against the middle band,
-are then chosen for macro-F1, as the specialists' two thresholds are: every system may tune as much.
+eval photos, its labels' chances are multiplied by how much more (Saerens, Latinne, Decaestecker 2002), once they have
+been made honest on validation photos. Two offsets, of the young and of the old against the middle band, are then chosen
+for macro-F1, as the specialists' two thresholds are: every system may tune as much, and where people are few as little.
 """
 
 from __future__ import annotations
@@ -16,65 +16,29 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
-from scipy.optimize import minimize_scalar
 
 from models.labels import BANDS, LABELS, decode
+from pipeline import chances as honesty
 from pipeline import label_answers, store
 from pipeline.answers import Known
-from pipeline.calibration import factors, parts_of, people_of, with_bands
+from pipeline.calibration import factors, parts_of, people_of, pull_of, with_bands
+from pipeline.chances import Honest
 from pipeline.combiner import TASK, VERSION, check_bands, check_prior, check_version, mix_kind
-from pipeline.prior import CLASSES
 from pipeline.scoring import f1_of, macro_f1, resample
-from pipeline.summary import LEVEL, expected_line
+from pipeline.summary import LEVEL, expected_line, pull_notes
 from pipeline.thresholds import class_of
 
 OFFSETS = np.linspace(-3, 3, 41)
 """What is added to the logarithm of a band's chances."""
 WIDTH = 2.0
 """The score over pairs of offsets is smoothed by a Gaussian of so many steps of theirs before its top is chosen."""
-ROUNDS, CLOSE = 1000, 1e-7
-"""EM ends after so many rounds, or once no share moves by more."""
-
-
-def temperature_of(chances: NDArray, label: NDArray) -> float:
-    """The temperature under which the chances (n, 18) give the true labels (n,) the greatest likelihood."""
-    log = np.log(chances)
-
-    def loss(log_temperature: float) -> float:
-        scaled = log / np.exp(log_temperature)
-        return float(np.logaddexp.reduce(scaled, 1).mean() - scaled[np.arange(len(label)), label].mean())
-
-    return float(np.exp(minimize_scalar(loss, bounds=(np.log(0.2), np.log(5.0)), method="bounded").x))
-
-
-def honest(chances: NDArray, temperature: float) -> NDArray[np.float64]:
-    """The chances (n, 18) under a temperature."""
-    scaled = np.log(chances) / temperature
-    return np.exp(scaled - np.logaddexp.reduce(scaled, 1)[:, None])
-
-
-def mix_of(chances: NDArray, train: NDArray) -> NDArray[np.float64]:
-    """The shares (6,) of the classes that explain photos' chances (n, 18) best, by EM (Saerens et al. 2002).
-
-    train (6,): the shares that the chances were learned under; a class that had none keeps none.
-    """
-    by_class = np.zeros((len(chances), CLASSES))
-    np.add.at(by_class.T, class_of(np.arange(LABELS)), chances.T)
-    shares = train.copy()
-    for _ in range(ROUNDS):
-        each = by_class * factors(shares, train)
-        moved = (each / each.sum(1, keepdims=True)).mean(0)
-        if np.abs(moved - shares).max() < CLOSE:
-            break
-        shares = moved
-    return moved
 
 
 class LabelShift:
     """Corrects chances of labels for a mix, and answers the label of greatest corrected chance.
 
     prior: as the Combiner's: "train", three shares by band, "estimate" or "auto" ("estimate" where every band has at
-    least 30 validation people). After fit: temperature_, shares_ (6,), offsets_ (2,) and report_.
+    least 30 validation people). After fit: honest_, shares_ (6,), train_ (6,), offsets_ (2,) and report_.
     """
 
     def __init__(self, prior: str | tuple[float, float, float] = "auto", seed: int = 0) -> None:
@@ -97,24 +61,20 @@ class LabelShift:
         rows, chances = label_answers.known(validation)
         check_bands(rows)
         photos_per_person = photos_per_person or len(rows.person) / rows.people
-        train = people_of(rows)
-        self.temperature_ = temperature_of(chances, rows.label)
+        shares = people_of(rows)
+        self.train_ = train = honesty.shares_of(shares * rows.people)
+        self.honest_ = honesty.fit(chances, rows.label, rows.people)
         kind = mix_kind(self.prior, rows, predictions is not None, notes)
         if kind == "estimate":
             # Of single folds, as validation's are: their mean over folds is more certain than any of them.
-            self.shares_ = mix_of(honest(label_answers.chances_of(predictions), self.temperature_), train)
+            self.shares_ = honesty.mix_of(np.exp(self.honest_.log(label_answers.chances_of(predictions))), train)
         else:
-            self.shares_ = with_bands(given if given is not None else rows.counts / rows.people, train)
-        self.train_ = train
+            self.shares_ = train if given is None else with_bands(given, train)
         weights = factors(self.shares_, train)[class_of(rows.label)]
-        scores = self._scores(chances)
-        self.offsets_ = best_offsets(scores, rows.label, weights)
-        held_out = np.empty(len(rows.label), np.int64)
-        part = parts_of(rows, self.seed)[rows.person]
-        for k in np.unique(part):
-            here = part == k
-            offsets = best_offsets(scores[~here], rows.label[~here], weights[~here])
-            held_out[here] = with_offsets(scores[here], offsets)
+        pull = pull_of(rows.counts)
+        notes += pull_notes(pull, rows.counts, ("offset of the young", "offset of the old"), "0")
+        self.offsets_ = drawn(best_offsets(self._scores(chances), rows.label, weights), pull)
+        held_out = self._cross_fitted(rows, chances, weights, pull)
         self.report_ = {
             "people": rows.people,
             "photos": len(rows.person),
@@ -122,14 +82,22 @@ class LabelShift:
             "people_by_band": rows.counts.tolist(),
             "folds": rows.folds,
             "dropped": rows.dropped,
-            "mix": {"kind": kind, "train": _bands(train), "used": _bands(self.shares_)},
-            "temperature": self.temperature_,
+            "mix": {
+                "kind": kind,
+                "train": _bands(shares),
+                "used": _bands(shares if kind == "train" else self.shares_),
+            },
+            "temperature": self.honest_.temperature,
             "offsets": list(self.offsets_),
+            "pull": pull.tolist(),
             "scores": {
-                "train": {"plain": macro_f1(rows.label, chances.argmax(1))},
+                "train": {
+                    "plain": {"macro_f1": macro_f1(rows.label, chances.argmax(1))},
+                    "cross_fitted": {"macro_f1": macro_f1(rows.label, held_out)},
+                },
                 "eval": {
-                    "plain": macro_f1(rows.label, chances.argmax(1), weights),
-                    "cross_fitted": macro_f1(rows.label, held_out, weights),
+                    "plain": {"macro_f1": macro_f1(rows.label, chances.argmax(1), weights)},
+                    "cross_fitted": {"macro_f1": macro_f1(rows.label, held_out, weights)},
                 },
             },
             "expected": self._expected(rows, held_out, weights, predictions, photos_per_person, marks),
@@ -137,6 +105,17 @@ class LabelShift:
             "notes": notes,
         }
         return self
+
+    def _cross_fitted(self, rows: Known, chances: NDArray, weights: NDArray, pull: NDArray) -> NDArray[np.int64]:
+        """(n,) labels, each as people of other parts would have it: honest chances and offsets are theirs."""
+        labels, part = np.empty(len(rows.label), np.int64), parts_of(rows, self.seed)
+        for k in np.unique(part):
+            here = (part == k)[rows.person]
+            honest = honesty.fit(chances[~here], rows.label[~here], int((part != k).sum()))
+            scores = self._scores(chances, honest)
+            offsets = drawn(best_offsets(scores[~here], rows.label[~here], weights[~here]), pull)
+            labels[here] = with_offsets(scores[here], offsets)
+        return labels
 
     def _expected(
         self,
@@ -151,17 +130,17 @@ class LabelShift:
             return None
         photos = predictions["photo"].nunique()
         centre = macro_f1(rows.label, labels, weights)
-        drawn = resample(rows.label, labels, rows.person, seed=self.seed, weights=weights)
+        again = resample(rows.label, labels, rows.person, seed=self.seed, weights=weights)
         # What resampled validation people miss is the luck of the eval people, who are so many times more or fewer.
         wider = np.sqrt(1 + rows.people / max(2.0, photos / photos_per_person))
-        low, high = centre + wider * (np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]) - drawn.mean())
+        low, high = centre + wider * (np.quantile(again, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]) - again.mean())
         interval = [max(0.0, float(low)), min(1.0, float(high))]
         return {"macro_f1": centre, "interval": interval, "level": LEVEL, "photos": photos, "marks": list(marks)}
 
-    def _scores(self, chances: NDArray) -> NDArray[np.float64]:
-        """(n, 18) the logarithm of corrected chances."""
+    def _scores(self, chances: NDArray, honest: Honest | None = None) -> NDArray[np.float64]:
+        """(n, 18) the logarithm of corrected chances; honest: where it is not the fitted one."""
         times = factors(self.shares_, self.train_)[class_of(np.arange(LABELS))]
-        return np.log(honest(chances, self.temperature_)) + np.log(np.maximum(times, 1e-9))
+        return (honest or self.honest_).log(chances) + np.log(np.maximum(times, 1e-9))
 
     def predict(self, predictions: pd.DataFrame) -> pd.DataFrame:
         """The label of each photo, folds averaged, in order of appearance: photo, label, mask, gender, band."""
@@ -184,11 +163,15 @@ class LabelShift:
         for name, mix in (("train", made["mix"]["train"]), (f"used: {made['mix']['kind']}", made["mix"]["used"])):
             lines.append(f"  {name:<26}" + "".join(f"{share:>14.1%}" for share in mix))
         young, old = self.offsets_
-        lines += ["", f"temperature {self.temperature_:.2f}; offsets {young:+.2f} of the young, {old:+.2f} of the old"]
+        lines += [
+            "",
+            f"temperature {self.honest_.temperature:.2f}; offsets {young:+.2f} of the young, {old:+.2f} of the old",
+        ]
         marks = f" ({', '.join(made['marks'])})" if made["marks"] else ""
         lines.append(
-            f"macro-F1 of validation{marks}: likeliest labels {scores['train']['plain']:.3f}; in the mix used "
-            f"{scores['eval']['plain']:.3f}, corrected and cross-fitted {scores['eval']['cross_fitted']:.3f}"
+            f"macro-F1 of validation{marks}: likeliest labels {scores['train']['plain']['macro_f1']:.3f}, "
+            f"corrected and cross-fitted {scores['train']['cross_fitted']['macro_f1']:.3f}; in the mix used "
+            f"{scores['eval']['plain']['macro_f1']:.3f} and {scores['eval']['cross_fitted']['macro_f1']:.3f}"
         )
         if made["expected"]:
             lines += ["", expected_line(made)]
@@ -198,7 +181,8 @@ class LabelShift:
         """Write a JSON file, whole or not at all."""
         prior = self.prior if isinstance(self.prior, str) else list(self.prior)
         content = {"task": TASK, "version": VERSION, "kind": "labels", "settings": {"prior": prior, "seed": self.seed}}
-        fitted = {"temperature": self.temperature_, "offsets": list(self.offsets_)}
+        honest = {"temperature": self.honest_.temperature, "biases": self.honest_.biases.tolist()}
+        fitted = honest | {"offsets": list(self.offsets_)}
         mixes = {"shares": self.shares_.tolist(), "train": self.train_.tolist()}
         store.write_json(path, content | fitted | mixes | {"report": self.report_})
 
@@ -207,7 +191,9 @@ class LabelShift:
         """What `save` wrote, read as JSON. Raises UserError when it is of another version or task."""
         check_version(content)
         self = cls(**content["settings"])
-        self.temperature_, self.offsets_ = float(content["temperature"]), tuple(map(float, content["offsets"]))
+        biases = np.array(content.get("biases", [0.0] * LABELS))  # before there were any
+        self.honest_ = Honest(float(content["temperature"]), biases)
+        self.offsets_ = tuple(map(float, content["offsets"]))
         self.shares_, self.train_ = np.array(content["shares"]), np.array(content["train"])
         self.report_ = content["report"]
         return self
@@ -216,6 +202,12 @@ class LabelShift:
 def with_offsets(scores: NDArray, offsets: tuple[float, float]) -> NDArray[np.int64]:
     """(n,) the labels of greatest score (n, 18) once the young's and the old's are offset."""
     return (scores.reshape(len(scores), -1, len(BANDS)) + [offsets[0], 0.0, offsets[1]]).reshape(-1, LABELS).argmax(1)
+
+
+def drawn(offsets: tuple[float, float], pull: NDArray) -> tuple[float, float]:
+    """The offsets drawn toward none by the pull (2,) of few people."""
+    young, old = (float((1 - p) * offset) for p, offset in zip(pull, offsets, strict=True))
+    return young, old
 
 
 def best_offsets(scores: NDArray, label: NDArray, weights: NDArray) -> tuple[float, float]:

@@ -48,12 +48,7 @@ def summary(
                 f"at most {guess.limit:.3f}): the estimate and the expected score may be far off; if you know the "
                 "mix, give it with --prior 0.42,0.28,0.30"
             )
-    for threshold, pull, pair in zip(("lower", "upper"), found.pull, (rows.counts[:2], rows.counts[1:]), strict=True):
-        if pull > 0:
-            notes.append(
-                f"the {threshold} threshold is drawn {pull:.0%} of the way to the fallback: only {pair.min()} people "
-                f"in a band beside it (fewer than {FEW})"
-            )
+    notes += pull_notes(found.pull, rows.counts, ("lower threshold", "upper threshold"), "the fallback")
     expected = None
     if eval is not None:
         centre = scores["eval"]["cross_fitted"]["macro_f1"]
@@ -80,6 +75,16 @@ def summary(
         "marks": list(marks),
         "notes": notes,
     }
+
+
+def pull_notes(pull: NDArray, counts: NDArray, names: tuple[str, str], toward: str) -> list[str]:
+    """A sentence for each of the two that few people (counts (3,) by band) draw toward something."""
+    return [
+        f"the {name} is drawn {p:.0%} of the way to {toward}: only {pair.min()} people in a band beside it (fewer than "
+        f"{FEW})"
+        for name, p, pair in zip(names, pull, (counts[:2], counts[1:]), strict=True)
+        if p > 0
+    ]
 
 
 def report(result: dict[str, Any]) -> str:

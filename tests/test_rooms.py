@@ -64,6 +64,7 @@ PIPELINE = (
     "judging",
     "summary",
     "combiner",
+    "chances",
     "label_shift",
     "combiners",
     "inputs",

@@ -5,14 +5,15 @@ import itertools
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.metrics import f1_score, log_loss
+from sklearn.metrics import f1_score
 
 from models.errors import UserError
 from models.labels import LABELS, band, encode
 from pipeline import combiners, label_answers
 from pipeline.calibration import factors
 from pipeline.combiner import Combiner
-from pipeline.label_shift import OFFSETS, LabelShift, best_offsets, honest, mix_of, temperature_of, with_offsets
+from pipeline.label_shift import OFFSETS, LabelShift, best_offsets, with_offsets
+from pipeline.store import read_json
 from pipeline.thresholds import class_of
 
 PHOTOS = (0, 0, 0, 0, 0, 1, 2)
@@ -94,38 +95,41 @@ def test_the_mix_is_recovered_and_correcting_for_it_gains(tables):
     assert low < scores["estimated"] < high
 
 
-def test_em_finds_the_mix_of_greatest_likelihood():
-    rng = np.random.default_rng(0)
-    train = np.array([0.2, 0.25, 0.2, 0.2, 0.1, 0.05])
-    true = rng.choice(LABELS, 300, p=np.repeat([0.1, 0.05, 0.03], 6) / np.repeat([0.1, 0.05, 0.03], 6).sum())
-    chances = rng.dirichlet(np.full(LABELS, 0.3), 300)
-    chances[np.arange(300), true] += 0.8
-    chances /= chances.sum(1, keepdims=True)
-    found = mix_of(chances, train)
-    assert found.sum() == pytest.approx(1)
-    by_class = np.stack([chances[:, class_of(np.arange(LABELS)) == c].sum(1) for c in range(6)], 1)
-
-    def likelihood(shares):
-        return np.log(by_class @ (shares / train)).mean()
-
-    best = likelihood(found)
-    for up, down in itertools.permutations(range(6), 2):
-        moved = found.copy()
-        step = min(1e-3, moved[down])
-        moved[up] += step
-        moved[down] -= step
-        assert likelihood(moved) <= best + 1e-6
+def test_a_network_that_learned_from_another_mix_is_corrected_too(tables):
+    """As with --sampling balanced: every gender x band was as common."""
+    found = {}
+    for name, learned in (("natural", shares_of(tables[0])), ("balanced", np.full((2, 3), 1 / 6))):
+        validation, evaluation = (answered(table, learned, seed) for seed, table in enumerate(tables, 7))
+        made = LabelShift("estimate").fit(validation, evaluation)
+        actual = np.bincount(band(evaluation["age"]), minlength=3) / len(evaluation)
+        np.testing.assert_allclose(made.report_["mix"]["used"], actual, atol=0.06)
+        found[name] = f1_score(truth_of(evaluation), made.predict(evaluation)["label"], average="macro")
+    assert found["balanced"] > found["natural"] - 0.02
 
 
-def test_the_temperature_is_the_likeliest_of_a_fine_grid(tables):
-    people = people_of(200, TRAIN, 5)
-    validation = answered(people, shares_of(people), 6, sharp=2.5)
-    chances, label = label_answers.chances_of(validation), truth_of(validation)
-    found = temperature_of(chances, label)
-    assert found == pytest.approx(2.5, rel=0.15)
-    grid = np.arange(1.0, 4.0, 0.02)
-    losses = [log_loss(label, honest(chances, t), labels=range(LABELS)) for t in grid]
-    assert found == pytest.approx(grid[int(np.argmin(losses))], abs=0.03)
+def test_a_class_without_validation_people_is_still_answered(tables):
+    """A fold of few people may hold no old man."""
+    people = people_of(100, TRAIN, 2)
+    old_men = (people["gender"] == 0) & (band(people["age"]) == 2)
+    assert 1 <= people["person"][old_men].nunique() <= 4
+    validation = answered(people, shares_of(people), 3)[~old_men]
+    truth = truth_of(tables[1])
+    there = truth % 6 == 2
+    found = LabelShift("train").fit(validation, tables[1]).predict(tables[1])["label"].to_numpy()
+    assert (found[there] == truth[there]).mean() > 0.2
+
+
+def test_offsets_of_few_people_are_drawn_to_none(tables):
+    people = people_of(71, (0.07, 0.5, 0.43), 4)
+    few = answered(people, shares_of(people), 5)
+    made = LabelShift("train").fit(few, tables[1])
+    counts = made.report_["people_by_band"]
+    pulls = [1 - n / (n + 30) if n < 30 else 0 for n in (min(counts[:2]), min(counts[1:]))]
+    assert made.report_["pull"] == pytest.approx(pulls)
+    scores, label = made._scores(label_answers.chances_of(few)), truth_of(few)
+    whole = best_offsets(scores, label, np.ones(len(label)))
+    assert made.offsets_ == pytest.approx([(1 - p) * o for p, o in zip(pulls, whole, strict=True)])
+    assert f"offset of the young is drawn {pulls[0]:.0%} of the way to 0" in made.report()
 
 
 def test_offsets_are_the_best_of_all_pairs():
@@ -159,7 +163,7 @@ def test_a_given_mix_is_used_as_it_is(tables):
     # all that a mix may do is multiply
     rows = label_answers.chances_of(validation)
     times = factors(made.shares_, made.train_)[class_of(np.arange(LABELS))]
-    np.testing.assert_allclose(np.exp(made._scores(rows)), honest(rows, made.temperature_) * times)
+    np.testing.assert_allclose(np.exp(made._scores(rows)), np.exp(made.honest_.log(rows)) * times)
 
 
 def test_few_people_in_a_band_mean_the_train_mix(tables):
@@ -168,9 +172,9 @@ def test_few_people_in_a_band_mean_the_train_mix(tables):
     few = answered(people, shares_of(people), 9)
     made = LabelShift().fit(few, evaluation)
     assert made.report_["mix"]["kind"] == "train"
-    assert "at least 30 are needed" in made.report_["notes"][-1]
+    assert "at least 30 are needed" in made.report_["notes"][0]
     assert LabelShift("estimate").fit(few, evaluation).report_["mix"]["kind"] == "estimate"
-    assert "no eval answers" in LabelShift().fit(few).report_["notes"][-1]
+    assert "no eval answers" in LabelShift().fit(few).report_["notes"][0]
     with pytest.raises(UserError, match="there are none: run predict"):
         LabelShift("estimate").fit(few)
     nobody = few[band(few["age"]) < 2]
@@ -189,6 +193,9 @@ def test_what_is_saved_answers_the_same(tables, tmp_path):
     pd.testing.assert_frame_equal(again.predict(evaluation), made.predict(evaluation))
     assert again.report() == made.report()
     assert made.report().count("(leaky)") == 2
+    content = read_json(tmp_path / "combiner.json")
+    del content["biases"]  # as before there were any
+    assert not combiners.LabelShift.from_dict(content).honest_.biases.any()
     assert "note: take care" in made.report()
     with pytest.raises(UserError, match="version 9"):
         LabelShift.from_dict({"task": "face18: mask x gender x age band", "version": 9})
