@@ -119,7 +119,7 @@ class TimedTrainer(Trainer):
         if self.watch.step():
             raise _EnoughError
 
-    def _end_epoch(self, seconds: float, progress: Progress) -> None:
+    def _end_epoch(self, progress: Progress) -> None:
         self.loss_sum.zero_()
 
     def end_to_end(self, watch: Stopwatch) -> float:

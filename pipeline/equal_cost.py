@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from models.errors import UserError
+from models.labels import BANDS, band
 from models.presets import PRESETS, TASKS, columns_of
 from pipeline import runs, store
 from pipeline.cost import Effort, effort, flops_a_photo, photos_an_epoch
@@ -62,6 +63,18 @@ class Planner:
         self._rows: dict[str, pd.DataFrame] = {}
         self._flops: dict[str, float] = {}
 
+    def check_people(self) -> None:
+        """Raises UserError where an age band has no one among the people who validate: nothing could be calibrated."""
+        rows = self._with_folds(self.run)
+        known = rows[(rows["fold"] == JUDGED) & rows[list(TASKS)].notna().all(axis=1)]
+        absent = sorted(set(range(len(BANDS))) - set(band(known["age"])))
+        if absent:
+            raise UserError(
+                f"no one with all three labels in fold {JUDGED}, whose people validate the systems, is "
+                f"{' and none '.join(BANDS[b] for b in absent)}; another --split-seed may bring some there, in another "
+                f"run (--run)."
+            )
+
     def usual_cost(self) -> float:
         """FLOPs of the preset's three specialists by their own epochs."""
         tables = {task: PRESETS[self.run.preset][task] for task in TASKS}
@@ -107,15 +120,18 @@ class Planner:
     ) -> int:
         """Photos of an epoch under a task's settings, with the people of some folds apart."""
         run = run or self.run
-        if run.split not in self._rows:
-            self._rows[run.split] = with_folds(self.data.train, folds_of(run, self.data.train))
-        rows = self._rows[run.split]
+        rows = self._with_folds(run)
         bad = prepared(run, self.data, (made["height"], made["width"])).bad
         labels = list(columns_of(task))
         known = rows[labels].notna().all(axis=1) & ~rows["fold"].isin(without) & ~rows["photo"].isin(list(bad))
         if not known.any():
             raise UserError(f"no train photo of {run.data} carries the labels that {task} needs, {', '.join(labels)}.")
         return photos_an_epoch(task, made, rows[known])
+
+    def _with_folds(self, run: Run) -> pd.DataFrame:
+        if run.split not in self._rows:
+            self._rows[run.split] = with_folds(self.data.train, folds_of(run, self.data.train))
+        return self._rows[run.split]
 
     def flops(self, task: str, made: dict[str, Any]) -> float:
         """Forward-backward FLOPs of a photo; counted once for settings that differ in lr alone."""

@@ -51,6 +51,9 @@ def run(jobs: Sequence[Job], at_once: int, what: str, told: Callable[[Job], str]
             while waiting and len(running.jobs) < at_once:
                 running.start(waiting.pop(0))
             time.sleep(LOOK)
+            if stop.asked:  # before its jobs are looked at: they may have been asked too
+                name = signal.Signals(stop.asked).name
+                raise StoppedError(f"{what}: stopped by {name}; the same command goes on there", stop.asked)
             for job in running.ended():
                 spent, done = spent + job.cost, done + 1
                 left = (time.monotonic() - started) * (total / spent - 1)
@@ -60,9 +63,6 @@ def run(jobs: Sequence[Job], at_once: int, what: str, told: Callable[[Job], str]
                     + (f", {duration(left)} left" if done < len(jobs) else ""),
                     flush=True,
                 )
-            if stop.asked:
-                name = signal.Signals(stop.asked).name
-                raise StoppedError(f"{what}: stopped by {name}; the same command goes on there", stop.asked)
 
 
 class _Running:
@@ -121,9 +121,10 @@ def _failure(job: Job, status: int) -> Exception:
     if status == 2:
         first = max((i for i, line in enumerate(lines) if line.startswith("face18: ")), default=len(lines) - 1)
         return UserError(f"{job.name}: " + "\n".join(lines[first:]).removeprefix("face18: "))
-    if status < 0:
+    number = -status if status < 0 else status - 128  # a training that is asked to stop ends by itself
+    if number in set(signal.Signals):
         return UserError(
-            f"{job.name} was ended by {signal.Signals(-status).name}, as when the machine's memory is full; the same "
+            f"{job.name} was ended by {signal.Signals(number).name}, as when the machine's memory is full; the same "
             f"command goes on there, --jobs 1 needs less memory."
         )
     return RuntimeError(f"{job.name} failed with status {status}; the end of {job.log}:\n" + "\n".join(lines[-20:]))

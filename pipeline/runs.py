@@ -27,6 +27,8 @@ RECORDED = ("data", "recipe", "preset", "weights", "fixes", "crop", "split", "he
 HELD_OUT = {0.2: 5, 0.1: 10, 0.05: 20}
 """The shares of the people that a fold may hold out, and how many folds there are then."""
 SPLITS = ("person", "photo")
+BEGUN = ("*/fold*/settings.json", "compare*/settings.json")
+"""Where a run has one of these, a training or a comparison has begun under its settings."""
 
 
 # Settings that may be left out; without these hints every help line would say "None" twice.
@@ -169,7 +171,7 @@ def open_run(given: RunSettings, *, make: bool = True) -> Run:
         chosen |= {name: value for name in RECORDED if (value := _plain(getattr(given, name))) is not None}
         settings = _defaults(chosen) | chosen
         stood = usual | recorded if recorded else {}  # a run may be older than a setting
-        begun = any(folder.glob("*/fold*/settings.json"))
+        begun = any(any(folder.glob(made)) for made in BEGUN)
         for name in RECORDED:
             if begun and stood and name != "follow_links" and not _same(name, settings[name], stood[name]):
                 raise UserError(

@@ -27,7 +27,8 @@ ERRORS = ("correct", "age", "mask_state", "gender", "gender,age", "mask_state,ag
 def macro_f1(truth: ArrayLike, answer: ArrayLike, weights: ArrayLike | None = None) -> float:
     """Macro-F1 over the labels that occur in the truth.
 
-    truth, answer: (n,) whole numbers from 0; weights: (n,) of at least 0, all one when left out.
+    truth, answer: (n,) whole numbers from 0; weights: (n,) of at least 0, all one when left out; a label whose
+    photos all weigh 0 does not occur.
     Raises ValueError when there is no photo or the lengths differ.
     """
     truth, answer = _pair(truth, answer)
@@ -37,7 +38,7 @@ def macro_f1(truth: ArrayLike, answer: ArrayLike, weights: ArrayLike | None = No
     predicted = np.bincount(answer, weights, minlength=classes)
     right = truth == answer
     hit = np.bincount(truth[right], None if weights is None else weights[right], minlength=classes)
-    return float(f1_of(hit, predicted, true)[np.bincount(truth, minlength=classes) > 0].mean())
+    return float(f1_of(hit, predicted, true)[true > 0].mean())
 
 
 def confusion(truth: ArrayLike, answer: ArrayLike, classes: int) -> NDArray[np.int64]:

@@ -130,6 +130,7 @@ class Trainer:
         self.weights[part.train] = specialist.weights(self.targets[part.train])
         self.targets, self.weights = self.targets.to(device), self.weights.to(device)
         self.step, self.over = 0, False
+        self.epoch_started = time.monotonic()
         self.loss_sum = torch.zeros((), device=device)
         self.log: list[dict[str, float]] = []
 
@@ -145,6 +146,7 @@ class Trainer:
 
     def run(self) -> pd.DataFrame:
         """Train to the end; returns the log, one row per epoch."""
+        self.epoch_started = time.monotonic()
         self._resume()
         settings, accelerator = self.settings, self.accelerator
         loader = DataLoader(
@@ -176,7 +178,7 @@ class Trainer:
         return pd.DataFrame(self.log)
 
     def _run(self, loader: DataLoader) -> None:
-        saved = epoch_started = started = time.monotonic()
+        saved = started = time.monotonic()
         first, total, done = self.step, self.steps * self.batch, self.step * self.batch
         # Several processes must not stop at different steps; they end at once, as ever.
         catch = self.accelerator.num_processes == 1
@@ -192,8 +194,8 @@ class Trainer:
                     left = (time.monotonic() - started) / 20 * (self.steps - self.step)
                     progress.say(f"{self.name}: {self.steps} steps, about {duration(left)} to go")
                 if ends:
-                    self._end_epoch(time.monotonic() - epoch_started, progress)
-                    saved = epoch_started = time.monotonic()
+                    self._end_epoch(progress)
+                    saved = time.monotonic()
                 elif stop.asked or self._is_time(time.monotonic() - saved):
                     self._save()
                     saved = time.monotonic()
@@ -284,7 +286,8 @@ class Trainer:
                 f"with --restart and a smaller --lr (it was {self.settings['lr']:g}) or a longer --warmup."
             )
 
-    def _end_epoch(self, seconds: float, progress: Progress) -> None:
+    def _end_epoch(self, progress: Progress) -> None:
+        seconds = time.monotonic() - self.epoch_started
         self.loss_sum = self.accelerator.reduce(self.loss_sum, "mean")
         if self._leads():
             steps = self._steps_in()
@@ -302,6 +305,7 @@ class Trainer:
         # Only the first process judges, and all must stop at the same step.
         self.over = bool(self.accelerator.reduce(self.loss_sum.new_tensor(self.early.over), "sum").item())
         self.loss_sum.zero_()
+        self.epoch_started = time.monotonic()
         self._save()
         self._write_log()
 
@@ -337,6 +341,7 @@ class Trainer:
             "average": self.average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "loss_sum": self.loss_sum.item(),
+            "spent": time.monotonic() - self.epoch_started,
             "micro": self.micro,
             "log": self.log,
             "early": self.early.state(),
@@ -361,6 +366,7 @@ class Trainer:
             ) from None
         self.step, self.micro, self.log = state["step"], state["micro"], state["log"]
         self.loss_sum.fill_(state["loss_sum"])
+        self.epoch_started -= state.get("spent", 0.0)  # seconds; a checkpoint of an older version has none
         self.early.load(state.get("early"))  # a checkpoint of an older version has none
         self.over = self.early.over
         self._write_log()  # a run may have been killed between its checkpoint and its log

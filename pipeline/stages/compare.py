@@ -59,9 +59,9 @@ class Compare(RunSettings):
 
 def compare(settings: Compare) -> dict[str, Any]:
     """Train the specialists and their rivals at the same cost, several seeds each, and compare them."""
+    _refuse(settings)  # before a run is made of them
     run = open_run(settings)
-    if run.leave_out is not None:
-        raise UserError(f"--leave-out {run.leave_out}: compare leaves out people by itself; name another run (--run).")
+    _refuse(run)
     place = run.folder / ("compare-smoke" if settings.smoke else "compare")
     chosen = _chosen(place, settings)
     from pipeline import comparison
@@ -75,7 +75,7 @@ def compare(settings: Compare) -> dict[str, Any]:
         "photos": store.photo_fingerprint(data.root, [*data.train["photo"], *data.eval["photo"]]),
         "labels": store.fingerprint(data.train[["person", "mask", "gender", "age"]].astype(str).to_numpy().tolist()),
         "tables": {name: [asdict(known[name]), known[name].resolved(run.preset)] for name in names if name in known},
-        "truth": store.photo_fingerprint(data.root, ["key.csv", "photos.csv"]),
+        "files": {name: store.file_fingerprint(data.root / name) for name in ("key.csv", "photos.csv", "boxes.csv")},
     }
     with store.locked(place / "compare.lock", f"compare in {place}"):
         store.sweep(place)
@@ -84,6 +84,18 @@ def compare(settings: Compare) -> dict[str, Any]:
             print(f"compare: {' and '.join(str(place / f'{name}.csv') for name in done)} stand")
             return done
         return _Comparison(run, place, chosen, names, data, settings.jobs).compare(inputs)
+
+
+def _refuse(given: Compare | Run) -> None:
+    """Raises UserError for settings of a run that a comparison sees to by itself."""
+    told = {
+        f"--leave-out {given.leave_out}: compare leaves out people by itself": given.leave_out is not None,
+        f"--recipe {given.recipe}: compare has systems of its own": given.recipe is not None,
+        "--split photo: compare splits by person, and shows the leak beside": given.split == "photo",
+    }
+    for sentence, is_given in told.items():
+        if is_given:
+            raise UserError(f"{sentence}; leave it out, or where the run has it, name another (--run).")
 
 
 def _chosen(place: Path, settings: Compare) -> dict[str, Any]:
@@ -132,6 +144,7 @@ class _Comparison:
         self.at_once = jobs or (1 if on_gpu else machine.available_cores())
         self.threads = None if on_gpu else 1  # on a CPU bytes must not depend on the number of jobs
         self.planner = Planner(run, data, self.threads)
+        self.planner.check_people()
         if chosen["cost"] is None:
             usual = self.planner.usual_cost() * (SMOKE_COST if self.smoke else 1)
             chosen = chosen | {"cost": float(f"{usual / UNIT:.4g}")}

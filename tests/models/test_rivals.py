@@ -153,3 +153,13 @@ def test_the_joint_network_learns_the_18_labels():
     assert mask.tolist() == LABELLED[:, 0].tolist()
     assert gender.tolist() == LABELLED[:, 1].tolist()
     assert bands.tolist() == band(LABELLED[:, 2]).tolist()
+
+
+@every
+def test_gradcheck(task, given):
+    one = make(task, **given)
+    rows = np.arange(0, len(LABELLED), 5)
+    targets = torch.from_numpy(one.targets(LABELLED[rows])).double()
+    outputs = outputs_of(one, len(rows)).double().requires_grad_()
+    weights = torch.linspace(0.5, 1.5, len(rows), dtype=torch.float64)
+    assert torch.autograd.gradcheck(lambda z: one.loss(z, targets, weights), outputs)

@@ -53,6 +53,18 @@ def test_the_usual_cost_is_that_of_the_presets_epochs(planner):
     assert planner.usual_cost() == pytest.approx(total)
 
 
+def test_people_of_every_band_must_validate(planner):
+    planner.check_people()
+    rows = planner.data.train
+    folds = fold_table(rows).set_index("person")["fold"]
+    old = (rows["age"] >= 60) & (rows["person"].map(folds) == 0)
+    assert old.any()
+    planner.data.train.loc[old, "age"] = 45
+    planner._rows.clear()
+    with pytest.raises(UserError, match=r"in fold 0, .* is 60 and over; another --split-seed"):
+        Planner.check_people(planner)
+
+
 def test_what_a_training_is_given(planner):
     system = comparison.systems("small")["joint-swin"]
     (made,) = planner.trainings(system, Path("x"), 1e9, 2, {"joint": 0.5})

@@ -1,5 +1,6 @@
 """Stages side by side, with small programs in the place of stages."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -84,9 +85,29 @@ def test_a_fault_shows_the_end_of_the_log():
         jobs.run([job("a", "1 / 0")], 1, "test")
 
 
-def test_a_killed_job_is_named():
-    with pytest.raises(UserError, match="a was ended by SIGKILL"):
-        jobs.run([job("a", "import os; os.kill(os.getpid(), 9)")], 1, "test")
+@pytest.mark.parametrize(
+    ("code", "name"),
+    [
+        ("import os; os.kill(os.getpid(), 9)", "SIGKILL"),
+        ("import sys; sys.exit(128 + 15)", "SIGTERM"),  # as a training that was asked to stop
+    ],
+)
+def test_a_killed_job_is_named(code, name):
+    with pytest.raises(UserError, match=f"a was ended by {name}"):
+        jobs.run([job("a", code)], 1, "test")
+
+
+def test_when_all_processes_are_asked_to_stop_no_job_is_blamed(tmp_path):
+    work = tmp_path / "work.py"
+    work.write_text(WORK.format(root=str(ROOT), code=NEVER.replace("signal.signal(signal.SIGTERM, leave)", "")))
+    process = subprocess.Popen([sys.executable, str(work)], stdout=subprocess.PIPE, text=True)
+    while not Path("begun").is_file() and process.poll() is None:
+        time.sleep(0.02)
+    os.kill(int(Path("begun").read_text()), signal.SIGTERM)
+    process.send_signal(signal.SIGTERM)
+    told, _ = process.communicate(timeout=30)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert "stopped by SIGTERM" in told
 
 
 WORK = """

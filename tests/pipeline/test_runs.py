@@ -117,6 +117,14 @@ def test_a_change_is_refused_once_a_specialist_has_begun(run, name):
     assert recorded(run) == DEFAULTS
 
 
+def test_a_change_is_refused_once_a_comparison_has_begun(run):
+    open_run(RunSettings(run=run))
+    store.write_json(run / "compare" / "settings.json", {})
+    with pytest.raises(UserError, match=r"was trained with crop 1.0, not 0.9; .*RUN=folder"):
+        open_run(RunSettings(run=run, crop=0.9))
+    assert recorded(run) == DEFAULTS
+
+
 @pytest.mark.parametrize("name", CHANGES)
 def test_a_change_is_allowed_before(run, name):
     open_run(RunSettings(run=run))

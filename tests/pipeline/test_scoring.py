@@ -90,6 +90,15 @@ def test_weights_of_an_interval_act_like_repeated_photos():
     )
 
 
+def test_a_label_without_weight_does_not_occur():
+    _, y, p = people(np.random.default_rng(7))
+    heavy = y % 3 != 2
+    assert (~heavy).any()
+    expected = f1_score(y, p, labels=np.unique(y[heavy]), average="macro", sample_weight=heavy.astype(float))
+    assert macro_f1(y, p, heavy.astype(float)) == pytest.approx(expected)
+    assert macro_f1(y, y, heavy.astype(float)) == 1
+
+
 def tables(rng, count=60):
     person, y, p = people(rng, count)
     photo = [f"{i}.jpg" for i in range(len(y))]

@@ -381,6 +381,29 @@ def test_checkpoints_come_by_steps_and_by_time_and_two_are_kept(tmp_path, monkey
     assert [step for step, _ in kept] == [3, 6]
 
 
+def test_the_seconds_of_an_epoch_outlast_an_interruption(tmp_path, monkeypatch):
+    clock = SimpleNamespace(now=0.0)
+    monkeypatch.setattr(training.time, "monotonic", lambda: clock.now)
+
+    def run(seconds, stop):
+        trainer = trainer_of("mask", tmp_path, often=(1, 1e9))
+        train_step, calls = trainer._train_step, itertools.count()
+
+        def step(*given):
+            if next(calls) == stop:
+                raise KeyboardInterrupt
+            train_step(*given)
+            clock.now += seconds
+
+        trainer._train_step = step
+        return trainer.run()
+
+    with pytest.raises(KeyboardInterrupt):
+        run(10.0, stop=4)  # in the second epoch of three steps
+    clock.now += 1000
+    assert run(1.0, stop=None)["seconds"].tolist() == [30.0, 10.0 + 1.0 + 1.0]
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_stops_after_the_step_with_a_checkpoint(whole, tmp_path, number):
     trainer = trainer_of("mask", tmp_path)

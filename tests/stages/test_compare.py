@@ -125,6 +125,23 @@ def test_without_a_truth_validation_alone_is_told(again, capsys):
     assert all(0 < row["validation_macro_f1"] < 1 for row in figures["compare"])
 
 
+def test_a_corrected_truth_is_scored_anew(again):
+    before, file = trained(again.place), Path("people/key.csv")
+    key = pd.read_csv(file)
+    key["ans"] = (key["ans"] + 6) % 18  # of the same size to the byte, or nearly
+    key.to_csv(file, index=False)
+    table = (again.place / "compare.csv").read_bytes()
+    compare(Compare(run=RUN))
+    assert (again.place / "compare.csv").read_bytes() != table
+    assert trained(again.place) == before
+
+
+def test_every_training_is_as_long_as_its_cost_says(compared):
+    for file in compared.place.rglob("fold0/settings.json"):
+        log = pd.read_csv(file.with_name("log.csv"))
+        assert log["epoch"].iloc[-1] == pytest.approx(read_json(file)["settings"]["epochs"], abs=1e-5)
+
+
 def test_another_cost_is_refused_before_anything_is_trained(again):
     with pytest.raises(UserError, match=r"was begun with --cost 0.1, not 0.5.*RUN="):
         compare(Compare(run=RUN, cost=0.5))
@@ -139,6 +156,8 @@ def test_another_cost_is_refused_before_anything_is_trained(again):
         ({"cost": -1.0}, "--cost -1.0: it must be above 0"),
         ({"seeds": 0}, "--seeds 0: it must be above 0"),
         ({"leave_out": 1}, "--leave-out 1: compare leaves out people by itself"),
+        ({"recipe": "note-swin"}, "--recipe note-swin: compare has systems of its own"),
+        ({"split": "photo"}, "--split photo: compare splits by person, and shows the leak beside"),
         ({"jobs": 0}, "--jobs 0: it must be above 0"),
     ],
 )
@@ -147,6 +166,8 @@ def test_mistakes_are_told_before_anything_is_trained(people, tmp_path, monkeypa
     with pytest.raises(UserError, match=told):
         compare(settings(people, **given))
     assert not list(tmp_path.rglob("settings.json"))
+    made = list(tmp_path.rglob("run.json"))
+    assert all(read_json(file)[name] in (None, "person") for file in made for name in ("leave_out", "recipe", "split"))
 
 
 def test_a_fold_left_out_has_no_part_in_a_training(people, tmp_path, monkeypatch, capsys):
