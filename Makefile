@@ -88,11 +88,14 @@ compare: prepare ## train the specialists and their rivals at equal cost, severa
 recipes: check ## list the systems of the notes, each one word: RECIPE=name
 	@$(STAGE) recipes $(args)
 
+# Two files at a time; whole files, because their tests share trained networks. More with ARGS="-n 8".
+PYTEST = $(PY) -m pytest -n 2 --dist loadfile
+
 test: setup ## run the tests (minutes)
-	@$(PY) -m pytest $(ARGS)
+	@$(PYTEST) $(ARGS)
 
 test-slow: setup ## run the slow tests too
-	@$(PY) -m pytest -m 'slow or not slow' --timeout 3600 $(ARGS)
+	@$(PYTEST) -m 'slow or not slow' --timeout 3600 $(ARGS)
 
 test-faults: setup ## kill 200 runs and fail every write, and see that nothing is lost (half an hour)
 	@$(PY) tests/faults/kills.py $(ARGS)
