@@ -28,7 +28,7 @@ UNIT = 1e12
 """FLOPs in a unit of --cost."""
 DRAWS, FEW_DRAWS = 2000, 200
 """Resamples of people behind an interval, and in a smoke test."""
-SMOKE_COST = 0.02
+SMOKE_COST = 0.01
 """The share of the usual cost that a smoke test spends."""
 USUAL = {"systems": None, "seeds": 3, "cost": None, "tune": "0.5,1,2", "tune_share": 0.25}
 SMOKE = USUAL | {"seeds": 1, "tune": "0.5,1"}
