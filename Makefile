@@ -88,7 +88,7 @@ compare: prepare ## train the specialists and their rivals at equal cost, severa
 recipes: check ## list the systems of the notes, each one word: RECIPE=name
 	@$(STAGE) recipes $(args)
 
-# Two files at a time; whole files, because their tests share trained networks. More with ARGS="-n 8".
+# Two files at a time; whole files, because their tests share trained networks. ARGS="-n 8" for more, "-n 0" for a debugger.
 PYTEST = $(PY) -m pytest -n 2 --dist loadfile
 
 test: setup ## run the tests (minutes)
