@@ -28,8 +28,7 @@ import torch  # noqa: E402
 
 from benchmarks.measures import DEVICE, hardware, ratios, summary, table, versions  # noqa: E402
 from benchmarks.speed import now, settings_of  # noqa: E402
-from benchmarks.usual_scripts import as_timm_makes_it  # noqa: E402
-from models import backbone, specialist  # noqa: E402
+from models import backbone, faster, specialist  # noqa: E402
 from pipeline import machine  # noqa: E402
 from pipeline.training import Part, Trainer  # noqa: E402
 
@@ -40,7 +39,7 @@ LABELS = {"mask": 3, "gender": 2, "age": 60}
 
 @dataclass(frozen=True)
 class Way:
-    """plain: with PyTorch's own depthwise convolutions in place of models/depthwise.py."""
+    """plain: with timm's own layers in place of those of models/faster.py."""
 
     plan: machine.Plan
     plain: bool = False
@@ -60,8 +59,8 @@ def ways(made: dict[str, Any], threads: int | None, compiled: bool) -> dict[str,
             found[other[plan.precision]] = Way(replace(plan, precision=other[plan.precision]))
         if made["optimizer"] == "muon":
             found["Muon in float32"] = Way(replace(plan, muon_precision="float32"))
-    if plan.precision == "bfloat16" and DEVICE == "cpu":
-        found["plain depthwise"] = Way(plan, plain=True)
+    if DEVICE == "cpu":
+        found["timm's layers"] = Way(plan, plain=True)
     if compiled:
         found["compiled"] = Way(plan, compiled=True)
     return found
@@ -75,7 +74,7 @@ class Step:
         one = specialist.build(task, made)
         network = backbone.build(made, one.outputs)
         if way.plain:
-            as_timm_makes_it(network)
+            faster.give_back(network)
         if way.compiled:
             network.compile()
         stream, rows = np.random.default_rng(0), np.arange(made["batch"])

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
+from models import faster
 from models.backbone import Network
-from models.depthwise import DepthwiseConv2d
 from models.specialist import Augmentation
 from pipeline.machine import available_cores
 
@@ -54,14 +54,6 @@ def transform_for(network: Network, size: Size, strength: Augmentation | None = 
     )
 
 
-def as_timm_makes_it(network: nn.Module) -> nn.Module:
-    """The network with PyTorch's own depthwise convolutions."""
-    for layer in network.modules():
-        if isinstance(layer, DepthwiseConv2d):
-            layer.__class__ = nn.Conv2d
-    return network
-
-
 @dataclass(frozen=True)
 class Script:
     device: str
@@ -78,7 +70,8 @@ class Script:
         )
 
     def ready(self, network: nn.Module) -> nn.Module:
-        network = as_timm_makes_it(network).to(self.device)
+        faster.give_back(network)
+        network = network.to(self.device)
         return network.to(memory_format=torch.channels_last) if self.tuned else network
 
     def put(self, pixels: Tensor) -> Tensor:

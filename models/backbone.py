@@ -14,7 +14,7 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from models import depthwise
+from models import faster
 from models.errors import UserError, nearest
 
 STEP, LARGEST = 32, 4096
@@ -119,7 +119,7 @@ def _assembled(
         _exchange_stem(backbone)
     if fan_in_init and weights == "none":
         scale_to_fan_in(backbone)
-    depthwise.exchange(backbone)
+    faster.exchange(backbone)
     normalisation = timm.data.resolve_model_data_config(backbone)
     network = Network(backbone, list(normalisation["mean"]), list(normalisation["std"]), learned)
     with torch.no_grad():  # many networks only find out at their first photo that it is too small
