@@ -2,7 +2,7 @@
 
 *usual* is the script of a tutorial: Pillow, torchvision's transforms, float32 as it comes, two loader processes.
 *tuned* is the same with what tuning guides advise: a loader process for every core, channels last, bfloat16
-autocast, copies that do not wait.
+autocast where the machine has instructions for it, copies that do not wait.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from torchvision import transforms
 from models import faster
 from models.backbone import Network
 from models.specialist import Augmentation
-from pipeline.machine import available_cores
+from pipeline.machine import available_cores, has_bfloat16
 
 Size = tuple[int, int]
 
@@ -69,9 +69,12 @@ class Script:
             pin_memory=self.tuned and self.device == "cuda",
         )
 
+    def autocast(self) -> torch.autocast:
+        helps = self.device == "cuda" or has_bfloat16()
+        return torch.autocast(self.device, torch.bfloat16, enabled=self.tuned and helps)
+
     def ready(self, network: nn.Module) -> nn.Module:
-        faster.give_back(network)
-        network = network.to(self.device)
+        network = faster.give_back(network).to(self.device)
         return network.to(memory_format=torch.channels_last) if self.tuned else network
 
     def put(self, pixels: Tensor) -> Tensor:
@@ -88,7 +91,7 @@ class Script:
         for pixels, labels in self.loader(photos, batch, training=True):
             pixels, labels = self.put(pixels), labels.to(self.device, non_blocking=self.tuned)
             optimizer.zero_grad()
-            with torch.autocast(self.device, torch.bfloat16, enabled=self.tuned):
+            with self.autocast():
                 value = loss(network(pixels), labels)
             value.backward()
             optimizer.step()
@@ -100,6 +103,6 @@ class Script:
         network = self.ready(network).eval()
         outputs = []
         for pixels, _ in self.loader(photos, batch, training=False):
-            with torch.autocast(self.device, torch.bfloat16, enabled=self.tuned):
+            with self.autocast():
                 outputs.append(network(self.put(pixels)).float().cpu())
         return torch.cat(outputs)

@@ -39,13 +39,6 @@ def is_eligible(layer: nn.Module) -> bool:
     )
 
 
-def exchange(network: nn.Module) -> None:
-    """Make every eligible layer of a network a DepthwiseConv2d; weights and their names stay."""
-    for layer in network.modules():
-        if is_eligible(layer):
-            layer.__class__ = DepthwiseConv2d
-
-
 def weight_gradient(x: Tensor, above: Tensor, kernel: tuple[int, int], padding: tuple[int, int]) -> Tensor:
     """The gradient of depthwise weights: x (N, C, H, W), gradient above (N, C, H', W') -> (C, 1, kernel), float32.
 

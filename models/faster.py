@@ -4,26 +4,30 @@ from __future__ import annotations
 
 from torch import nn
 
-from models import depthwise, squeeze_excite, stochastic_depth
+from models import convnext, depthwise, squeeze_excite, swin
 
-LAYERS = (
-    depthwise.DepthwiseConv2d,
-    squeeze_excite.LeanSiLU,
-    squeeze_excite.LeanSqueezeExcite,
-    stochastic_depth.SparingConvNeXtBlock,
-    stochastic_depth.SparingSwinBlock,
-)
-"""Each derives from the layer that it stands for."""
-
-
-def exchange(network: nn.Module) -> None:
-    """Put the faster layers in place of those they stand for; weights and their names stay."""
-    for room in (depthwise, squeeze_excite, stochastic_depth):
-        room.exchange(network)
+LAYERS = {
+    convnext.LeanConvNeXtBlock: convnext.is_eligible,
+    depthwise.DepthwiseConv2d: depthwise.is_eligible,
+    squeeze_excite.LeanSiLU: squeeze_excite.is_activation,
+    squeeze_excite.LeanSqueezeExcite: squeeze_excite.is_eligible,
+    swin.LeanSwinBlock: swin.is_eligible,
+}
+"""Each, and whether it can stand for a layer, which is one of the class that it derives from."""
 
 
-def give_back(network: nn.Module) -> None:
-    """Make the faster layers timm's and PyTorch's again."""
+def exchange(network: nn.Module) -> nn.Module:
+    """The network with faster layers in place of those they can stand for; weights and their names stay."""
+    for layer in network.modules():
+        for faster, is_eligible in LAYERS.items():
+            if is_eligible(layer):
+                layer.__class__ = faster
+    return network
+
+
+def give_back(network: nn.Module) -> nn.Module:
+    """The network with timm's and PyTorch's own layers again."""
     for layer in network.modules():
         if type(layer) in LAYERS:
             layer.__class__ = type(layer).__base__
+    return network

@@ -38,10 +38,12 @@ class LeanSqueezeExcite(SqueezeExcite):
         return self.gate(self.conv_expand(self.act1(self.conv_reduce(means))))
 
 
-def exchange(network: nn.Module) -> None:
-    """Make every layer of a network that is one of these timm's lean; weights and their names stay."""
-    for layer in network.modules():
-        layer.__class__ = {nn.SiLU: LeanSiLU, SqueezeExcite: LeanSqueezeExcite}.get(type(layer), type(layer))
+def is_activation(layer: nn.Module) -> bool:
+    return type(layer) is nn.SiLU
+
+
+def is_eligible(layer: nn.Module) -> bool:
+    return type(layer) is SqueezeExcite
 
 
 class _Gated(torch.autograd.Function):

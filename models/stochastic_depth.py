@@ -2,7 +2,7 @@
 
 timm takes a block's branch of every photo and multiplies what is dropped by 0. Here the branch is taken of the kept
 photos alone: the same draws, outputs and gradients for less work. On CPUs only, because to count the kept photos a
-GPU would have to wait, and only where a branch treats photos apart, as batch normalisation does not.
+GPU would have to wait, and only for branches that treat photos apart, as batch normalisation does not.
 """
 
 from __future__ import annotations
@@ -11,54 +11,12 @@ from collections.abc import Callable
 
 import torch
 from timm.layers import DropPath
-from timm.models.convnext import ConvNeXtBlock
-from timm.models.swin_transformer import SwinTransformerBlock
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 
-class SparingSwinBlock(SwinTransformerBlock):
-    """timm's block with both of its branches spared."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """x (N, H, W, channels) -> the same shape."""
-        x = residual(x, lambda some: self._attn(self.norm1(some)), self.drop_path1)
-        return residual(x, lambda some: self.mlp(self.norm2(some)), self.drop_path2)
-
-
-class SparingConvNeXtBlock(ConvNeXtBlock):
-    """timm's block with its branch spared."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """x (N, channels, H, W) -> the same shape."""
-        if not spares(self.drop_path, x):
-            return super().forward(x)
-        # Channels last, as most of the branch is; otherwise picking photos would turn them channels first.
-        return residual(x.permute(0, 2, 3, 1), self._branch, self.drop_path).permute(0, 3, 1, 2)
-
-    def _branch(self, x: Tensor) -> Tensor:
-        x = self.conv_dw(x.permute(0, 3, 1, 2))
-        if self.use_conv_mlp:
-            x = self.mlp(self.norm(x)).permute(0, 2, 3, 1)
-        else:
-            x = self.mlp(self.norm(x.permute(0, 2, 3, 1)))
-        return x if self.gamma is None else x * self.gamma
-
-
-def is_eligible(layer: nn.Module) -> bool:
-    """Whether a layer is a block of a Swin or ConvNeXt that keeps its input's shape and treats photos apart."""
-    if any(isinstance(part, _BatchNorm) for part in layer.modules()):
-        return False
-    if type(layer) is ConvNeXtBlock:
-        return isinstance(layer.shortcut, nn.Identity)
-    return type(layer) is SwinTransformerBlock
-
-
-def exchange(network: nn.Module) -> None:
-    """Have every eligible block of a network spare what it drops; weights and their names stay."""
-    for layer in network.modules():
-        if is_eligible(layer):
-            layer.__class__ = SparingConvNeXtBlock if isinstance(layer, ConvNeXtBlock) else SparingSwinBlock
+def treats_photos_apart(block: nn.Module) -> bool:
+    return not any(isinstance(layer, _BatchNorm) for layer in block.modules())
 
 
 def spares(drop_path: nn.Module, x: Tensor) -> bool:

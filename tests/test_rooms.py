@@ -17,6 +17,8 @@ MODELS = (
     "depthwise",
     "squeeze_excite",
     "stochastic_depth",
+    "convnext",
+    "swin",
     "faster",
     "backbone",
     "losses",

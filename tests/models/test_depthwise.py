@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from models import backbone, depthwise
+from models import backbone, faster
 from models.depthwise import DepthwiseConv2d, is_eligible, weight_gradient
 from models.presets import PRESETS
 
@@ -29,7 +29,7 @@ def test_training_in_bfloat16_is_as_close_to_the_truth_as_pytorchs_own(order):
     plain = nn.Conv2d(6, 6, 7, padding=3, groups=6)
     ours = nn.Sequential(nn.Conv2d(6, 6, 7, padding=3, groups=6))
     ours[0].load_state_dict(plain.state_dict())
-    depthwise.exchange(ours)
+    faster.exchange(ours)
     assert isinstance(ours[0], DepthwiseConv2d)
     x = torch.randn(4, 6, 12, 10).to(memory_format=order)
     exact = [*torch.autograd.grad(plain(x).square().sum(), plain.parameters())]
@@ -53,7 +53,7 @@ def test_the_gradient_of_what_came_in_is_pytorchs(order):
     x = torch.randn(2, 4, 9, 7).to(memory_format=order).requires_grad_()
     with torch.autocast("cpu", torch.bfloat16):
         (expected,) = torch.autograd.grad(layer(x).float().square().sum(), x)
-        depthwise.exchange(nn.Sequential(layer))
+        faster.exchange(layer)
         y = layer(x)
         (found,) = torch.autograd.grad(y.float().square().sum(), x)
     assert y.is_contiguous(memory_format=order)  # the next layer would have to copy it otherwise
@@ -66,7 +66,7 @@ def test_without_bfloat16_or_training_it_is_pytorchs_own():
     before = plain(x)
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
         coarse = plain(x)
-    depthwise.exchange(nn.Sequential(plain))
+    faster.exchange(plain)
     assert torch.equal(plain(x), before)
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(plain(x), coarse)

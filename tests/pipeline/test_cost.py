@@ -69,6 +69,12 @@ def test_a_specialist_costs_about_three_times_its_forward_pass(task):
     assert 2.5 * forward < found < 3.6 * forward  # the products of attention are no layers
 
 
+@pytest.mark.parametrize("task", ["gender", "age"])
+def test_dropped_paths_cost_what_kept_ones_do(task):
+    kept, dropped = (flops_a_photo(task, settings_of(task) | {"drop_path": rate}) for rate in (0.0, 0.9))
+    assert dropped == kept
+
+
 def test_larger_photos_cost_more():
     small, large = (flops_a_photo("mask", settings_of("mask", size=size)) for size in ((64, 64), (128, 128)))
     assert large == pytest.approx(4 * small, rel=0.05)

@@ -171,6 +171,7 @@ def test_the_optimizer_is_the_one_named(tmp_path, name):
     parameters = list(trainer.network.parameters())
     twins = [p.detach().clone().requires_grad_() for p in parameters]
     reference = own(twins, lr=0.01, weight_decay=0.0)
+    assert all(bool(group.get("fused")) is (name != "radam") for group in trainer.optimizer.param_groups)
     for _ in range(2):
         for group in trainer.optimizer.param_groups:
             group["lr"] = 0.01
