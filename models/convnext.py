@@ -1,4 +1,4 @@
-"""ConvNeXt's block, which spares what stochastic depth drops."""
+"""ConvNeXt's block (Liu et al. 2022), which spares what stochastic depth drops."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Layers that train faster on CPUs than timm's and answer the same; on GPUs and in prediction they are timm's own."""
+"""Layers that learn faster on CPUs than timm's and PyTorch's, by the same numbers but for rounding.
+
+On GPUs, and where no gradient is taken, they do just what those they stand for do.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from models import convnext, depthwise, squeeze_excite, swin
 LAYERS = {
     convnext.LeanConvNeXtBlock: convnext.is_eligible,
     depthwise.DepthwiseConv2d: depthwise.is_eligible,
-    squeeze_excite.LeanSiLU: squeeze_excite.is_activation,
+    squeeze_excite.LeanSiLU: squeeze_excite.is_silu,
     squeeze_excite.LeanSqueezeExcite: squeeze_excite.is_eligible,
     swin.LeanSwinBlock: swin.is_eligible,
 }
@@ -19,9 +22,9 @@ LAYERS = {
 def exchange(network: nn.Module) -> nn.Module:
     """The network with faster layers in place of those they can stand for; weights and their names stay."""
     for layer in network.modules():
-        for faster, is_eligible in LAYERS.items():
+        for kind, is_eligible in LAYERS.items():
             if is_eligible(layer):
-                layer.__class__ = faster
+                layer.__class__ = kind
     return network
 
 

@@ -1,8 +1,9 @@
 """Stochastic depth (Huang et al. 2016) that spares the work it drops.
 
 timm takes a block's branch of every photo and multiplies what is dropped by 0. Here the branch is taken of the kept
-photos alone: the same draws, outputs and gradients for less work. On CPUs only, because to count the kept photos a
-GPU would have to wait, and only for branches that treat photos apart, as batch normalisation does not.
+photos alone: the same outputs and gradients for less work, and the same draws where a branch draws nothing itself. On
+CPUs only, because to count the kept photos a GPU would have to wait, and only for branches that treat photos apart, as
+batch normalisation does not.
 """
 
 from __future__ import annotations

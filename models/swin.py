@@ -2,7 +2,8 @@
 
 Photos seldom are whole windows high and wide. timm pads them before attention's two linear layers, so that
 swin_tiny's third stage, at 256x192, multiplies half as many padded places again as there are. A linear layer takes
-every place alone: here the first comes before the padding, the second after it is cut off, for the same numbers.
+every place alone: here the first comes before the padding, the second after it is cut off, for the same numbers but
+for rounding.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from models.stochastic_depth import residual, treats_photos_apart
 
 
 class LeanSwinBlock(SwinTransformerBlock):
-    """timm's block, lean in training on CPUs."""
+    """timm's block, lean where a CPU takes gradients."""
 
     def forward(self, x: Tensor) -> Tensor:
         """x (N, H, W, channels) -> the same shape."""
@@ -31,13 +32,13 @@ class LeanSwinBlock(SwinTransformerBlock):
         count, height, width, _ = x.shape
         attention, (rows, columns) = self.attn, self.window_size
         down, across = math.ceil(height / rows), math.ceil(width / columns)
-        below, beside = down * rows - height, across * columns - width
+        missing_rows, missing_columns = down * rows - height, across * columns - width
         shifted = any(self.shift_size)
         if shifted:
             x = torch.roll(x, [-shift for shift in self.shift_size], (1, 2))
-        if below or beside:
+        if missing_rows or missing_columns:
             # Padded places have the layer's answer to 0, which is its bias.
-            triple = F.pad(F.linear(x, attention.qkv.weight), (0, 0, 0, beside, 0, below))
+            triple = F.pad(F.linear(x, attention.qkv.weight), (0, 0, 0, missing_columns, 0, missing_rows))
             if attention.qkv.bias is not None:
                 triple = triple + attention.qkv.bias.to(triple.dtype)
         else:

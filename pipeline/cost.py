@@ -1,7 +1,7 @@
 """What a training costs: photos seen times the FLOPs of a photo's forward and backward pass.
 
 A product and a sum count as two FLOPs, and only matrix products and convolutions count, as is usual. What the
-machine makes of them (precision, threads, skipped photos of validation, dropped paths) is no part of the cost.
+machine makes of them (precision, threads, skipped photos of validation, layers that spare work) is no part.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def flops_a_photo(task: str, settings: dict[str, Any]) -> float:
     outputs = specialist.build(task, settings).outputs
     with torch.random.fork_rng(devices=[]):  # counting must not change what is drawn after it
         network = backbone.build(settings, outputs)
-        faster.give_back(network)  # whose steps spare what they drop
+        faster.give_back(network)  # ours spare dropped paths and padding
         return flops_of(network, torch.zeros(PHOTOS, 3, settings["height"], settings["width"], dtype=torch.uint8))
 
 

@@ -42,7 +42,8 @@ HALF_LIFE = 0.05
 CHECKPOINTS = (0, 60.0)
 """How often a checkpoint is written beside those after each epoch: steps (0: never for that), and seconds."""
 FUSED = ("adamw", "adam")
-"""Optimizers of torch's that can take a step in one walk through memory, in a third of the time."""
+"""Optimizers of torch's that can take a step in one walk through memory. On CPUs that wants gradients laid out as their
+weights are, as autograd makes them."""
 FINITE_EVERY = 25
 """Steps between two looks at whether the loss is finite; looking makes a GPU wait."""
 
