@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+import timm
 import torch
 from tiny import settings_of
 from torch import nn
@@ -69,10 +70,14 @@ def test_a_specialist_costs_about_three_times_its_forward_pass(task):
     assert 2.5 * forward < found < 3.6 * forward  # the products of attention are no layers
 
 
-@pytest.mark.parametrize("task", ["gender", "age"])
-def test_dropped_paths_cost_what_kept_ones_do(task):
-    kept, dropped = (flops_a_photo(task, settings_of(task) | {"drop_path": rate}) for rate in (0.0, 0.9))
-    assert dropped == kept
+def test_paths_dropped_and_places_padded_cost_what_timms_do():
+    settings = settings_of("gender")
+    options = settings["backbone_options"] | {"num_classes": 2, "img_size": (settings["height"], settings["width"])}
+    timms = timm.create_model(settings["backbone"], **options)
+    assert timms.layers[0].blocks[0].input_resolution[1] % 4 == 0
+    assert timms.layers[1].blocks[0].input_resolution[1] % 4 == 2  # padded
+    photos = torch.randn(2, 3, settings["height"], settings["width"])
+    assert flops_a_photo("gender", settings | {"drop_path": 0.9}) == flops_of(timms, photos)
 
 
 def test_larger_photos_cost_more():

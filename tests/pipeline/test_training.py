@@ -1,5 +1,6 @@
 """One network's training: order, schedule, averaging, resuming, memory, and honest figures."""
 
+import copy
 import itertools
 import multiprocessing
 import os
@@ -184,6 +185,25 @@ def test_the_optimizer_is_the_one_named(tmp_path, name):
         torch.testing.assert_close(p, twin)
 
 
+def test_a_fused_step_of_channels_last_is_the_plain_one(tmp_path):
+    """The gradients are those of a real step; fused, others than autograd's layout would be misread."""
+    trainer = trainer_of("mask", tmp_path, optimizer="adamw", lr=0.01)
+    twin = copy.deepcopy(trainer.network)
+    reference = torch.optim.AdamW(twin.parameters(), lr=0.01, weight_decay=0.0)
+    for group in trainer.optimizer.param_groups:
+        group.update(lr=0.01, weight_decay=0.0)
+    for _ in range(3):
+        trainer._gradients(torch.from_numpy(PIXELS[:7]), torch.arange(7))
+        for weights, other in zip(trainer.network.parameters(), twin.parameters(), strict=True):
+            other.grad = weights.grad.clone()
+        trainer.optimizer.step()
+        reference.step()
+        trainer.optimizer.zero_grad()
+    assert any(p.ndim == 4 and not p.is_contiguous() for p in trainer.network.parameters())
+    for weights, other in zip(trainer.network.parameters(), twin.parameters(), strict=True):
+        torch.testing.assert_close(weights, other)
+
+
 def test_muon_steps_are_orthogonal(tmp_path):
     """The step of a matrix has singular values near 1, times the rate and 0.2 sqrt(its longer side)."""
     trainer = trainer_of("gender", tmp_path, optimizer="muon", weight_decay=0.0)
@@ -306,6 +326,17 @@ def test_an_interrupted_run_ends_with_the_same_bytes(whole, tmp_path, task, afte
     pd.testing.assert_frame_equal(plain(log), plain(whole[task][2]), check_exact=True)
     written = [pd.read_csv(folder / "log.csv") for folder in (tmp_path, whole[task][3])]
     pd.testing.assert_frame_equal(plain(written[0]), plain(written[1]), check_exact=True)
+
+
+def test_with_dropped_paths_and_a_fused_optimizer_too(tmp_path):
+    given = {"optimizer": "adamw", "lr": 1e-3, "drop_path": 0.5}
+    through = trainer_of("gender", tmp_path / "through", **given)
+    through.run()
+    run_until(trainer_of("gender", tmp_path / "halted", often=(1, 1e9), **given), 4)
+    resumed = trainer_of("gender", tmp_path / "halted", seed=99, **given)
+    resumed.run()
+    assert same(weights_of(resumed), weights_of(through))
+    assert not same(weights_of(through), weights_of(trainer_of("gender", tmp_path / "new", **given)))
 
 
 def test_a_run_interrupted_after_its_last_step_trains_no_more(whole, capsys):
@@ -861,20 +892,21 @@ sys.path.insert(0, {tests!r})
 import test_training as t
 from pipeline import store
 folder = Path(sys.argv[1])
-trainer = t.trainer_of("age", folder, batch=6, lr=1e-3)
+trainer = t.trainer_of({task!r}, folder, batch=6, lr=1e-3, optimizer={optimizer!r}, drop_path=0.0)
 trainer.run()
 if trainer.accelerator.is_main_process:
     store.write_weights(folder / "weights.safetensors", t.weights_of(trainer))
-    store.write_json(folder / "ranks.json", trainer.accelerator.num_processes)
+    store.write_json(folder / "ranks.json", {{"ranks": trainer.accelerator.num_processes}})
 """
 
 
 @pytest.mark.slow
-def test_two_processes_train_like_one(tmp_path):
+@pytest.mark.parametrize(("task", "optimizer"), [("age", "muon"), ("gender", "adamw")])
+def test_two_processes_train_like_one(tmp_path, task, optimizer):
     from safetensors.torch import load_file
 
     script = tmp_path / "two.py"
-    script.write_text(SCRIPT.format(tests=str(Path(__file__).parent)))
+    script.write_text(SCRIPT.format(tests=str(Path(__file__).parent), task=task, optimizer=optimizer))
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
     for ranks in (1, 2):
         launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
@@ -882,11 +914,11 @@ def test_two_processes_train_like_one(tmp_path):
             [*launch, str(script), str(tmp_path / str(ranks))], env=environment, capture_output=True, text=True
         )
         assert done.returncode == 0, done.stderr[-3000:]
-        assert store.read_json(tmp_path / str(ranks) / "ranks.json") == ranks
+        assert store.read_json(tmp_path / str(ranks) / "ranks.json")["ranks"] == ranks
         # Only the leader speaks and writes.
         assert done.stdout.count("epoch 2/2") == 1
     one, two = (load_file(tmp_path / ranks / "weights.safetensors") for ranks in "12")
-    new = trainer_of("age", tmp_path / "new", batch=6).averaged.state_dict()
+    new = trainer_of(task, tmp_path / "new", batch=6).averaged.state_dict()
     moved = torch.cat([(one[name] - new[name]).flatten() for name in one]).norm()
     apart = torch.cat([(one[name] - two[name]).flatten() for name in one]).norm()
     assert apart < 0.02 * moved
@@ -904,7 +936,7 @@ def used():
     pages = int(open("/proc/self/statm").read().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6, len(os.listdir("/proc/self/fd"))
 
-trainer, seen = trainer_of("age", Path(sys.argv[1]), epochs=50, often=(1, 1e9)), {{}}
+trainer, seen = trainer_of({task!r}, Path(sys.argv[1]), epochs=50, often=(1, 1e9)), {{}}
 end = trainer._end_epoch
 trainer._end_epoch = lambda *given: (end(*given), seen.__setitem__(trainer.step // trainer.an_epoch, used()))
 trainer.run()
@@ -913,10 +945,11 @@ print(*seen[10], *seen[50])
 
 
 @pytest.mark.slow
-def test_memory_and_descriptors_stay_flat(tmp_path):
+@pytest.mark.parametrize("task", NETWORKS)
+def test_memory_and_descriptors_stay_flat(tmp_path, task):
     """With a checkpoint after every step: under 1 MB an epoch from epoch 10 to 50."""
     script = tmp_path / "memory.py"
-    script.write_text(MEMORY.format(tests=str(Path(__file__).parent)))
+    script.write_text(MEMORY.format(tests=str(Path(__file__).parent), task=task))
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     told = subprocess.run([sys.executable, script, tmp_path], env=environment, capture_output=True, text=True)
     assert told.returncode == 0, told.stderr
