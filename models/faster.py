@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from torch import nn
 
-from models import convnext, depthwise, squeeze_excite, swin
+from models import convnext, depthwise, efficientnet, swin
 
 LAYERS = {
     convnext.LeanConvNeXtBlock: convnext.is_eligible,
     depthwise.DepthwiseConv2d: depthwise.is_eligible,
-    squeeze_excite.LeanSiLU: squeeze_excite.is_silu,
-    squeeze_excite.LeanSqueezeExcite: squeeze_excite.is_eligible,
+    efficientnet.LeanSiLU: efficientnet.is_silu,
+    efficientnet.LeanSqueezeExcite: efficientnet.is_squeeze_excite,
     swin.LeanSwinBlock: swin.is_eligible,
 }
 """Each, and whether it can stand for a layer, which is one of the class that it derives from."""

@@ -21,9 +21,9 @@ def treats_photos_apart(block: nn.Module) -> bool:
 
 
 def spares(drop_path: nn.Module, x: Tensor) -> bool:
-    """Whether there is something to spare: a CPU's photos x, some of which are dropped and the others scaled for it."""
+    """Whether there is something to spare: a CPU learns from photos x, some dropped and the others scaled for it."""
     drops = isinstance(drop_path, DropPath) and drop_path.training and drop_path.drop_prob > 0
-    return drops and drop_path.scale_by_keep and x.is_cpu
+    return drops and drop_path.scale_by_keep and x.is_cpu and torch.is_grad_enabled()
 
 
 def residual(x: Tensor, branch: Callable[[Tensor], Tensor], drop_path: nn.Module) -> Tensor:

@@ -15,7 +15,7 @@ MODELS = (
     "presets",
     "recipes",
     "depthwise",
-    "squeeze_excite",
+    "efficientnet",
     "stochastic_depth",
     "convnext",
     "swin",

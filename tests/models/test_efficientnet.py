@@ -8,8 +8,8 @@ from timm.models._efficientnet_blocks import SqueezeExcite
 from torch import nn
 
 from models import backbone, faster
+from models.efficientnet import LeanSiLU, LeanSqueezeExcite
 from models.presets import PRESETS
-from models.squeeze_excite import LeanSiLU, LeanSqueezeExcite
 
 
 def layers(dtype=torch.float64):

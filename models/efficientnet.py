@@ -42,7 +42,7 @@ def is_silu(layer: nn.Module) -> bool:
     return type(layer) is nn.SiLU
 
 
-def is_eligible(layer: nn.Module) -> bool:
+def is_squeeze_excite(layer: nn.Module) -> bool:
     return type(layer) is SqueezeExcite
 
 
