@@ -13,11 +13,16 @@ SETTINGS = $(call given,RUN,run) $(call given,DATA,data) $(call given,PRESET,pre
 TRAINING = $(SETTINGS) $(call given,FOLDS,folds) $(call given,THREADS,threads) $(call given,SHARE,share)
 SYSTEMS = $(SETTINGS) $(call given,SYSTEM,system)
 AFTER = $(SYSTEMS) $(call given,EVAL,eval)
+ALL = $(strip $(AFTER) $(call given,FOLDS,folds) $(call given,THREADS,threads))
 # Three small networks side by side outrun one network on every core of a CPU; a GPU takes one at a time.
 BESIDE ?= $(if $(wildcard /dev/nvidia0 /dev/kfd /dev/dxg),,3)
 # ARGS goes to the goals that the user named, not to what they stand on.
 args = $(if $(filter $@,$(MAKECMDGOALS)),$(ARGS))
 checked = $(filter-out train test test-slow test-faults bench setup check,$(MAKECMDGOALS))
+
+KNOWN := ARGS BESIDE DATA EVAL FOLDS MAKEFLAGS PRESET PYTHON RECIPE RUN SHARE SHELL SYSTEM THREADS VENV WEIGHTS
+STRAY := $(filter-out $(KNOWN),$(foreach v,$(.VARIABLES),$(if $(filter command,$(origin $(v))),$(v))))
+$(if $(STRAY),$(error face18: there is no setting $(STRAY)=; plain make lists those there are))
 
 .DEFAULT_GOAL := help
 .PHONY: help setup check data prepare train train-mask train-gender train-age train-joint train-multihead predict \
@@ -41,7 +46,7 @@ $(VENV)/face18.txt: pyproject.toml constraints.txt
 setup: $(VENV)/face18.txt ## make the virtual environment (6 GB, a few minutes, once)
 
 check: setup
-	@$(if $(and $(strip $(ARGS)),$(checked)),$(STAGE) check $(checked) -- $(ARGS))
+	@$(if $(and $(strip $(ARGS)$(ALL)),$(checked)),$(STAGE) check $(checked) -- $(ALL) -- $(ARGS))
 
 data: check ## draw people to try the pipeline on, where DATA names no photos
 	@$(if $(DATA),,$(STAGE) data $(call given,RUN,run) $(args))

@@ -11,10 +11,19 @@ class UserError(Exception):
     """
 
 
-def nearest(word: str, known: Sequence[str]) -> str:
-    """Which of the known words are near one, for a message: "near is x", "near are x, y", or nothing."""
-    near = difflib.get_close_matches(word, known, 3)
-    return f"near {'is' if len(near) == 1 else 'are'} {', '.join(near)}" if near else ""
+def listed(words: Sequence[str], last: str = "and") -> str:
+    """Words as a sentence lists them: "a", "a and b", "a, b and c"."""
+    *others, end = words
+    return f"{', '.join(others)} {last} {end}" if others else end
+
+
+def nearest(word: str, known: Sequence[str], before: str = "") -> str:
+    """Which of the known words are near one, for a message: "perhaps you mean x or y", or nothing.
+
+    `before` is written before each, like the dashes of an option.
+    """
+    near = [before + one for one in difflib.get_close_matches(word, known, 3)]
+    return f"perhaps you mean {listed(near, 'or')}" if near else ""
 
 
 def unknown(setting: str, word: str, known: Sequence[str]) -> UserError:

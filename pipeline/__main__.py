@@ -10,16 +10,12 @@ import errno
 import inspect
 import os
 import sys
-from collections.abc import Callable
-from dataclasses import fields
-from importlib import import_module
-from typing import Any, get_type_hints
 
 from models import presets
-from models.errors import UserError
+from models.errors import UserError, listed
+from pipeline.arguments import STAGES, alike, parse, read, setting_of, settings_of, stage_named
 from pipeline.stopping import StoppedError
 
-STAGES = ("data", "prepare", "train", "predict", "calibrate", "submit", "score", "compare", "recipes")
 REFUSALS = {
     **dict.fromkeys(
         (errno.ENOSPC, errno.EDQUOT, errno.EFBIG),
@@ -39,13 +35,6 @@ REFUSALS = {
 """What the system may refuse at any time, and the way out."""
 
 
-def stage_named(name: str) -> tuple[Callable[[Any], dict[str, Any]], type]:
-    """A stage's function and the dataclass of its settings."""
-    function = getattr(import_module(f"pipeline.stages.{name}"), name)
-    (settings,) = get_type_hints(function, include_extras=True).keys() - {"return"}
-    return function, get_type_hints(function)[settings]
-
-
 def overview() -> str:
     lines = [
         "usage: python -m pipeline STAGE [settings]",
@@ -57,66 +46,61 @@ def overview() -> str:
     return "\n".join([*lines, "", "python -m pipeline STAGE --help lists a stage's settings; make lists the targets."])
 
 
-def parse(name: str, arguments: list[str]) -> tuple[Callable[[Any], dict[str, Any]], Any]:
-    """The stage's function and its settings; exits with status 2 on settings it does not know."""
-    import tyro
+def check(words: list[str]) -> None:
+    """`check GOAL ... -- SETTING ... -- ARG ...`: can every goal take the ARGS, and the settings that it knows?
 
-    function, settings = stage_named(name)
-    given = tyro.cli(
-        settings, args=arguments, prog=f"python -m pipeline {name}", description=inspect.getdoc(function),
-        config=(tyro.conf.FlagCreatePairsOff,), console_outputs=True,
-    )  # fmt: skip
-    return function, given
+    Make asks before it starts. Settings of the whole run among the ARGS are recorded at once, because make gives ARGS
+    to the named goals alone, and stages before them must go by such settings too.
+    """
+    from pipeline.runs import RECORDED, EvalSettings, RunSettings, open_run
 
-
-def check(arguments: list[str]) -> None:
-    """`check GOAL ... -- SETTING ...`: are the settings ones that every goal knows? Make asks before it starts."""
-    from pipeline import training_settings
-    from pipeline.runs import given_settings
-
-    split = arguments.index("--")
-    goals, given = arguments[:split], arguments[split + 1 :]
+    first = words.index("--")
+    second = words.index("--", first + 1)
+    goals, shared, args = words[:first], words[first + 1 : second], words[second + 1 :]
+    given = {setting_of(word) for word in args if word.startswith("--") and word != "--help"}
     for goal in goals:
         name, _, task = goal.partition("-")
         if name not in STAGES:
             raise UserError(f"make {goal} takes no ARGS; name the stage they are for, like make train-age ARGS=...")
-        known = {field.name for field in fields(stage_named(name)[1])}
-        for argument in given:
-            setting = argument.partition("=")[0].removeprefix("--").replace("-", "_")
-            if not argument.startswith("--") or setting == "help":
-                continue
+        known = settings_of(name)
+        for setting in given:
             if setting not in known or (task and setting in _training() and task not in presets.tasks_with(setting)):
-                knowing = _goals_with(setting)
-                hint = (
-                    f"{' and '.join(knowing)} {'has' if len(knowing) == 1 else 'have'} it"
-                    if knowing
-                    else "no stage has"
-                )
-                raise UserError(f"make {goal} has no setting {argument.partition('=')[0]}; {hint}.")
-        _, settings = parse(name, [*([task] if task else []), *given])
-        if name == "train":
-            training_settings.check_values(given_settings(settings))
+                raise UserError(f"make {goal} has no setting --{setting.replace('_', '-')}; {_who_has(setting)}.")
+        theirs = [
+            word
+            for pair in zip(shared[::2], shared[1::2], strict=True)
+            if setting_of(pair[0]) in known
+            for word in pair
+        ]
+        _, settings = parse(name, [*([task] if task else []), *theirs, *args])
+        works = isinstance(settings, RunSettings) and name not in ("score", "recipes")
+        if works and given & set(RECORDED) and not (isinstance(settings, EvalSettings) and settings.eval):
+            open_run(settings)
 
 
 def _training() -> set[str]:
     return {setting for preset in presets.PRESETS.values() for task in preset.values() for setting in task}
 
 
-def _goals_with(setting: str) -> list[str]:
-    goals = [n for n in STAGES if n != "train" and setting in {f.name for f in fields(stage_named(n)[1])}]
+def _who_has(setting: str) -> str:
+    """Which goals of make have a setting, or what may be meant by one that none has."""
+    have = [name for name in STAGES if name != "train" and setting in settings_of(name)]
     tasks = presets.tasks_with(setting)
-    if not tasks and setting in {f.name for f in fields(stage_named("train")[1])}:
+    if not tasks and setting in settings_of("train"):
         tasks = presets.NETWORKS
-    return goals + [f"train-{task}" for task in tasks]
+    if set(presets.TASKS) <= set(tasks):
+        have.append("train")
+    have += [f"train-{task}" for task in tasks]
+    if have:
+        return f"{listed(have)} {'has' if len(have) == 1 else 'have'} it"
+    return alike(setting, {name for stage in STAGES for name in settings_of(stage)}) or "no stage has it"
 
 
-def goals(arguments: list[str]) -> str:
+def goals(words: list[str]) -> str:
     """`goals SETTING ...`: the make targets that train the system of a run. Make asks before it trains."""
-    import tyro
-
     from pipeline.runs import SystemSettings, open_run
 
-    given = tyro.cli(SystemSettings, args=arguments, prog="make train", config=(tyro.conf.FlagCreatePairsOff,))
+    given = read(SystemSettings, words, "train")
     return " ".join(f"train-{task}" for task in presets.SYSTEMS[open_run(given).system(given)])
 
 
@@ -144,6 +128,12 @@ def main(arguments: list[str]) -> int:
         if problem.errno not in REFUSALS:
             raise
         print(f"face18: {problem.filename or problem.strerror}: {REFUSALS[problem.errno]}.", file=sys.stderr)
+        return 2
+    except ModuleNotFoundError as missing:
+        if missing.name is None or missing.name.split(".")[0] in ("models", "pipeline"):
+            raise
+        told = f"the package {missing.name} is not installed for {sys.executable}"
+        print(f"face18: {told}; make setup installs it, and .venv/bin/python then has it.", file=sys.stderr)
         return 2
     except StoppedError as stop:
         print(f"face18: {stop}.", file=sys.stderr)

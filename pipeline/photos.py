@@ -13,7 +13,7 @@ from pipeline.contest import EVAL_CSV, EVAL_IMAGES, TRAIN_CSV, TRAIN_IMAGES, rea
 from pipeline.fixes import apply_fixes
 from pipeline.general import LABEL_COLUMNS, PHOTOS_CSV, read_general
 from pipeline.layouts import Links, Photo, read_boxes, walk_photos
-from pipeline.tables import BOX, Box, Problems, number, parse_label, path_fault, read_table, show, tell
+from pipeline.tables import BOX, Box, Problems, check_folder, number, parse_label, path_fault, read_table, show, tell
 
 KEY_CSV = "key.csv"
 
@@ -94,7 +94,7 @@ def read_folder(root: Path, follow_links: bool = False) -> DataSet:
     """Reads any folder of photos, for prediction alone: all photos in it and below are eval photos."""
     root = Path(root)
     problems, notes = Problems(f"The folder {show(root)}"), []
-    _check_root(root, problems)
+    check_folder(root, problems)
     photos = walk_photos("", Links(root, follow_links, problems), notes)
     for photo in photos:
         if not _is_text(photo):
@@ -115,7 +115,7 @@ def read_truth(root: Path, follow_links: bool = False) -> pd.DataFrame | None:
     """
     root = Path(root)
     problems = Problems(f"The truth of {show(root)}")
-    _check_root(root, problems)
+    check_folder(root, problems)
     links = Links(root, follow_links, problems)
     if os.path.lexists(root / PHOTOS_CSV):
         photos = _general_truth(links)
@@ -199,7 +199,7 @@ def _key_label(cells: dict[str, str]) -> tuple[int, float | None]:
 
 def _find_layout(root: Path, problems: Problems) -> str:
     """contest or general; UserError where the folder is missing, or neither or both."""
-    _check_root(root, problems)
+    check_folder(root, problems)
     general = os.path.lexists(root / PHOTOS_CSV)
     if general and os.path.lexists(root / TRAIN_CSV):
         problems.add(f"it has both {PHOTOS_CSV} and {TRAIN_CSV}; keep the table that describes it")
@@ -207,14 +207,6 @@ def _find_layout(root: Path, problems: Problems) -> str:
         problems.add(f"it has neither {TRAIN_CSV} nor {PHOTOS_CSV}; name the folder that holds one of them")
     problems.stop()
     return "general" if general else "contest"
-
-
-def _check_root(root: Path, problems: Problems) -> None:
-    """UserError where there is no such folder."""
-    if not os.path.isdir(root):
-        what = "it is not a folder" if os.path.lexists(root) else "there is no such folder"
-        problems.add(f"{what}; name the folder that holds the photos")
-    problems.stop()
 
 
 def _name(root: Path) -> str:

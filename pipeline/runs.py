@@ -72,6 +72,12 @@ class RunSettings:
     leave_out: MaybeWhole = None
     """A fold whose people have no part in the run, so that settings can be chosen without them, as compare does."""
 
+    def __post_init__(self) -> None:
+        """Raises UserError for a value that no run can have."""
+        _check(self.held_out, self.split, self.recipe)
+        if self.crop is not None and not 0.1 <= self.crop <= 1:
+            raise UserError(f"--crop {self.crop}: the share kept of a photo lies between 0.1 and 1.")
+
 
 @dataclass(frozen=True, kw_only=True)
 class SystemSettings(RunSettings):
@@ -79,6 +85,11 @@ class SystemSettings(RunSettings):
 
     system: MaybeText = None
     """What answers: specialists (default), or the rivals joint or multihead."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.system is not None and self.system not in presets.SYSTEMS:
+            raise unknown("system", self.system, presets.SYSTEMS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,11 +129,8 @@ class Run:
         return "specialists" if self.recipe is None else recipes.named(self.recipe).system
 
     def system(self, given: SystemSettings) -> str:
-        """The system that is asked for; raises UserError for one that there is not."""
-        name = given.system or self.usual_system
-        if name not in presets.SYSTEMS:
-            raise unknown("system", name, presets.SYSTEMS)
-        return name
+        """The system that is asked for."""
+        return given.system or self.usual_system
 
     def home(self, system: str) -> Path:
         """The folder of a system: the specialists' is the run's own."""
@@ -158,11 +166,14 @@ def open_run(given: RunSettings, *, make: bool = True) -> Run:
     preset and the recipe. Raises UserError when a given setting differs from the recorded one after that, for one
     that cannot be, and when there is no such run and not `make`.
     """
-    _check(given.held_out, given.split, given.recipe)
     folder = given.run or _default_folder(given)
     path = folder / "run.json"
     if not make and not path.is_file():
         raise UserError(f"there is no run {folder} yet; train it first (make train-mask train-gender train-age).")
+    if given.data is not None and not path.is_file():
+        from pipeline.tables import Problems, check_folder, show
+
+        check_folder(given.data, Problems(f"The data set {show(given.data)}"))
     with store.locked(folder / "run.lock", f"the run {folder}", wait=True):
         recorded = store.read_json(path) if path.is_file() else {}
         unchosen = {"recipe": None, "preset": _defaults(recorded | {"preset": None})["preset"]}
@@ -178,8 +189,6 @@ def open_run(given: RunSettings, *, make: bool = True) -> Run:
                     f"the run {folder} was trained with {name.replace('_', '-')} {stood[name]}, not {settings[name]}; "
                     f"leave the setting out, or name another run with RUN=folder (--run)."
                 )
-        if not 0.1 <= settings["crop"] <= 1:
-            raise UserError(f"--crop {settings['crop']}: the share kept of a photo lies between 0.1 and 1.")
         if begun and "data" in recorded:
             settings["data"] = recorded["data"]
         _check(settings["held_out"], settings["split"], settings["recipe"])

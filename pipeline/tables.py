@@ -69,6 +69,14 @@ class Problems:
         raise UserError("\n".join(lines))
 
 
+def check_folder(folder: Path, problems: Problems) -> None:
+    """Raises UserError with all problems found so far where there is no such folder."""
+    if not os.path.isdir(folder):
+        what = "it is not a folder" if os.path.lexists(folder) else "there is no such folder"
+        problems.add(f"{what}; name the folder that holds the photos")
+    problems.stop()
+
+
 def read_table(
     path: Path, name: str, needed: Sequence[str], problems: Problems
 ) -> tuple[list[Row], tuple[str, ...]] | None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from models import presets, recipes
-from models.errors import UserError, nearest
+from models.errors import UserError, listed, nearest
 from pipeline import runs, store
 
 if TYPE_CHECKING:
@@ -26,6 +26,12 @@ RANGES: dict[str, tuple[float, float | None]] = {
     **dict.fromkeys(("layer_decay", "gamma"), (TINY, 1)),
 }
 """What numbers may be."""
+OF_THE_WORK: dict[str, tuple[float, float | None]] = {
+    **dict.fromkeys(("threads", "share", "checkpoint_steps"), (1, None)),
+    "workers": (0, None),
+    "checkpoint_seconds": (TINY, None),
+}
+"""What those may be that do not change what is learned."""
 CHOICES: dict[str, tuple[str, ...]] = {
     "optimizer": ("muon", "adamw", "adam", "radam"),
     "loss": ("cross_entropy", "focal", "soft_f1"),
@@ -58,7 +64,7 @@ def given(settings: RunSettings, task: str, run: Run) -> dict[str, Any]:
     if run.recipe and task not in tasks_of(run):
         theirs = tasks_of(run)
         raise UserError(
-            f"the recipe {run.recipe} has no network {task}; it trains {' and '.join(theirs)} "
+            f"the recipe {run.recipe} has no network {task}; it trains {listed(theirs)} "
             f"(make train-{theirs[0]} RECIPE={run.recipe})."
         )
     known = presets.PRESETS[run.preset][task]
@@ -68,7 +74,7 @@ def given(settings: RunSettings, task: str, run: Run) -> dict[str, Any]:
     for name in chosen:
         if name not in known:
             others = presets.tasks_with(name)
-            hint = f"; train {' and '.join(others)} {'has' if len(others) == 1 else 'have'}" if others else ""
+            hint = f"; train {listed(others)} {'has' if len(others) == 1 else 'have'} it" if others else ""
             raise UserError(f"train {task} has no setting --{name.replace('_', '-')}{hint}.")
     if "backbone_options" in chosen:
         try:
@@ -86,11 +92,11 @@ def check_values(chosen: dict[str, Any]) -> None:
     for name, value in chosen.items():
         option = f"--{name.replace('_', '-')} {f'{value:g}' if isinstance(value, float) else value}"
         if name in CHOICES and value not in CHOICES[name]:
-            *others, last = CHOICES[name]
             near = nearest(str(value), CHOICES[name])
-            raise UserError(f"{option}: it must be one of {', '.join(others)} or {last}{f'; {near}' if near else ''}.")
-        if name in RANGES and not _fits(value, *RANGES[name]):
-            raise UserError(f"{option}: it must be {_allowed(*RANGES[name])}.")
+            raise UserError(f"{option}: it must be one of {listed(CHOICES[name], 'or')}{f'; {near}' if near else ''}.")
+        allowed = (RANGES | OF_THE_WORK).get(name)
+        if allowed and not _fits(value, *allowed):
+            raise UserError(f"{option}: it must be {_allowed(*allowed)}.")
 
 
 def _fits(value: float, low: float, high: float | None) -> bool:

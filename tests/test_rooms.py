@@ -32,6 +32,7 @@ MODELS = (
 )
 PIPELINE = (
     "store",
+    "tables",
     "runs",
     "training_settings",
     "schedule",
@@ -40,7 +41,6 @@ PIPELINE = (
     "progress",
     "stopping",
     "checkpoints",
-    "tables",
     "layouts",
     "contest",
     "general",
@@ -88,6 +88,7 @@ PIPELINE = (
     "stages.score",
     "stages.recipes",
     "stages.compare",
+    "arguments",
     "__main__",
 )
 """From the top: a room may import those before it. A new room needs a place here."""

@@ -18,6 +18,13 @@ class Calibrate(EvalSettings):
     prior: MaybeText = None
     """The mix of age bands to calibrate for: auto (default), train, estimate, or shares like 0.42,0.28,0.30."""
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.prior is not None and not isinstance(prior := parse_prior(self.prior), str):
+            from pipeline.combiner import check_prior
+
+            check_prior(prior)
+
 
 def calibrate(settings: Calibrate) -> dict[str, Any]:
     """Choose the two age thresholds for the mix of ages of the eval photos, and tell the score to expect."""

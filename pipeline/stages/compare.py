@@ -56,10 +56,17 @@ class Compare(RunSettings):
     smoke: Flag = False
     """One seed and hardly any training, in a folder of its own: does everything run?"""
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _refuse(self)
+        for name in ("seeds", "cost", "tune_share", "jobs"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise UserError(f"--{name.replace('_', '-')} {value}: it must be above 0.")
+
 
 def compare(settings: Compare) -> dict[str, Any]:
     """Train the specialists and their rivals at the same cost, several seeds each, and compare them."""
-    _refuse(settings)  # before a run is made of them
     run = open_run(settings)
     _refuse(run)
     place = run.folder / ("compare-smoke" if settings.smoke else "compare")
@@ -109,11 +116,7 @@ def _chosen(place: Path, settings: Compare) -> dict[str, Any]:
                 f"{place} was begun with --{name.replace('_', '-')} {recorded[name]}, not {given[name]}; leave the "
                 f"setting out, or name another run with RUN=folder (--run)."
             )
-    chosen = (SMOKE if settings.smoke else USUAL) | recorded | given
-    for name, value in (chosen | {"jobs": settings.jobs}).items():
-        if isinstance(value, int | float) and not value > 0:
-            raise UserError(f"--{name.replace('_', '-')} {value}: it must be above 0.")
-    return chosen
+    return (SMOKE if settings.smoke else USUAL) | recorded | given
 
 
 def _names(asked: str | None, known: list[str]) -> list[str]:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from tyro.conf import arg
 
 from models.presets import SYSTEMS
-from pipeline import parts, runs, store
+from pipeline import parts, runs, store, training_settings
 from pipeline.inputs import data_of, finished, has_validation_by
 from pipeline.runs import EvalSettings, Flag, MaybeWhole, Run, open_run
 
@@ -31,6 +31,10 @@ class Predict(EvalSettings):
     """Answer the mean over each photo and its mirror image, in twice the time (default: no)."""
     plan: Flag = False
     """Say what would run the networks, and stop."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        training_settings.check_values(runs.given_settings(self))
 
 
 def predict(settings: Predict) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from tyro.conf import Positional, arg
 from models import presets
 from models.errors import UserError, unknown
 from pipeline import runs, store, training_settings
+from pipeline.machine import PRECISIONS
 from pipeline.progress import CAUTIONS, marked
 from pipeline.runs import Flag, MaybeNumber, MaybeText, MaybeWhole, Run, RunSettings, open_run
 
@@ -124,6 +125,13 @@ class Train(RunSettings):
     age_weight: MaybeNumber = None
     """Multihead: of the age's loss."""
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        training_settings.check_values(runs.given_settings(self))
+        for name in ("precision", "muon_precision"):
+            if (given := getattr(self, name)) is not None and given not in PRECISIONS:
+                raise unknown(name.replace("_", "-"), given, PRECISIONS)
+
 
 WROTE = ("settings.json", "weights.safetensors", "validation.csv")
 """What a finished fold stands on."""
@@ -225,9 +233,6 @@ def _begin(run: Run, fold: _Fold, given: dict[str, Any], settings: Train, say: C
 def _plan(settings: Train, resolved: dict[str, Any]) -> Plan:
     from pipeline import machine
 
-    for name in ("precision", "muon_precision"):
-        if (given := getattr(settings, name)) is not None and given not in machine.PRECISIONS:
-            raise unknown(name.replace("_", "-"), given, machine.PRECISIONS)
     made = machine.plan(
         resolved["backbone"],
         (resolved["height"], resolved["width"]),

@@ -129,7 +129,9 @@ def test_photos_are_normalised_as_timm_says(name):
     ],
 )
 def test_an_unknown_backbone_names_near_ones(name, near):
-    with pytest.raises(UserError, match=rf"^--backbone {name}: timm knows no such network; near are .*\b{near}\b"):
+    with pytest.raises(
+        UserError, match=rf"^--backbone {name}: timm knows no such network; perhaps you mean .*\b{near}\b"
+    ):
         backbone.build(settings(name), 3)
 
 

@@ -101,7 +101,7 @@ def test_the_specialists_of_the_notes_are_the_base_presets():
 def test_an_unknown_recipe_names_near_ones():
     assert recipes.named("note-swin") is RECIPES["note-swin"]
     with pytest.raises(
-        UserError, match=r"^--recipe note-convnxt: there is no such recipe; near (is|are) note-convnext"
+        UserError, match=r"^--recipe note-convnxt: there is no such recipe; perhaps you mean note-convnext"
     ):
         recipes.named("note-convnxt")
     with pytest.raises(UserError, match=r"; known are note-efficientnet, .*note-specialists\.$"):

@@ -29,14 +29,14 @@ def test_presets_keep_to_the_ranges_and_choices():
 @pytest.mark.parametrize(
     ("name", "value", "told"),
     [
-        ("loss", "focall", "--loss focall: it must be one of cross_entropy, focal or soft_f1; near is focal."),
+        ("loss", "focall", "--loss focall: it must be one of cross_entropy, focal or soft_f1; perhaps you mean focal."),
         ("loss", "hinge", "--loss hinge: it must be one of cross_entropy, focal or soft_f1."),
-        ("optimizer", "adamm", "near are adam, radam"),
-        ("schedule", "Cosine", "near is cosine"),
-        ("sampling", "ballanced", "one of all or balanced; near is balanced."),
-        ("age_loss", "l11", "near is l1."),
-        ("age_head", "band", "near is bands"),
-        ("head_balance", "summ", "near is sum"),
+        ("optimizer", "adamm", "perhaps you mean adam, radam"),
+        ("schedule", "Cosine", "perhaps you mean cosine"),
+        ("sampling", "ballanced", "one of all or balanced; perhaps you mean balanced."),
+        ("age_loss", "l11", "perhaps you mean l1."),
+        ("age_head", "band", "perhaps you mean bands"),
+        ("head_balance", "summ", "perhaps you mean sum"),
         ("epochs", 0.0, "--epochs 0: it must be above 0."),
         ("epochs", float("inf"), "--epochs inf: it must be above 0."),
         ("epochs", float("nan"), "--epochs nan: it must be above 0."),
@@ -69,11 +69,11 @@ def test_what_can_be_passes(values):
 
 def test_a_setting_is_refused_where_it_is_not_known_and_checked_where_it_is():
     assert given(Train(task="mask", loss="focal", epochs=0.5), "mask", RUN) == {"loss": "focal", "epochs": 0.5}
-    with pytest.raises(UserError, match=r"train age has no setting --loss; train mask and gender"):
+    with pytest.raises(UserError, match=r"train age has no setting --loss; train mask, gender, joint"):
         given(Train(task="age", loss="focal"), "age", RUN)
     with pytest.raises(UserError, match=r"train mask has no setting --age-head"):
         given(Train(task="mask", age_head="bands"), "mask", RUN)
-    with pytest.raises(UserError, match="near is cosine"):
+    with pytest.raises(UserError, match="perhaps you mean cosine"):
         given(Train(task="age", schedule="cosin"), "age", RUN)
 
 

@@ -14,7 +14,9 @@ import pytest
 from conftest import SMALL, TINY
 
 from pipeline import __main__ as command_line
+from pipeline import store
 from pipeline.__main__ import STAGES, main
+from pipeline.runs import RunSettings, open_run
 
 ROOT = Path(__file__).parents[2]
 HEAVY = ("torch", "pandas", "numpy", "timm", "sklearn", "albumentations")
@@ -47,33 +49,64 @@ def test_help_reads_well_and_imports_nothing_heavy(stage):
         (["train", "age", "--folds", "7"], "FOLDS=7"),
         (["train", "age", "--folds", "10", "--held-out", "0.1"], "FOLDS=10: say all, or numbers from 0 to 9"),
         (["train", "age", "--held-out", "0.3"], "--held-out 0.3: the share of the people held out is one of"),
-        (["train", "age", "--split", "foto"], "--split foto: there is no such split; near is photo"),
-        (["train", "age", "--recipe", "note-swins"], "--recipe note-swins: there is no such recipe; near"),
-        (["prepare", "--recipe", "note-swins"], "--recipe note-swins: there is no such recipe; near"),
+        (["train", "age", "--split", "foto"], "--split foto: there is no such split; perhaps you mean photo"),
+        (["train", "age", "--recipe", "note-swins"], "--recipe note-swins: there is no such recipe; perhaps you mean"),
+        (["prepare", "--recipe", "note-swins"], "--recipe note-swins: there is no such recipe; perhaps you mean"),
         (["train", "age", "--recipe", "note-swin"], "the recipe note-swin has no network age; it trains joint"),
         (
-            ["train", "mask", "--age-loss", "l1", "--data", "x"],
-            "train mask has no setting --age-loss; train age and multihead have",
+            ["train", "mask", "--age-loss", "l1"],
+            "train mask has no setting --age-loss; train age and multihead have it",
         ),
         (["train", "age", "--epochs", "0"], "--epochs 0: it must be above 0"),
-        (["train", "mask", "--loss", "focall"], "--loss focall: it must be one of cross_entropy, focal or soft_f1; n"),
+        (
+            ["train", "mask", "--loss", "focall"],
+            "--loss focall: it must be one of cross_entropy, focal or soft_f1; perhaps",
+        ),
         (["train", "mask", "--age-head", "bands"], "train mask has no setting --age-head"),
         (["train", "age", "--seed", "-1"], "--seed -1: it must be 0 or more"),
         (["train", "age", "--warmup", "1.5"], "--warmup 1.5: it must be from 0 to 1"),
         (["train", "age", "--backbone-options", "{"], "--backbone-options"),
         (["prepare", "--data", "nowhere"], "nowhere"),
         (["predict", "--run", "runs/none"], "there is no run runs/none"),
-        (["calibrate", "--run", "runs/none", "--prior", "x"], "runs/none"),
-        (["compare", "--systems", "joint-swim"], "near is joint-swin"),
-        (["check", "submit", "--", "--epochs", "5"], "make submit has no setting --epochs; train-mask and"),
+        (["calibrate", "--run", "runs/none", "--prior", "x"], "--prior x: say auto, train, estimate, or"),
+        (["compare", "--systems", "joint-swim"], "perhaps you mean joint-swin"),
+        (["check", "submit", "--", "--", "--epochs", "5"], "make submit has no setting --epochs; train, train-mask, "),
         (
-            ["check", "train-mask", "--", "--age-loss", "l1"],
+            ["check", "train-mask", "--", "--", "--age-loss", "l1"],
             "no setting --age-loss; train-age and train-multihead have it",
         ),
-        (["check", "train-age", "--", "--optimizer", "adamm"], "muon, adamw, adam or radam; near are adam"),
-        (["check", "train-age", "--", "--epochs", "inf"], "--epochs inf: it must be above 0"),
-        (["check", "help", "--", "--epochs", "5"], "make help takes no ARGS"),
-        (["check", "calibrate", "--", "--bogus", "5"], "no stage has"),
+        (
+            ["check", "train-age", "--", "--", "--optimizer", "adamm"],
+            "muon, adamw, adam or radam; perhaps you mean adam",
+        ),
+        (["check", "train-age", "--", "--", "--epochs", "inf"], "--epochs inf: it must be above 0"),
+        (["check", "help", "--", "--", "--epochs", "5"], "make help takes no ARGS"),
+        (["check", "calibrate", "--", "--", "--bogus", "5"], "no stage has it"),
+        (["check", "train-age", "--", "--", "--epoch", "5"], "no setting --epoch; perhaps you mean --epochs"),
+        (["check", "calibrate", "--", "--", "--prior", "0.5,0.5"], "the prior needs three shares"),
+        (["check", "submit", "--", "--preset", "medium", "--"], "--preset medium: there is no such preset; known are"),
+        (["check", "submit", "--", "--system", "join", "--"], "--system join: there is no such system; perhaps"),
+        (["check", "train-age", "--", "--threads", "0", "--"], "--threads 0: it must be 1 or more"),
+        (["train", "age", "--workers", "-1"], "--workers -1: it must be 0 or more"),
+        (["train", "age", "--checkpoint-seconds", "0"], "--checkpoint-seconds 0: it must be above 0"),
+        (["predict", "--threads", "-2"], "--threads -2: it must be 1 or more"),
+        (["compare", "--seeds", "0"], "--seeds 0: it must be above 0"),
+        (["score", "--bogus"], "score has no setting --bogus; python -m pipeline score --help lists them"),
+        (["score", "--bogus=1"], "score has no setting --bogus"),
+        (["train", "age", "--epoch", "5"], "train has no setting --epoch; perhaps you mean --epochs"),
+        (["train", "age", "--epochs"], "--epochs: its value is missing"),
+        (["train", "age", "--epochs", "--plan"], "--epochs: its value is missing"),
+        (["train", "age", "--epochs", "five"], "--epochs five: it must be a number."),
+        (["train", "age", "--epochs", "None"], "--epochs None: it must be a number."),
+        (["train", "age", "--batch", "1.5"], "--batch 1.5: it must be a whole number."),
+        (["train", "age", "--plan=yes"], "--plan=yes: it takes no value"),
+        (["train"], "train trains one network: mask, gender, age, joint or multihead, and nothing was named"),
+        (["train", "hair"], "train trains one network: mask, gender, age, joint or multihead, not hair"),
+        (["train", "mask", "age"], "not mask age"),
+        (["prepare", "faces"], "prepare does not know what to do with faces"),
+        (["prepare", "--crop", "x"], "--crop x: it must be a number."),
+        (["prepare", "--preset", "None"], "--preset None: there is no such preset"),
+        (["prepare", "--data", "~/nowhere"], str(Path.home() / "nowhere")),
     ],
 )
 def test_mistakes_get_one_sentence_and_status_2(arguments, told, tmp_path, monkeypatch, capsys):
@@ -83,6 +116,7 @@ def test_mistakes_get_one_sentence_and_status_2(arguments, told, tmp_path, monke
     assert told in printed
     assert printed.startswith("face18: ")
     assert "Traceback" not in printed
+    assert not list(tmp_path.glob("runs/*/*/fold*"))
 
 
 @pytest.mark.parametrize(
@@ -102,6 +136,14 @@ def test_what_the_system_refuses_gets_one_sentence_and_status_2(number, told, mo
     assert told in line
 
 
+def test_a_python_without_the_packages_gets_one_sentence():
+    told = python("-S", "-m", "pipeline")
+    assert told.returncode == 2
+    (line,) = told.stderr.splitlines()
+    assert "the package tyro is not installed" in line
+    assert "make setup" in line
+
+
 def test_every_message_of_the_readme_is_one_that_is_said():
     """The middle column of "When something goes wrong", numbers and names apart, is in the code."""
     section = (ROOT / "README.md").read_text().split("## When something goes wrong")[1].split("\n## ")[0]
@@ -114,15 +156,38 @@ def test_every_message_of_the_readme_is_one_that_is_said():
         assert plain in code, message
 
 
-@pytest.mark.parametrize("arguments", [["score", "--bogus"], ["train"], ["train", "hair"], ["prepare", "--crop", "x"]])
-def test_settings_nobody_knows_exit_2(arguments, capsys):
-    with pytest.raises(SystemExit) as stopped:
-        main(arguments)
-    assert stopped.value.code == 2
+def test_a_folder_that_is_not_there_leaves_no_run_behind(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["prepare", "--data", "nowhere"]) == 2
+    assert "there is no such folder" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_check_records_what_stages_before_the_named_goal_must_know(people, tmp_path, capsys):
+    """make gives ARGS to the named goals alone, but a run's own settings concern every stage."""
+    run = tmp_path / "run"
+    shared = ["--run", str(run), "--data", str(people), "--threads", "1"]
+    assert main(["check", "submit", "--", *shared, "--", "--held-out", "0.1", "--skip-bad-photos"]) == 0
+    assert open_run(RunSettings(run=run)).folds == 10
+    assert open_run(RunSettings(run=run)).skip_bad_photos
+    store.write_json(run / "age/fold0/settings.json", {})  # a training has begun
+    assert main(["check", "submit", "--", *shared, "--", "--held-out", "0.2"]) == 2
+    assert "was trained with held-out 0.1, not 0.2" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["calibrate", "--", "--", "--prior", "train"], ["submit", "--", "--eval", "x", "--", "--crop", "0.5"],
+     ["score", "--", "--", "--crop", "0.5"]],
+)  # fmt: skip
+def test_check_makes_no_run_where_no_stage_would(words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["check", *words]) == 0
+    assert not list(tmp_path.iterdir())
 
 
 def test_check_accepts_what_every_goal_knows():
-    assert main(["check", "train-mask", "train-age", "--", "--epochs", "5", "--lr=0.1"]) == 0
+    assert main(["check", "train-mask", "train-age", "--", "--run", "runs/one", "--", "--epochs", "5", "--lr=0.1"]) == 0
 
 
 def tiny(task: str, data: Path) -> list[str]:
@@ -214,15 +279,17 @@ def test_side_by_side_gives_the_bytes_of_one_after_another(people, tmp_path):
             assert serial.read_bytes() == beside.read_bytes()
 
 
-def test_make_passes_on_only_what_the_user_set():
+def test_make_passes_on_only_what_the_user_set(tmp_path):
+    data, run = tmp_path / "my photos", tmp_path / "run"
+    data.mkdir()
     plain = make("-n", "submit", f"VENV={sys.prefix}", "BESIDE=").stdout
     assert "--" not in "".join(line for line in plain.splitlines() if "pipeline train" in line)
     full = make(
         "-n",
         "submit",
         f"VENV={sys.prefix}",
-        "DATA=my photos",
-        "RUN=runs/x",
+        f"DATA={data}",
+        f"RUN={run}",
         "PRESET=base",
         "FOLDS=all",
         "RECIPE=note-specialists",
@@ -233,16 +300,22 @@ def test_make_passes_on_only_what_the_user_set():
     assert len(trains) == 3
     for line in trains:
         assert '--recipe "note-specialists"' in line
-        for part in ('--data "my photos"', '--run "runs/x"', '--preset "base"', '--folds "all"', '--threads "1"'):
+        for part in (f'--data "{data}"', f'--run "{run}"', '--preset "base"', '--folds "all"', '--threads "1"'):
             assert part in line
     assert "pipeline data" not in full
+
+
+def test_a_variable_that_make_does_not_know_is_refused():
+    told = make("-n", "submit", "PRESETS=base")
+    assert told.returncode == 2
+    assert "there is no setting PRESETS=" in told.stderr
 
 
 def test_args_reach_the_named_goals_alone():
     told = make("-n", "train-age", f"VENV={sys.prefix}", "ARGS=--epochs 5").stdout.splitlines()
     assert all("--epochs" not in line for line in told if "pipeline prepare" in line)
     assert any("train age" in line and "--epochs 5" in line for line in told)
-    assert any("pipeline check train-age -- --epochs 5" in line for line in told)
+    assert any("pipeline check train-age --  -- --epochs 5" in line for line in told)
 
 
 def test_the_three_train_side_by_side_unless_told_otherwise():
@@ -251,7 +324,7 @@ def test_the_three_train_side_by_side_unless_told_otherwise():
     assert together.count('--share "3"') == 3
     assert "TTY_INTERACTIVE=0" in together
     assert [line for line in together.splitlines() if "--prior" in line and "pipeline submit" not in line] == [
-        f'"{sys.prefix}/bin/python" -m pipeline check submit -- --prior train'
+        f'"{sys.prefix}/bin/python" -m pipeline check submit --  -- --prior train'
     ]
     apart = make("-n", "submit", f"VENV={sys.prefix}", "BESIDE=").stdout
     assert "-j" not in apart

@@ -150,7 +150,10 @@ def test_another_cost_is_refused_before_anything_is_trained(again):
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        ({"systems": "joint-swim"}, "--systems joint-swim: there is no system of this name; near is joint-swin"),
+        (
+            {"systems": "joint-swim"},
+            "--systems joint-swim: there is no system of this name; perhaps you mean joint-swin",
+        ),
         ({"systems": "x"}, "there are specialists, joint-efficientnet"),
         ({"tune": "fast"}, "--tune fast: give factors"),
         ({"cost": -1.0}, "--cost -1.0: it must be above 0"),

@@ -27,9 +27,9 @@ def test_settings_stand_above_the_plan(tmp_path, people, capsys):
 
 
 def test_a_plan_that_cannot_be(tmp_path, people):
-    with pytest.raises(UserError, match=r"--precision bfloat: .*near are bfloat16"):
+    with pytest.raises(UserError, match=r"--precision bfloat: .*perhaps you mean bfloat16"):
         told(tmp_path / "run", people, precision="bfloat")
-    with pytest.raises(UserError, match=r"--muon-precision float: .*near are float32"):
+    with pytest.raises(UserError, match=r"--muon-precision float: .*perhaps you mean float32"):
         told(tmp_path / "run", people, muon_precision="float")
     with pytest.raises(UserError, match="less than 64 pixels wide"):
         told(tmp_path / "run", people, precision="bfloat16", height=64, width=48)

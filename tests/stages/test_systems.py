@@ -82,7 +82,7 @@ def test_a_rival_that_is_not_trained_is_named(rival):
 
 
 def test_a_system_that_there_is_not(rival):
-    with pytest.raises(UserError, match="near is joint"):
+    with pytest.raises(UserError, match="perhaps you mean joint"):
         predict(Predict(run=rival[0], system="jiont"))
 
 
