@@ -17,6 +17,7 @@ their base id, mixed endings, hidden files. Unlike the contest's, all its labels
 import csv
 import hashlib
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -81,12 +82,14 @@ def draw(
     difficulty: float = 1.0,
     processes: int | None = None,
     progress: Callable[[int, int], None] | None = None,
+    ready: Callable[[dict[str, int]], None] | None = None,
 ) -> dict[str, int]:
     """Draw a data set into `folder`, which must not exist yet; it appears only when it is complete.
 
     people, eval_people: how many people each part shows, seven photos each. difficulty: from 0 (every cue of
     gender and age tells the truth) over 1 (cues overlap; no reader can be perfect) to 3. processes: how many
     draw side by side, by default one a core. progress: called as progress(people done, people in all).
+    ready: called with the counts when all is drawn, right before the folder appears.
 
     The same numbers give the same bytes, whatever `processes` is. Returns the counts `people`, `photos`,
     `eval_people` and `eval_photos`. Raises UserError for settings that cannot be and for an existing folder.
@@ -112,20 +115,36 @@ def draw(
         _write_tables(unfinished, everyone, drawn, seed)
         settings = {"people": people, "eval_people": eval_people, "seed": seed, "difficulty": difficulty}
         (unfinished / "README.txt").write_text(_README.format(**settings), encoding="utf-8")
+        counts = {
+            "people": people,
+            "photos": people * len(PHOTOS),
+            "eval_people": eval_people,
+            "eval_photos": eval_people * len(PHOTOS),
+        }
+        _refuse_existing(folder)  # somebody may have made one meanwhile
+        if ready:
+            ready(counts)
         unfinished.rename(folder)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
-    return {
-        "people": people,
-        "photos": people * len(PHOTOS),
-        "eval_people": eval_people,
-        "eval_photos": eval_people * len(PHOTOS),
-    }
+    return counts
+
+
+def sweep(folder: Path) -> None:
+    """Remove what drawings into `folder` that were killed left beside it; for whoever holds the folder's lock."""
+    unfinished = re.compile(rf"\.{re.escape(folder.name)}\.\d+\.unfinished")
+    for left in folder.parent.iterdir():
+        if unfinished.fullmatch(left.name):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _refuse_existing(folder: Path) -> None:
+    if folder.exists() or folder.is_symlink():
+        raise UserError(f"{folder} exists already: name another folder to draw into, or remove this one first")
 
 
 def _check(folder: Path, people: int, eval_people: int, seed: int, difficulty: float, processes) -> None:
-    if folder.exists() or folder.is_symlink():
-        raise UserError(f"{folder} exists already: name another folder to draw into, or remove this one first")
+    _refuse_existing(folder)
     for name, count in (("people", people), ("eval_people", eval_people)):
         if count < FEWEST:
             raise UserError(f"{name} is {count}: draw at least {FEWEST}, so that every age band has somebody")

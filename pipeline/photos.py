@@ -119,7 +119,7 @@ def read_truth(root: Path, follow_links: bool = False) -> pd.DataFrame | None:
     links = Links(root, follow_links, problems)
     if os.path.lexists(root / PHOTOS_CSV):
         photos = _general_truth(links)
-    elif os.path.lexists(root / KEY_CSV):
+    elif os.path.lexists(root / KEY_CSV) and os.path.lexists(root / "eval"):  # a key alone is the truth of nothing
         photos = _contest_truth(links)
     else:
         return None

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from models.errors import UserError
 from pipeline import store
 from pipeline.runs import DRAWN, MaybeNumber, MaybePath, MaybeWhole, given_settings
 
@@ -26,6 +27,11 @@ class Data:
     difficulty: MaybeNumber = None
     """How much the signs of gender and age overlap (default: 1)."""
 
+    def __post_init__(self) -> None:
+        """Raises UserError for a folder that nothing can be drawn into."""
+        if self.folder.name in ("", ".."):
+            raise UserError(f"--folder {self.folder}: it needs a name of its own, like {DRAWN}.")
+
 
 def data(settings: Data) -> dict[str, Any]:
     """Draw a data set of people in the contest's layout, to try the pipeline without photos."""
@@ -36,18 +42,47 @@ def data(settings: Data) -> dict[str, Any]:
         if os.path.realpath(used) != os.path.realpath(folder):
             print(f"data: {run} uses {used}")
             return {}
-    made = folder.with_name(f"{folder.name}.json")
-    if folder.is_dir() and made.is_file():
-        recorded = store.read_json(made)
-        if all(recorded["settings"].get(name) == value for name, value in given.items()):
-            print(f"data: {folder} is already drawn")
-            return recorded["figures"]
+    stands = _drawn(folder, given)
+    if stands is not None:  # looked for without the lock too: what stands may lie where nothing can be written
+        return stands
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{folder} cannot be written ({error.strerror}): name another folder.") from error
+    with store.locked(folder.with_name(f".{folder.name}.lock"), f"drawing {folder}", wait=True):
+        stands = _drawn(folder, given)
+        return _draw(folder, given) if stands is None else stands
+
+
+def _record(folder: Path) -> Path:
+    """Where it stands what was drawn into a folder: beside it, because the folder is a data set like any other."""
+    return folder.with_name(f"{folder.name}.json")
+
+
+def _drawn(folder: Path, given: dict[str, Any]) -> dict[str, Any] | None:
+    """The figures of a folder that is drawn already, with the settings given; else None."""
+    if not (folder.is_dir() and _record(folder).is_file()):
+        return None
+    recorded = store.read_json(_record(folder))
+    if any(recorded["settings"].get(name) != value for name, value in given.items()):
+        return None
+    print(f"data: {folder} is already drawn")
+    return recorded["figures"]
+
+
+def _draw(folder: Path, given: dict[str, Any]) -> dict[str, Any]:
     from pipeline import drawn
     from pipeline.progress import Progress
 
     people = {"people": 400, "eval_people": 150, "seed": 0, "difficulty": 1.0} | given
+    drawn.sweep(folder)
     with Progress("data", people["people"] + people["eval_people"], "people") as progress:
-        figures = drawn.draw(folder, **people, progress=lambda done, _: progress.advance(done - progress.done))
-    store.write_json(made, {"settings": people, "figures": figures})
+        figures = drawn.draw(
+            folder,
+            **people,
+            progress=lambda done, _: progress.advance(done - progress.done),
+            # Before the folder appears: a folder without its record would be taken for somebody else's.
+            ready=lambda counts: store.write_json(_record(folder), {"settings": people, "figures": counts}),
+        )
     print(f"data: drew {people['people']} train and {people['eval_people']} eval people in {folder}")
     return figures

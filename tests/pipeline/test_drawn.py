@@ -173,6 +173,22 @@ def test_interrupted_drawing_leaves_nothing(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_folder_made_meanwhile_is_left_alone(tmp_path):
+    def make(done: int, total: int) -> None:
+        (tmp_path / "set" / "mine").mkdir(parents=True, exist_ok=True)
+
+    with pytest.raises(UserError, match="exists already"):
+        drawn.draw(
+            tmp_path / "set",
+            people=10,
+            eval_people=10,
+            processes=1,
+            progress=make,
+            ready=lambda _: pytest.fail("told as drawn"),
+        )
+    assert [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")] == ["set", "set/mine"]
+
+
 @pytest.mark.parametrize("difficulty", [0.0, 1.0, 3.0])
 def test_a_mask_covers_what_its_label_says(difficulty):
     def covered(before: Layer, after: Layer, y: float) -> bool:

@@ -2,6 +2,7 @@
 
 import csv
 import os
+import shutil
 import time
 from pathlib import Path
 
@@ -238,6 +239,12 @@ def test_truth_of_the_contest(tmp_path):
     bare = read_truth(key(root, ("a.png", 17), ("b.jpg", 3), header=("ImageID", "ans")))
     assert bare["label"].tolist() == [3, 17]
     assert bare["age"].isna().all()
+
+
+def test_a_key_without_eval_photos_is_no_truth(tmp_path):
+    root = key(contest(tmp_path), ("a.png", 17, "eve", 60), ("b.jpg", 3, "", ""))
+    shutil.rmtree(root / "eval")
+    assert read_truth(root) is None
 
 
 def test_truth_of_the_general_layout(tmp_path):
