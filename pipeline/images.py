@@ -6,12 +6,14 @@ and `Augmenter` alters training photos.
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import os
 import random
 import stat
 import warnings
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,19 +80,37 @@ def read(path: Path) -> NDArray[np.uint8]:
 def _to_rgb(photo: Image.Image) -> NDArray[np.uint8]:
     """(height, width, 3). In strips: whole, a large photo's copies would take several times its memory."""
     rgb = np.empty((photo.height, photo.width, 3), np.uint8)
-    rows = max(1, STRIP // photo.width)
-    for top in range(0, photo.height, rows):
-        strip = photo.crop((0, top, photo.width, min(top + rows, photo.height)))
-        rgb[top : top + rows] = np.asarray(_strip_to_rgb(strip))
+    white = _white(photo)
+    for top, strip in _strips(photo):
+        rgb[top : top + strip.height] = np.asarray(_strip_to_rgb(strip, white))
     return rgb
 
 
-def _strip_to_rgb(photo: Image.Image) -> Image.Image:
+def _strips(photo: Image.Image) -> Iterator[tuple[int, Image.Image]]:
+    """The strips of a photo from above, and where each begins."""
+    rows = max(1, STRIP // photo.width)
+    for top in range(0, photo.height, rows):
+        yield top, photo.crop((0, top, photo.width, min(top + rows, photo.height)))
+
+
+def _white(photo: Image.Image) -> int:
+    """What a photo of decimal numbers means by white: 1 where none of its numbers is larger, else 255."""
+    if photo.mode != "F":
+        return 255
+    strips = (np.asarray(strip) for _, strip in _strips(photo))
+    largest = max(strip.max(initial=0, where=np.isfinite(strip)) for strip in strips)
+    return 1 if largest <= 1 else 255
+
+
+def _strip_to_rgb(photo: Image.Image, white: int) -> Image.Image:
     if photo.mode.startswith("I"):  # 16 bit: its upper 8
         deep = np.asarray(photo).astype(np.int64)
         return Image.fromarray(np.clip(deep >> 8, 0, 255).astype(np.uint8)).convert("RGB")
     if photo.mode == "F":
-        return Image.fromarray(np.clip(np.nan_to_num(np.asarray(photo)), 0, 255).astype(np.uint8)).convert("RGB")
+        shades = np.clip(np.nan_to_num(np.asarray(photo)), 0, white)
+        if white == 1:
+            shades = np.rint(shades * 255)
+        return Image.fromarray(shades.astype(np.uint8)).convert("RGB")
     if "A" in photo.getbands() or "transparency" in photo.info:
         clear = photo.convert("RGBA")
         white = Image.new("RGBA", clear.size, "white")
@@ -183,11 +203,13 @@ def decode_all(photos: Photos, sizes: Sequence[Size], jobs: int) -> Iterator[dic
 class Prepared:
     """Photos decoded, cropped and resized once: `pixels` (N, height, width, 3), memory-mapped.
 
-    `bad` maps the photos that could not be decoded to the reason; their pixels are zero.
+    `bad` maps the photos that could not be decoded to the reason; their pixels are zero. `digest` is of all pixels, or
+    None of those prepared by an older version.
     """
 
     pixels: NDArray[np.uint8]
     bad: dict[str, str]
+    digest: str | None
 
 
 PREPARED = Path("data/prepared")
@@ -200,13 +222,17 @@ def prepare(photos: Photos, name: str, size: Size, jobs: int) -> Prepared:
     """
     height, width = size
     boxes = None if photos.boxes is None else np.nan_to_num(photos.boxes, nan=-1).tolist()
-    mark = store.fingerprint([store.photo_fingerprint(photos.root, list(photos.names)), photos.crop, boxes])
+    mark = store.photo_fingerprint(photos.root, list(photos.names), times=True)
+    mark = store.fingerprint([mark, photos.crop, boxes])
     folder = PREPARED / f"{name[:40]}-{height}x{width}-{mark}"
     with store.locked(PREPARED / f".{folder.name}.lock", f"preparing {name}", wait=True):
         store.sweep(folder)
         if (folder / "bad.json").is_file():
             try:
-                return _open_prepared(folder, photos, size)
+                stands = _open_prepared(folder, photos, size)
+                if not mended(photos.root, stands.bad):
+                    return stands
+                print(f"prepare: photos that could not be decoded now can be; {folder} is prepared anew", flush=True)
             except Exception as damage:  # numpy's parser of headers raises whatever it meets in damaged files
                 told = " ".join(str(damage).split()).rstrip(".") or type(damage).__name__
                 print(f"prepare: {folder} is damaged ({told}) and is prepared anew", flush=True)
@@ -214,15 +240,28 @@ def prepare(photos: Photos, name: str, size: Size, jobs: int) -> Prepared:
         return _open_prepared(folder, photos, size)
 
 
+def mended(root: Path, bad: Iterable[str]) -> bool:
+    """Whether any of these photos can be decoded now: a permission or a disk may have been at fault."""
+
+    def is_good(photo: str) -> bool:
+        try:
+            read(root / photo)
+        except BadPhotoError:
+            return False
+        return True
+
+    return any(map(is_good, bad))
+
+
 def _open_prepared(folder: Path, photos: Photos, size: Size) -> Prepared:
     """What stands in a folder. Raises ValueError, or what numpy raises, where it is not these photos' pixels."""
     pixels = np.load(folder / "pixels.npy", mmap_mode="r", allow_pickle=False)
-    bad = store.read_json(folder / "bad.json")["bad"]
+    record = store.read_json(folder / "bad.json")
     shape = (len(photos.names), *size, 3)
     whole = isinstance(pixels, np.memmap) and pixels.shape == shape and pixels.dtype == np.uint8
     if not (whole and pixels.flags.c_contiguous):
         raise ValueError("pixels.npy holds something else")
-    return Prepared(pixels, bad)
+    return Prepared(pixels, record["bad"], record.get("digest"))
 
 
 def _decode_into(folder: Path, photos: Photos, size: Size, jobs: int) -> None:
@@ -236,20 +275,38 @@ def _decode_into(folder: Path, photos: Photos, size: Size, jobs: int) -> None:
             f"{disk.f_bavail * disk.f_frsize / 1e9:.1f} GB are free in {folder.parent}; make room there."
         )
     print(f"prepare: {len(photos.names)} photos at {size[0]}x{size[1]}, {needed / 1e6:.0f} MB in {folder}")
-    bad = {}
+    bad, digest = {}, hashlib.sha256()
     with (
         store.replacing(folder / "pixels.npy") as part,
         Progress("prepare", len(photos.names), "photos") as progress,
     ):
         pixels = np.lib.format.open_memmap(part, "w+", np.uint8, (len(photos.names), *size, 3))
+        _reserve(part)
         for index, photo in enumerate(decode_all(photos, [size], jobs)):
             if isinstance(photo, str):
                 bad[photos.names[index]] = photo
             else:
                 pixels[index] = photo[size]
+            digest.update(pixels[index])
             progress.advance()
         pixels.flush()
-    store.write_json(folder / "bad.json", {"bad": bad})  # last: the folder is whole once this stands
+    record = {"bad": bad, "digest": digest.hexdigest()[:16]}
+    store.write_json(folder / "bad.json", record)  # last: the folder is whole once this stands
+
+
+def _reserve(file: Path) -> None:
+    """Give a sparse file its place on the disk. Raises OSError where there is too little.
+
+    Where a mapped file finds none while it is written, the system kills the process without a word.
+    """
+    if not hasattr(os, "posix_fallocate"):
+        return
+    with file.open("rb+") as opened:
+        try:
+            os.posix_fallocate(opened.fileno(), 0, file.stat().st_size)
+        except OSError as problem:
+            if problem.errno not in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):
+                raise OSError(problem.errno, problem.strerror, str(file)) from None
 
 
 class Augmenter:

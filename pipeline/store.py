@@ -127,15 +127,19 @@ def file_fingerprint(path: Path) -> str | None:
         return None
 
 
-def photo_fingerprint(root: Path, photos: list[str]) -> str:
-    """The same of photos by name and size; a missing photo counts as such."""
-    sizes = []
+def photo_fingerprint(root: Path, photos: list[str], *, times: bool = False) -> str:
+    """The same of photos by name and size; a missing photo counts as such.
+
+    `times`: and by when they last changed, which a copy of the data set does not keep, for what can be made anew.
+    """
+    marks = []
     for photo in photos:
         try:
-            sizes.append((photo, os.stat(root / photo).st_size))
+            found = os.stat(root / photo)
+            marks.append((photo, found.st_size, found.st_mtime_ns) if times else (photo, found.st_size))
         except OSError:
-            sizes.append((photo, None))
-    return fingerprint(sizes)
+            marks.append((photo, None))
+    return fingerprint(marks)
 
 
 @contextmanager

@@ -1,6 +1,8 @@
 """Photos as they come, the rectangle that is kept, prepared arrays, and what training alters."""
 
+import errno
 import itertools
+import os
 import random
 import struct
 import subprocess
@@ -118,6 +120,26 @@ def test_16_bit_keeps_the_upper_8(tmp_path, name):
     deep = (picture()[..., 0].astype(np.uint16) << 8) + 77
     expected = np.repeat(picture()[..., :1], 3, 2)
     np.testing.assert_array_equal(read(saved(tmp_path / name, deep)), expected)
+
+
+@pytest.mark.parametrize("rows", [1, 40])
+@pytest.mark.parametrize("white", [1, 255])
+def test_decimal_numbers_from_0_to_1_or_to_255(tmp_path, monkeypatch, rows, white):
+    """By the largest number of the whole photo, of however many strips."""
+    shades = picture()[..., 0].copy()
+    shades[0], shades[-1] = 0, 255
+    monkeypatch.setattr(images, "STRIP", rows * 30)
+    path = saved(tmp_path / "a.tif", Image.fromarray(shades.astype(np.float32) * np.float32(white / 255)))
+    np.testing.assert_array_equal(read(path), np.repeat(shades[..., None], 3, 2))
+
+
+def test_decimal_numbers_that_are_none_do_not_count(tmp_path):
+    shades = np.array([[np.nan, -3, 0.5], [np.inf, -np.inf, 1]], np.float32)
+    expected = np.array([[0, 0, 128], [255, 0, 255]])
+    np.testing.assert_array_equal(read(saved(tmp_path / "a.tif", Image.fromarray(shades)))[..., 0], expected)
+    shades[1, 2] = 200
+    expected = np.array([[0, 0, 0], [255, 0, 200]])
+    np.testing.assert_array_equal(read(saved(tmp_path / "b.tif", Image.fromarray(shades)))[..., 0], expected)
 
 
 def png(width, height, colour_type, bits, rows=b""):
@@ -509,6 +531,34 @@ def test_a_second_call_decodes_nothing(album, here, monkeypatch, capsys):
     assert name.startswith("album-16x12-")
 
 
+def test_a_photo_that_was_bad_for_a_while_is_prepared_once_it_is_good(tmp_path, here, monkeypatch, capsys):
+    """Its bytes are the same: what refused it was a permission, or the disk."""
+    saved(tmp_path / "a.png", picture())
+    photos = images.Photos(tmp_path, ["a.png", "b.png"])
+    real = images.Image.open
+
+    def refuse(*_, **__):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(images.Image, "open", refuse)
+    assert set(images.prepare(photos, "album", (16, 12), 1).bad) == {"a.png", "b.png"}
+    assert set(images.prepare(photos, "album", (16, 12), 1).bad) == {"a.png", "b.png"}
+    monkeypatch.setattr(images.Image, "open", real)
+    capsys.readouterr()
+    again = images.prepare(photos, "album", (16, 12), 1)
+    assert set(again.bad) == {"b.png"}
+    assert again.pixels[0].any()
+    assert "now can be" in capsys.readouterr().out
+
+
+def test_a_photo_changed_within_its_size_is_prepared_anew(tmp_path, here):
+    for colour, when in ((0, 1), (250, 2)):
+        images.Image.new("RGB", (12, 16), (colour,) * 3).save(tmp_path / "a.bmp")
+        os.utime(tmp_path / "a.bmp", (when, when))
+        pixels = images.prepare(images.Photos(tmp_path, ["a.bmp"]), "album", (16, 12), 1).pixels
+        assert pixels.mean() == colour
+
+
 def test_what_changes_the_pixels_prepares_anew(album, here, tmp_path):
     import shutil
 
@@ -564,6 +614,51 @@ def test_a_full_disk_is_told_before_any_work(album, here, monkeypatch):
     monkeypatch.setattr(images, "decode", lambda *_: pytest.fail("decoded"))
     with pytest.raises(UserError, match=r"preparing 7 photos at 16x12 needs 0\.0 GB, but only 0\.0 GB are free"):
         images.prepare(album, "album", (16, 12), 1)
+
+
+def parts():
+    return [path for path in images.PREPARED.rglob("*.part") if path.is_file()]
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="this system cannot reserve blocks")
+def test_prepared_photos_have_their_place_on_the_disk_before_any_is_decoded(album, here, monkeypatch):
+    real, seen = images.decode, []
+
+    def look(*given):
+        (part,) = parts()
+        seen.append(part.stat())
+        return real(*given)
+
+    monkeypatch.setattr(images, "decode", look)
+    images.prepare(album, "album", (240, 180), 1)
+    assert seen[0].st_size > 7 * 240 * 180 * 3
+    assert seen[0].st_blocks * 512 >= seen[0].st_size
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="this system cannot reserve blocks")
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_disk_that_fills_up_is_told_before_any_work_and_nothing_is_left(album, here, monkeypatch, number):
+    def refuse(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "posix_fallocate", refuse)
+    monkeypatch.setattr(images, "decode", lambda *_: pytest.fail("decoded"))
+    with pytest.raises(OSError, match=r"pixels\.npy") as told:
+        images.prepare(album, "album", (16, 12), 1)
+    assert told.value.errno == number
+    assert [path for path in images.PREPARED.rglob("*") if path.is_file() and path.suffix != ".lock"] == []
+
+
+@pytest.mark.parametrize("number", [errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS, None])
+def test_a_disk_that_reserves_nothing_is_written_as_it_is(album, here, monkeypatch, number):
+    def refuse(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "posix_fallocate", refuse, raising=False)
+    if number is None:
+        monkeypatch.delattr(os, "posix_fallocate")
+    pixels = images.prepare(album, "album", (16, 12), 1).pixels
+    np.testing.assert_array_equal(pixels[6], expected(album, 6, (16, 12)))
 
 
 def test_a_second_process_waits_for_the_first(album, here, tmp_path):

@@ -195,6 +195,15 @@ def test_a_name_is_kept_to_the_letter(tmp_path, name):
     assert list(inputs.read_answers(tmp_path / "submission.csv")["photo"]) == list(data.eval["photo"])
 
 
+def test_a_number_in_the_contests_submission_is_kept_to_the_letter(tmp_path):
+    root, names = contest(tmp_path / "data"), ["000123", "1e3", "7"]
+    write_csv(root / "eval/info.csv", [("ImageID", "ans"), *((name, 0) for name in names)])
+    touch(*(root / "eval/images" / name for name in names))
+    data = read_data_set(root)
+    store.write_csv(tmp_path / "submission.csv", data.submission(pd.Series(7, index=data.eval["photo"])))
+    assert list(inputs.read_answers(tmp_path / "submission.csv")["ImageID"]) == names
+
+
 @pytest.mark.parametrize("name", NAMES.values(), ids=NAMES)
 def test_a_bad_photo_keeps_its_name_and_is_told_in_one_line(tmp_path, name):
     (tmp_path / name).write_bytes(b"no photo")

@@ -235,6 +235,15 @@ def test_photo_fingerprint_is_of_names_and_sizes(tmp_path):
     assert len({mark, *others}) == 6
 
 
+def test_photo_fingerprint_with_times_sees_a_change_that_keeps_the_size(tmp_path):
+    (tmp_path / "a.bmp").write_bytes(b"x" * 10)
+    mark = store.photo_fingerprint(tmp_path, ["a.bmp"], times=True)
+    assert store.photo_fingerprint(tmp_path, ["a.bmp"], times=True) == mark
+    (tmp_path / "a.bmp").write_bytes(b"y" * 10)
+    os.utime(tmp_path / "a.bmp", (1, 1))
+    assert store.photo_fingerprint(tmp_path, ["a.bmp"], times=True) != mark
+
+
 HOLD = """
 import sys
 from pathlib import Path
