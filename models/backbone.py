@@ -122,6 +122,9 @@ def _assembled(
     faster.exchange(backbone)
     normalisation = timm.data.resolve_model_data_config(backbone)
     network = Network(backbone, list(normalisation["mean"]), list(normalisation["std"]), learned)
+    head = backbone.get_classifier()
+    if not (isinstance(head, nn.Linear) and head.out_features == outputs and head.bias is not None):
+        raise UserError(f"--backbone {name}: its last layer is not a single linear one; take another backbone.")
     with torch.no_grad():  # many networks only find out at their first photo that it is too small
         network.eval()(torch.zeros(1, 3, *size, dtype=torch.uint8))
     return network

@@ -5,6 +5,8 @@ Outputs in half precision are widened to float32 first; float64 stays, so that g
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -76,14 +78,15 @@ def soft_macro_f1(logits: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
     return 1 - (f1 * present).sum() / present.sum()
 
 
-def uncertainty_weighted(losses: Tensor, log_variances: Tensor, regression: Tensor) -> Tensor:
-    """The sum of several tasks' losses, each divided by a variance that is learned with them (Kendall et al. 2018).
+def uncertainty_weighted(losses: Tensor, log_variances: Tensor, regression: Sequence[bool]) -> Tensor:
+    """Several tasks' losses (K,), each divided by a variance that is learned with them (Kendall et al. 2018).
 
-    losses (K,), log_variances s (K,), regression (K,) bool -> scalar: exp(-s) L + s / 2 of a classification,
+    losses (K,), log_variances s (K,), regression K truth values -> (K,): exp(-s) L + s / 2 of a classification,
     exp(-s) L / 2 + s / 2 of a regression. Left to itself, s follows its loss: the variance becomes 2 L, or L.
     """
-    share = torch.where(regression, 0.5, 1.0).to(losses.dtype)
-    return (share * (-log_variances).exp() * losses + log_variances / 2).sum()
+    share = [0.5 if one else 1.0 for one in regression]  # no tensor, which a GPU would wait for
+    terms = zip(share, log_variances, losses, strict=True)
+    return torch.stack([part * (-s).exp() * loss + s / 2 for part, s, loss in terms])
 
 
 def years(device: torch.device | None = None) -> Tensor:

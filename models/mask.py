@@ -13,8 +13,8 @@ from models.specialist import Augmentation
 class Mask(Classifier):
     """Five of a person's seven photos show a mask worn right.
 
-    `undersample` lets those take turns over the epochs; `class_balance` evens the classes out in the loss: at 0
-    every photo counts the same, at 1 every class does.
+    `undersample` lets those take turns over the epochs; `class_balance` evens out in the loss what is left of that in
+    an epoch: at 0 every photo counts the same, at 1 every class does.
     """
 
     task = "mask"
@@ -29,6 +29,12 @@ class Mask(Classifier):
         return self.settings["undersample"]
 
     def weights(self, targets: Tensor) -> Tensor:
-        counts = torch.bincount(targets.long(), minlength=self.classes).clamp(min=1)
-        weights = counts[targets.long()].double() ** -self.settings["class_balance"]
-        return (weights / weights.mean()).float()
+        counts = torch.bincount(targets.long(), minlength=self.classes).double()
+        seen = counts
+        if self.undersample:
+            seen = counts.clamp(max=max(1, round(self.undersample * counts[counts > 0].min().item())))
+        if self.settings["sampling"] == "balanced":
+            seen = counts.clamp(max=1)
+        weights = seen.clamp(min=1) ** -self.settings["class_balance"]
+        # Of mean 1 over an epoch, in which a photo of a class is seen `seen / counts` times.
+        return (weights / ((seen * weights).sum() / seen.sum()))[targets.long()].float()

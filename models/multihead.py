@@ -48,8 +48,9 @@ def _bands(ages: Tensor) -> Tensor:
 class Multihead(Specialist):
     """`age_head`: years (as the age specialist answers) or bands; `head_balance`: uncertainty or sum.
 
-    `mask_weight`, `gender_weight` and `age_weight` multiply the heads' losses. Targets are (N, 3): mask, gender, age.
-    With uncertainty the network learns a log-variance for each head beside its outputs (Kendall et al. 2018).
+    `mask_weight`, `gender_weight` and `age_weight` multiply the heads' terms of the loss. Targets are (N, 3): mask,
+    gender, age. With uncertainty the network learns a log-variance for each head beside its outputs (Kendall et al.
+    2018).
     """
 
     task = "multihead"
@@ -61,7 +62,7 @@ class Multihead(Specialist):
         super().__init__(settings)
         years = settings["age_head"] == "years"
         self.heads: tuple[Specialist, ...] = (
-            Mask(settings | {"class_balance": 0.0}),
+            Mask(settings | {"class_balance": 0.0, "undersample": 0.0}),
             Gender(settings),
             (Age if years else Bands)(settings),
         )
@@ -91,12 +92,13 @@ class Multihead(Specialist):
         return torch.cat([head.first_bias(targets[:, k]) for k, head in enumerate(self.heads)])
 
     def loss(self, outputs: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
-        parts = zip(self.heads, self._slices(outputs), self.scales, strict=True)
-        each = torch.stack([scale * h.loss(o, targets[:, k], weights) for k, (h, o, scale) in enumerate(parts)])
-        if not self.learned:
-            return each.sum()
-        regression = torch.tensor(self.regression, device=each.device)
-        return losses.uncertainty_weighted(each, losses.widened(outputs[:, self.outputs :]).mean(0), regression)
+        parts = zip(self.heads, self._slices(outputs), strict=True)
+        each = torch.stack([head.loss(output, targets[:, k], weights) for k, (head, output) in enumerate(parts)])
+        if self.learned:
+            log_variances = losses.widened(outputs[:, self.outputs :]).mean(0)
+            each = losses.uncertainty_weighted(each, log_variances, self.regression)
+        # Last: inside, a weight would be undone by the variance that is learned.
+        return torch.stack([scale * loss for scale, loss in zip(self.scales, each, strict=True)]).sum()
 
     def answer(self, outputs: Tensor) -> Tensor:
         return torch.cat([h.answer(o) for h, o in zip(self.heads, self._slices(outputs), strict=True)], 1)

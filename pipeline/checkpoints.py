@@ -37,8 +37,8 @@ def save(folder: Path, step: int, state: dict[str, Any]) -> None:
         old.unlink(missing_ok=True)
 
 
-def load(folder: Path, device: torch.device, say: Callable[[str], None]) -> dict[str, Any] | None:
-    """The state of the newest whole checkpoint, None where there is none.
+def load(folder: Path, say: Callable[[str], None]) -> dict[str, Any] | None:
+    """The state of the newest whole checkpoint, in the processor's memory; None where there is none.
 
     A damaged one after it is removed, which `say` is told. Raises UserError when every one is damaged.
     """
@@ -49,7 +49,7 @@ def load(folder: Path, device: torch.device, say: Callable[[str], None]) -> dict
             say(f"{path} is damaged and is passed over")
             path.unlink()
         try:
-            return torch.load(whole[-1], map_location=device, weights_only=True)
+            return torch.load(whole[-1], map_location="cpu", weights_only=True)
         except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, TypeError) as problem:
             told = (str(problem).splitlines() or [type(problem).__name__])[0].rstrip(".")
             raise UserError(f"{whole[-1]} is no checkpoint of ours ({told}); start again with --restart.") from None

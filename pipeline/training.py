@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import signal
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,9 +21,10 @@ import pandas as pd
 import torch
 from accelerate import Accelerator
 from numpy.typing import NDArray
+from timm.layers import convert_sync_batchnorm
 from timm.optim import create_optimizer_v2
 from torch import Tensor
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader, Dataset
 
 from models.backbone import Network
@@ -78,9 +80,10 @@ class Trainer:
     """Trains `network` to its end, from the checkpoint in `folder` where there is one.
 
     Parameters: `settings` as in presets.py; `name` for what is printed; `often` as CHECKPOINTS; `marks` of its
-    validation scores (leaky), which stand in the lines and as columns of the log. Raises UserError
-    when the loss stops being finite, when not even one photo at a time fits into the GPU's memory, and when a
-    loader process dies; StoppedError after SIGTERM or Ctrl-C, at the end of a step and with a checkpoint.
+    validation scores (leaky), which stand in the lines and as columns of the log; `again` tells what to give to go on
+    with a training that was stopped. Raises UserError when the loss stops being finite, when not even one photo at a
+    time fits into the GPU's memory, and when a loader process dies; StoppedError after SIGTERM or Ctrl-C, at the end of
+    a step and with a checkpoint.
     """
 
     def __init__(
@@ -94,8 +97,9 @@ class Trainer:
         name: str,
         often: tuple[int, float] = CHECKPOINTS,
         marks: tuple[str, ...] = (),
+        again: str = "the same command",
     ):
-        self.often, self.marks = often, marks
+        self.often, self.marks, self.again = often, marks, again
         self.specialist, self.part, self.settings, self.plan = specialist, part, settings, plan
         self.folder, self.name = folder, name
         settle(plan)
@@ -103,16 +107,13 @@ class Trainer:
         if plan.channels_last:
             network = network.to(memory_format=torch.channels_last)
         if self.accelerator.num_processes > 1 and plan.device == "cuda":
-            network = torch.nn.SyncBatchNorm.convert_sync_batchnorm(network)  # not to be had on CPUs
+            # Not to be had on CPUs. timm's, because torch's own drops the activations in timm's normalisations.
+            network = convert_sync_batchnorm(network)
         network = network.to(self.accelerator.device)
         an_epoch = len(self._rows(0))
         self.batch = min(settings["batch"], an_epoch)
         self.micro = self.batch
-        if self.batch % self.accelerator.num_processes:
-            raise UserError(
-                f"{name}: {self.batch} photos a step cannot be shared evenly by {self.accelerator.num_processes} "
-                f"processes; give another --batch."
-            )
+        check_batch(name, self.batch, self.accelerator.num_processes)
         self.an_epoch = sampling.steps_an_epoch(an_epoch, self.batch)
         self.steps = sampling.steps_of(settings["epochs"], self.an_epoch)
         self.early = EarlyStopping(settings["patience"])
@@ -125,7 +126,7 @@ class Trainer:
             **({"fused": True} if settings["optimizer"] in FUSED else {}),
         )
         decay = 0.5 ** (1 / max(1.0, HALF_LIFE * self.steps))
-        self.average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
+        self.average = AveragedModel(network, multi_avg_fn=_moving_average(decay), use_buffers=True)
         self.network = network
         self.model, self.optimizer = self.accelerator.prepare(network, optimizer)
         device = self.accelerator.device
@@ -163,6 +164,7 @@ class Trainer:
             ),
             num_workers=self.plan.workers,
             pin_memory=self.plan.device == "cuda",
+            worker_init_fn=_outlive_signals,
         )  # fmt: skip
         try:
             self._run(loader)
@@ -170,8 +172,15 @@ class Trainer:
             if "DataLoader worker" not in str(problem):
                 raise
             raise UserError(
-                f"{self.name}: a loader process died, as when the machine's memory is full; the same command goes on "
+                f"{self.name}: a loader process died, as when the machine's memory is full; {self.again} goes on "
                 f"from the last checkpoint, --workers 0 does without such processes."
+            ) from None
+        except ValueError as problem:
+            if "more than 1 value per channel" not in str(problem):
+                raise
+            raise UserError(
+                f"{self.name}: batch normalisation cannot learn from one photo of this size; give a larger --batch, or "
+                f"larger photos, and --restart."
             ) from None
         if self.early.best is not None and self._leads():
             self.averaged.load_state_dict(self.early.best["weights"])
@@ -207,7 +216,7 @@ class Trainer:
                 if stop.asked:
                     raise StoppedError(
                         f"{self.name}: stopped by {signal.Signals(stop.asked).name} at step {self.step} of "
-                        f"{self.steps}; the same command goes on there",
+                        f"{self.steps}; {self.again} goes on there",
                         stop.asked,
                     )
                 if self.over:
@@ -242,7 +251,7 @@ class Trainer:
         ranks, rank = self.accelerator.num_processes, self.accelerator.process_index
         self.model.train()
         while True:
-            torch.manual_seed((settings["seed"] * 1_000_003 + self.step) * ranks + rank)
+            torch.manual_seed(((settings["seed"] * 1_000_003 + self.step) * ranks + rank) % 2**63)
             try:
                 loss = self._gradients(pixels, rows)
                 break
@@ -259,7 +268,7 @@ class Trainer:
         """Gradients of the whole batch, `micro` photos at a time; returns its loss."""
         total = torch.zeros((), device=self.accelerator.device)
         for start in range(0, len(rows), self.micro):
-            some = rows[start : start + self.micro].to(self.accelerator.device)
+            some = rows[start : start + self.micro].to(self.accelerator.device, non_blocking=True)
             photos = pixels[start : start + self.micro].permute(0, 3, 1, 2)
             with self.plan.autocast():
                 outputs = self.model(photos if self.plan.channels_last else photos.contiguous())
@@ -356,7 +365,7 @@ class Trainer:
         if self._leads():
             store.sweep(self.folder)
         say = print if self._leads() else silent
-        state = checkpoints.load(self.folder, self.accelerator.device, lambda line: say(f"{self.name}: {line}"))
+        state = checkpoints.load(self.folder, lambda line: say(f"{self.name}: {line}"))
         if state is None:
             return
         try:
@@ -375,6 +384,33 @@ class Trainer:
         self.over = self.early.over
         self._write_log()  # a run may have been killed between its checkpoint and its log
         say(f"{self.name}: goes on at step {self.step} of {self.steps}")
+
+
+def check_batch(name: str, batch: int, processes: int) -> None:
+    """Raises UserError where processes cannot share a batch evenly."""
+    if batch % processes:
+        raise UserError(
+            f"{name}: {batch} photos a step cannot be shared evenly by {processes} processes; give another --batch."
+        )
+
+
+def _moving_average(decay: float) -> Callable[[list[Tensor], list[Tensor], Any], None]:
+    """For AveragedModel: an exponential moving average of what is learned; whole numbers, like a Swin's index of
+    positions, are taken over as they are, because torch's own would average and round them down."""
+
+    @torch.no_grad()
+    def update(averages: list[Tensor], latest: list[Tensor], _: Any) -> None:
+        if averages[0].is_floating_point():
+            torch._foreach_lerp_(averages, latest, 1 - decay)
+        else:
+            torch._foreach_copy_(averages, latest)
+
+    return update
+
+
+def _outlive_signals(_: int) -> None:
+    """In a loader process: a signal to all processes, as `timeout` sends, is the training's to answer."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def silent(*_: object, **__: object) -> None:

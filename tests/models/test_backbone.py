@@ -327,3 +327,9 @@ def test_the_presets_networks_answer_at_their_sizes(preset, task):
     network = backbone.build(made, 2).eval()
     with torch.inference_mode():
         assert network(photos(made["height"], made["width"], 1)).shape == (1, 2)
+
+
+@pytest.mark.parametrize("name", ["levit_128s", "deit_tiny_distilled_patch16_224"])
+def test_a_network_without_a_single_last_layer_is_refused(name):
+    with pytest.raises(UserError, match=rf"--backbone {name}: its last layer is not a single linear one"):
+        backbone.build(settings(name, 224, 224), 3)

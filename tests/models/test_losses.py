@@ -290,26 +290,26 @@ def test_gradcheck_of_ages(kind):
 # ------------------------------------------------------------------------------------------------ several tasks at once
 
 LOSSES = torch.tensor([0.3, 1.7, 40.0], dtype=torch.float64)
-REGRESSION = torch.tensor([False, False, True])
+REGRESSION = (False, False, True)
 
 
 def test_uncertainty_weighting_by_hand():
     s = torch.tensor([0.2, -1.0, 3.0], dtype=torch.float64)
     expected = np.exp(-0.2) * 0.3 + 0.1 + np.exp(1.0) * 1.7 - 0.5 + np.exp(-3.0) * 40 / 2 + 1.5
-    assert losses.uncertainty_weighted(LOSSES, s, REGRESSION).item() == pytest.approx(expected, rel=1e-9)
+    assert losses.uncertainty_weighted(LOSSES, s, REGRESSION).sum().item() == pytest.approx(expected, rel=1e-9)
 
 
 def test_uncertainty_weighting_is_least_where_the_variances_are_the_losses():
     """In closed form: exp(s) = 2 L of a classification, L of a regression, and each then adds (1 + s) / 2."""
     best = torch.log(LOSSES * torch.tensor([2.0, 2.0, 1.0])).requires_grad_()
-    least = losses.uncertainty_weighted(LOSSES, best, REGRESSION)
+    least = losses.uncertainty_weighted(LOSSES, best, REGRESSION).sum()
     least.backward()
     torch.testing.assert_close(best.grad, torch.zeros(3).double(), rtol=0, atol=1e-12)
     assert least.item() == pytest.approx(((1 + best) / 2).sum().item(), rel=1e-9)
     for i in range(3):
         for off in (-0.1, 0.1):
             moved = best.detach() + off * torch.eye(3)[i]
-            assert losses.uncertainty_weighted(LOSSES, moved, REGRESSION) > least
+            assert losses.uncertainty_weighted(LOSSES, moved, REGRESSION).sum() > least
 
 
 def test_following_the_gradient_no_loss_drowns_another():
@@ -318,7 +318,7 @@ def test_following_the_gradient_no_loss_drowns_another():
     optimizer = torch.optim.Adam([s], lr=0.05)
     for _ in range(2000):
         optimizer.zero_grad()
-        losses.uncertainty_weighted(LOSSES, s, REGRESSION).backward()
+        losses.uncertainty_weighted(LOSSES, s, REGRESSION).sum().backward()
         optimizer.step()
     parts = (-s.detach()).exp() * LOSSES * torch.tensor([1, 1, 0.5])
     torch.testing.assert_close(parts, torch.full((3,), 0.5).double(), rtol=1e-3, atol=1e-3)

@@ -116,9 +116,26 @@ def test_what_uncertainty_learns_stands_behind_the_outputs():
     each = [
         h.loss(o, targets[:, k], ones) for k, (h, o) in enumerate(zip(plain.heads, plain._slices(out), strict=True))
     ]
-    expected = losses.uncertainty_weighted(torch.stack(each), out[0, one.outputs :], torch.zeros(3, dtype=torch.bool))
+    expected = losses.uncertainty_weighted(torch.stack(each), out[0, one.outputs :], [False] * 3).sum()
     assert one.loss(out, targets, ones).item() == pytest.approx(expected.item(), rel=1e-6)
     assert torch.equal(one.answer(out), plain.answer(out[:, : plain.outputs]))
+
+
+def test_a_heads_weight_holds_at_the_variances_that_are_learned():
+    """At the log-variances that are best for the losses, a head of weight 10 pulls ten times as hard."""
+    targets = torch.from_numpy(LABELLED)
+    pull = {}
+    for weight in (1.0, 10.0):
+        one = make("multihead", age_weight=weight)
+        out = outputs_of(one, len(LABELLED)).requires_grad_()
+        slices = zip(one.heads, one._slices(out), strict=True)
+        each = [h.loss(o, targets[:, k], torch.ones(len(targets))).item() for k, (h, o) in enumerate(slices)]
+        with torch.no_grad():
+            out[:, one.outputs :] = torch.log(2 * torch.tensor(each))
+        one.loss(out, targets, torch.ones(len(targets))).backward()
+        pull[weight] = [part.norm().item() for part in one._slices(out.grad)]
+    assert pull[10.0][2] == pytest.approx(10 * pull[1.0][2], rel=1e-5)
+    assert pull[10.0][:2] == pytest.approx(pull[1.0][:2], rel=1e-5)
 
 
 def test_a_network_learns_its_log_variances_with_its_weights():

@@ -159,12 +159,26 @@ def test_figures_beside_the_scores_are_age_alones():
     assert make("mask").figures(np.eye(3, dtype=np.float32), np.arange(3)) == {}
 
 
+@pytest.mark.parametrize("given", [{}, {"undersample": 0.0}, {"undersample": 3.0}, {"sampling": "balanced"}])
+def test_class_balance_evens_what_an_epoch_shows(given):
+    """Over the rows of an epoch every class weighs the same, and the mean weight is 1."""
+    from pipeline import sampling
+
+    targets = np.repeat([0.0, 1.0, 2.0], [500, 100, 130]).astype(np.float32)
+    one = make("mask", class_balance=1.0, **given)
+    weights, rows = one.weights(torch.from_numpy(targets)).numpy(), np.arange(len(targets))
+    seen = sampling.rows_of(rows, targets.astype(int), 0, 0, one.settings["sampling"], one.undersample)
+    by_class = np.bincount(targets[seen].astype(int), weights[seen])
+    np.testing.assert_allclose(by_class, by_class.mean(), rtol=0.01)
+    assert weights[seen].mean() == pytest.approx(1, abs=0.01)
+
+
 def test_class_balance_evens_the_classes():
     targets = TARGETS["mask"]
     counts = np.bincount(targets.long())
 
     def totals(balance):
-        weights = make("mask", class_balance=balance).weights(targets).numpy()
+        weights = make("mask", class_balance=balance, undersample=0.0).weights(targets).numpy()
         return np.array([weights[targets.numpy() == mask].sum() for mask in range(3)])
 
     np.testing.assert_allclose(totals(0.0), counts, rtol=1e-6)
@@ -196,7 +210,7 @@ def test_augmentation_suits(task):
 def test_a_head_may_begin_at_the_marginal_answer():
     bias = make("gender").first_bias(TARGETS["gender"])
     assert bias.softmax(0)[1].item() == pytest.approx((6 + 1) / (8 + 2))
-    even = make("mask", class_balance=1.0).first_bias(TARGETS["mask"].repeat(1000))
+    even = make("mask", class_balance=1.0, undersample=0.0).first_bias(TARGETS["mask"].repeat(1000))
     assert even.softmax(0).tolist() == pytest.approx([1 / 3] * 3, abs=1e-3)
     counts = make("mask", class_balance=0.0).first_bias(TARGETS["mask"].repeat(1000))
     assert counts.softmax(0).tolist() == pytest.approx([10 / 14, 2 / 14, 2 / 14], abs=1e-3)

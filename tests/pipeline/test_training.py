@@ -86,7 +86,7 @@ def trainer_of(task, folder, *, plan=None, seed=0, often=training.CHECKPOINTS, *
 
 
 def last_step(folder):
-    return checkpoints.load(folder, torch.device("cpu"), print)["step"]
+    return checkpoints.load(folder, print)["step"]
 
 
 def weights_of(trainer):
@@ -259,6 +259,37 @@ def test_the_averaged_weights_are_a_recursion_in_float64(tmp_path):
         if value.is_floating_point():
             torch.testing.assert_close(value.double(), mine[name], rtol=1e-4, atol=1e-6, msg=name)
     assert any(not torch.equal(value, averaged[name]) for name, value in trainer.network.state_dict().items())
+
+
+def test_whole_numbers_are_not_averaged():
+    """A Swin's index of positions stays what it is, however the decay rounds."""
+    index = torch.arange(170)
+    for steps in range(20, 4000, 7):
+        average = index.clone()
+        training._moving_average(0.5 ** (1 / (0.05 * steps)))([average], [index], 1)
+        assert torch.equal(average, index), steps
+
+
+def test_what_is_judged_is_what_is_saved(tmp_path):
+    trainer = trainer_of("gender", tmp_path)
+    trainer.run()
+    fresh = trainer_of("gender", tmp_path / "fresh").averaged
+    fresh.load_state_dict(weights_of(trainer))
+    buffers = dict(fresh.named_buffers())
+    assert any(name.endswith("relative_position_index") for name in buffers)
+    for name, value in trainer.averaged.named_buffers():
+        assert torch.equal(value, buffers[name]), name
+
+
+def test_synchronised_normalisation_keeps_timms_activations():
+    """As several GPUs train; in evaluation it runs on a CPU too."""
+    network = backbone.build(settings_of("mask"), 3).eval()
+    photos = torch.from_numpy(PIXELS[:4]).permute(0, 3, 1, 2)
+    with torch.no_grad():
+        expected = network(photos)
+        converted = training.convert_sync_batchnorm(copy.deepcopy(network)).eval()
+        assert any(isinstance(layer, torch.nn.SyncBatchNorm) for layer in converted.modules())
+        torch.testing.assert_close(converted(photos), expected)
 
 
 def test_half_the_average_is_younger_than_a_twentieth_of_the_run(tmp_path):
@@ -460,6 +491,50 @@ def test_a_signal_stops_after_the_step_with_a_checkpoint(whole, tmp_path, number
     pd.testing.assert_frame_equal(plain(log), plain(whole["mask"][2]), check_exact=True)
 
 
+def test_a_signal_to_the_loaders_too_stops_with_a_checkpoint(tmp_path):
+    """`timeout` signals every process of the group."""
+    trainer = trainer_of("mask", tmp_path, plan=replace(PLANS["mask"], workers=2), epochs=40)
+    train_step, calls = trainer._train_step, itertools.count()
+    before = set(multiprocessing.active_children())
+
+    def ask(*given):
+        if next(calls) == 4:
+            for process in set(multiprocessing.active_children()) - before:
+                os.kill(process.pid, signal.SIGTERM)
+            os.kill(os.getpid(), signal.SIGTERM)
+        train_step(*given)
+
+    trainer._train_step = ask
+    with pytest.raises(StoppedError, match="stopped by SIGTERM at step 5 of"):
+        trainer.run()
+    assert last_step(tmp_path) == 5
+
+
+def test_after_a_restart_the_way_on_is_without_it(tmp_path):
+    trainer = trainer_of("mask", tmp_path)
+    trainer.again = "the same command without --restart"
+    trainer._train_step = lambda *_: os.kill(os.getpid(), signal.SIGTERM)
+    with pytest.raises(StoppedError, match="; the same command without --restart goes on there"):
+        trainer.run()
+
+
+def test_one_photo_cannot_be_normalised(tmp_path):
+    trainer = trainer_of("mask", tmp_path, batch=1)
+
+    def refuse(*_):
+        raise ValueError("Expected more than 1 value per channel when training, got input size [1, 8, 1, 1]")
+
+    trainer._train_step = refuse
+    with pytest.raises(UserError, match=r"give a larger --batch"):
+        trainer.run()
+
+
+def test_a_large_seed(tmp_path):
+    trainer = trainer_of("mask", tmp_path, epochs=1)
+    trainer.settings = trainer.settings | {"seed": 10**15}
+    assert len(trainer.run()) == 1
+
+
 def test_a_killed_loader_process_is_told(tmp_path):
     trainer = trainer_of("mask", tmp_path, plan=replace(PLANS["mask"], workers=1), epochs=40, often=(1, 1e9))
     train_step, calls = trainer._train_step, itertools.count()
@@ -657,7 +732,7 @@ def test_patience_changes_nothing_until_it_runs_out(whole, tmp_path):
 
 
 def test_a_checkpoint_from_before_early_stopping_is_gone_on_from(whole, tmp_path):
-    state = checkpoints.load(whole["mask"][3], torch.device("cpu"), print)
+    state = checkpoints.load(whole["mask"][3], print)
     del state["early"]
     checkpoints.save(tmp_path, 6, state)
     again = trainer_of("mask", tmp_path, seed=3)
@@ -899,6 +974,36 @@ if trainer.accelerator.is_main_process:
     store.write_weights(folder / "weights.safetensors", t.weights_of(trainer))
     store.write_json(folder / "ranks.json", {{"ranks": trainer.accelerator.num_processes}})
 """
+
+
+AGAIN = """
+import sys
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+import test_training as t
+from pipeline import store
+for name in ("whole", "interrupted"):
+    folder = Path(sys.argv[1]) / name
+    if name == "interrupted":
+        t.run_until(t.trainer_of("age", folder, batch=6, often=(1, 1e9)), 3)
+    trainer = t.trainer_of("age", folder, batch=6, often=(1, 1e9))
+    trainer.run()
+    if trainer.accelerator.is_main_process:
+        store.write_weights(folder / "weights.safetensors", t.weights_of(trainer))
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_go_on_to_the_same_bytes(tmp_path):
+    script = tmp_path / "again.py"
+    script.write_text(AGAIN.format(tests=str(Path(__file__).parent)))
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    done = subprocess.run([*launch, str(script), str(tmp_path)], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "goes on at step 3" in done.stdout
+    whole, interrupted = (tmp_path / name / "weights.safetensors" for name in ("whole", "interrupted"))
+    assert whole.read_bytes() == interrupted.read_bytes()
 
 
 def hold_normalisation(network: torch.nn.Module) -> None:
