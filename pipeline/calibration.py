@@ -11,12 +11,14 @@ from scipy import stats
 
 from models.labels import BANDS, GENDERS, LABELS, MASKS, band
 from pipeline.answers import Known
-from pipeline.prior import CLASSES, AnswerModel, Estimate, estimate, person_weights
+from pipeline.prior import CLASSES, AnswerModel, Estimate, count_as, estimate, person_weights
 from pipeline.scoring import counts_of, f1_of, resample
 from pipeline.thresholds import COARSE, ByClass, Surface, choose, class_of, crossings, default_grid
 
 FEW = 30
 """Below so many people in a band a threshold is drawn toward the fallback, and no mix is estimated."""
+LEAST = 3
+"""With fewer people in a band that counts, the expected score has no interval: drawn again they hardly differ."""
 BANDWIDTH = 2.0
 """The bandwidth, in years, unless cross-fitting clearly prefers another."""
 BANDWIDTHS = (0.0, 1.0, 2.0, 3.0, 4.0)
@@ -39,7 +41,7 @@ class Eval:
     @property
     def people(self) -> int:
         """How many people the photos count as."""
-        return max(2, round(len(self.answer) / self.photos_per_person))
+        return count_as(len(self.answer), self.photos_per_person)
 
     @property
     def removed(self) -> float:
@@ -136,9 +138,15 @@ def people_of(rows: Known) -> NDArray[np.float64]:
 
 
 def with_bands(mix: NDArray, train: NDArray) -> NDArray[np.float64]:
-    """(6,) shares that have the bands of mix (3,), and within a band the genders of train (6,)."""
+    """(..., 6) shares that have the bands of mix (..., 3), and within a band the genders of train (6,)."""
     inside = train.reshape(len(BANDS), -1)
-    return (mix[:, None] * inside / inside.sum(1, keepdims=True)).ravel()
+    shares = mix[..., None] * inside / inside.sum(1, keepdims=True)
+    return shares.reshape(*mix.shape[:-1], CLASSES)
+
+
+def bands_of(shares: NDArray) -> NDArray[np.float64]:
+    """(..., 3) shares by band, of shares (..., 6) by band * 2 + gender."""
+    return shares.reshape(*shares.shape[:-1], len(BANDS), -1).sum(-1)
 
 
 def factors(shares: NDArray, train: NDArray) -> NDArray[np.float64]:
@@ -256,20 +264,29 @@ def expected_scores(found: Calibration, people: int, seed: int = 0) -> NDArray[n
 
 def expected_score(
     found: Calibration, people: int, centre: float, level: float = 0.9, seed: int = 0
-) -> tuple[float, float]:
-    """The interval of the macro-F1 to expect of so many eval people.
+) -> list[float] | None:
+    """The interval of the macro-F1 to expect of so many eval people; centre: the cross-fitted score in the eval mix."""
+    return expected_interval(centre, expected_scores(found, people, seed), found.rows, found.shares, level)
 
-    centre: the cross-fitted score in the eval mix. Resamples give the spread alone: their mean is biased low,
-    since a resample holds fewer different people. Their percentiles are too narrow where people are few, so
-    they are widened as Student's t is wider, by the people of the smallest gender x band (Hesterberg 2015).
+
+def expected_interval(
+    centre: float, drawn: NDArray, rows: Known, shares: NDArray, level: float = 0.9, wider: float = 1.0
+) -> list[float] | None:
+    """The interval around a cross-fitted score, from the scores (B,) of resampled validation people.
+
+    shares: (6,) the eval mix; wider: by what the resamples leave out. Resamples give the spread alone: their mean is
+    biased low, since a resample holds fewer different people. Their percentiles are too narrow where people are few, so
+    they are widened as Student's t is wider, by the people of the smallest gender x band (Hesterberg 2015). None where
+    a band of the mix has fewer than LEAST people: a single person drawn again is the same person.
     """
-    drawn = expected_scores(found, people, seed)
-    count = np.bincount(found.rows.gender[found.rows.first] * len(BANDS) + found.rows.band[found.rows.first])
-    few = max(3, int(count[count > 0].min()))
+    if rows.counts[bands_of(shares) > 0].min() < LEAST:
+        return None
+    people = people_of(rows) * rows.people
+    few = max(3, round(people[people > 0].min()))
     tail = (1 + level) / 2
-    wider = stats.t.ppf(tail, few - 1) / stats.norm.ppf(tail) * np.sqrt(few / (few - 1))
+    wider *= stats.t.ppf(tail, few - 1) / stats.norm.ppf(tail) * np.sqrt(few / (few - 1))
     low, high = centre + wider * (np.quantile(drawn, [1 - tail, tail]) - drawn.mean())
-    return float(max(low, 0.0)), float(min(high, 1.0))
+    return [float(max(low, 0.0)), float(min(high, 1.0))]
 
 
 def _whole(mix: NDArray, people: int) -> NDArray[np.int64]:

@@ -29,9 +29,9 @@ class Combiner(BaseEstimator):
 
     prior: the mix of age bands to calibrate for: "train" (that of the validation people), three shares,
     "estimate" (from the eval answers), or "auto" ("estimate" where every band has at least 30 validation
-    people and the answers are not far from any mix, else "train"). bandwidth: of the Gaussian kernel that
-    spreads each validation answer, in years, or "auto" (cross-fitting chooses). draws: resamples behind
-    every interval. seed: of those draws.
+    people, the eval photos count as at least 30 people and the answers are not far from any mix, else "train").
+    bandwidth: of the Gaussian kernel that spreads each validation answer, in years, or "auto" (cross-fitting
+    chooses). draws: resamples behind every interval. seed: of those draws.
 
     After fit: thresholds_ (2 years), mix_ (3 shares), report_ (a dictionary for JSON: what it was fitted
     on and what it found) and calibration_ (the arrays behind it, with the score surface; not saved).
@@ -73,7 +73,7 @@ class Combiner(BaseEstimator):
             photos_per_person = len(rows.person) / rows.people
         eval = None if predictions is None else Eval(*by_network(predictions), photos_per_person)
         notes = list(notes)
-        kind = mix_kind(self.prior, rows, eval is not None, notes)
+        kind = mix_kind(self.prior, rows, None if eval is None else eval.people, notes)
         mix = {"given": given, "train": rows.counts / rows.people}.get(kind)
         found = calibrate(rows, mix, eval, bandwidth, self.draws, self.seed)
         guess = found.estimate
@@ -161,26 +161,31 @@ def check_bands(rows: Known) -> None:
         raise UserError(f"no validation person is {absent}: train more folds (FOLDS=all) or bring such people")
 
 
-def mix_kind(prior: str | tuple[float, ...], rows: Known, has_eval: bool, notes: list[str]) -> str:
+def mix_kind(prior: str | tuple[float, ...], rows: Known, eval_people: int | None, notes: list[str]) -> str:
     """Which mix a prior means: "given", "train" or "estimate"; notes gets a sentence where auto means train.
 
-    has_eval: whether there are eval answers. Raises UserError where an estimate is asked for without any.
+    eval_people: as how many people the eval photos count, None without eval answers. Raises UserError where an
+    estimate is asked for without any.
     """
     if not isinstance(prior, str):
         return "given"
     if prior == "train":
         return "train"
-    if not has_eval:
+    if eval_people is None:
         if prior == "estimate":
             raise UserError("the mix is estimated from eval answers and there are none: run predict, or --prior train")
         notes.append("no eval answers: calibrated for the mix of the train people")
         return "train"
-    if prior == "auto" and rows.counts.min() < FEW:
+    if prior == "auto" and min(rows.counts.min(), eval_people) < FEW:
         b = int(rows.counts.argmin())
+        if rows.counts[b] < FEW:
+            lacking = f"only {rows.counts[b]} validation people are {BANDS[b]}"
+            more = "more folds (FOLDS=all), where not all are trained, bring more, "
+        else:
+            lacking, more = f"the eval photos count as only {eval_people} people", ""
         notes.append(
-            f"only {rows.counts[b]} validation people are {BANDS[b]} (at least {FEW} are needed to estimate the "
-            "mix): calibrated for the mix of the train people; FOLDS=all brings more, --prior estimate insists, "
-            "--prior 0.42,0.28,0.30 gives the mix"
+            f"{lacking} (at least {FEW} are needed to estimate the mix): calibrated for the mix of the train people; "
+            f"{more}--prior estimate insists, --prior 0.42,0.28,0.30 gives the mix"
         )
         return "train"
     return "estimate"

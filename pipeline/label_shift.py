@@ -21,11 +21,12 @@ from models.labels import BANDS, LABELS, decode
 from pipeline import chances as honesty
 from pipeline import label_answers, store
 from pipeline.answers import Known
-from pipeline.calibration import factors, parts_of, people_of, pull_of, with_bands
+from pipeline.calibration import bands_of, expected_interval, factors, parts_of, people_of, pull_of, with_bands
 from pipeline.chances import Honest
 from pipeline.combiner import TASK, VERSION, check_bands, check_prior, check_version, mix_kind
+from pipeline.prior import count_as
 from pipeline.scoring import f1_of, macro_f1, resample
-from pipeline.summary import LEVEL, expected_line, pull_notes
+from pipeline.summary import LEVEL, expected_line, interval_notes, pull_notes
 from pipeline.thresholds import class_of
 
 OFFSETS = np.linspace(-3, 3, 41)
@@ -38,7 +39,8 @@ class LabelShift:
     """Corrects chances of labels for a mix, and answers the label of greatest corrected chance.
 
     prior: as the Combiner's: "train", three shares by band, "estimate" or "auto" ("estimate" where every band has at
-    least 30 validation people). After fit: honest_, shares_ (6,), train_ (6,), offsets_ (2,) and report_.
+    least 30 validation people and the eval photos count as at least 30). After fit: honest_, shares_ (6,), train_
+    (6,), offsets_ (2,) and report_.
     """
 
     def __init__(self, prior: str | tuple[float, float, float] = "auto", seed: int = 0) -> None:
@@ -64,10 +66,17 @@ class LabelShift:
         shares = people_of(rows)
         self.train_ = train = honesty.shares_of(shares * rows.people)
         self.honest_ = honesty.fit(chances, rows.label, rows.people)
-        kind = mix_kind(self.prior, rows, predictions is not None, notes)
+        people = None if predictions is None else count_as(predictions["photo"].nunique(), photos_per_person)
+        kind = mix_kind(self.prior, rows, people, notes)
+        guess = {}
         if kind == "estimate":
             # Of single folds, as validation's are: their mean over folds is more certain than any of them.
-            self.shares_ = honesty.mix_of(np.exp(self.honest_.log(label_answers.chances_of(predictions))), train)
+            single = np.exp(self.honest_.log(label_answers.chances_of(predictions)))
+            photo, _ = pd.factorize(predictions["photo"])
+            own = np.exp(self.honest_.log(chances))
+            raw, self.shares_, draws, trust = honesty.estimate(single, photo, people, own, rows, train, self.seed)
+            span = np.quantile(bands_of(draws), [0.025, 0.975], axis=0)
+            guess = {"estimate": raw.tolist(), "interval": span.T.tolist(), "trust": trust}
         else:
             self.shares_ = train if given is None else with_bands(given, train)
         weights = factors(self.shares_, train)[class_of(rows.label)]
@@ -75,6 +84,7 @@ class LabelShift:
         notes += pull_notes(pull, rows.counts, ("offset of the young", "offset of the old"), "0")
         self.offsets_ = drawn(best_offsets(self._scores(chances), rows.label, weights), pull)
         held_out = self._cross_fitted(rows, chances, weights, pull)
+        notes += [] if people is None else interval_notes(rows.counts, bands_of(self.shares_))
         self.report_ = {
             "people": rows.people,
             "photos": len(rows.person),
@@ -84,8 +94,9 @@ class LabelShift:
             "dropped": rows.dropped,
             "mix": {
                 "kind": kind,
-                "train": _bands(shares),
-                "used": _bands(shares if kind == "train" else self.shares_),
+                "train": bands_of(shares).tolist(),
+                "used": bands_of(shares if kind == "train" else self.shares_).tolist(),
+                **guess,
             },
             "temperature": self.honest_.temperature,
             "offsets": list(self.offsets_),
@@ -100,7 +111,7 @@ class LabelShift:
                     "cross_fitted": {"macro_f1": macro_f1(rows.label, held_out, weights)},
                 },
             },
-            "expected": self._expected(rows, held_out, weights, predictions, photos_per_person, marks),
+            "expected": self._expected(rows, held_out, weights, predictions, people, marks),
             "marks": list(marks),
             "notes": notes,
         }
@@ -123,7 +134,7 @@ class LabelShift:
         labels: NDArray,
         weights: NDArray,
         predictions: pd.DataFrame | None,
-        photos_per_person: float,
+        people: int | None,
         marks: Sequence[str],
     ) -> dict[str, Any] | None:
         if predictions is None:
@@ -132,9 +143,8 @@ class LabelShift:
         centre = macro_f1(rows.label, labels, weights)
         again = resample(rows.label, labels, rows.person, seed=self.seed, weights=weights)
         # What resampled validation people miss is the luck of the eval people, who are so many times more or fewer.
-        wider = np.sqrt(1 + rows.people / max(2.0, photos / photos_per_person))
-        low, high = centre + wider * (np.quantile(again, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]) - again.mean())
-        interval = [max(0.0, float(low)), min(1.0, float(high))]
+        wider = np.sqrt(1 + rows.people / people)
+        interval = expected_interval(centre, again, rows, self.shares_, LEVEL, wider)
         return {"macro_f1": centre, "interval": interval, "level": LEVEL, "photos": photos, "marks": list(marks)}
 
     def _scores(self, chances: NDArray, honest: Honest | None = None) -> NDArray[np.float64]:
@@ -231,7 +241,3 @@ def best_offsets(scores: NDArray, label: NDArray, weights: NDArray) -> tuple[flo
     near = 1e-9 * (OFFSETS[:, None] ** 2 + OFFSETS[None] ** 2)
     i, j = np.unravel_index((smooth - near).argmax(), smooth.shape)
     return float(OFFSETS[i]), float(OFFSETS[j])
-
-
-def _bands(shares: NDArray) -> list[float]:
-    return shares.reshape(len(BANDS), -1).sum(1).tolist()

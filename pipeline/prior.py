@@ -129,15 +129,18 @@ class AnswerModel:
         return table / max(table.sum(), 1e-300)
 
 
-def em(density: NDArray, count: NDArray, steps: int = 1000, tolerance: float = 1e-7) -> NDArray[np.float64]:
+def em(
+    density: NDArray, count: NDArray, steps: int = 1000, tolerance: float = 1e-7, start: NDArray | None = None
+) -> NDArray[np.float64]:
     """(K,) the mix of greatest likelihood (Saerens et al. 2002), each two steps extrapolated.
 
-    density: (K, C) chances of each cell for each class; count: (C,) photos in each cell. The extrapolation
-    (SQUAREM, Varadhan and Roland 2008) is dropped wherever it would lower the likelihood.
+    density: (K, C) chances of each cell for each class; count: (C,) photos in each cell; start: (K,), of equal shares
+    where left out, which answers that tell nothing do not leave. The extrapolation (SQUAREM, Varadhan and Roland 2008)
+    is dropped wherever it would lower the likelihood.
     """
     used = count > 0
     density, count = density[:, used], count[used] / count.sum()
-    mix = np.full(len(density), 1 / len(density))
+    mix = np.full(len(density), 1 / len(density)) if start is None else start
 
     def step(mix: NDArray) -> NDArray:
         return mix * (density @ (count / (mix @ density)))
@@ -221,7 +224,7 @@ def estimate(
     model = AnswerModel(rows, (float(answer[known].min()), float(answer[known].max())))
     code = np.where(known, model.code(np.where(known, answer, 0.0), gender), 0)
     share = known / known.sum(1, keepdims=True)
-    size = max(2, round(len(code) / photos_per_person))
+    size = count_as(len(code), photos_per_person)
     density, count = model.density(), model.histogram(code.ravel(), share.ravel())
     shares = em(density, count)
 
@@ -239,7 +242,7 @@ def estimate(
         made = model.histogram(own, rng.multinomial(size, chance)[rows.person].astype(np.float64))
         distances[i] = misfit(drawn, em(drawn, made), made)
     train = people / people.sum()
-    used, moved, trust = _draw_in(shares, draws, train, size)
+    used, moved, trust = draw_in(shares, draws, train)
     return Estimate(
         raw=shares.reshape(len(BANDS), -1).sum(1),
         mix=used.reshape(len(BANDS), -1).sum(1),
@@ -251,11 +254,19 @@ def estimate(
     )
 
 
-def _draw_in(
-    shares: NDArray, draws: NDArray, train: NDArray, people: int
+def count_as(photos: int, photos_per_person: float) -> int:
+    """As how many people photos count whose persons are not known."""
+    return max(2, round(photos / photos_per_person))
+
+
+def draw_in(
+    shares: NDArray, draws: NDArray, train: NDArray, usual: float = 1.0
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
     """The estimate and its draws, drawn toward the train mix by as much as they are uncertain.
 
+    shares, train: (6,) by band * 2 + gender; draws: (B, 6) the estimate from resampled people. Returns both drawn in,
+    and how far from the train mix to the estimate the old share went. usual: up to which
+    squared distance from the train mix, in errors, the estimate becomes the train mix.
     Between photo sets the mix varies like t * (diag(train) - train train'), as under a Dirichlet; t is the
     least that makes the distance of the estimate from the train mix unsurprising (empirical Bayes, Efron and
     Morris 1973). An estimate within its own error of the train mix becomes the train mix.
@@ -265,7 +276,7 @@ def _draw_in(
     error = np.cov(ends[1].T) + 1e-9 * np.eye(2)
     base = np.diag(ends[2]) - np.outer(ends[2], ends[2])
     away = ends[0] - ends[2]
-    t = _scale(base, error, away)
+    t = _scale(base, error, away, usual)
     gain = t * base @ np.linalg.inv(t * base + error)
     used = ends[2] + gain @ away
     # draws keep the estimate's spread: the noise of the estimate, narrowed as the gain narrows it
@@ -297,12 +308,12 @@ def _joint(ends: NDArray, inside: NDArray) -> NDArray[np.float64]:
     return (bands[..., None] * inside).reshape(*bands.shape[:-1], CLASSES)
 
 
-def _scale(base: NDArray, error: NDArray, away: NDArray) -> float:
+def _scale(base: NDArray, error: NDArray, away: NDArray, usual: float) -> float:
     def surprise(t: float) -> float:
         return float(away @ np.linalg.solve(t * base + error, away))
 
     low, high = 0.0, 1.0
-    if surprise(low) <= 1:
+    if surprise(low) <= usual:
         return 0.0
     while surprise(high) > 1 and high < 1e6:
         high *= 2

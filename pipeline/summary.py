@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.labels import BANDS
-from pipeline.calibration import FEW, Calibration, Eval, expected_score
+from pipeline.calibration import FEW, LEAST, Calibration, Eval, bands_of, expected_score
 from pipeline.judging import judge, threshold_intervals
 
 LEVEL = 0.9
@@ -29,11 +29,11 @@ def summary(
     notes = list(notes)
     mix: dict[str, Any] = {
         "kind": kind,
-        "train": _bands(found.train).tolist(),
-        "used": _bands(found.shares).tolist(),
+        "train": bands_of(found.train).tolist(),
+        "used": bands_of(found.shares).tolist(),
     }
     if guess is not None:
-        low, high = np.quantile(_bands(guess.draws), [0.025, 0.975], axis=0)
+        low, high = np.quantile(bands_of(guess.draws), [0.025, 0.975], axis=0)
         mix |= {
             "estimate": guess.raw.tolist(),
             "interval": np.stack([low, high], axis=1).tolist(),
@@ -53,7 +53,8 @@ def summary(
     if eval is not None:
         centre = scores["eval"]["cross_fitted"]["macro_f1"]
         interval = expected_score(found, eval.people, centre, LEVEL, seed)
-        expected = {"macro_f1": centre, "interval": list(interval), "level": LEVEL, "photos": len(eval.answer)}
+        notes += interval_notes(rows.counts, bands_of(found.shares))
+        expected = {"macro_f1": centre, "interval": interval, "level": LEVEL, "photos": len(eval.answer)}
         expected |= {"marks": list(marks)} if marks else {}
     return {
         "people": rows.people,
@@ -87,6 +88,21 @@ def pull_notes(pull: NDArray, counts: NDArray, names: tuple[str, str], toward: s
     ]
 
 
+def interval_notes(counts: NDArray, shares: NDArray) -> list[str]:
+    """A sentence where `expected_interval` gives none, for people (3,) and shares (3,) by band."""
+    lacking = [
+        f"{n} validation {'person is' if n == 1 else 'people are'} {name}"
+        for n, share, name in zip(counts, shares, BANDS, strict=True)
+        if share > 0 and n < LEAST
+    ]
+    if not lacking:
+        return []
+    return [
+        f"the expected score has no interval: only {' and '.join(lacking)}, and at least {LEAST} are needed to tell "
+        "how much people differ"
+    ]
+
+
 def report(result: dict[str, Any]) -> str:
     """The dictionary of `summary` as a few lines of plain text."""
     mix, scores = result["mix"], result["scores"]
@@ -100,7 +116,9 @@ def report(result: dict[str, Any]) -> str:
     lines.append(f"  {'train':<26}" + "".join(f"{share:>17.1%} " for share in mix["train"]))
     name = {"train": "used: train", "given": "used: given", "estimate": "used: estimated"}[mix["kind"]]
     lines.append(f"  {name:<26}" + "".join(f"{share:>17.1%} " for share in mix["used"]))
-    if "interval" in mix:
+    if "estimate" in mix and mix["kind"] != "estimate":
+        lines.append(f"  {'estimated, but not used':<26}" + "".join(f"{share:>17.1%} " for share in mix["estimate"]))
+    elif "interval" in mix:
         spans = [f"{low:.1%} to {high:.1%}" for low, high in mix["interval"]]
         lines.append(f"  {'95 % interval':<26}" + "".join(f"{span:>18}" for span in spans))
     (low, high), spans = result["thresholds"], result["threshold_intervals"]
@@ -126,9 +144,12 @@ def report(result: dict[str, Any]) -> str:
 def expected_line(result: dict[str, Any]) -> str:
     """The expected score of these eval photos, in one line; for submit and score too."""
     expected = result["expected"]
+    spread = (
+        f"{expected['level']:.0%} interval {_span(expected['interval'])}" if expected["interval"] else "no interval"
+    )
     return (
         f"expect macro-F1 {expected['macro_f1']:.3f} on these {expected['photos']} eval photos "
-        f"({expected['level']:.0%} interval {_span(expected['interval'])}){_marked(result)}"
+        f"({spread}){_marked(result)}"
     )
 
 
@@ -136,10 +157,6 @@ def _marked(result: dict[str, Any]) -> str:
     """What a score of this report must not be shown without."""
     marks = result.get("marks")  # an older report has none
     return f" ({', '.join(marks)})" if marks else ""
-
-
-def _bands(shares: NDArray) -> NDArray[np.float64]:
-    return shares.reshape(*shares.shape[:-1], len(BANDS), -1).sum(-1)
 
 
 def _span(pair: list[float], digits: int = 3) -> str:

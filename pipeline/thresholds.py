@@ -151,26 +151,24 @@ class Answers:
 def surface_of(grid: NDArray, hits: NDArray, answers: NDArray, truths: NDArray, present: NDArray) -> Surface:
     """The surface from the cumulative tables of `Answers.below`; present: (18,) labels that count.
 
+    As in `scoring.macro_f1`, a label whose photos all weigh 0 does not occur.
     Exact to 1e-12 unless a label holds less than a 1e-4 of all weight: sums over the middle band are differences.
     """
     size = len(grid)
     low, middle, high = hits.transpose(1, 0, 2)
     young = _ratio(2 * low[:, :size], answers[:, :size] + truths[:, :1])
     old = _ratio(2 * (high[:, size:] - high[:, :size]), answers[:, size:] - answers[:, :size] + truths[:, 2:])
-    present = present.reshape(CELLS, len(BANDS))
+    present = present.reshape(CELLS, len(BANDS)) & (truths > 0)
     values = (young * present[:, :1]).sum(0)[:, None] + (old * present[:, 2:]).sum(0)[None, :]
     for c in np.flatnonzero(present[:, 1]):
         hit, answer = 2 * middle[c, :size], answers[c, :size]
         above = hit[None, :] - hit[:, None]
         total = answer[None, :] + (truths[c, 1] - answer[:, None])
-        if truths[c, 1] > 0:
-            # where the pair is in order the total is at least the truths; elsewhere the value is dropped
-            np.maximum(total, truths[c, 1], out=total)
-            above /= total
-            values += above
-        else:
-            values += _ratio(above, total)
-    values /= present.sum()
+        # where the pair is in order the total is at least the truths; elsewhere the value is dropped
+        np.maximum(total, truths[c, 1], out=total)
+        above /= total
+        values += above
+    values /= max(1, present.sum())
     values[np.tri(size, k=-1, dtype=bool)] = -np.inf
     return Surface(grid, values)
 
@@ -252,10 +250,10 @@ def default_grid(answer: NDArray, step: float = STEP) -> NDArray[np.float64]:
 def crossings(age: ArrayLike, answer: ArrayLike, at: tuple[float, float] = (29.5, 59.5)) -> tuple[float, float]:
     """The fallback thresholds: the answers where the fitted line of answer on age crosses two ages.
 
-    age, answer: (n,) years. Ages are clipped at 60 first, as the contest's are. With fewer than three ages
-    or a line that does not rise there is no line to trust: the ages themselves are returned.
+    age, answer: (n,) years. With fewer than three ages or a line that does not rise there is no line to trust:
+    the ages themselves are returned.
     """
-    age, answer = np.minimum(np.asarray(age, np.float64), 60.0), np.asarray(answer, np.float64)
+    age, answer = np.asarray(age, np.float64), np.asarray(answer, np.float64)
     if len(np.unique(age)) < 3:
         return at
     slope, start = np.polyfit(age, answer, 1)

@@ -169,10 +169,39 @@ def test_few_people_in_a_band_fall_back_and_say_so(tables):
     told = combiner.report_
     assert told["mix"]["kind"] == "train"
     assert any("only 12 validation people" in note and "FOLDS=all" in note for note in told["notes"])
+    assert any("where not all are trained" in note for note in told["notes"])  # they may be
     assert told["pull"] == pytest.approx([0, 1 - 12 / 42])
     assert any("upper threshold is drawn 71%" in note for note in told["notes"])
     estimated = Combiner(prior="estimate", draws=20).fit(few, tables[1])
     assert estimated.report_["mix"]["kind"] == "estimate"
+
+
+def test_few_eval_photos_tell_no_mix(tables):
+    validation, eval = tables
+    for people, kind in ((1 / 7, "train"), (29, "train"), (30, "estimate")):
+        photos = eval["photo"].unique()[: round(7 * people)]
+        told = Combiner(draws=20, bandwidth=2.0).fit(validation, eval[eval["photo"].isin(photos)]).report_
+        assert told["mix"]["kind"] == kind
+        notes = [note for note in told["notes"] if "the eval photos count as only" in note]
+        assert len(notes) == (kind == "train")
+        assert not any("FOLDS" in note for note in notes), "more folds are of no help"
+    one = eval[eval["photo"] == photos[0]]
+    assert Combiner("estimate", draws=20, bandwidth=2.0).fit(validation, one).report_["mix"]["kind"] == "estimate"
+
+
+@pytest.mark.parametrize("old", [1, 2, 3])
+def test_a_band_of_one_or_two_people_gives_no_interval(tables, tmp_path, old):
+    validation = people(np.random.default_rng(3), (40, 30, old))
+    combiner = Combiner(draws=20, bandwidth=2.0).fit(validation, tables[1])
+    told = combiner.report_
+    assert (told["expected"]["interval"] is None) == (old < 3)
+    assert any("the expected score has no interval" in note for note in told["notes"]) == (old < 3)
+    assert ("(no interval)" in expected_line(told)) == (old < 3)
+    assert expected_line(told) in report(told)
+    combiner.save(tmp_path / "combiner.json")
+    assert Combiner.load(tmp_path / "combiner.json").report() == combiner.report()
+    young = Combiner((0.6, 0.4, 0.0), draws=20, bandwidth=2.0).fit(validation, tables[1]).report_
+    assert young["expected"]["interval"] is not None, "a band that does not count needs nobody"
 
 
 def test_answers_far_from_any_mix_are_calibrated_for_the_train_mix_by_default(tables, monkeypatch):
@@ -186,6 +215,11 @@ def test_answers_far_from_any_mix_are_calibrated_for_the_train_mix_by_default(ta
     assert told["auto"]["mix"]["kind"] == "train"
     assert told["auto"]["mix"]["used"] == pytest.approx(told["auto"]["mix"]["train"])
     assert any("not used" in note for note in told["auto"]["notes"])
+    lines = report(told["auto"]).splitlines()
+    (line,) = [line for line in lines if "estimated, but not used" in line]
+    assert f"{told['auto']['mix']['estimate'][1]:.1%}" in line
+    assert not any("95 % interval" in line for line in lines), "that of a mix that is not used"
+    assert sum("95 % interval" in line for line in report(told["estimate"]).splitlines()) == 1
     assert told["estimate"]["mix"]["kind"] == "estimate"
     assert any("unlike any mix" in note for note in told["estimate"]["notes"])
 

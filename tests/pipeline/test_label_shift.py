@@ -10,9 +10,10 @@ from sklearn.metrics import f1_score
 from models.errors import UserError
 from models.labels import LABELS, band, encode
 from pipeline import combiners, label_answers
-from pipeline.calibration import factors
+from pipeline.calibration import expected_interval, factors
 from pipeline.combiner import Combiner
 from pipeline.label_shift import OFFSETS, LabelShift, best_offsets, with_offsets
+from pipeline.scoring import resample
 from pipeline.store import read_json
 from pipeline.thresholds import class_of
 
@@ -180,6 +181,57 @@ def test_few_people_in_a_band_mean_the_train_mix(tables):
     nobody = few[band(few["age"]) < 2]
     with pytest.raises(UserError, match="no validation person is 60 and over"):
         LabelShift().fit(nobody, evaluation)
+
+
+def test_few_eval_photos_mean_the_train_mix(tables):
+    validation, evaluation = tables
+    made = LabelShift().fit(validation, evaluation[:21])
+    assert made.report_["mix"]["kind"] == "train"
+    assert "the eval photos count as only 3 people" in made.report_["notes"][0]
+    assert LabelShift("estimate").fit(validation, evaluation[:21]).report_["mix"]["kind"] == "estimate"
+    assert LabelShift().fit(validation, evaluation[: 7 * 30]).report_["mix"]["kind"] == "estimate"
+
+
+def test_the_genders_inside_a_band_are_the_train_peoples(tables):
+    made = LabelShift().fit(*tables)
+    shares, train = (mix.reshape(3, 2) for mix in (made.shares_, made.train_))
+    np.testing.assert_allclose(shares / shares.sum(1, keepdims=True), train / train.sum(1, keepdims=True))
+    mix = made.report_["mix"]
+    assert ((np.array(mix["interval"])[:, 0] < mix["used"]) & (mix["used"] < np.array(mix["interval"])[:, 1])).all()
+    assert 0 <= mix["trust"] <= 1
+
+
+def stratified(counts, seed):
+    """People with so many in each band, as a fold has them."""
+    people = people_of(20 * sum(counts), (0.34, 0.33, 0.33), seed)
+    bands = band(people["age"][::7].to_numpy())
+    some = np.concatenate([np.flatnonzero(bands == b)[:n] for b, n in enumerate(counts)])
+    return people.iloc[(some[:, None] * 7 + np.arange(7)).ravel()].reset_index(drop=True)
+
+
+def test_the_interval_of_the_expected_score_is_as_wide_as_the_combiners(tables):
+    few = stratified((30, 30, 8), 11)
+    made = LabelShift("train").fit(answered(few, shares_of(few), 12), tables[1])
+    rows, chances = label_answers.known(answered(few, shares_of(few), 12))
+    held = made._cross_fitted(rows, chances, np.ones(len(rows.label)), np.array(made.report_["pull"]))
+    weights = factors(made.shares_, made.train_)[class_of(rows.label)]
+    again = resample(rows.label, held, rows.person, weights=weights)
+    centre, wider = made.report_["expected"]["macro_f1"], np.sqrt(1 + 68 / 400)
+    interval = made.report_["expected"]["interval"]
+    assert interval == pytest.approx(expected_interval(centre, again, rows, made.shares_, wider=wider))
+    plain = wider * np.ptp(np.quantile(again, [0.05, 0.95]))
+    assert interval[1] - interval[0] > 1.15 * plain
+
+
+@pytest.mark.parametrize(("counts", "told"), [((30, 30, 1), "1 validation person is"), ((30, 30, 2), "2 validation")])
+def test_a_band_of_one_or_two_people_gives_no_interval(tables, tmp_path, counts, told):
+    few = stratified(counts, 13)
+    made = LabelShift("train").fit(answered(few, shares_of(few) + 0.01, 14), tables[1])
+    assert made.report_["expected"]["interval"] is None
+    assert any("no interval" in note and told in note and "60 and over" in note for note in made.report_["notes"])
+    assert "(no interval)" in made.report()
+    made.save(tmp_path / "combiner.json")
+    assert combiners.load(tmp_path / "combiner.json").report() == made.report()
 
 
 def test_what_is_saved_answers_the_same(tables, tmp_path):

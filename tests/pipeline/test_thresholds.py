@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import f1_score
 
+from pipeline.scoring import macro_f1
 from pipeline.thresholds import Answers, ByClass, Surface, choose, class_of, crossings, default_grid
 
 
@@ -28,7 +29,8 @@ def problems(draw):
 
 def reference(answer, label, cell, weights, low, high):
     fused = cell * 3 + (answer >= low) + (answer >= high)
-    return f1_score(label, fused, labels=np.unique(label), average="macro", zero_division=0, sample_weight=weights)
+    some = np.unique(label if weights is None else label[weights > 0])
+    return f1_score(label, fused, labels=some, average="macro", zero_division=0, sample_weight=weights)
 
 
 @given(problems())
@@ -161,8 +163,27 @@ def test_bad_lists_are_refused():
         Answers([1.0, 2.0], [0], [0])
 
 
+def test_a_label_that_weighs_nothing_does_not_count():
+    """As where a given mix holds nobody who is 60 and over: right answers score 1, not two thirds of it."""
+    answer, label = np.tile([20.0, 40.0, 60.0], 6), np.arange(18)
+    factor = np.array([1.0, 1.0, 1.0, 1.0, 0.0, 0.0])
+    assert Answers(answer, label, label // 3).surface(factor[class_of(label)]).values.max() == pytest.approx(1)
+    one, found = choose(answer, label, label // 3, factor[None], 0.0, (30.0, 60.0))
+    assert found.at(one) == pytest.approx(1)
+    grid = default_grid(answer)
+    table = ByClass(answer, label, label // 3, grid, 0.0)
+    assert table.surface(factor).at((30, 50)) == pytest.approx(macro_f1(label, label, factor[class_of(label)]))
+    assert (table.surface(np.zeros(6)).values[0] == 0).all(), "and where nothing counts the score is 0"
+
+
+@pytest.mark.parametrize("slope", [1.0, 0.6])
+def test_the_fallback_of_ages_past_60_is_on_the_line_too(slope):
+    age = np.arange(20.0, 90.0)
+    assert crossings(age, 5 + slope * age) == pytest.approx((5 + slope * 29.5, 5 + slope * 59.5))
+
+
 def test_the_fallback_is_where_the_line_crosses():
-    age = np.array([18.0, 30, 45, 60, 80])
-    low, high = crossings(age, 5 + 0.9 * np.minimum(age, 60))
+    age = np.array([18.0, 30, 45, 60, 60])  # the contest's end at 60
+    low, high = crossings(age, 5 + 0.9 * age)
     assert (low, high) == pytest.approx((5 + 0.9 * 29.5, 5 + 0.9 * 59.5))
     assert crossings([20, 30, 40], [3, 2, 1]) == (29.5, 59.5)
