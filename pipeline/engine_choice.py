@@ -1,22 +1,23 @@
 """Which engine answers a run's photos: the fastest that agrees with torch on the run's own validation photos.
 
-What such an engine answers about the validation photos stands in RUN/validation.csv, so that calibration reads
-answers of one engine only.
+What such an engine answers about the validation photos stands in validation.csv beside the eval answers, in RUN or in
+the place of a folder given as EVAL, so that calibration reads answers of one engine only.
 """
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from models.errors import UserError
 from pipeline import machine, prediction, runs, store
 from pipeline.agreement import agreement
-from pipeline.inputs import VALIDATION, data_of, gather, out_of_fold, prepared
+from pipeline.inputs import VALIDATION, data_of, gather, labelled, out_of_fold, photo_marks, prepared
 from pipeline.prediction import Member
 from pipeline.progress import Progress
 from pipeline.runs import Run
@@ -24,17 +25,14 @@ from pipeline.runs import Run
 if TYPE_CHECKING:
     import pandas as pd
 
-CHUNK = 512
-"""Validation photos in memory at a time."""
-
 
 def members_of(
-    run: Run, system: str, folders: Sequence[Path], asked: str, flip: bool, device: str, threads: int
+    run: Run, system: str, place: Path, folders: Sequence[Path], asked: str, flip: bool, device: str, threads: int
 ) -> tuple[str, list[Member]]:
     """A system's finished folds on the engine asked for, or on the next that agrees; and what the answers are called.
 
-    flip: each answers the mean over a photo and its mirror image. Raises UserError when that is asked of a run
-    whose train photos are gone: its thresholds could not be chosen anew.
+    place: where the eval answers go. flip: each answers the mean over a photo and its mirror image. Raises UserError
+    when that is asked of a run whose train photos are gone or changed: its thresholds could not be chosen anew.
     """
     ladder, home = machine.ENGINES[asked], run.home(system)
 
@@ -45,28 +43,67 @@ def members_of(
         return "torch", load("torch")
     marks = {str(f.relative_to(run.folder)): store.file_fingerprint(f / "weights.safetensors") for f in folders}
     inputs = {"weights": marks, "ladder": ladder, "flip": flip}
+    if device != "cpu":
+        inputs["device"] = device  # an older record has none: where OpenVINO was chosen, it was on a processor
     with store.locked(home / "engine.lock", f"the choice of an engine for {home}", wait=True):
-        stands = runs.finished(home, "engine", inputs)
+        stands = _standing(place, home, inputs)
         if stands is not None:
             return stands["answers"], _flipped(load(stands["engine"]), flip)
-        if not run.data.is_dir():
-            if flip:
+        fault = _fault(run, folders)
+        if fault is not None:
+            if flip and _standing(place, home, inputs | {"ladder": machine.ENGINES["torch"]}) is None:
                 raise UserError(
-                    f"--flip yes changes the answers, and the train photos of {run.folder} ({run.data}) are gone, on "
+                    f"--flip yes changes the answers, and the train photos of {run.folder} ({run.data}) {fault}, on "
                     f"which the thresholds would be chosen anew; give --flip no."
                 )
-            print(f"predict: torch, because {asked} cannot be compared without the train photos ({run.data})")
-            return "torch", load("torch")
+            print(
+                f"predict: torch, because {asked} cannot be compared without the train photos ({run.data}), which "
+                f"{fault}"
+            )
+            return "torch flip" if flip else "torch", _flipped(load("torch"), flip)
         engine, members, table = _first_that_agrees(run, system, ladder, load)
         name = f"{engine} flip" if flip else engine
         if flip:
             members = _flipped(members, flip)
             table = _validation(run, system, members, name)
         if name != "torch":
-            store.write_csv(home / VALIDATION, table.assign(engine=name))
-        wrote = [] if name == "torch" else [VALIDATION]
-        runs.record(home, "engine", inputs, wrote, {"engine": engine, "answers": name})
+            store.write_csv(place / VALIDATION, table.assign(engine=name))
+        _record(place, inputs, {"engine": engine, "answers": name})
         return name, members
+
+
+def _standing(place: Path, home: Path, inputs: dict[str, Any]) -> dict[str, Any] | None:
+    """The choice made with these inputs: the place's own, else that for the run's photos, which becomes its own."""
+    own = runs.finished(place, "engine", inputs)
+    if own is not None or place == home:
+        return own
+    stands = runs.finished(home, "engine", inputs)
+    if stands is not None:
+        if stands["answers"] != "torch":
+            with store.replacing(place / VALIDATION) as part:
+                shutil.copyfile(home / VALIDATION, part)
+        _record(place, inputs, stands)
+    return stands
+
+
+def _record(place: Path, inputs: dict[str, Any], choice: dict[str, Any]) -> None:
+    runs.record(place, "engine", inputs, [] if choice["answers"] == "torch" else [VALIDATION], choice)
+
+
+def _fault(run: Run, folders: Sequence[Path]) -> str | None:
+    """What has become of the train photos since these folds learned from them; None where nothing has."""
+    if not run.data.is_dir():
+        return "are gone"
+    try:
+        data = data_of(run)
+    except UserError:  # stages that need no train photos go on without them
+        return "cannot be read"
+    for folder in folders:
+        made = store.read_json(folder / "settings.json")
+        now = photo_marks(data, labelled(data, made["task"]))
+        if any(made["inputs"].get(name, mark) != mark for name, mark in now.items()):
+            return "have changed"
+    return None
 
 
 def _flipped(members: Sequence[Member], flip: bool) -> list[Member]:
@@ -111,11 +148,8 @@ def _validation(run: Run, system: str, members: Sequence[Member], what: str) -> 
             member, table = by_folder[folder], out_of_fold(folder)
             pixels = prepared(run, data, member.size).pixels
             rows = table["photo"].map(place).to_numpy(np.int64)
-            answers = []
-            for start in range(0, len(rows), CHUNK):
-                answers.append(member.answers(pixels[rows[start : start + CHUNK]]))
-                progress.advance(len(answers[-1]))
-            table[list(member.specialist.answers)] = np.concatenate(answers)
+            answers = prediction.answers_about(member, pixels, rows, progress.advance)
+            table[list(member.specialist.answers)] = answers
             return table
 
         return gather(run, system, answers_of)

@@ -30,6 +30,11 @@ Size = tuple[int, int]
 Engine = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
 
+def device_of(name: str, device: str) -> str:
+    """Where an engine of a name works on a machine whose device this is: OpenVINO's work on processors alone."""
+    return "cpu" if name.startswith("openvino") else device
+
+
 def build(name: str, network: Network, size: Size, plan: Plan) -> Engine:
     """The engine of a name (`machine.engines`) for photos of a size (height, width).
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from models.errors import UserError
-from models.presets import SYSTEMS
+from models.presets import SYSTEMS, columns_of
 from pipeline import runs, store
 from pipeline.progress import CAUTIONS
 from pipeline.runs import EvalSettings, Run
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pipeline.photos import DataSet
 
 VALIDATION = "validation.csv"
-"""In a system's folder: what an engine other than torch answers about the validation photos."""
+"""Beside eval answers of an engine other than torch: what it answers about the validation photos."""
 
 
 def data_of(run: Run, given: EvalSettings | None = None) -> DataSet:
@@ -29,6 +29,23 @@ def data_of(run: Run, given: EvalSettings | None = None) -> DataSet:
     if given is not None and given.eval is not None:
         return read_folder(given.eval, run.follow_links)
     return read_data_set(run.data, run.fixes, run.follow_links)
+
+
+def labelled(data: DataSet, task: str) -> pd.DataFrame:
+    """The train rows that carry the labels a network learns from."""
+    return data.train[data.train[list(columns_of(task))].notna().all(axis=1)]
+
+
+def photo_marks(data: DataSet, rows: pd.DataFrame) -> dict[str, str]:
+    """Fingerprints of what a network sees of these rows: the photos, and the face boxes where any has one."""
+    from pipeline.tables import BOX
+
+    boxed = set(BOX) <= set(rows.columns) and rows[list(BOX)].notna().any(axis=None)
+    boxes = rows[list(BOX)].to_numpy().tolist() if boxed else None
+    return {
+        "photos": store.photo_fingerprint(data.root, rows["photo"].tolist()),
+        "boxes": store.fingerprint(boxes),
+    }
 
 
 def framed(run: Run, data: DataSet, table: pd.DataFrame) -> Photos:
@@ -67,7 +84,7 @@ def read_answers(path: Path) -> pd.DataFrame:
     """An answer table. Raises UserError when it is missing or damaged."""
     import pandas as pd
 
-    names = ("photo", "person")  # someone may be called NA
+    names = ("photo", "person", "ImageID")  # someone may be called NA, a photo 000123
     try:
         blanks = {column: "" for column in pd.read_csv(path, nrows=0).columns if column not in names}
         return pd.read_csv(path, dtype=dict.fromkeys(names, "string"), keep_default_na=False, na_values=blanks)
@@ -107,24 +124,23 @@ def gather(
     return whole
 
 
-def validation_by(run: Run, system: str, engine: str) -> pd.DataFrame:
-    """The validation answers that go with eval answers of an engine. Raises UserError when there are none."""
+def validation_by(run: Run, system: str, place: Path, engine: str) -> pd.DataFrame:
+    """The validation answers that go with a place's eval answers. Raises UserError when there are none."""
     if engine == "torch":
         return gather(run, system)
-    path = run.home(system) / VALIDATION
-    if not has_validation_by(run, system, engine):
+    path = place / VALIDATION
+    if not has_validation_by(place, engine):
         raise UserError(f"{path} is missing, damaged or of another engine than {engine}; run predict again.")
     return read_answers(path)
 
 
-def has_validation_by(run: Run, system: str, engine: str) -> bool:
+def has_validation_by(place: Path, engine: str) -> bool:
     """Whether such validation answers stand; they are not read."""
-    home = run.home(system)
-    record = home / "done" / "engine.json"
+    record = place / "done" / "engine.json"
     if engine == "torch" or not record.is_file():
         return engine == "torch"
     made = store.read_json(record)
-    stands = made["wrote"].get(VALIDATION) == store.file_fingerprint(home / VALIDATION)
+    stands = made["wrote"].get(VALIDATION) == store.file_fingerprint(place / VALIDATION)
     return made["figures"]["answers"] == engine and stands
 
 
@@ -141,3 +157,18 @@ def finished(run: Run, task: str) -> dict[int, Path]:
     if not folders:
         raise UserError(f"no fold of {task} is trained in {run.folder} yet; run make train-{task} first.")
     return folders
+
+
+def network_mark(folder: Path) -> list[str | None]:
+    """What a finished fold answers by: the fingerprints of its settings and weights."""
+    return [store.file_fingerprint(folder / name) for name in ("settings.json", "weights.safetensors")]
+
+
+def check_networks(run: Run, place: Path) -> None:
+    """Raises UserError where a network was trained anew since it answered the eval photos of a place."""
+    for folder, mark in runs.figures_of(place, "predict").get("weights", {}).items():
+        if network_mark(run.folder / folder) != mark:
+            raise UserError(
+                f"{place / 'predictions.csv'} was answered by another network than {run.folder / folder} holds now; "
+                f"run predict again."
+            )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,9 @@ from pipeline.engines import BATCH, Engine
 from pipeline.images import Photos, Size
 from pipeline.machine import Plan
 from pipeline.progress import Progress
+
+CHUNK = 8 * BATCH
+"""Photos out of a memory map at a time: whole batches, so that the answers are those about all at once."""
 
 
 @dataclass(frozen=True)
@@ -62,12 +65,30 @@ def load(folder: Path, device: str, threads: int, engine: str = "torch", flip: b
             f"{folder / 'weights.safetensors'} is damaged or of another network "
             f"({str(damage).splitlines()[0]}); train it again with --restart."
         ) from None
+    device = engines.device_of(engine, device)
     # As the reference: float32, whatever the training's precision was.
     plan = Plan(device, "float32", made["plan"]["channels_last"], threads, 0)
     if plan.channels_last:
         network = network.to(memory_format=torch.channels_last)
     size = (settings["height"], settings["width"])
     return Member(one, made["fold"], folder, size, engines.build(engine, network.to(device), size, plan), flip)
+
+
+def answers_about(
+    member: Member,
+    pixels: NDArray[np.uint8],
+    rows: NDArray[np.int64],
+    advance: Callable[[int], None] = lambda photos: None,
+) -> NDArray[np.float32]:
+    """A member's answers about rows (N,) of prepared photos, of which but a chunk is in memory at a time.
+
+    advance: told how many photos were answered.
+    """
+    answers = []
+    for start in range(0, len(rows), CHUNK):
+        answers.append(member.answers(pixels[rows[start : start + CHUNK]]))
+        advance(len(answers[-1]))
+    return np.concatenate(answers)
 
 
 def predict(

@@ -27,6 +27,8 @@ RECORDED = ("data", "recipe", "preset", "weights", "fixes", "crop", "split", "he
 HELD_OUT = {0.2: 5, 0.1: 10, 0.05: 20}
 """The shares of the people that a fold may hold out, and how many folds there are then."""
 SPLITS = ("person", "photo")
+LABELLED = "folder.json"
+"""In the place of a folder given as EVAL: which folder that is."""
 BEGUN = ("*/fold*/settings.json", "compare*/settings.json")
 """Where a run has one of these, a training or a comparison has begun under its settings."""
 
@@ -137,9 +139,16 @@ class Run:
         return self.folder if system == "specialists" else self.folder / system
 
     def place(self, given: EvalSettings) -> Path:
-        """Where predictions, combiner and submission go."""
+        """Where predictions, combiner and submission go; folders of the same name have places of their own."""
         home = self.home(self.system(given))
-        return home if given.eval is None else home / f"eval-{given.eval.resolve().name}"
+        if given.eval is None:
+            return home
+        folder = given.eval.resolve()
+        place = home / f"eval-{folder.name}"
+        record = place / LABELLED
+        if record.is_file() and store.read_json(record)["folder"] != str(folder):
+            return place.with_name(f"{place.name}-{store.fingerprint(str(folder))[:6]}")
+        return place
 
     def fold_folders(self, task: str) -> dict[int, Path]:
         """The folds of a network that have a folder, finished or not."""
@@ -192,6 +201,9 @@ def open_run(given: RunSettings, *, make: bool = True) -> Run:
         if begun and "data" in recorded:
             settings["data"] = recorded["data"]
         _check(settings["held_out"], settings["split"], settings["recipe"])
+        folds, left_out = HELD_OUT[settings["held_out"]], settings["leave_out"]
+        if left_out is not None and not 0 <= left_out < folds:
+            raise UserError(f"--leave-out {left_out}: the folds are numbered from 0 to {folds - 1}.")
         if settings != stood:
             store.write_json(path, settings)
     return Run(folder=folder, **(settings | {"data": Path(settings["data"])}))
@@ -269,6 +281,12 @@ def finished(folder: Path, stage: str, inputs: dict[str, Any]) -> dict[str, Any]
     record = store.read_json(path)
     stands = all(store.file_fingerprint(folder / name) == mark for name, mark in record["wrote"].items())
     return record["figures"] if stands and record["inputs"] == store.fingerprint(inputs) else None
+
+
+def figures_of(folder: Path, stage: str) -> dict[str, Any]:
+    """The figures of the last time a stage ran here, on whatever inputs; none where it never did."""
+    path = folder / "done" / f"{stage}.json"
+    return store.read_json(path)["figures"] if path.is_file() else {}
 
 
 def check(folder: Path, stage: str, names: Iterable[str]) -> None:

@@ -21,7 +21,8 @@ RANGES: dict[str, tuple[float, float | None]] = {
     **dict.fromkeys(("epochs", "lr", "clip", "age_spread", "age_scale"), (TINY, None)),
     **dict.fromkeys(("dropout", "drop_path", "smoothing"), (0, 0.999)),
     **dict.fromkeys(("warmup", "class_balance", "rare_ages"), (0, 1)),
-    **dict.fromkeys(("weight_decay", "undersample", "seed", "period", "patience", "focal_gamma"), (0, None)),
+    "seed": (0, 1e15),
+    **dict.fromkeys(("weight_decay", "undersample", "period", "patience", "focal_gamma"), (0, None)),
     **dict.fromkeys(("mask_weight", "gender_weight", "age_weight"), (0, None)),
     **dict.fromkeys(("layer_decay", "gamma"), (TINY, 1)),
 }
@@ -42,7 +43,19 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "head_balance": ("uncertainty", "sum"),
 }
 """What words may be."""
-_INPUTS = {"photos": "the train photos (names or sizes)", "labels": "the labels", "folds": "the folds of people"}
+OURS = {
+    "drop_rate": "--dropout",
+    "drop_path_rate": "--drop-path",
+    "img_size": "--height and --width",
+    "num_classes": "what the network answers",
+}
+"""Options of timm's backbones that settings of ours decide."""
+_INPUTS = {
+    "photos": "the train photos (names or sizes)",
+    "boxes": "the face boxes",
+    "labels": "the labels",
+    "folds": "the folds of people",
+}
 
 
 def defaults(run: Run, task: str) -> dict[str, Any]:
@@ -81,7 +94,9 @@ def given(settings: RunSettings, task: str, run: Run) -> dict[str, Any]:
             chosen["backbone_options"] = dict(json.loads(chosen["backbone_options"]))
         except (ValueError, TypeError):
             raise UserError(f"--backbone-options {chosen['backbone_options']}: it must be a JSON object.") from None
-    elif "backbone" in chosen:
+        for name in OURS.keys() & chosen["backbone_options"].keys():
+            raise UserError(f"--backbone-options: {name} is set by {OURS[name]}.")
+    elif "backbone" in chosen and chosen["backbone"] != defaults(run, task)["backbone"]:
         chosen["backbone_options"] = {}  # the preset's belong to the preset's backbone
     check_values(chosen)
     return chosen
@@ -120,14 +135,19 @@ def of_fold(run: Run, task: str, folder: Path, chosen: dict[str, Any], restart: 
 
 
 def check_same(folder: Path, inputs: dict[str, str], chosen: dict[str, Any]) -> None:
-    """Raises UserError where a fold was begun on other inputs (fingerprints by name), or with other settings."""
+    """Raises UserError where a fold was begun on other inputs (fingerprints by name), or with other settings.
+
+    A fold may be older than an input, as than face boxes.
+    """
     made = store.read_json(folder / "settings.json")
     differences = [
         f"  {name}: {made['settings'].get(name)} then, {value} now"
         for name, value in chosen.items()
         if made["settings"].get(name) != value
     ]
-    differences += [f"  {_INPUTS[name]} have changed" for name, mark in inputs.items() if made["inputs"][name] != mark]
+    differences += [
+        f"  {_INPUTS[name]} have changed" for name, mark in inputs.items() if made["inputs"].get(name, mark) != mark
+    ]
     if differences:
         raise UserError(
             f"{folder} was trained otherwise; train into another run (RUN=other), or begin anew with "

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from models.errors import UserError
 from models.presets import SYSTEMS
 from pipeline import runs, store
-from pipeline.inputs import VALIDATION, cautions, read_answers, validation_by
+from pipeline.inputs import VALIDATION, cautions, check_networks, read_answers, validation_by
 from pipeline.runs import EvalSettings, MaybeText, Run, open_run
 
 
@@ -30,12 +29,13 @@ def calibrate(settings: Calibrate) -> dict[str, Any]:
     """Choose the two age thresholds for the mix of ages of the eval photos, and tell the score to expect."""
     run = open_run(settings, make=False)
     place, system = run.place(settings), run.system(settings)
-    prior = parse_prior(settings.prior or _recorded_prior(place))
+    given = settings.prior or runs.figures_of(place, "calibrate").get("prior") or "auto"
+    prior = parse_prior(given)
     files = [folder / "validation.csv" for task in SYSTEMS[system] for folder in run.finished_folds(task).values()]
     predictions = place / "predictions.csv"
     inputs = {
         "validation": {str(file.relative_to(run.folder)): store.file_fingerprint(file) for file in files},
-        "by_engine": store.file_fingerprint(run.home(system) / VALIDATION),
+        "by_engine": store.file_fingerprint(place / VALIDATION),
         "predictions": store.file_fingerprint(predictions),
         "prior": prior,
     }
@@ -50,9 +50,10 @@ def calibrate(settings: Calibrate) -> dict[str, Any]:
         from pipeline.combiners import combiner_for
 
         runs.check(place, "predict", ["predictions.csv"])
+        check_networks(run, place)
         answers = read_answers(predictions) if predictions.is_file() else None
         engine = "torch" if answers is None or "engine" not in answers else str(answers["engine"].iloc[0])
-        validation = validation_by(run, system, engine)
+        validation = validation_by(run, system, place, engine)
         combiner = combiner_for(validation, prior).fit(
             validation,
             answers,
@@ -62,7 +63,7 @@ def calibrate(settings: Calibrate) -> dict[str, Any]:
         )
         combiner.save(place / "combiner.json")
         print(combiner.report())
-        figures = {"prior": settings.prior, "told": combiner.told(), **combiner.report_}
+        figures = {"prior": given, "told": combiner.told(), "predictions": inputs["predictions"], **combiner.report_}
         return runs.record(place, "calibrate", inputs, ["combiner.json"], figures)
 
 
@@ -71,12 +72,6 @@ def _photos_per_person(run: Run, system: str) -> float | None:
     done = [folder / "done/train.json" for task in SYSTEMS[system] for folder in run.finished_folds(task).values()]
     told = [store.read_json(record)["figures"].get("photos_per_person") for record in done]
     return max((count for count in told if count is not None), default=None)
-
-
-def _recorded_prior(place: Path) -> str:
-    """The prior given the last time; a setting not given means the recorded one."""
-    path = place / "done" / "calibrate.json"
-    return (store.read_json(path)["figures"]["prior"] if path.is_file() else None) or "auto"
 
 
 def parse_prior(text: str) -> str | tuple[float, ...]:

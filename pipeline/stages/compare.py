@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import redirect_stdout
 from dataclasses import asdict, dataclass
 from io import StringIO
@@ -61,7 +62,7 @@ class Compare(RunSettings):
         _refuse(self)
         for name in ("seeds", "cost", "tune_share", "jobs"):
             value = getattr(self, name)
-            if value is not None and not value > 0:
+            if value is not None and not 0 < value < math.inf:
                 raise UserError(f"--{name.replace('_', '-')} {value}: it must be above 0.")
 
 
@@ -307,8 +308,9 @@ class _Comparison:
         if truth is None:
             return f"{about}; the truth of eval photos is not known, so validation alone"
         person = comparison.person_of(truth)
-        people = "" if person is None else f" of {len(set(person))} people"
-        return f"{about}; {len(truth)} eval photos{people}, 95 % intervals by person"
+        if person is None:
+            return f"{about}; {len(truth)} eval photos, 95 % intervals as if of people with as many photos as in train"
+        return f"{about}; {len(truth)} eval photos of {len(set(person))} people, 95 % intervals by person"
 
 
 def _plain(table: pd.DataFrame) -> list[dict[str, Any]]:

@@ -5,14 +5,18 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import arg
 
+from models.errors import UserError
 from models.presets import SYSTEMS
 from pipeline import parts, runs, store, training_settings
-from pipeline.inputs import data_of, finished, has_validation_by
+from pipeline.inputs import data_of, finished, framed, has_validation_by, listed, network_mark, read_answers
 from pipeline.runs import EvalSettings, Flag, MaybeWhole, Run, open_run
+
+if TYPE_CHECKING:
+    from pipeline.photos import DataSet
 
 PART = 1024
 """Photos that are answered between two times of writing."""
@@ -50,26 +54,36 @@ def predict(settings: Predict) -> dict[str, Any]:
         print(f"predict: {run.data} has no eval photos; there is nothing to predict")
         return {"photos": 0}
     inputs = {
-        "photos": store.photo_fingerprint(data.root, data.eval["photo"].tolist()),
+        "photos": store.photo_fingerprint(data.root, data.eval["photo"].tolist(), times=True),
         "boxes": store.fingerprint(data.eval.drop(columns=["photo", "person"]).to_numpy().tolist()),
-        "weights": {str(f.relative_to(run.folder)): _mark(f) for f in folders},
+        "weights": {str(f.relative_to(run.folder)): network_mark(f) for f in folders},
         "crop": run.crop,
-    } | _asked(place, settings)
+    } | _asked(place, run.home(system), settings)
     if settings.plan:
         return _plan(inputs, settings.threads, len(data.eval), len(folders))
     with runs.alone(place, "predict"):
+        if settings.eval:
+            store.write_json(place / runs.LABELLED, {"folder": str(settings.eval.resolve())})
         done = runs.finished(place, "predict", inputs)
-        if done and has_validation_by(run, system, done["engine"]):
+        if done and has_validation_by(place, done["engine"]) and not _mended(place, data, done):
             parts.clear(place)  # of a run that was killed between its last two steps
             print(f"predict: the answers about {done['photos']} photos stand")
             return done
         return _predict(run, settings, data, folders, inputs)
 
 
-def _asked(place: Path, settings: Predict) -> dict[str, str]:
-    """How to answer: as given, else as the last time, else by machine and unflipped."""
-    path = place / "done" / "predict.json"
-    last = store.read_json(path)["figures"] if path.is_file() else {}
+def _mended(place: Path, data: DataSet, done: dict[str, Any]) -> bool:
+    """Whether an eval photo that could not be decoded now can be."""
+    if not done["bad"]:
+        return False
+    from pipeline.images import mended
+
+    return mended(data.root, read_answers(place / "bad_photos.csv")["photo"])
+
+
+def _asked(place: Path, home: Path, settings: Predict) -> dict[str, str]:
+    """How to answer: as given, else as the last time here or for the run's own photos, else by machine, unflipped."""
+    last = runs.figures_of(place, "predict") or runs.figures_of(home, "predict")
     return {
         "engine": settings.engine or last.get("asked", "auto"),
         "flip": settings.flip or last.get("flip", "no"),
@@ -108,25 +122,21 @@ def _finished(run: Run, system: str) -> list:
     return folders
 
 
-def _mark(folder: Any) -> list[str | None]:
-    return [store.file_fingerprint(folder / name) for name in ("settings.json", "weights.safetensors")]
-
-
 def _predict(run: Run, settings: Predict, data: Any, folders: list, inputs: dict[str, Any]) -> dict[str, Any]:
     import pandas as pd
     import torch
 
-    from pipeline import prediction
+    from pipeline import engines, images, prediction
     from pipeline.engine_choice import members_of
-    from pipeline.inputs import framed, listed
     from pipeline.progress import Progress
 
     place = run.place(settings)
     device, threads, engine = _machine(inputs, settings.threads, len(data.eval) * len(folders))
     torch.set_num_threads(threads)
     answers_by, members = members_of(
-        run, run.system(settings), folders, engine, inputs["flip"] == "yes", device, threads
+        run, run.system(settings), place, folders, engine, inputs["flip"] == "yes", device, threads
     )
+    device = engines.device_of(answers_by, device)
     print(f"predict: {len(data.eval)} photos, {len(members)} networks on {device} by {answers_by}", flush=True)
     bad: dict[str, str] = {}
     answered = parts.Parts(place, store.fingerprint([inputs, answers_by]))
@@ -135,7 +145,7 @@ def _predict(run: Run, settings: Predict, data: Any, folders: list, inputs: dict
         for number in range(count):
             some = data.eval.iloc[number * PART : (number + 1) * PART]
             note = answered.note(number)
-            if note is None:
+            if note is None or images.mended(data.root, note["bad"]):
                 answers, undecoded = prediction.predict(members, framed(run, data, some), threads, progress)
                 table = some[["photo", "person"]].merge(answers, on="photo", how="inner").assign(engine=answers_by)
                 if len(table) != len(answers) or table["photo"].nunique() + len(undecoded) != len(some):
@@ -145,12 +155,14 @@ def _predict(run: Run, settings: Predict, data: Any, folders: list, inputs: dict
             else:
                 progress.skip(len(some))
             bad |= note["bad"]
+    if len(bad) == len(data.eval):
+        raise UserError(f"none of the {len(bad)} eval photos can be decoded; bring photos that can:\n{listed(bad)}")
     answered.merge(count, place / "predictions.csv")
     store.write_csv(place / "bad_photos.csv", pd.DataFrame({"photo": list(bad), "reason": list(bad.values())}))
     if bad:
         print(f"predict: {len(bad)} photos cannot be decoded; submit gives them its most common label:\n{listed(bad)}")
     figures = {"photos": len(data.eval), "networks": len(members), "bad": len(bad), "engine": answers_by}
-    figures |= {"asked": inputs["engine"], "flip": inputs["flip"]}
+    figures |= {"asked": inputs["engine"], "flip": inputs["flip"], "weights": inputs["weights"]}
     runs.record(place, "predict", inputs, ["predictions.csv", "bad_photos.csv"], figures)
     parts.clear(place)
     return figures

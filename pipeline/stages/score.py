@@ -33,7 +33,7 @@ def score(settings: Score) -> dict[str, Any]:
     if truth is None:
         if settings.if_known:
             return {}
-        raise UserError(f"{run.data} holds no truth of its eval photos (key.csv), so nothing can be scored.")
+        raise UserError(f"{run.data} has no eval photos or holds no truth of them (key.csv), so nothing can be scored.")
     home = run.home(run.system(settings))
     with runs.alone(home, "score"):
         return _score(home, data_of(run), truth)
@@ -48,6 +48,9 @@ def _score(home: Path, data: DataSet, truth: pd.DataFrame) -> dict[str, Any]:
     submission = home / "submission.csv"
     if not submission.is_file():
         raise UserError(f"{submission} is missing; run make submit first.")
+    for name, mark in runs.figures_of(home, "submit").get("made_of", {}).items():
+        if store.file_fingerprint(home / name) != mark:
+            raise UserError(f"{submission} was made of other answers or thresholds than stand now; run submit again.")
     answers = read_answers(home / "predictions.csv")
     years = answers.groupby("photo", as_index=False)["age_years"].mean() if "age_years" in answers else None
     labels = read_answers(submission)

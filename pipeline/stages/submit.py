@@ -39,6 +39,11 @@ def _submit(place: Any, data: Any, inputs: dict[str, Any]) -> dict[str, Any]:
     if not (place / "combiner.json").is_file():
         raise UserError(f"{place} has no combiner.json yet; run make calibrate first.")
     runs.check(place, "predict", ["predictions.csv"])
+    if runs.figures_of(place, "calibrate").get("predictions", inputs["predictions"]) != inputs["predictions"]:
+        raise UserError(
+            f"{place / 'combiner.json'} was fitted to other answers than {place / 'predictions.csv'} holds now; "
+            f"run calibrate again."
+        )
     combiner = combiners.load(place / "combiner.json")
     answers = read_answers(place / "predictions.csv")
     labels = combiner.predict(answers).set_index("photo")["label"]
@@ -56,6 +61,7 @@ def _submit(place: Any, data: Any, inputs: dict[str, Any]) -> dict[str, Any]:
     figures = {
         "photos": len(table),
         "undecoded": len(undecoded),
+        "made_of": {"predictions.csv": inputs["predictions"], "combiner.json": inputs["combiner"]},
         "expected": summary.expected_line(combiner.report_) if combiner.report_["expected"] else None,
     }
     return runs.record(place, "submit", inputs, ["submission.csv"], figures)

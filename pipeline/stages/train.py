@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -16,14 +16,13 @@ from tyro.conf import Positional, arg
 from models import presets
 from models.errors import UserError, unknown
 from pipeline import runs, store, training_settings
-from pipeline.machine import PRECISIONS
+from pipeline.machine import PRECISIONS, Plan
 from pipeline.progress import CAUTIONS, marked
 from pipeline.runs import Flag, MaybeNumber, MaybeText, MaybeWhole, Run, RunSettings, open_run
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from pipeline.machine import Plan
     from pipeline.photos import DataSet
 
 
@@ -103,7 +102,7 @@ class Train(RunSettings):
     focal_gamma: MaybeNumber = None
     """How strongly focal turns from easy photos to hard ones; 0 is cross_entropy."""
     class_balance: MaybeNumber = None
-    """Mask: 0 counts every photo the same, 1 every class."""
+    """Mask: 0 counts every photo of an epoch the same, 1 every class."""
     undersample: MaybeNumber = None
     """Mask: in an epoch, at most this many times the rarest class's photos; the others take turns. 0: all."""
     age_loss: MaybeText = None
@@ -158,18 +157,17 @@ def train(settings: Train) -> dict[str, Any]:
         )
     if settings.plan:
         return _tell_plan(run, settings, given, numbers)
-    from pipeline.inputs import data_of
+    from pipeline.inputs import data_of, labelled, photo_marks
     from pipeline.people import folds_of
 
     data = data_of(run)
     columns = list(presets.columns_of(settings.task))
-    rows = data.train[data.train[columns].notna().all(axis=1)]
+    rows = labelled(data, settings.task)
     if rows.empty:
         what = f"label {columns[0]}" if len(columns) == 1 else f"labels {', '.join(columns)} together"
         raise UserError(f"no train photo of {run.data} carries the {what}; there is nothing to learn.")
     folds = folds_of(run, data.train)
-    inputs = {
-        "photos": store.photo_fingerprint(data.root, rows["photo"].tolist()),
+    inputs = photo_marks(data, rows) | {
         "labels": store.fingerprint((rows[columns[0]] if len(columns) == 1 else rows[columns].to_numpy()).tolist()),
         "folds": store.fingerprint(folds.astype(str).to_numpy().tolist()),
     }
@@ -187,12 +185,20 @@ def train(settings: Train) -> dict[str, Any]:
             log = store.read_json(folder / "done" / "train.json")["figures"]
             print(f"train {settings.task}: fold {number} is finished, macro-F1 {log['macro_f1']:.3f}{marked(log)}")
         else:
+            _check_beside(run, fold, settings)
             first = os.environ.get("RANK", "0") == "0"  # of several processes, the first holds the lock
             lock = store.locked(folder.with_suffix(".lock"), f"train {settings.task}, fold {number},")
             with lock if first else nullcontext():
                 log = _train_fold(run, data, rows, folds, fold, given, settings)
         figures[f"fold{number}"] = log
     return figures
+
+
+def _check_beside(run: Run, fold: _Fold, settings: Train) -> None:
+    """Raises UserError where a new fold would learn from other inputs than the fold whose settings it takes over."""
+    begun = [folder for folder in run.fold_folders(settings.task).values() if (folder / "settings.json").is_file()]
+    if begun and fold.folder not in begun and not settings.restart:
+        training_settings.check_same(begun[0], fold.inputs, {})
 
 
 def parse_folds(text: str, folds: int) -> list[int]:
@@ -205,24 +211,41 @@ def parse_folds(text: str, folds: int) -> list[int]:
     return sorted({int(number) for number in numbers})
 
 
-def _begin(run: Run, fold: _Fold, given: dict[str, Any], settings: Train, say: Callable[..., None]) -> None:
-    """Leave a settings.json in the fold's folder: the one it was begun with, or a new one."""
+def _begin(
+    run: Run, fold: _Fold, digest: str | None, given: dict[str, Any], settings: Train, say: Callable[..., None]
+) -> None:
+    """Leave a settings.json in the fold's folder: the one it was begun with, or a new one.
+
+    digest: of the prepared photos. What a fold depends on knows photos by name and size alone, so that a finished one
+    stands without a look into them; an unfinished one would go on with what else has changed.
+    """
     from pipeline import machine
 
     path = fold.folder / "settings.json"
+    plan = _plan(settings, fold.settings)  # before anything is moved, because it may be refused
     if settings.restart and fold.folder.exists():
         kept = fold.folder.with_name(f"{fold.folder.name}-{time.strftime('%Y-%m-%dT%H%M%S')}")
         fold.folder.rename(kept)
         say(f"{settings.task} fold {fold.number}: the old folder is kept as {kept}")
     if path.is_file():
         training_settings.check_same(fold.folder, fold.inputs, given)
+        made = store.read_json(path)
+        if None not in (digest, made.get("pixels")) and digest != made["pixels"]:
+            raise UserError(
+                f"{fold.folder} was begun on other pixels: train photos were altered, or only now can be decoded; "
+                f"train into another run (RUN=other), or begin anew with --restart, which keeps the old folder."
+            )
+        plan = _kept(f"{settings.task} fold {fold.number}", Plan(**made["plan"]), plan, settings, say)
+        if plan.as_dict() != made["plan"]:
+            store.write_json(path, made | {"plan": plan.as_dict()})
         return
     made = {
         "task": settings.task,
         "fold": fold.number,
         "settings": fold.settings,
-        "plan": _plan(settings, fold.settings).as_dict(),
+        "plan": plan.as_dict(),
         "inputs": fold.inputs,
+        "pixels": digest,
         "crop": run.crop,
         "weights": run.weights,
         "versions": machine.versions(),
@@ -250,17 +273,29 @@ def _plan(settings: Train, resolved: dict[str, Any]) -> Plan:
     return made
 
 
+def _kept(name: str, begun: Plan, plan: Plan, settings: Train, say: Callable[..., None]) -> Plan:
+    """The plan to go on by: the one begun with, but on the device that is here and with the loaders asked for."""
+    if begun.device != plan.device:
+        say(f"{name}: was begun on {begun.device}; it goes on with {plan.device}")
+        return plan
+    given = runs.given_settings(settings).keys() & begun.as_dict().keys() - {"workers"}
+    differing = {name for name in given if getattr(begun, name) != getattr(plan, name)}
+    for field in sorted(differing):
+        say(f"{name}: {field.replace('_', ' ')} stays {getattr(begun, field)}, as begun; to change it, --restart")
+    return begun if settings.workers is None else replace(begun, workers=settings.workers)
+
+
 def _tell_plan(run: Run, settings: Train, given: dict[str, Any], numbers: list[int]) -> dict[str, Any]:
     """The plan of each fold: the recorded one where it has begun."""
-    from pipeline.machine import Plan
-
     told = {}
     for number in numbers:
         folder = run.folder / settings.task / f"fold{number}"
         resolved = training_settings.of_fold(run, settings.task, folder, given, settings.restart)
         begun = (folder / "settings.json").is_file() and not settings.restart
         recorded = store.read_json(folder / "settings.json")["plan"] if begun else None
-        plan = Plan(**recorded) if recorded else _plan(settings, resolved)
+        plan = _plan(settings, resolved)
+        if recorded:
+            plan = _kept(f"train {settings.task} fold {number}", Plan(**recorded), plan, settings, print)
         told[f"fold{number}"] = plan.as_dict()
         kinds = [f"in {plan.precision}"]
         kinds += [f"Muon in {plan.muon_precision}"] if resolved["optimizer"] == "muon" else []
@@ -289,7 +324,7 @@ def _train_fold(
     from pipeline import checkpoints, machine, prediction
     from pipeline.inputs import prepared
     from pipeline.people import with_folds
-    from pipeline.training import CHECKPOINTS, Part, Trainer, silent
+    from pipeline.training import CHECKPOINTS, Part, Trainer, check_batch, silent
 
     name = f"{settings.task} fold {fold.number}"
     processes = PartialState(cpu=not torch.cuda.is_available())
@@ -312,8 +347,11 @@ def _train_fold(
     torch.manual_seed(fold.settings["seed"])
     network = backbone.build(fold.settings, one.outputs, run.weights, one.learned)
     network.begin_at(one.first_bias(torch.from_numpy(targets[part.train])))
+    check_batch(name, fold.settings["batch"], processes.num_processes)
     if processes.is_main_process:
-        _begin(run, fold, given, settings, say)  # only now: nothing is written for what cannot be trained
+        _begin(
+            run, fold, photos.digest, given, settings, say
+        )  # only now: nothing is written for what cannot be trained
     processes.wait_for_everyone()
     plan = machine.Plan(**store.read_json(fold.folder / "settings.json")["plan"])
     parameters = sum(p.numel() for p in network.parameters())
@@ -327,12 +365,13 @@ def _train_fold(
     asked = (settings.checkpoint_steps, settings.checkpoint_seconds)
     often = tuple(usual if one is None else one for one, usual in zip(asked, CHECKPOINTS, strict=True))
     leaky = ("leaky",) if run.split == "photo" else ()
-    trainer = Trainer(one, network, part, fold.settings, plan, fold.folder, name, often, leaky)
+    again = f"the same command{' without --restart' if settings.restart else ''}"
+    trainer = Trainer(one, network, part, fold.settings, plan, fold.folder, name, often, leaky, again)
     log = trainer.run()
     if processes.is_main_process:
         store.write_weights(fold.folder / "weights.safetensors", trainer.averaged.state_dict())
         member = prediction.load(fold.folder, plan.device, plan.threads)
-        answers = member.answers(photos.pixels[part.validation])
+        answers = prediction.answers_about(member, photos.pixels, part.validation)
         held = rows[held_out]
         if not (len(answers) == len(held) == held["photo"].nunique()):
             raise AssertionError("every validation photo is answered exactly once")

@@ -13,6 +13,7 @@ from tiny import network_of, settings_of
 from models import specialist
 from models.errors import UserError
 from pipeline import engines, images, prediction, store
+from pipeline.engines import BATCH, PIECE
 from pipeline.images import Photos, fit, read
 from pipeline.machine import Plan
 from pipeline.progress import Progress
@@ -129,6 +130,30 @@ def test_flipped_answers_are_the_mean_over_the_mirror_image(run):
     mirrored = np.stack([cv2.flip(photo, 1) for photo in photos])
     np.testing.assert_allclose(flipped.answers(photos), (plain.answers(photos) + plain.answers(mirrored)) / 2)
     assert not np.allclose(flipped.answers(photos), plain.answers(photos), atol=1e-6)
+
+
+@pytest.mark.parametrize("engine", ["torch", "openvino"])
+@pytest.mark.parametrize("task", ["mask", "gender", "age"])
+def test_answers_a_chunk_at_a_time_are_those_about_all_at_once(run, task, engine, monkeypatch):
+    assert prediction.CHUNK % BATCH == prediction.CHUNK % PIECE == 0
+    monkeypatch.setattr(prediction, "CHUNK", BATCH)
+    root, _ = run
+    member = prediction.load(root / task / ("fold2" if task == "age" else "fold0"), "cpu", 1, engine)
+    photos = np.random.default_rng(3).integers(0, 256, (2 * BATCH + 30, *member.size, 3), np.uint8)
+    rows = np.random.default_rng(4).permutation(len(photos))[: 2 * BATCH + 9]
+    told = []
+    answers = prediction.answers_about(member, photos, rows, told.append)
+    assert told == [BATCH, BATCH, 9]
+    assert answers.tobytes() == member.answers(photos[rows]).tobytes()
+
+
+def test_openvino_works_on_the_processor_of_a_machine_with_a_gpu(run, monkeypatch):
+    root, _ = run
+    moved = []
+    monkeypatch.setattr(torch.nn.Module, "to", lambda network, *given, **_: moved.extend(given) or network)
+    member = prediction.load(root / "gender" / "fold0", "cuda", 1, "openvino")
+    assert moved == ["cpu"]
+    assert member.answers(np.zeros((3, 64, 48, 3), np.uint8)).shape == (3, 1)
 
 
 def test_only_bad_photos(run, tmp_path):

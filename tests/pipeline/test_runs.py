@@ -257,6 +257,22 @@ def test_where_answers_go(run, tmp_path):
     assert made.place(EvalSettings(run=run, eval=Path("."))) == run / f"eval-{tmp_path.name}"
 
 
+def test_a_fold_to_leave_out_is_one_of_the_folds(run):
+    for none in (5, -1):
+        with pytest.raises(UserError, match=rf"--leave-out {none}: the folds are numbered from 0 to 4"):
+            open_run(RunSettings(run=run, leave_out=none))
+    assert open_run(RunSettings(run=run, leave_out=9, held_out=0.1)).leave_out == 9
+
+
+def test_two_folders_of_one_name_have_places_of_their_own(run, tmp_path):
+    made = open_run(RunSettings(run=run))
+    monday, tuesday = (EvalSettings(run=run, eval=tmp_path / day / "photos") for day in ("monday", "tuesday"))
+    store.write_json(made.place(monday) / "folder.json", {"folder": str(monday.eval.resolve())})
+    assert made.place(monday) == run / "eval-photos"
+    assert made.place(tuesday).name.startswith("eval-photos-")
+    assert made.place(tuesday) == made.place(tuesday) != made.place(monday)
+
+
 def test_folds_of_a_specialist(run):
     made = open_run(RunSettings(run=run))
     for name in ("fold0", "fold2", "fold10", "fold3-2025-01-01T000000", "foldx", "other"):

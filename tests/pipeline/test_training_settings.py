@@ -10,10 +10,10 @@ import torch
 from models import losses, specialist
 from models.errors import UserError
 from models.presets import PRESETS
-from pipeline import sampling, schedule
+from pipeline import sampling, schedule, store
 from pipeline.stages import train as stage
 from pipeline.stages.train import Train
-from pipeline.training_settings import CHOICES, RANGES, check_values, given
+from pipeline.training_settings import CHOICES, RANGES, check_same, check_values, given
 
 RUN = SimpleNamespace(preset="small", recipe=None)
 
@@ -75,6 +75,40 @@ def test_a_setting_is_refused_where_it_is_not_known_and_checked_where_it_is():
         given(Train(task="mask", age_head="bands"), "mask", RUN)
     with pytest.raises(UserError, match="perhaps you mean cosine"):
         given(Train(task="age", schedule="cosin"), "age", RUN)
+
+
+def test_the_presets_own_backbone_keeps_its_options():
+    own = PRESETS["small"]["age"]
+    assert "backbone_options" not in given(Train(task="age", backbone=own["backbone"]), "age", RUN)
+    assert given(Train(task="age", backbone="convnext_tiny"), "age", RUN)["backbone_options"] == {}
+
+
+def test_options_that_a_setting_of_ours_decides_are_refused():
+    with pytest.raises(UserError, match="drop_rate is set by --dropout"):
+        given(Train(task="age", backbone_options='{"drop_rate": 0.9}'), "age", RUN)
+
+
+MARKS = {"photos": "a", "labels": "b", "folds": "c"}
+BOXED = MARKS | {"boxes": "d"}
+
+
+@pytest.mark.parametrize(
+    ("then", "now", "changed"),
+    [
+        (MARKS, BOXED, []),  # begun before there were boxes among the inputs
+        (BOXED, BOXED, []),
+        (BOXED, BOXED | {"boxes": "e"}, ["the face boxes"]),
+        (BOXED, BOXED | {"labels": "e", "boxes": "e"}, ["the labels", "the face boxes"]),
+    ],
+)
+def test_inputs_that_changed_are_refused(tmp_path, then, now, changed):
+    store.write_json(tmp_path / "settings.json", {"settings": {}, "inputs": then})
+    if not changed:
+        check_same(tmp_path, now, {})
+        return
+    with pytest.raises(UserError) as refusal:
+        check_same(tmp_path, now, {})
+    assert str(refusal.value).splitlines()[1:] == [f"  {what} have changed" for what in changed]
 
 
 def test_every_word_is_in_the_help_and_every_number_has_a_range():

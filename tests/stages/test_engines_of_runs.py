@@ -7,9 +7,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import train_tiny
+from PIL import Image
 
 from models.errors import UserError
-from pipeline import engines, machine
+from pipeline import engines, machine, prediction
 from pipeline.inputs import gather, read_answers, validation_by
 from pipeline.runs import EvalSettings, open_run
 from pipeline.stages.calibrate import Calibrate, calibrate
@@ -35,7 +37,7 @@ def test_openvino_answers_eval_and_validation_photos(copy, capsys):
     assert set(faster["engine"]) == {"openvino"}
     np.testing.assert_allclose(faster[COLUMNS], torch[COLUMNS], rtol=1e-3, atol=1e-3)
     run = open_run(EvalSettings(run=copy.run), make=False)
-    validation, reference = validation_by(run, "specialists", "openvino"), gather(run)
+    validation, reference = validation_by(run, "specialists", copy.run, "openvino"), gather(run)
     assert validation["photo"].tolist() == reference["photo"].tolist()
     np.testing.assert_allclose(validation[COLUMNS], reference[COLUMNS], rtol=1e-3, atol=1e-3)
     finish_after(copy)
@@ -99,11 +101,11 @@ def test_a_full_disk_is_not_taken_for_a_fault_of_the_engine(copy, monkeypatch):
 def test_flip_is_answered_and_calibrated_alike(copy):
     assert predict(asked(copy, flip="yes"))["engine"] == "torch flip"
     run = open_run(EvalSettings(run=copy.run), make=False)
-    flipped, plain = validation_by(run, "specialists", "torch flip"), gather(run)
+    flipped, plain = validation_by(run, "specialists", copy.run, "torch flip"), gather(run)
     assert not np.allclose(flipped[COLUMNS], plain[COLUMNS], atol=1e-6)
     finish_after(copy)
     with pytest.raises(UserError, match="another engine than openvino; run predict again"):
-        validation_by(run, "specialists", "openvino")
+        validation_by(run, "specialists", copy.run, "openvino")
 
 
 def test_how_to_answer_is_remembered(copy, capsys):
@@ -114,15 +116,47 @@ def test_how_to_answer_is_remembered(copy, capsys):
     assert predict(asked(copy, flip="no"))["engine"] == "torch"
 
 
-def test_predict_mends_validation_answers_of_another_engine(copy):
+def test_each_place_keeps_the_answers_of_its_own_engine(copy, capsys):
     shutil.copytree(copy.data / "eval/images", "mine")
+    mine = {"run": copy.run, "eval": Path("mine")}
     predict(asked(copy, flip="yes"))
     whole = (copy.run / "validation.csv").read_bytes()
-    predict(asked(copy, eval=Path("mine"), engine="openvino"))
+    assert predict(asked(copy, eval=Path("mine"), engine="openvino", flip="no"))["engine"] == "openvino"
+    calibrate(Calibrate(**mine, prior="train"))
+    finish_after(copy)
+    assert (copy.run / "validation.csv").read_bytes() == whole
+    # Whatever one place is asked for, the other's answers stand.
+    capsys.readouterr()
+    assert predict(asked(copy))["engine"] == "torch flip"
+    assert predict(asked(copy, eval=Path("mine")))["engine"] == "openvino"
+    assert capsys.readouterr().out.count("stand") == 2
+    calibrate(Calibrate(**mine, prior="train"))
+    submit(EvalSettings(**mine))
+    finish_after(copy)
+
+
+def test_a_folder_is_answered_as_the_runs_own_photos_are(copy, capsys):
+    shutil.copytree(copy.data / "eval/images", "mine")
+    predict(asked(copy, flip="yes", engine="openvino"))
+    capsys.readouterr()
+    assert predict(asked(copy, eval=Path("mine")))["engine"] == "openvino flip"
+    assert "validation photos" not in capsys.readouterr().out  # they are answered once
+    place = copy.run / "eval-mine"
+    assert (place / "validation.csv").read_bytes() == (copy.run / "validation.csv").read_bytes()
+    predict(asked(copy, flip="no", engine="torch"))  # from now on they differ
+    assert predict(asked(copy, eval=Path("mine")))["engine"] == "openvino flip"
+    calibrate(Calibrate(run=copy.run, eval=Path("mine"), prior="train"))
+
+
+def test_predict_mends_validation_answers(copy):
+    predict(asked(copy, flip="yes"))
+    path = copy.run / "validation.csv"
+    whole = path.read_bytes()
+    path.unlink()
     with pytest.raises(UserError, match="another engine than torch flip; run predict again"):
         calibrate(Calibrate(run=copy.run))
-    predict(asked(copy, flip="yes"))
-    assert (copy.run / "validation.csv").read_bytes() == whole
+    predict(asked(copy))
+    assert path.read_bytes() == whole
     finish_after(copy)
 
 
@@ -142,8 +176,89 @@ def test_without_train_photos_the_engine_that_was_chosen_stays(copy, capsys):
     assert predict(asked(copy, eval=Path("mine"), engine="openvino"))["engine"] == "openvino"
     assert predict(asked(copy, eval=Path("mine"), engine="compiled"))["engine"] == "torch"
     assert "torch, because compiled cannot be compared without the train photos" in capsys.readouterr().out
-    with pytest.raises(UserError, match="--flip yes changes the answers, and the train photos"):
+    with pytest.raises(UserError, match=r"--flip yes changes the answers, and the train photos .* are gone"):
         predict(asked(copy, eval=Path("mine"), flip="yes"))
+
+
+def test_without_train_photos_flipped_answers_of_torch_are_the_last_resort(copy, capsys):
+    shutil.copytree(copy.data / "eval/images", "mine")
+    predict(asked(copy, flip="yes"))
+    shutil.rmtree(copy.data)
+    assert predict(asked(copy, eval=Path("mine"), engine="openvino"))["engine"] == "torch flip"
+    assert "torch, because openvino cannot be compared" in capsys.readouterr().out
+    calibrate(Calibrate(run=copy.run, eval=Path("mine"), prior="train"))
+
+
+def replace_photos(copy) -> None:
+    for photo in copy.data.glob("train/images/[!.]*/[!.]*"):
+        Image.new("RGB", (48, 64), "grey").save(photo)
+
+
+def remove_photos(copy) -> None:
+    for photo in copy.data.glob("train/images/[!.]*/mask1.*"):
+        photo.unlink()
+
+
+def add_boxes(copy) -> None:
+    photos = [str(photo.relative_to(copy.data)) for photo in copy.data.glob("train/images/[!.]*/[!.]*")]
+    boxes = pd.DataFrame({"photo": photos}).assign(box_x=3, box_y=3, box_w=20, box_h=20)
+    boxes.to_csv(copy.data / "boxes.csv", index=False)
+
+
+@pytest.mark.parametrize("change", [replace_photos, remove_photos, add_boxes])
+def test_engines_are_compared_on_the_photos_that_were_learned_from_alone(copy, change, capsys):
+    shutil.copytree(copy.data / "eval/images", "mine")
+    change(copy)
+    assert predict(asked(copy, eval=Path("mine"), engine="openvino"))["engine"] == "torch"
+    told = capsys.readouterr().out
+    assert "torch, because openvino cannot be compared without the train photos (people), which have changed" in told
+    assert "validation photos the label" not in told
+    with pytest.raises(UserError, match=r"--flip yes changes the answers, and the train photos of .* have changed"):
+        predict(asked(copy, eval=Path("mine"), flip="yes"))
+    assert not list(copy.run.glob("**/done/engine.json"))
+
+
+def test_train_photos_that_are_no_data_set_any_more_are_told(copy, capsys):
+    shutil.copytree(copy.data / "eval/images", "mine")
+    shutil.rmtree(copy.data / "train")
+    assert predict(asked(copy, eval=Path("mine"), engine="openvino"))["engine"] == "torch"
+    assert "the train photos (people), which cannot be read" in capsys.readouterr().out
+
+
+def test_another_device_chooses_anew(copy, monkeypatch, capsys):
+    from pipeline import engine_choice
+
+    run, loaded = open_run(EvalSettings(run=copy.run), make=False), []
+    folders = [copy.run / task / "fold0" for task in ("mask", "gender", "age")]
+    load = engine_choice.prediction.load
+
+    def noted(folder, device, threads, engine):
+        loaded.append((device, engine))
+        return load(folder, "cpu", threads, engine)
+
+    monkeypatch.setattr(engine_choice.prediction, "load", noted)
+    for device in ("cpu", "cuda", "cuda"):
+        given = (run, "specialists", copy.run, folders, "openvino", False, device, 1)
+        assert engine_choice.members_of(*given)[0] == "openvino"
+    assert loaded == [("cpu", "openvino")] * 3 + [("cuda", "openvino")] * 6
+    assert capsys.readouterr().out.count("validation photos the label") == 2
+
+
+def test_validation_photos_are_read_a_chunk_at_a_time(copy, monkeypatch):
+    counts, answers = [], prediction.Member.answers
+
+    def counted(member, photos):
+        counts.append(len(photos))
+        return answers(member, photos)
+
+    monkeypatch.setattr(prediction, "CHUNK", 64)
+    monkeypatch.setattr(prediction.Member, "answers", counted)
+    before = (copy.run / "age/fold0/validation.csv").read_bytes()
+    train_tiny(copy.run, copy.data, "age", restart=True)
+    assert counts == [64, 20]
+    assert (copy.run / "age/fold0/validation.csv").read_bytes() == before
+    predict(asked(copy, engine="openvino"))
+    assert counts[2:8] == [64, 20] * 3
 
 
 def test_the_plan_is_told_and_nothing_written(copy, monkeypatch, capsys):

@@ -1,11 +1,15 @@
 """The plan for the machine as a user sees it: told, overridden, recorded and kept."""
 
+import shutil
+
 import pytest
 from conftest import SMALL, TINY, train_tiny
+from PIL import Image
 
 from models.errors import UserError
 from pipeline import machine, store
 from pipeline.stages.train import Train, train
+from pipeline.training import Trainer
 
 
 def told(run, people, task="gender", **given):
@@ -33,6 +37,64 @@ def test_a_plan_that_cannot_be(tmp_path, people):
         told(tmp_path / "run", people, muon_precision="float")
     with pytest.raises(UserError, match="less than 64 pixels wide"):
         told(tmp_path / "run", people, precision="bfloat16", height=64, width=48)
+
+
+def interrupted(run, people, **given):
+    """A fold of the mask network that stopped at its first step."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Trainer, "_end_epoch", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            train_tiny(run, people, "mask", **given)
+
+
+def test_a_fold_does_not_go_on_with_other_pixels(tmp_path, people, monkeypatch):
+    """A photo altered within its size: names and sizes are the same."""
+    monkeypatch.chdir(tmp_path)
+    data, run = tmp_path / "people", tmp_path / "run"
+    shutil.copytree(people, data)
+    interrupted(run, data)
+    photo = sorted((data / "train/images").glob("*/[!.]*.jpg"))[0]
+    size = photo.stat().st_size
+    Image.open(photo).rotate(180).save(photo, quality=20)
+    photo.write_bytes(photo.read_bytes().ljust(size, b"\0"))
+    assert photo.stat().st_size == size
+    with pytest.raises(UserError, match=r"was begun on other pixels"):
+        train_tiny(run, data, "mask")
+    train_tiny(run, data, "mask", restart=True)
+
+
+def plan_of(run):
+    return store.read_json(run / "mask" / "fold0" / "settings.json")["plan"]
+
+
+def test_a_fold_that_goes_on_takes_other_loaders_and_says_what_stays(tmp_path, people, capsys):
+    run = tmp_path / "run"
+    interrupted(run, people, workers=1)
+    assert plan_of(run)["workers"] == 1
+    capsys.readouterr()
+    train_tiny(run, people, "mask", workers=0, channels_last="no")
+    assert plan_of(run)["workers"] == 0
+    assert plan_of(run)["channels_last"] is True
+    assert "mask fold 0: channels last stays True, as begun; to change it, --restart" in capsys.readouterr().out
+
+
+def test_a_fold_begun_on_another_device_goes_on_with_this_one(tmp_path, people, capsys):
+    run = tmp_path / "run"
+    interrupted(run, people)
+    path = run / "mask" / "fold0" / "settings.json"
+    made = store.read_json(path)
+    store.write_json(path, made | {"plan": made["plan"] | {"device": "cuda", "precision": "bfloat16"}})
+    assert train_tiny(run, people, "mask")["fold0"]["macro_f1"] >= 0
+    assert plan_of(run) == made["plan"]
+    assert "mask fold 0: was begun on cuda; it goes on with cpu" in capsys.readouterr().out
+
+
+def test_a_restart_that_is_refused_moves_nothing(tmp_path, people):
+    run = tmp_path / "run"
+    train_tiny(run, people, "mask")
+    with pytest.raises(UserError, match="less than 64 pixels wide"):
+        train_tiny(run, people, "mask", restart=True, precision="bfloat16")
+    assert [path.name for path in (run / "mask").iterdir() if path.is_dir()] == ["fold0"]
 
 
 def test_a_plan_is_recorded_and_kept(tmp_path, people):

@@ -1,6 +1,7 @@
 """From photos to a scored submission, and what each stage does when it is asked again."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -125,6 +126,59 @@ def test_another_prior_reruns_calibrate_and_is_remembered(copy):
     assert first["prior"] == "0.1,0.2,0.7"
     assert calibrate(Calibrate(run=copy.run)) == first
     assert submit(EvalSettings(run=copy.run))["photos"] == 70
+    # Still after other answers came in between, and once more after that.
+    for flip in ("yes", "no"):
+        predict(Predict(run=copy.run, flip=flip))
+        again = calibrate(Calibrate(run=copy.run))
+        assert again["prior"] == "0.1,0.2,0.7"
+        assert again["mix"] == first["mix"]
+
+
+def test_files_that_no_longer_belong_together_are_refused(copy):
+    predict(Predict(run=copy.run, flip="yes"))
+    with pytest.raises(UserError, match=r"fitted to other answers .*run calibrate again"):
+        submit(EvalSettings(run=copy.run))
+    calibrate(Calibrate(run=copy.run))
+    submit(EvalSettings(run=copy.run))
+    calibrate(Calibrate(run=copy.run, prior="0.1,0.2,0.7"))
+    with pytest.raises(UserError, match=r"other answers or thresholds .*run submit again"):
+        score(Score(run=copy.run))
+    train_tiny(copy.run, copy.data, "age", restart=True, seed=9)
+    with pytest.raises(UserError, match=r"answered by another network than .*age/fold0.* run predict again"):
+        calibrate(Calibrate(run=copy.run))
+
+
+def test_eval_photos_that_can_be_decoded_again_are_answered(copy):
+    victim = sorted((copy.data / "eval/images").iterdir())[0]
+    good, when = victim.read_bytes(), victim.stat().st_mtime
+    victim.write_bytes(b"x" * len(good))
+    os.utime(victim, (when, when))
+    (copy.run / "done/predict.json").unlink()
+    assert predict(Predict(run=copy.run))["bad"] == 1
+    assert predict(Predict(run=copy.run))["bad"] == 1
+    victim.write_bytes(good)
+    os.utime(victim, (when, when))
+    assert predict(Predict(run=copy.run))["bad"] == 0
+
+
+def test_a_folder_without_one_photo_that_can_be_decoded(copy):
+    Path("mine").mkdir()
+    Path("mine/a.jpg").write_bytes(b"no photo")
+    with pytest.raises(UserError, match=r"none of the 1 eval photos can be decoded(.|\n)*a\.jpg"):
+        predict(Predict(run=copy.run, eval=Path("mine")))
+    assert not Path(copy.run / "eval-mine/predictions.csv").exists()
+
+
+def test_folders_of_one_name_keep_their_submissions(copy):
+    photos = sorted((copy.data / "eval/images").iterdir())
+    for day, some in (("monday", photos[:3]), ("tuesday", photos[3:6])):
+        Path(day, "photos").mkdir(parents=True)
+        for photo in some:
+            shutil.copy(photo, Path(day, "photos", photo.name))
+        finish(copy.run, eval=Path(day, "photos"))
+    places = sorted(copy.run.glob("eval-photos*/submission.csv"))
+    answered = [set(pd.read_csv(place)["photo"]) for place in places]
+    assert answered == [{photo.name for photo in some} for some in (photos[:3], photos[3:6])]
 
 
 def test_undecodable_eval_photos_keep_their_rows(copy):

@@ -1,0 +1,60 @@
+"""Face boxes that come or go after training: what learned without them never answers, or trains beside, crops."""
+
+import pandas as pd
+import pytest
+from conftest import SMALL, TINY, train_tiny
+
+from models.errors import UserError
+from pipeline import store, training
+from pipeline.stages.train import Train, train
+
+CHANGED = "(?s)was trained otherwise.*the face boxes have changed"
+
+
+def add_boxes(copy, part="train") -> None:
+    photos = [str(photo.relative_to(copy.data)) for photo in (copy.data / part / "images").rglob("[!.]*.*")]
+    boxes = pd.DataFrame({"photo": photos}).assign(box_x=3, box_y=3, box_w=20, box_h=20)
+    boxes.to_csv(copy.data / "boxes.csv", index=False)
+
+
+def test_boxes_that_came_are_refused(copy):
+    add_boxes(copy)
+    with pytest.raises(UserError, match=CHANGED) as refusal:
+        train(Train(task="age", run=copy.run))
+    assert str(refusal.value).count("have changed") == 1
+    with pytest.raises(UserError, match=CHANGED):  # a fold that has not begun, too
+        train(Train(task="age", run=copy.run, folds="1"))
+    assert not (copy.run / "age/fold1").exists()
+    train_tiny(copy.run, copy.data, "age", restart=True)
+    train(Train(task="age", run=copy.run))
+
+
+def test_boxes_that_went_are_refused(copy):
+    add_boxes(copy)
+    train_tiny(copy.run, copy.data, "age", restart=True)
+    (copy.data / "boxes.csv").unlink()
+    with pytest.raises(UserError, match=CHANGED):
+        train(Train(task="age", run=copy.run))
+
+
+def test_an_interrupted_fold_is_refused_too(copy, monkeypatch):
+    def stop(trainer):
+        raise KeyboardInterrupt
+
+    begun = Train(task="age", run=copy.run.with_name("two"), data=copy.data, **TINY["age"], **SMALL)
+    with monkeypatch.context() as patch:
+        patch.setattr(training.Trainer, "run", stop)
+        with pytest.raises(KeyboardInterrupt):
+            train(begun)
+    add_boxes(copy)
+    with pytest.raises(UserError, match=CHANGED):
+        train(begun)
+    (copy.data / "boxes.csv").unlink()
+    train(begun)
+
+
+def test_boxes_of_eval_photos_alone_concern_no_training(copy):
+    add_boxes(copy, "eval")
+    before = store.read_json(copy.run / "age/fold0/settings.json")
+    assert set(before["inputs"]) == {"photos", "boxes", "labels", "folds"}
+    train(Train(task="age", run=copy.run))
