@@ -33,7 +33,10 @@ def score(settings: Score) -> dict[str, Any]:
     if truth is None:
         if settings.if_known:
             return {}
-        raise UserError(f"{run.data} has no eval photos or holds no truth of them (key.csv), so nothing can be scored.")
+        raise UserError(
+            f"{run.data} has no eval photos or holds no truth of them (key.csv, or labels in the eval rows of "
+            f"photos.csv), so nothing can be scored."
+        )
     home = run.home(run.system(settings))
     with runs.alone(home, "score"):
         return _score(home, data_of(run), truth)

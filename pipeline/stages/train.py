@@ -348,10 +348,8 @@ def _train_fold(
     network = backbone.build(fold.settings, one.outputs, run.weights, one.learned)
     network.begin_at(one.first_bias(torch.from_numpy(targets[part.train])))
     check_batch(name, fold.settings["batch"], processes.num_processes)
-    if processes.is_main_process:
-        _begin(
-            run, fold, photos.digest, given, settings, say
-        )  # only now: nothing is written for what cannot be trained
+    if processes.is_main_process:  # only now: nothing is written for what cannot be trained
+        _begin(run, fold, photos.digest, given, settings, say)
     processes.wait_for_everyone()
     plan = machine.Plan(**store.read_json(fold.folder / "settings.json")["plan"])
     parameters = sum(p.numel() for p in network.parameters())
