@@ -9,6 +9,7 @@ from sklearn.metrics import f1_score
 
 from models.errors import UserError
 from models.labels import LABELS, band, encode
+from pipeline import chances as honesty
 from pipeline import combiners, label_answers
 from pipeline.calibration import expected_interval, factors
 from pipeline.combiner import Combiner
@@ -183,7 +184,8 @@ def test_few_people_in_a_band_mean_the_train_mix(tables):
         LabelShift().fit(nobody, evaluation)
 
 
-def test_few_eval_photos_mean_the_train_mix(tables):
+def test_few_eval_photos_mean_the_train_mix(tables, monkeypatch):
+    monkeypatch.setattr(honesty, "DRAWS", 5)
     validation, evaluation = tables
     made = LabelShift().fit(validation, evaluation[:21])
     assert made.report_["mix"]["kind"] == "train"

@@ -135,6 +135,7 @@ def test_each_place_keeps_the_answers_of_its_own_engine(copy, capsys):
     finish_after(copy)
 
 
+@pytest.mark.slow
 def test_a_folder_is_answered_as_the_runs_own_photos_are(copy, capsys):
     shutil.copytree(copy.data / "eval/images", "mine")
     predict(asked(copy, flip="yes", engine="openvino"))
@@ -225,6 +226,7 @@ def test_train_photos_that_are_no_data_set_any_more_are_told(copy, capsys):
     assert "the train photos (people), which cannot be read" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_another_device_chooses_anew(copy, monkeypatch, capsys):
     from pipeline import engine_choice
 
@@ -244,6 +246,7 @@ def test_another_device_chooses_anew(copy, monkeypatch, capsys):
     assert capsys.readouterr().out.count("validation photos the label") == 2
 
 
+@pytest.mark.slow
 def test_validation_photos_are_read_a_chunk_at_a_time(copy, monkeypatch):
     counts, answers = [], prediction.Member.answers
 
