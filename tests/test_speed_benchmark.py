@@ -90,6 +90,7 @@ def test_the_ways_that_the_plan_is_not(monkeypatch):
     assert [plan.muon_precision for plan in plans] == ["bfloat16"] * 3 + ["float32", "bfloat16"]
 
 
+@pytest.mark.slow
 def test_every_way_is_timed(tmp_path):
     command = [sys.executable, str(SCRIPT.with_name("plan_speed.py")), "--smoke", "--repeats", "2", "--preset", "small"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=200)

@@ -25,7 +25,7 @@ def writes(home):
     return count_writes(home)
 
 
-@pytest.mark.parametrize("share", [0.1, 0.5, 0.95])
+@pytest.mark.parametrize("share", [0.1, *(pytest.param(late, marks=pytest.mark.slow) for late in (0.5, 0.95))])
 def test_a_failed_write_is_told_and_mended_by_the_same_command(home, writes, share):
     for wanted in (int(share * writes), int(share * writes) + 1):  # a full disk and a broken one
         assert fail(home, wanted, f"write-{wanted}") == ""

@@ -42,6 +42,7 @@ def macro_f1(run, people, **given):
     return figures["fold0"]["macro_f1"]
 
 
+@pytest.mark.slow
 def test_a_plain_sum_lets_the_age_drown_the_rest_and_balancing_does_not(people, tmp_path):
     drowned = macro_f1(tmp_path / "sum", people, head_balance="sum")
     balanced = macro_f1(tmp_path / "balanced", people, head_balance="uncertainty")
