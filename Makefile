@@ -20,6 +20,7 @@ BESIDE ?= $(if $(wildcard /dev/nvidia0 /dev/kfd /dev/dxg),,3)
 args = $(if $(filter $@,$(MAKECMDGOALS)),$(ARGS))
 checked = $(filter-out train test test-slow test-faults bench setup check,$(MAKECMDGOALS))
 
+# A mistyped PRESET= would otherwise mean the default, in silence.
 KNOWN := ARGS BESIDE DATA EVAL FOLDS MAKEFLAGS PRESET PYTHON RECIPE RUN SHARE SHELL SYSTEM THREADS VENV WEIGHTS
 STRAY := $(filter-out $(KNOWN),$(foreach v,$(.VARIABLES),$(if $(filter command,$(origin $(v))),$(v))))
 $(if $(STRAY),$(error face18: there is no setting $(STRAY)=; plain make lists those there are))

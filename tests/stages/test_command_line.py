@@ -178,7 +178,7 @@ def test_check_records_what_stages_before_the_named_goal_must_know(people, tmp_p
 @pytest.mark.parametrize(
     "words",
     [["calibrate", "--", "--", "--prior", "train"], ["submit", "--", "--eval", "x", "--", "--crop", "0.5"],
-     ["score", "--", "--", "--crop", "0.5"]],
+     ["score", "--", "--", "--crop", "0.5"], ["clean", "submit", "--", "--preset", "base", "--"]],
 )  # fmt: skip
 def test_check_makes_no_run_where_no_stage_would(words, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
