@@ -28,11 +28,11 @@ RANGES: dict[str, tuple[float, float | None]] = {
 }
 """What numbers may be."""
 OF_THE_WORK: dict[str, tuple[float, float | None]] = {
-    **dict.fromkeys(("threads", "share", "checkpoint_steps"), (1, None)),
+    **dict.fromkeys(("threads", "share", "checkpoint_steps", "seeds", "jobs"), (1, None)),
     "workers": (0, None),
-    "checkpoint_seconds": (TINY, None),
+    **dict.fromkeys(("checkpoint_seconds", "cost", "tune_share"), (TINY, None)),
 }
-"""What those may be that do not change what is learned."""
+"""What those may be that are not of a network but of the work: how it is done, and how much of it."""
 CHOICES: dict[str, tuple[str, ...]] = {
     "optimizer": ("muon", "adamw", "adam", "radam"),
     "loss": ("cross_entropy", "focal", "soft_f1"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from contextlib import redirect_stdout
 from dataclasses import asdict, dataclass
 from io import StringIO
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from models.errors import UserError, nearest
-from pipeline import runs, store
+from pipeline import runs, store, training_settings
 from pipeline.inputs import data_of
 from pipeline.runs import EvalSettings, Flag, MaybeNumber, MaybeText, MaybeWhole, Run, RunSettings, open_run
 from pipeline.stages.calibrate import Calibrate, calibrate
@@ -60,10 +59,7 @@ class Compare(RunSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         _refuse(self)
-        for name in ("seeds", "cost", "tune_share", "jobs"):
-            value = getattr(self, name)
-            if value is not None and not 0 < value < math.inf:
-                raise UserError(f"--{name.replace('_', '-')} {value}: it must be above 0.")
+        training_settings.check_values(runs.given_settings(self))
 
 
 def compare(settings: Compare) -> dict[str, Any]:

@@ -521,10 +521,7 @@ def test_after_a_restart_the_way_on_is_without_it(tmp_path):
 def test_one_photo_cannot_be_normalised(tmp_path):
     trainer = trainer_of("mask", tmp_path, batch=1)
 
-    def refuse(*_):
-        raise ValueError("Expected more than 1 value per channel when training, got input size [1, 8, 1, 1]")
-
-    trainer._train_step = refuse
+    trainer._train_step = lambda *_: torch.nn.BatchNorm2d(8)(torch.zeros(1, 8, 1, 1))  # what torch says then
     with pytest.raises(UserError, match=r"give a larger --batch"):
         trainer.run()
 

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
+import pandas as pd
 import pytest
 
 from pipeline import drawn, store
@@ -53,6 +54,13 @@ def finish(run: Path, **settings):
         submit=submit(EvalSettings(run=run, **settings)),
         score=None if settings else score(Score(run=run)),
     )
+
+
+def add_boxes(copy, part="train") -> None:
+    """Give each photo of a part a face box, in a run's own copy of the data."""
+    photos = [str(photo.relative_to(copy.data)) for photo in (copy.data / part / "images").rglob("[!.]*.*")]
+    boxes = pd.DataFrame({"photo": photos}).assign(box_x=3, box_y=3, box_w=20, box_h=20)
+    boxes.to_csv(copy.data / "boxes.csv", index=False)
 
 
 @pytest.fixture(scope="session")

@@ -1,20 +1,13 @@
 """Face boxes that come or go after training: what learned without them never answers, or trains beside, crops."""
 
-import pandas as pd
 import pytest
-from conftest import SMALL, TINY, train_tiny
+from conftest import SMALL, TINY, add_boxes, train_tiny
 
 from models.errors import UserError
 from pipeline import store, training
 from pipeline.stages.train import Train, train
 
 CHANGED = "(?s)was trained otherwise.*the face boxes have changed"
-
-
-def add_boxes(copy, part="train") -> None:
-    photos = [str(photo.relative_to(copy.data)) for photo in (copy.data / part / "images").rglob("[!.]*.*")]
-    boxes = pd.DataFrame({"photo": photos}).assign(box_x=3, box_y=3, box_w=20, box_h=20)
-    boxes.to_csv(copy.data / "boxes.csv", index=False)
 
 
 def test_boxes_that_came_are_refused(copy):

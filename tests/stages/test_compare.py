@@ -156,14 +156,14 @@ def test_another_cost_is_refused_before_anything_is_trained(again):
         ),
         ({"systems": "x"}, "there are specialists, joint-efficientnet"),
         ({"tune": "fast"}, "--tune fast: give factors"),
-        ({"cost": -1.0}, "--cost -1.0: it must be above 0"),
-        ({"seeds": 0}, "--seeds 0: it must be above 0"),
+        ({"cost": -1.0}, "--cost -1: it must be above 0"),
+        ({"seeds": 0}, "--seeds 0: it must be 1 or more"),
         ({"cost": float("inf")}, "--cost inf: it must be above 0"),
         ({"tune_share": float("inf")}, "--tune-share inf: it must be above 0"),
         ({"leave_out": 1}, "--leave-out 1: compare leaves out people by itself"),
         ({"recipe": "note-swin"}, "--recipe note-swin: compare has systems of its own"),
         ({"split": "photo"}, "--split photo: compare splits by person, and shows the leak beside"),
-        ({"jobs": 0}, "--jobs 0: it must be above 0"),
+        ({"jobs": 0}, "--jobs 0: it must be 1 or more"),
     ],
 )
 def test_mistakes_are_told_before_anything_is_trained(people, tmp_path, monkeypatch, given, told):

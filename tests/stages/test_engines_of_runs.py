@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import train_tiny
+from conftest import add_boxes, train_tiny
 from PIL import Image
 
 from models.errors import UserError
@@ -198,12 +198,6 @@ def replace_photos(copy) -> None:
 def remove_photos(copy) -> None:
     for photo in copy.data.glob("train/images/[!.]*/mask1.*"):
         photo.unlink()
-
-
-def add_boxes(copy) -> None:
-    photos = [str(photo.relative_to(copy.data)) for photo in copy.data.glob("train/images/[!.]*/[!.]*")]
-    boxes = pd.DataFrame({"photo": photos}).assign(box_x=3, box_y=3, box_w=20, box_h=20)
-    boxes.to_csv(copy.data / "boxes.csv", index=False)
 
 
 @pytest.mark.parametrize("change", [replace_photos, remove_photos, add_boxes])
