@@ -5,6 +5,8 @@ and one that is given must be the recorded one. A finished stage leaves `done/ST
 what it read, of what it wrote, and its figures; with the same inputs it need not run again.
 """
 
+# ruff: noqa: UP045
+
 from __future__ import annotations
 
 import os
@@ -12,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Optional
 
 from tyro.conf import arg
 
@@ -33,11 +35,12 @@ BEGUN = ("*/fold*/settings.json", "compare*/settings.json")
 """Where a run has one of these, a training or a comparison has begun under its settings."""
 
 
-# Settings that may be left out; without these hints every help line would say "None" twice.
-MaybePath = Annotated[Path | None, arg(metavar="PATH", help_behavior_hint="")]
-MaybeText = Annotated[str | None, arg(metavar="TEXT", help_behavior_hint="")]
-MaybeWhole = Annotated[int | None, arg(metavar="INT", help_behavior_hint="")]
-MaybeNumber = Annotated[float | None, arg(metavar="FLOAT", help_behavior_hint="")]
+# Settings that may be left out; without these hints every help line would say "None" twice. Optional, because tyro
+# imports typeguard, unittest and asyncio to understand X | None: a third of a help's time.
+MaybePath = Annotated[Optional[Path], arg(metavar="PATH", help_behavior_hint="")]
+MaybeText = Annotated[Optional[str], arg(metavar="TEXT", help_behavior_hint="")]
+MaybeWhole = Annotated[Optional[int], arg(metavar="INT", help_behavior_hint="")]
+MaybeNumber = Annotated[Optional[float], arg(metavar="FLOAT", help_behavior_hint="")]
 Flag = Annotated[bool, arg(help_behavior_hint="")]
 
 
@@ -67,7 +70,7 @@ class RunSettings:
     """Follow links that lead out of the data set, instead of refusing them."""
     held_out: MaybeNumber = None
     """Share of the people a fold holds out for validation: 0.2 (default), 0.1 or 0.05; 5, 10 or 20 folds."""
-    split: Annotated[str | None, arg(metavar="{person,photo}", help_behavior_hint="")] = None
+    split: Annotated[Optional[str], arg(metavar="{person,photo}", help_behavior_hint="")] = None
     """person (default), or photo: the same faces on both sides, so validation scores leak and are marked leaky."""
     recipe: MaybeText = None
     """A system of the notes (python -m pipeline recipes lists them); its settings stand beneath those given."""

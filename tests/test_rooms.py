@@ -2,7 +2,6 @@
 
 import ast
 import json
-import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -106,6 +105,7 @@ HEAVY = {
     "albumentations",
     "PIL",
     "joblib",
+    "typeguard",  # brings unittest and asyncio
 }
 STAGES = tuple(room.removeprefix("stages.") for room in PIPELINE if room.startswith("stages."))
 
@@ -281,19 +281,3 @@ def test_help_loads_nothing_heavy(command):
     assert "pipeline" in told
     if command == ["--help"]:
         assert all(f"  {stage} " in told for _, *rest in [("", *c) for c in COMMANDS[1:]] for stage in rest[:1])
-
-
-@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
-def test_help_answers_within_half_a_second_of_processor_time(command):
-    def used() -> float:
-        children = resource.getrusage(resource.RUSAGE_CHILDREN)
-        return children.ru_utime + children.ru_stime
-
-    took = []
-    for _ in range(10):  # the first may still have to compile, and a shared machine's cores slow down for a while
-        before = used()
-        subprocess.run([sys.executable, "-m", "pipeline", *command], cwd=ROOT, capture_output=True, check=True)
-        took.append(used() - before)
-        if took[-1] < 0.5:
-            break
-    assert min(took) < 0.5
