@@ -95,7 +95,7 @@ recipes: check ## list the systems of the notes, each one word: RECIPE=name
 	@$(STAGE) recipes $(args)
 
 # Two files at a time; whole files, because their tests share trained networks. ARGS="-n 8" for more, "-n 0" for a debugger.
-PYTEST = $(PY) -m pytest -n 2 --dist loadfile
+PYTEST = $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test: setup ## run the tests (minutes)
 	@$(PYTEST) $(ARGS)

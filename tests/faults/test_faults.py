@@ -25,10 +25,11 @@ def writes(home):
     return count_writes(home)
 
 
+@pytest.mark.parametrize("broken", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["full", "broken"])
 @pytest.mark.parametrize("share", [0.1, *(pytest.param(late, marks=pytest.mark.slow) for late in (0.5, 0.95))])
-def test_a_failed_write_is_told_and_mended_by_the_same_command(home, writes, share):
-    for wanted in (int(share * writes), int(share * writes) + 1):  # a full disk and a broken one
-        assert fail(home, wanted, f"write-{wanted}") == ""
+def test_a_failed_write_is_told_and_mended_by_the_same_command(home, writes, share, broken):
+    wanted = int(share * writes) // 2 * 2 + broken  # in turn the disk is full and broken
+    assert fail(home, wanted, f"write-{wanted}") == ""
 
 
 def test_kills_are_drawn_by_the_seed():

@@ -9,9 +9,10 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
-from pipeline import drawn, store
+from pipeline import store
 from pipeline.runs import EvalSettings, RunSettings
 from pipeline.stages.calibrate import Calibrate, calibrate
+from pipeline.stages.data import Data, data
 from pipeline.stages.predict import Predict, predict
 from pipeline.stages.score import Score, score
 from pipeline.stages.submit import submit
@@ -65,9 +66,10 @@ def add_boxes(copy, part="train") -> None:
 
 @pytest.fixture(scope="session")
 def people(tmp_path_factory) -> Path:
-    """A drawn data set that tests must not change."""
-    folder = tmp_path_factory.mktemp("drawn") / "people"
-    drawn.draw(folder, people=60, eval_people=10, seed=3, processes=1)
+    """A drawn data set that tests must not change; workers side by side draw it once."""
+    own = tmp_path_factory.getbasetemp()
+    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "drawn/people"
+    data(Data(folder=folder, people=60, eval_people=10, seed=3))
     return folder
 
 

@@ -1,0 +1,20 @@
+"""Workers side by side keep to a core each, and begin with what takes longest."""
+
+import os
+from pathlib import Path
+
+LONGEST = ("stages", "faults")
+
+
+def pytest_configure():
+    """Without this every worker would start a thread for each core, and they would wait for one another."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "")
+    if worker and hasattr(os, "sched_setaffinity"):
+        cores = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {cores[int(worker.removeprefix("gw")) % len(cores)]})
+
+
+def pytest_collection_modifyitems(items):
+    """Whole runs first, so that no worker is left alone with one at the end; make test keeps to this order."""
+    here = Path(__file__).parent
+    items.sort(key=lambda item: item.path.relative_to(here).parts[0] not in LONGEST)
