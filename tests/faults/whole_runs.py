@@ -16,7 +16,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests/stages")]
 
 import pandas as pd
 import torch
-from conftest import TINY, inside
+from tiny_runs import TINY, inside
 
 from pipeline import combiner, drawn, prediction, training  # noqa: F401 (a child must not import them again)
 from pipeline.__main__ import main

@@ -151,7 +151,7 @@ def test_a_network_learns_its_log_variances_with_its_weights():
     out = network(photos)
     assert out.shape == (2, one.outputs + 3)
     assert (out[:, one.outputs :] == 0).all()
-    for _ in range(300):
+    for _ in range(120):
         optimizer.zero_grad()
         one.loss(network(photos), targets, torch.ones(2)).backward()
         optimizer.step()

@@ -65,14 +65,14 @@ def test_draws_of_people_are_those_of_people_drawn_one_by_one():
     rng, slow = np.random.default_rng(3), []
     rows = {k: np.flatnonzero(person == k) for k in np.unique(person)}
     stratum = {k: y[r[0]] % 6 for k, r in rows.items()}
-    for _ in range(600):
+    for _ in range(300):
         taken = []
         for s in set(stratum.values()):
             inside = [k for k in rows if stratum[k] == s]
             taken += [rows[k] for k in rng.choice(inside, len(inside))]
         taken = np.concatenate(taken)
         slow.append(reference(y[taken], p[taken]))
-    assert fast.mean() == pytest.approx(np.mean(slow), abs=4 * np.std(slow) / np.sqrt(600))
+    assert fast.mean() == pytest.approx(np.mean(slow), abs=4 * np.std(slow) / np.sqrt(300))
     assert fast.std() == pytest.approx(np.std(slow), rel=0.15)
 
 
@@ -177,7 +177,7 @@ def test_differences_are_those_of_people_drawn_one_by_one():
     rng, slow = np.random.default_rng(15), []
     rows = {k: np.flatnonzero(person == k) for k in np.unique(person)}
     stratum = {k: y[r[0]] % 6 for k, r in rows.items()}
-    for _ in range(600):
+    for _ in range(300):
         taken = []
         for s in set(stratum.values()):
             inside = [k for k in rows if stratum[k] == s]
@@ -185,7 +185,7 @@ def test_differences_are_those_of_people_drawn_one_by_one():
         taken = np.concatenate(taken)
         slow.append(reference(y[taken], q[taken]) - reference(y[taken], p[taken]))
     paired = together[:, 1] - together[:, 0]
-    assert paired.mean() == pytest.approx(np.mean(slow), abs=4 * np.std(slow) / np.sqrt(600))
+    assert paired.mean() == pytest.approx(np.mean(slow), abs=4 * np.std(slow) / np.sqrt(300))
     assert paired.std() == pytest.approx(np.std(slow), rel=0.15)
     apart = resample(y, q, person, draws=3000, seed=1) - resample(y, p, person, draws=3000, seed=2)
     assert paired.std() < 0.8 * apart.std()
@@ -200,12 +200,12 @@ def test_photos_without_persons_are_resampled_together_too():
     assert np.array_equal(together[:, 0], together[:, 1])
     rng, slow = np.random.default_rng(18), []
     inside = {s: np.flatnonzero(y % 6 == s) for s in range(6)}
-    for _ in range(600):
+    for _ in range(300):
         taken = np.concatenate([rng.choice(rows, max(1, round(len(rows) / 7))) for rows in inside.values()])
         slow.append([f1_score(y[taken], a[taken], labels=np.unique(y[taken]), average="macro", zero_division=0)
                      for a in (p, q)])  # fmt: skip
     slow = np.array(slow)
-    assert together[:, [0, 2]].mean(0) == pytest.approx(slow.mean(0), abs=4 * slow.std() / np.sqrt(600))
+    assert together[:, [0, 2]].mean(0) == pytest.approx(slow.mean(0), abs=4 * slow.std() / np.sqrt(300))
     assert (together[:, 2] - together[:, 0]).std() == pytest.approx((slow[:, 1] - slow[:, 0]).std(), rel=0.15)
 
 

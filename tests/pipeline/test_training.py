@@ -946,7 +946,7 @@ def test_gradients_are_clipped(tmp_path):
 
 def test_a_network_learns(tmp_path):
     """Dark and bright photos are told apart: the loop, the loss and the averaging pull the same way."""
-    trainer = trainer_of("gender", tmp_path, epochs=12, lr=3e-3, batch=8)
+    trainer = trainer_of("gender", tmp_path, epochs=8, lr=3e-3, batch=8)
     pixels = PIXELS // 4
     pixels[trainer.part.targets == 1] += 150
     trainer.part = Part(pixels, trainer.part.targets, trainer.part.train, trainer.part.validation, trainer.part.check)

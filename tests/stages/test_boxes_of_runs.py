@@ -1,7 +1,7 @@
 """Face boxes that come or go after training: what learned without them never answers, or trains beside, crops."""
 
 import pytest
-from conftest import SMALL, TINY, add_boxes, train_tiny
+from tiny_runs import SMALL, TINY, add_boxes, train_tiny
 
 from models.errors import UserError
 from pipeline import store, training

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import SMALL, TINY
+from tiny_runs import SMALL, TINY
 
 from pipeline import __main__ as command_line
 from pipeline import store
@@ -244,7 +244,8 @@ def test_two_processes_train_one_specialist(people, tmp_path):
 
 
 def make(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess:
-    return subprocess.run(["make", *arguments], capture_output=True, text=True, cwd=cwd)
+    own = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "ARGS"))}  # of make test
+    return subprocess.run(["make", *arguments], capture_output=True, text=True, cwd=cwd, env=own)
 
 
 def test_plain_make_lists_every_target_without_an_environment(tmp_path):

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import tiny_compare
-from conftest import inside, train_tiny
+from tiny_runs import inside, train_tiny
 
 from models.errors import UserError
 from pipeline import comparison, photos, scoring

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import add_boxes, train_tiny
 from PIL import Image
+from tiny_runs import add_boxes, train_tiny
 
 from models.errors import UserError
 from pipeline import engines, machine, prediction

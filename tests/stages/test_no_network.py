@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from conftest import SMALL, TINY
+from tiny_runs import SMALL, TINY
 
 ROOT = Path(__file__).parents[2]
 FORBIDDEN = """

@@ -3,8 +3,8 @@
 import shutil
 
 import pytest
-from conftest import SMALL, TINY, train_tiny
 from PIL import Image
+from tiny_runs import SMALL, TINY, train_tiny
 
 from models.errors import UserError
 from pipeline import machine, store

@@ -2,7 +2,7 @@
 
 import pandas as pd
 import pytest
-from conftest import SWIN
+from tiny_runs import SWIN
 
 from models import presets
 from models.recipes import RECIPES
@@ -22,7 +22,7 @@ def tiny(name, task):
 
 @pytest.mark.parametrize(("name", "task"), NETWORKS, ids="-".join)
 def test_its_loss_falls(name, task, people, tmp_path):
-    given = FEW | tiny(name, task) | {"lr": 2e-3, "epochs": 3.0}
+    given = FEW | tiny(name, task) | {"lr": 2e-3, "epochs": 2.0}
     train(Train(task=task, run=tmp_path / "run", data=people, recipe=name, **given))
     losses = pd.read_csv(tmp_path / "run" / task / "fold0" / "log.csv")["train_loss"]
     assert losses.iloc[-1] < losses.iloc[0]

@@ -5,7 +5,7 @@ import shutil
 
 import pandas as pd
 import pytest
-from conftest import finish
+from tiny_runs import finish
 
 from models.errors import UserError
 from pipeline.stages.score import Score, score

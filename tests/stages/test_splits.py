@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import finish, inside, train_all, train_tiny
+from tiny_runs import finish, inside, train_all, train_tiny
 
 from models import presets
 from models.errors import UserError

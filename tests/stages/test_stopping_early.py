@@ -2,7 +2,7 @@
 
 import pandas as pd
 import pytest
-from conftest import finish, train_tiny
+from tiny_runs import finish, train_tiny
 
 from models.errors import UserError
 from pipeline import store, summary

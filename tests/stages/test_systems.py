@@ -2,7 +2,7 @@
 
 import pandas as pd
 import pytest
-from conftest import SMALL
+from tiny_runs import SMALL
 
 from models.errors import UserError
 from models.labels import LABELS

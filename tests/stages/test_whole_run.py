@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import finish, inside, train_all, train_tiny
 from sklearn.metrics import f1_score
+from tiny_runs import finish, inside, train_all, train_tiny
 
 from models.errors import UserError
 from models.labels import LABELS

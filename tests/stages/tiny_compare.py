@@ -4,7 +4,7 @@ import json
 import sys
 from dataclasses import replace
 
-from conftest import TINY
+from tiny_runs import TINY
 
 from pipeline import comparison
 from pipeline.__main__ import main

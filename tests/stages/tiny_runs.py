@@ -1,0 +1,60 @@
+"""Whole runs with tiny networks: what tests call."""
+
+import os
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+
+import pandas as pd
+
+from pipeline.runs import EvalSettings
+from pipeline.stages.calibrate import Calibrate, calibrate
+from pipeline.stages.predict import Predict, predict
+from pipeline.stages.score import Score, score
+from pipeline.stages.submit import submit
+from pipeline.stages.train import Train, train
+
+SWIN = '{"embed_dim": 32, "depths": [1, 1, 2, 1], "num_heads": [1, 2, 4, 8], "window_size": 4}'
+TINY = {
+    "mask": {"backbone": "test_efficientnet"},
+    "gender": {"backbone": "swin_tiny_patch4_window7_224", "backbone_options": SWIN},
+    "age": {"backbone": "test_convnext"},
+}
+SMALL = {"epochs": 1, "batch": 16, "height": 64, "width": 48, "threads": 1}
+
+
+@contextmanager
+def inside(folder: Path):
+    """Work in `folder`, where data/prepared and runs go."""
+    before = os.getcwd()
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(before)
+
+
+def train_tiny(run: Path, data: Path, task: str, **settings):
+    return train(Train(task=task, run=run, data=data, **(TINY[task] | SMALL | settings)))
+
+
+def train_all(run: Path, data: Path, **settings):
+    for task in TINY:
+        train_tiny(run, data, task, **settings)
+
+
+def finish(run: Path, **settings):
+    """Everything after training; returns the figures of each stage."""
+    return SimpleNamespace(
+        predict=predict(Predict(run=run, threads=1, **settings)),
+        calibrate=calibrate(Calibrate(run=run, prior="0.4,0.3,0.3", **settings)),
+        submit=submit(EvalSettings(run=run, **settings)),
+        score=None if settings else score(Score(run=run)),
+    )
+
+
+def add_boxes(copy, part="train") -> None:
+    """Give each photo of a part a face box, in a run's own copy of the data."""
+    photos = [str(photo.relative_to(copy.data)) for photo in (copy.data / part / "images").rglob("[!.]*.*")]
+    boxes = pd.DataFrame({"photo": photos}).assign(box_x=3, box_y=3, box_w=20, box_h=20)
+    boxes.to_csv(copy.data / "boxes.csv", index=False)
