@@ -30,7 +30,8 @@ def save(folder: Path, step: int, state: dict[str, Any]) -> None:
         try:
             torch.save(state, file)
         except RuntimeError as problem:
-            if isinstance(problem.__context__, OSError):  # a full disk, which torch hides behind an error of its own
+            # A full disk, or a loader process that dies in the meantime: torch hides them behind an error of its own.
+            if isinstance(problem.__context__, OSError | RuntimeError):
                 raise problem.__context__ from None
             raise
     for old in found(folder)[:-KEPT]:

@@ -12,7 +12,10 @@ def home(tmp_path_factory):
     return Home(tmp_path_factory.mktemp("faults"))
 
 
-@pytest.mark.parametrize("kind", KINDS)
+LONG = ("checkpoint", "validation")  # more of what "epoch" is: a training goes on
+
+
+@pytest.mark.parametrize("kind", [pytest.param(k, marks=pytest.mark.slow) if k in LONG else k for k in KINDS])
 def test_a_killed_run_ends_in_the_same_bytes(home, kind):
     place = places(kind)[-1]
     moments = count(home, kind, place)

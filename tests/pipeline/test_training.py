@@ -1,6 +1,7 @@
 """One network's training: order, schedule, averaging, resuming, memory, and honest figures."""
 
 import copy
+import io
 import itertools
 import multiprocessing
 import os
@@ -530,6 +531,20 @@ def test_a_large_seed(tmp_path):
     trainer = trainer_of("mask", tmp_path, epochs=1)
     trainer.settings = trainer.settings | {"seed": 10**15}
     assert len(trainer.run()) == 1
+
+
+@pytest.mark.parametrize("fault", [OSError(28, "full"), RuntimeError("DataLoader worker (pid 7) is killed")])
+def test_what_goes_wrong_within_a_checkpoint_is_told_as_it_is(tmp_path, monkeypatch, fault):
+    class File(io.FileIO):
+        def write(self, content) -> int:
+            if self.tell() > 1000:
+                raise fault
+            return super().write(content)
+
+    monkeypatch.setattr(checkpoints.Path, "open", lambda path, mode: File(path, mode))
+    with pytest.raises(type(fault), match=r"full|DataLoader worker"):
+        checkpoints.save(tmp_path, 7, {"weights": torch.zeros(10_000)})
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_killed_loader_process_is_told(tmp_path):

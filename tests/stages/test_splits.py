@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from tiny_runs import finish, inside, train_all, train_tiny
+from tiny_runs import SIZE, TINY, finish, inside, train_all, train_tiny
 
 from models import presets
 from models.errors import UserError
@@ -158,7 +158,8 @@ def test_a_task_the_recipe_has_not_is_refused(people, tmp_path, monkeypatch):
 
 def test_the_specialists_of_the_notes_train_like_any(people, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    figures = train_tiny(Path("runs/x"), people, "mask", recipe="note-specialists", weights="none")
+    given = SIZE | TINY["mask"] | {"weights": "none"}
+    figures = train(Train(task="mask", run=Path("runs/x"), data=people, recipe="note-specialists", **given))
     assert set(figures) == {"fold0"}
     made = read_json(Path("runs/x/mask/fold0/settings.json"))
     assert made["settings"]["lr"] == presets.PRESETS["base"]["mask"]["lr"]
