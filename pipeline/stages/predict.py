@@ -12,7 +12,17 @@ from tyro.conf import arg
 from models.errors import UserError
 from models.presets import SYSTEMS
 from pipeline import parts, runs, store, training_settings
-from pipeline.inputs import data_of, finished, framed, has_validation_by, listed, network_mark, read_answers
+from pipeline.inputs import (
+    data_of,
+    finished,
+    framed,
+    has_validation_by,
+    labelled,
+    listed,
+    network_mark,
+    photo_marks,
+    read_answers,
+)
 from pipeline.runs import EvalSettings, Flag, MaybeWhole, Run, open_run
 
 if TYPE_CHECKING:
@@ -53,6 +63,8 @@ def predict(settings: Predict) -> dict[str, Any]:
     if data.eval.empty:
         print(f"predict: {run.data} has no eval photos; there is nothing to predict")
         return {"photos": 0}
+    if not settings.eval:
+        _check_boxes(data, folders)
     inputs = {
         "photos": store.photo_fingerprint(data.root, data.eval["photo"].tolist(), times=True),
         "boxes": store.fingerprint(data.eval.drop(columns=["photo", "person"]).to_numpy().tolist()),
@@ -70,6 +82,20 @@ def predict(settings: Predict) -> dict[str, Any]:
             print(f"predict: the answers about {done['photos']} photos stand")
             return done
         return _predict(run, settings, data, folders, inputs)
+
+
+def _check_boxes(data: DataSet, folders: list[Path]) -> None:
+    """Raises UserError where face boxes came or went since training: what is cropped would be other than was learned.
+
+    Without train photos nothing is known of it, and of the boxes of some that are gone nothing either.
+    """
+    none = store.fingerprint(None)
+    for folder in folders:
+        made = store.read_json(folder / "settings.json")
+        rows = labelled(data, made["task"])
+        now = photo_marks(data, rows)["boxes"]
+        if not rows.empty and (made["inputs"].get("boxes", now) == none) != (now == none):
+            training_settings.check_same(folder, {"boxes": now}, {})
 
 
 def _mended(place: Path, data: DataSet, done: dict[str, Any]) -> bool:

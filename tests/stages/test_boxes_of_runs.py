@@ -1,10 +1,16 @@
 """Face boxes that come or go after training: what learned without them never answers, or trains beside, crops."""
 
+from dataclasses import replace
+
 import pytest
 from tiny_runs import SMALL, TINY, add_boxes, train_tiny
 
 from models.errors import UserError
 from pipeline import store, training
+from pipeline.inputs import data_of
+from pipeline.runs import open_run
+from pipeline.stages import predict as predict_stage
+from pipeline.stages.predict import Predict, predict
 from pipeline.stages.train import Train, train
 
 CHANGED = "(?s)was trained otherwise.*the face boxes have changed"
@@ -15,6 +21,8 @@ def test_boxes_that_came_are_refused(copy):
     with pytest.raises(UserError, match=CHANGED) as refusal:
         train(Train(task="age", run=copy.run))
     assert str(refusal.value).count("have changed") == 1
+    with pytest.raises(UserError, match=CHANGED):  # eval photos would be cropped
+        predict(Predict(run=copy.run))
     with pytest.raises(UserError, match=CHANGED):  # a fold that has not begun, too
         train(Train(task="age", run=copy.run, folds="1"))
     assert not (copy.run / "age/fold1").exists()
@@ -25,9 +33,21 @@ def test_boxes_that_came_are_refused(copy):
 def test_boxes_that_went_are_refused(copy):
     add_boxes(copy)
     train_tiny(copy.run, copy.data, "age", restart=True)
+    answers = (copy.run / "predictions.csv").read_bytes()
     (copy.data / "boxes.csv").unlink()
     with pytest.raises(UserError, match=CHANGED):
         train(Train(task="age", run=copy.run))
+    with pytest.raises(UserError, match=CHANGED):
+        predict(Predict(run=copy.run))
+    assert (copy.run / "predictions.csv").read_bytes() == answers
+
+
+def test_boxes_of_photos_that_are_gone_are_not_missed(copy):
+    add_boxes(copy)
+    train_tiny(copy.run, copy.data, "age", restart=True)
+    data = data_of(open_run(copy.settings))
+    for left in (data.train[1:], data.train[:0]):
+        predict_stage._check_boxes(replace(data, train=left), [copy.run / "age/fold0"])
 
 
 def test_an_interrupted_fold_is_refused_too(copy, monkeypatch):
