@@ -60,6 +60,10 @@ class Compare(RunSettings):
         super().__post_init__()
         _refuse(self)
         training_settings.check_values(runs.given_settings(self))
+        if self.systems is not None:
+            from pipeline import comparison
+
+            _names(self.systems, [*comparison.systems("small"), comparison.LEAK])  # the same with every preset
 
 
 def compare(settings: Compare) -> dict[str, Any]:

@@ -69,7 +69,7 @@ def test_help_reads_well_and_imports_nothing_heavy(stage):
         (["prepare", "--data", "nowhere"], "nowhere"),
         (["predict", "--run", "runs/none"], "there is no run runs/none"),
         (["calibrate", "--run", "runs/none", "--prior", "x"], "--prior x: say auto, train, estimate, or"),
-        (["compare", "--systems", "joint-swim"], "perhaps you mean joint-swin"),
+        (["check", "compare", "--", "--", "--systems", "joint-swim"], "perhaps you mean joint-swin"),
         (["check", "submit", "--", "--", "--epochs", "5"], "make submit has no setting --epochs; train, train-mask, "),
         (
             ["check", "train-mask", "--", "--", "--age-loss", "l1"],
