@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 import signal
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,6 @@ from numpy.typing import NDArray
 from timm.layers import convert_sync_batchnorm
 from timm.optim import create_optimizer_v2
 from torch import Tensor
-from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader, Dataset
 
 from models.backbone import Network
@@ -35,6 +33,7 @@ from pipeline.early_stopping import EarlyStopping
 from pipeline.engines import outputs_of
 from pipeline.images import Augmenter
 from pipeline.machine import Plan, settle
+from pipeline.moving_average import MovingAverage
 from pipeline.progress import Progress, duration, epoch_line, marked, whole
 from pipeline.schedule import learning_rate
 from pipeline.stopping import StoppedError, Stopping
@@ -126,7 +125,7 @@ class Trainer:
             **({"fused": True} if settings["optimizer"] in FUSED else {}),
         )
         decay = 0.5 ** (1 / max(1.0, HALF_LIFE * self.steps))
-        self.average = AveragedModel(network, multi_avg_fn=_moving_average(decay), use_buffers=True)
+        self.average = MovingAverage(network, decay)
         self.network = network
         self.model, self.optimizer = self.accelerator.prepare(network, optimizer)
         device = self.accelerator.device
@@ -392,20 +391,6 @@ def check_batch(name: str, batch: int, processes: int) -> None:
         raise UserError(
             f"{name}: {batch} photos a step cannot be shared evenly by {processes} processes; give another --batch."
         )
-
-
-def _moving_average(decay: float) -> Callable[[list[Tensor], list[Tensor], Any], None]:
-    """For AveragedModel: an exponential moving average of what is learned; whole numbers, like a Swin's index of
-    positions, are taken over as they are, because torch's own would average and round them down."""
-
-    @torch.no_grad()
-    def update(averages: list[Tensor], latest: list[Tensor], _: Any) -> None:
-        if averages[0].is_floating_point():
-            torch._foreach_lerp_(averages, latest, 1 - decay)
-        else:
-            torch._foreach_copy_(averages, latest)
-
-    return update
 
 
 def _outlive_signals(_: int) -> None:

@@ -57,6 +57,7 @@ PIPELINE = (
     "engines",
     "prediction",
     "muon",
+    "moving_average",
     "training",
     "cost",
     "thresholds",

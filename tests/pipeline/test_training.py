@@ -262,15 +262,6 @@ def test_the_averaged_weights_are_a_recursion_in_float64(tmp_path):
     assert any(not torch.equal(value, averaged[name]) for name, value in trainer.network.state_dict().items())
 
 
-def test_whole_numbers_are_not_averaged():
-    """A Swin's index of positions stays what it is, however the decay rounds."""
-    index = torch.arange(170)
-    for steps in range(20, 4000, 7):
-        average = index.clone()
-        training._moving_average(0.5 ** (1 / (0.05 * steps)))([average], [index], 1)
-        assert torch.equal(average, index), steps
-
-
 def test_what_is_judged_is_what_is_saved(tmp_path):
     trainer = trainer_of("gender", tmp_path)
     trainer.run()

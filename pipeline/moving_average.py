@@ -1,0 +1,35 @@
+"""The exponential moving average of a network's weights, which is the model (after Polyak and Juditsky, 1992)."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.optim.swa_utils import AveragedModel
+
+
+class MovingAverage(AveragedModel):
+    """torch's, as its state in checkpoints is; but its step sends nothing to a GPU, which would wait for it.
+
+    decay: the share of the average that a step keeps. Whole numbers, like a Swin's index of positions, are taken over
+    as they are, because torch's own would average and round them down.
+    """
+
+    def __init__(self, network: nn.Module, decay: float):
+        super().__init__(network, use_buffers=True)
+        self.decay = decay
+
+    @torch.no_grad()
+    def update_parameters(self, network: nn.Module) -> None:
+        """Take in the weights after a step."""
+        averages = [*self.module.parameters(), *self.module.buffers()]
+        latest = [*network.parameters(), *network.buffers()]
+        learned = [average.is_floating_point() for average in averages]
+        torch._foreach_lerp_(
+            [average for average, is_learned in zip(averages, learned, strict=True) if is_learned],
+            [value for value, is_learned in zip(latest, learned, strict=True) if is_learned],
+            1 - self.decay if self.n_averaged else 1.0,  # the first step's weights are the first average
+        )
+        for average, value, is_learned in zip(averages, latest, learned, strict=True):
+            if not is_learned:
+                average.copy_(value)
+        self.n_averaged += 1
