@@ -1,9 +1,9 @@
 """The moving average beside torch's own, and what a step of it must not do."""
 
 import torch
+from moves import Moves
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from pipeline.moving_average import MovingAverage
 
@@ -49,21 +49,6 @@ def test_whole_numbers_are_not_averaged():
         average.update_parameters(network)
         assert torch.equal(average.module.index, network.index), steps
         assert average.module.norm.num_batches_tracked == network.norm.num_batches_tracked
-
-
-class Moves(TorchDispatchMode):
-    """Notes every value that goes from one device to another, or is looked at where it is not the processor's."""
-
-    def __init__(self):
-        super().__init__()
-        self.seen = []
-
-    def __torch_dispatch__(self, function, types, given=(), named=None):
-        result = function(*given, **(named or {}))
-        devices = {value.device.type for value in (*given, result) if isinstance(value, torch.Tensor)}
-        if len(devices) > 1:
-            self.seen.append(str(function))
-        return result
 
 
 def test_a_step_sends_nothing_to_the_networks_device():
