@@ -21,15 +21,14 @@ class MovingAverage(AveragedModel):
     @torch.no_grad()
     def update_parameters(self, network: nn.Module) -> None:
         """Take in the weights after a step."""
-        averages = [*self.module.parameters(), *self.module.buffers()]
-        latest = [*network.parameters(), *network.buffers()]
-        learned = [average.is_floating_point() for average in averages]
-        torch._foreach_lerp_(
-            [average for average, is_learned in zip(averages, learned, strict=True) if is_learned],
-            [value for value, is_learned in zip(latest, learned, strict=True) if is_learned],
-            1 - self.decay if self.n_averaged else 1.0,  # the first step's weights are the first average
-        )
-        for average, value, is_learned in zip(averages, latest, learned, strict=True):
-            if not is_learned:
+        pairs = [
+            *zip(self.module.parameters(), network.parameters(), strict=True),
+            *zip(self.module.buffers(), network.buffers(), strict=True),
+        ]
+        averages, latest = zip(*(pair for pair in pairs if pair[0].is_floating_point()), strict=True)
+        # The weights after the first step are the first average.
+        torch._foreach_lerp_(averages, latest, 1 - self.decay if self.n_averaged else 1.0)
+        for average, value in pairs:
+            if not average.is_floating_point():
                 average.copy_(value)
         self.n_averaged += 1
