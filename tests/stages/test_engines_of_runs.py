@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-from tiny_runs import add_boxes, train_tiny
+from tiny_runs import add_boxes, contents, train_tiny
 
 from models.errors import UserError
 from pipeline import engines, machine, prediction
@@ -259,12 +259,12 @@ def test_validation_photos_are_read_a_chunk_at_a_time(copy, monkeypatch):
 
 
 def test_the_plan_is_told_and_nothing_written(copy, monkeypatch, capsys):
-    before = {path: path.read_bytes() for path in copy.run.rglob("*") if path.is_file()}
+    before = contents(copy.run)
     assert predict(asked(copy, plan=True))["engine"] == "torch"
     monkeypatch.setattr(machine, "LONG", 50)
     assert predict(asked(copy, plan=True))["engine"].startswith("openvino")
     assert "openvino, else torch; 1 threads" in capsys.readouterr().out
-    assert before == {path: path.read_bytes() for path in copy.run.rglob("*") if path.is_file()}
+    assert before == contents(copy.run)
 
 
 def test_answers_without_an_engine_are_torchs(copy):

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.metrics import f1_score
-from tiny_runs import finish, inside, train_all, train_tiny
+from tiny_runs import contents, finish, inside, train_all, train_tiny
 
 from models.errors import UserError
 from models.labels import LABELS
@@ -334,12 +334,12 @@ def test_cores_are_shared_by_trainings_side_by_side(copy, monkeypatch):
 
 
 def test_the_plan_of_a_training_is_told_and_kept(copy, capsys):
-    before = {path: path.read_bytes() for path in copy.run.rglob("*") if path.is_file()}
+    before = contents(copy.run)
     told = train_tiny(copy.run, copy.data, "age", plan=True, folds="0,1", threads=5)
     assert told["fold0"] == read_json(copy.run / "age/fold0/settings.json")["plan"]  # as it was begun
     assert (told["fold0"]["threads"], told["fold1"]["threads"]) == (1, 5)
     assert "train age fold 1: test_convnext on " in capsys.readouterr().out
-    assert before == {path: path.read_bytes() for path in copy.run.rglob("*") if path.is_file()}
+    assert before == contents(copy.run)
 
 
 def gather_people(run: Path) -> set[str]:

@@ -54,6 +54,12 @@ def finish(run: Path, **settings):
     )
 
 
+def contents(run: Path) -> dict[str, bytes]:
+    """All that a run holds, but for who worked on it last."""
+    files = [path for path in run.rglob("*") if path.is_file() and path.suffix != ".lock"]
+    return {str(path.relative_to(run)): path.read_bytes() for path in files}
+
+
 def add_boxes(copy, part="train") -> None:
     """Give each photo of a part a face box, in a run's own copy of the data."""
     photos = [str(photo.relative_to(copy.data)) for photo in (copy.data / part / "images").rglob("[!.]*.*")]
