@@ -60,10 +60,10 @@ def check(words: list[str]) -> None:
     given = {setting_of(word) for word in args if word.startswith("--") and word != "--help"}
     for goal in goals:
         name, _, task = goal.partition("-")
-        if name not in STAGES and not args:
-            continue
         if name not in STAGES:
-            raise UserError(f"make {goal} takes no ARGS; name the stage they are for, like make train-age ARGS=...")
+            if args:
+                raise UserError(f"make {goal} takes no ARGS; name the stage they are for, like make train-age ARGS=...")
+            continue
         known = settings_of(name)
         for setting in given:
             if setting not in known or (task and setting in _training() and task not in presets.tasks_with(setting)):

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from pipeline.images import Photos, Prepared, Size
     from pipeline.photos import DataSet
 
+NO_BOXES = store.fingerprint(None)
+"""The mark of rows without face boxes."""
 VALIDATION = "validation.csv"
 """Beside eval answers of an engine other than torch: what it answers about the validation photos."""
 
@@ -38,14 +40,15 @@ def labelled(data: DataSet, task: str) -> pd.DataFrame:
 
 def photo_marks(data: DataSet, rows: pd.DataFrame) -> dict[str, str]:
     """Fingerprints of what a network sees of these rows: the photos, and the face boxes where any has one."""
+    return {"photos": store.photo_fingerprint(data.root, rows["photo"].tolist()), "boxes": box_mark(rows)}
+
+
+def box_mark(rows: pd.DataFrame) -> str:
+    """The fingerprint of the face boxes of these rows, NO_BOXES where none has one."""
     from pipeline.tables import BOX
 
     boxed = set(BOX) <= set(rows.columns) and rows[list(BOX)].notna().any(axis=None)
-    boxes = rows[list(BOX)].to_numpy().tolist() if boxed else None
-    return {
-        "photos": store.photo_fingerprint(data.root, rows["photo"].tolist()),
-        "boxes": store.fingerprint(boxes),
-    }
+    return store.fingerprint(rows[list(BOX)].to_numpy().tolist()) if boxed else NO_BOXES
 
 
 def framed(run: Run, data: DataSet, table: pd.DataFrame) -> Photos:

@@ -13,6 +13,8 @@ from models.errors import UserError
 from models.presets import SYSTEMS
 from pipeline import parts, runs, store, training_settings
 from pipeline.inputs import (
+    NO_BOXES,
+    box_mark,
     data_of,
     finished,
     framed,
@@ -20,7 +22,6 @@ from pipeline.inputs import (
     labelled,
     listed,
     network_mark,
-    photo_marks,
     read_answers,
 )
 from pipeline.runs import EvalSettings, Flag, MaybeWhole, Run, open_run
@@ -89,12 +90,11 @@ def _check_boxes(data: DataSet, folders: list[Path]) -> None:
 
     Without train photos nothing is known of it, and of the boxes of some that are gone nothing either.
     """
-    none = store.fingerprint(None)
     for folder in folders:
         made = store.read_json(folder / "settings.json")
         rows = labelled(data, made["task"])
-        now = photo_marks(data, rows)["boxes"]
-        if not rows.empty and (made["inputs"].get("boxes", now) == none) != (now == none):
+        now = box_mark(rows)
+        if not rows.empty and (made["inputs"].get("boxes", now) == NO_BOXES) != (now == NO_BOXES):
             training_settings.check_same(folder, {"boxes": now}, {})
 
 

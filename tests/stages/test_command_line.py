@@ -219,17 +219,17 @@ def test_a_killed_run_goes_on_to_the_same_bytes(people, tmp_path):
 
 
 def test_two_trainings_of_one_fold_are_kept_apart(people, tmp_path, monkeypatch, capsys):
-    train_step, seconds = training.Trainer._train_step, []
+    train_step, statuses = training.Trainer._train_step, []
 
     def begin_again(*given):
-        if not seconds:
-            seconds.append(main(tiny("age", people)[2:]))
+        if not statuses:
+            statuses.append(main(tiny("age", people)[2:]))
         train_step(*given)
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(training.Trainer, "_train_step", begin_again)
     assert main(tiny("age", people)[2:]) == 0
-    assert seconds == [2]
+    assert statuses == [2]
     assert str(os.getpid()) in capsys.readouterr().err
 
 
