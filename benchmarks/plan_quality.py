@@ -18,14 +18,14 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-import numpy as np  # noqa: E402
+import numpy as np
 
-from benchmarks.measures import hardware, versions  # noqa: E402
-from models.presets import PRESETS, TASKS  # noqa: E402
-from pipeline import jobs, scoring  # noqa: E402
-from pipeline.comparison import person_of  # noqa: E402
-from pipeline.inputs import read_answers  # noqa: E402
-from pipeline.photos import read_data_set, read_truth  # noqa: E402
+from benchmarks.measures import hardware, versions
+from models.presets import PRESETS, TASKS
+from pipeline import jobs, scoring
+from pipeline.comparison import person_of
+from pipeline.inputs import read_answers
+from pipeline.photos import read_data_set, read_truth
 
 PLANS = {"on": (), "off": ("--precision", "float32", "--channels-last", "no")}
 

@@ -23,14 +23,14 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-import numpy as np  # noqa: E402
-import torch  # noqa: E402
+import numpy as np
+import torch
 
-from benchmarks.measures import DEVICE, hardware, ratios, summary, table, versions  # noqa: E402
-from benchmarks.speed import now, settings_of  # noqa: E402
-from models import backbone, faster, specialist  # noqa: E402
-from pipeline import machine  # noqa: E402
-from pipeline.training import Part, Trainer  # noqa: E402
+from benchmarks.measures import DEVICE, hardware, ratios, summary, table, versions
+from benchmarks.speed import now, settings_of
+from models import backbone, faster, specialist
+from pipeline import machine
+from pipeline.training import Part, Trainer
 
 PLAN = "the plan"
 LABELS = {"mask": 3, "gender": 2, "age": 60}

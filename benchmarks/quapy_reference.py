@@ -16,7 +16,8 @@ import time
 from importlib.metadata import version
 from pathlib import Path
 
-from label_shift import SCENARIOS, done, draw, interval  # first: it holds numpy to one thread
+from label_shift import SCENARIOS, draw  # first: it holds numpy to one thread
+from mix_trials import interval, kept
 
 import numpy as np  # isort: skip
 from quapy.method.aggregative import EMQ, KDEyML  # isort: skip
@@ -43,7 +44,7 @@ def main() -> None:
     parser.add_argument("--scenarios", nargs="*", default=["540"], choices=list(SCENARIOS))
     parser.add_argument("--keep", type=Path, required=True, help="what label_shift.py --keep wrote")
     settings = parser.parse_args()
-    ours = done(settings.keep)
+    ours = kept(settings.keep)
     result = {"quapy": version("quapy"), "draws": settings.draws}
     for name in settings.scenarios:
         errors: dict[str, list[float]] = {"ours": []}

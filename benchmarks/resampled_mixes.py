@@ -1,10 +1,13 @@
-"""Label shift on a finished run: eval people drawn into other mixes of ages, estimated and scored.
+"""Other mixes on real predictions: sets of people drawn from out-of-fold tables, their mix estimated and their score.
 
-    python benchmarks/resampled_mixes.py --run runs/faces-small --mixes 20 > resampled_mixes.json
+    python benchmarks/resampled_mixes.py TABLE.csv ... --draws 200 --jobs 2
+    python benchmarks/resampled_mixes.py --run runs/faces-small --draws 200 --jobs 2
 
-Of each mix, the old are U(0.02, 0.40) of all and the young U(0.3, 0.6) of the rest, drawn with replacement from
-the eval people of a band, as many in all as there are. The networks stay as they are; the combiner is fitted
-anew to each draw's answers without seeing its truth. Prints one JSON document.
+A table holds a row a photo: photo, person, fold, the true mask, gender and age, and the predictions of networks that
+did not see the person (as validation.csv has them, or --run collects them). In each draw half of its people calibrate,
+and of the other half as many as can be had in a random mix are the eval people: the old are U(0.02, 0.5) of all, the
+young U(0.3, 0.6) of the rest, persons whole, their truth shut. With --few a fifth calibrates, and the eval people come
+from the rest. Prints one JSON document.
 """
 
 from __future__ import annotations
@@ -14,110 +17,65 @@ import json
 import os
 import platform
 import sys
+from functools import partial
 from pathlib import Path
 
+for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(name, "1")
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
 import pandas as pd
+from mix_trials import run_all, trial
 
-from models.labels import BANDS, encode
-from pipeline.answers import average_folds, cell
-from pipeline.combiner import Combiner
-from pipeline.inputs import gather, read_answers
-from pipeline.photos import read_truth
-from pipeline.runs import RunSettings, open_run
-from pipeline.scoring import macro_f1
-from pipeline.thresholds import Answers
+from pipeline.answers import Known, known
+from pipeline.calibration import Eval
+from pipeline.self_test import in_mix, of_people
 
 
-def drawn_people(rng: np.random.Generator, truth: pd.DataFrame) -> list[str]:
-    """As many people as there are, in a mix of ages of their own."""
-    people = truth.drop_duplicates("person")
-    old = rng.uniform(0.02, 0.40)
+def split(rows: Known, seed: int, part: int = 2) -> tuple[Known, Known]:
+    """The people who calibrate, one in `part` stratified on gender x band, and eval people of the others."""
+    rng, first = np.random.default_rng(seed), rows.first
+    order = np.lexsort((rng.random(rows.people), rows.gender[first] * 3 + rows.band[first]))
+    calibrating = np.empty(rows.people, bool)
+    calibrating[order] = (np.arange(rows.people) + rng.integers(part)) % part == 0
+    old = rng.uniform(0.02, 0.5)
     young = rng.uniform(0.3, 0.6) * (1 - old)
-    count = np.diff(np.rint(np.cumsum([young, 1 - old - young, old]) * len(people)).astype(int), prepend=0)
-    return [
-        person
-        for band, size in enumerate(count)
-        for person in rng.choice(people["person"][people["band"] == band].to_numpy(), size)
-    ]
+    mix = np.array([young, 1 - old - young, old])
+    chosen = in_mix(rows.band[first], np.flatnonzero(~calibrating), mix, rng)
+    return of_people(rows, np.flatnonzero(calibrating)), of_people(rows, chosen)
 
 
-def with_people(table: pd.DataFrame, chosen: list[str], person: pd.Series) -> pd.DataFrame:
-    """The rows of the chosen people's photos; whoever is chosen twice has twice as many photos."""
-    rows = table.assign(who=table["photo"].map(person)).groupby("who").groups
-    parts = [table.loc[rows[who]].assign(photo=table.loc[rows[who], "photo"] + f"#{i}") for i, who in enumerate(chosen)]
-    return pd.concat(parts, ignore_index=True)
-
-
-def one(validation: pd.DataFrame, answers: pd.DataFrame, truth: pd.DataFrame) -> dict:
-    """Scores under each way to choose the thresholds, and how far the estimated mix is off."""
-    right = truth.set_index("photo").loc[average_folds(answers)["photo"]]
-    mix = np.bincount(right["band"], minlength=len(BANDS)) / len(right)
-    hidden = answers.assign(person="")
-    fitted = {
-        "train": Combiner(prior="train").fit(validation, hidden),
-        "estimate": Combiner(prior="estimate").fit(validation, hidden),
-        "true": Combiner(prior=tuple(mix)).fit(validation, hidden),
-    }
-
-    def score(labels: pd.DataFrame) -> float:
-        return macro_f1(right["label"], labels["label"])
-
-    labels = {name: combiner.predict(answers) for name, combiner in fitted.items()}
-    any_of = labels["train"]
-    plain = any_of.assign(label=encode(any_of["mask"], any_of["gender"], np.digitize(any_of["age_years"], (30, 60))))
-    surface = Answers(any_of["age_years"].to_numpy(), right["label"].to_numpy(), cell(any_of)).surface()
-    mean, (low, high) = (fitted["estimate"].report_["expected"][key] for key in ("macro_f1", "interval"))
-    reached = score(labels["estimate"])
-    return {
-        "mix": mix.round(3).tolist(),
-        "estimated mix": fitted["estimate"].mix_.round(3).tolist(),
-        "largest share error": float(np.abs(fitted["estimate"].mix_ - mix).max()),
-        "warned": fitted["estimate"].report_["mix"]["unlike"],
-        "macro_f1": {
-            "30/60": score(plain),
-            **{name: score(table) for name, table in labels.items()},
-            "best possible": float(surface.values.max()),
-        },
-        "expected": {"macro_f1": mean, "interval": [low, high], "covers": bool(low <= reached <= high)},
-    }
+def one(rows: Known, part: int, seed: int) -> dict:
+    """All figures of one draw."""
+    calibrating, truth = split(rows, seed, part)
+    photos_per_person = len(calibrating.person) / calibrating.people
+    eval = Eval(truth.answer[:, None], truth.cell[:, None] % 2, photos_per_person)
+    return trial(calibrating, eval, truth, seed)
 
 
 def main() -> None:
     reader = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    reader.add_argument("--run", type=Path, required=True)
-    reader.add_argument("--mixes", type=int, default=20)
-    reader.add_argument("--seed", type=int, default=0)
+    reader.add_argument("tables", type=Path, nargs="*")
+    reader.add_argument("--run", type=Path, nargs="*", default=[])
+    reader.add_argument("--few", action="store_true", help="a fifth of the people calibrates instead of half")
+    reader.add_argument("--draws", type=int, default=200)
+    reader.add_argument("--jobs", type=int, default=1)
+    reader.add_argument("--keep", type=Path, help="file that keeps each draw: what is in it is not run again")
     given = reader.parse_args()
-    run = open_run(RunSettings(run=given.run), make=False)
-    validation, answers = gather(run), read_answers(run.folder / "predictions.csv")
-    truth = read_truth(run.data, run.follow_links)
-    person = truth.set_index("photo")["person"]
-    as_it_is = one(validation, answers, truth)
-    draws = []
-    for number in range(given.mixes):
-        chosen = drawn_people(np.random.default_rng((given.seed, number)), truth)
-        draws.append(one(validation, *(with_people(table, chosen, person) for table in (answers, truth))))
-        print(f"{number + 1} of {given.mixes} mixes", file=sys.stderr)
-    means = {name: float(np.mean([d["macro_f1"][name] for d in draws])) for name in draws[0]["macro_f1"]}
-    gain = np.array([d["macro_f1"]["estimate"] - d["macro_f1"]["train"] for d in draws])
+    tables = {table.stem: pd.read_csv(table) for table in given.tables}
+    if given.run:
+        from pipeline.inputs import gather
+        from pipeline.runs import RunSettings, open_run
+
+        tables |= {run.name: gather(open_run(RunSettings(run=run), make=False)) for run in given.run}
+    if not tables:
+        reader.error("name a table, or a run with --run")
+    part = 5 if given.few else 2
+    worlds = {name + (", few" if given.few else ""): partial(one, known(table), part) for name, table in tables.items()}
     result = {
-        "hardware": f"{os.cpu_count()} cores, {platform.machine()}",
-        "eval people as they are": as_it_is,
-        "mixes": given.mixes,
-        "mean macro_f1": means,
-        "estimate minus train": {
-            "mean": float(gain.mean()),
-            "95 % interval of the mean": (
-                gain.mean() + np.array([-1.96, 1.96]) * gain.std(ddof=1) / len(gain) ** 0.5
-            ).tolist(),
-        },
-        "mean largest share error": float(np.mean([d["largest share error"] for d in draws])),
-        "expected score covered at 90 %": float(np.mean([d["expected"]["covers"] for d in draws])),
-        "warned": float(np.mean([d["warned"] for d in draws])),
-        "draws": draws,
+        "hardware": f"{os.cpu_count()} cores, {platform.machine()}; {given.jobs} processes of one thread",
+        "tables": run_all(worlds, given.draws, given.jobs, given.keep),
     }
     print(json.dumps(result, indent=1))
 

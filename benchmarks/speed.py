@@ -34,10 +34,10 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-import numpy as np  # noqa: E402
-import torch  # noqa: E402
+import numpy as np
+import torch
 
-from benchmarks.measures import (  # noqa: E402
+from benchmarks.measures import (
     DEVICE,
     Seconds,
     Settings,
@@ -51,16 +51,16 @@ from benchmarks.measures import (  # noqa: E402
     versions,
     write_run,
 )
-from benchmarks.prediction_cost import measure_cost  # noqa: E402
-from benchmarks.usual_scripts import PhotoFiles, Script, transform_for  # noqa: E402
-from models import backbone, specialist  # noqa: E402
-from models.presets import PRESETS, TASKS  # noqa: E402
-from pipeline import drawn, images, machine, prediction  # noqa: E402
-from pipeline.engines import BATCH  # noqa: E402
-from pipeline.images import Photos  # noqa: E402
-from pipeline.photos import DataSet, read_data_set  # noqa: E402
-from pipeline.progress import Progress  # noqa: E402
-from pipeline.training import Part, Trainer  # noqa: E402
+from benchmarks.prediction_cost import measure_cost
+from benchmarks.usual_scripts import PhotoFiles, Script, transform_for
+from models import backbone, specialist
+from models.presets import PRESETS, TASKS
+from pipeline import drawn, images, machine, prediction
+from pipeline.engines import BATCH
+from pipeline.images import Photos
+from pipeline.photos import DataSet, read_data_set
+from pipeline.progress import Progress
+from pipeline.training import Part, Trainer
 
 AMOUNTS = {
     "smoke": {"photos": 16, "steps": 2, "before": 1, "repeats": 1, "cost_photos": [100, 200]},

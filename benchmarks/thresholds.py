@@ -21,12 +21,12 @@ for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(name, "1")
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-import numpy as np  # noqa: E402
-from joblib import Parallel, delayed  # noqa: E402
-from sklearn.metrics import f1_score  # noqa: E402
+import numpy as np
+from joblib import Parallel, delayed
+from sklearn.metrics import f1_score
 
-from models.labels import encode  # noqa: E402
-from pipeline.thresholds import Answers  # noqa: E402
+from models.labels import encode
+from pipeline.thresholds import Answers
 
 PHOTOS = 7
 

@@ -1,4 +1,4 @@
-"""From answers to thresholds, and to the score they can be expected to reach on given eval photos."""
+"""From answers to thresholds, for a mix of ages that is given or that the eval photos are found to have."""
 
 from __future__ import annotations
 
@@ -7,18 +7,15 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
-from models.labels import BANDS, GENDERS, LABELS, MASKS, band
+from models.labels import BANDS, GENDERS, MASKS, band
 from pipeline.answers import Known
-from pipeline.prior import CLASSES, AnswerModel, Estimate, count_as, estimate, person_weights
-from pipeline.scoring import counts_of, f1_of, resample
-from pipeline.thresholds import COARSE, ByClass, Surface, choose, class_of, crossings, default_grid
+from pipeline.densities import CLASSES
+from pipeline.mix_estimate import Estimate, estimate
+from pipeline.pooled_residuals import PooledResiduals
+from pipeline.scoring import resample
+from pipeline.thresholds import COARSE, ByClass, Surface, choose, class_of, crossings, default_grid, drawn_in, pull_of
 
-FEW = 30
-"""Below so many people in a band a threshold is drawn toward the fallback, and no mix is estimated."""
-LEAST = 3
-"""With fewer people in a band that counts, the expected score has no interval: drawn again they hardly differ."""
 BANDWIDTH = 2.0
 """The bandwidth, in years, unless cross-fitting clearly prefers another."""
 BANDWIDTHS = (0.0, 1.0, 2.0, 3.0, 4.0)
@@ -40,8 +37,8 @@ class Eval:
 
     @property
     def people(self) -> int:
-        """How many people the photos count as."""
-        return count_as(len(self.answer), self.photos_per_person)
+        """As how many people the photos count whose persons are not known."""
+        return max(2, round(len(self.answer) / self.photos_per_person))
 
     @property
     def removed(self) -> float:
@@ -58,15 +55,17 @@ class Eval:
 class Calibration:
     """What a calibration found.
 
-    thresholds: 2 years; shares (6,), mixes (B, 6): the mix by band * 2 + gender and plausible others;
-    estimate: how it was estimated, None where it was given; rows: the validation answers as they would be
-    after averaging; keep: the part of their residuals kept; fallback, pull (2,): the thresholds of last
-    resort and how far each was drawn to them; each (B, 2): the thresholds of each resample.
+    thresholds: 2 years; shares (6,), mixes (B, 6): the mix by band * 2 + gender that they were chosen for, and
+    the mixes it stands for; possible (B, 6): those that the eval photos may have; estimate: what these rest on,
+    None where the mix is known; rows: the validation answers as they would be after averaging; keep: the part
+    of their residuals kept; fallback, pull (2,): the thresholds of last resort and how far each was drawn to
+    them; weights (B, P): times each person counts in each resample.
     """
 
     thresholds: tuple[float, float]
     shares: NDArray[np.float64]
     mixes: NDArray[np.float64]
+    possible: NDArray[np.float64]
     estimate: Estimate | None
     rows: Known
     keep: float
@@ -89,46 +88,56 @@ class Calibration:
 
 def calibrate(
     rows: Known,
-    mix: NDArray | None,
-    eval: Eval | None,
+    mix: NDArray,
+    eval: Eval | None = None,
     bandwidth: float | None = BANDWIDTH,
     draws: int = 200,
     seed: int = 0,
+    guess: Estimate | None = None,
+    toward: float = 0.0,
 ) -> Calibration:
-    """Thresholds for the mix, or for the mix estimated from the eval answers where mix is None.
+    """Thresholds for the mix (3,), and so far toward an estimate of the eval photos' mix.
 
-    rows: out-of-fold answers; mix: (3,) shares by band; eval: needed for the estimate, and to know how
-    much averaging several networks narrows the answers; bandwidth: None lets cross-fitting choose.
+    rows: out-of-fold answers; eval: to know how much averaging several networks narrows the answers;
+    bandwidth: None lets cross-fitting choose; guess: the estimate, where the eval photos' mix is not known; toward:
+    1 sets the thresholds for the estimate alone, 0 for the mix alone.
     """
-    rng = np.random.default_rng(seed)
-    weights = person_weights(rows, draws, rng)
+    weights = person_weights(rows, draws, np.random.default_rng(seed))
     train = people_of(rows)
-    found = None
-    if mix is None:
-        assert eval is not None, "a mix is estimated from eval answers"
-        found = estimate(rows, eval.answer, eval.gender, weights, eval.photos_per_person, rng)
-        shares, mixes = found.shares, found.draws
-    else:
-        shares = with_bands(mix, train)
-        mixes = shares[None]
+    shares = with_bands(mix, train)
+    mixes = possible = shares[None]
+    if guess is not None:
+        possible = guess.draws
+    if guess is not None and toward > 0:
+        mixes = shares + toward * (possible - shares)
+        shares = shares + toward * (guess.shares - shares)
     rows, keep = narrowed(rows, 0.0 if eval is None else eval.removed)
     fallback = crossings(rows.age, rows.answer)
     if bandwidth is None:
         bandwidth = best_bandwidth(rows, shares, seed)
     best, surface = choose(rows.answer, rows.label, rows.cell, factors(mixes, train), bandwidth, fallback)
     pull = pull_of(rows.counts)
-    thresholds = tuple(float(np.round((1 - p) * t + p * f, 6)) for p, t, f in zip(pull, best, fallback, strict=True))
-    return Calibration(thresholds, shares, mixes, found, rows, keep, fallback, pull, surface, weights, bandwidth)
+    thresholds = drawn_in(best, fallback, pull)
+    return Calibration(
+        thresholds, shares, mixes, possible, guess, rows, keep, fallback, pull, surface, weights, bandwidth
+    )
 
 
-def few(people: int) -> float:
-    """How far a threshold beside a band of so few people is drawn toward the fallback."""
-    return 0.0 if people >= FEW else 1 - people / (people + FEW)
+def mix_of_eval(rows: Known, eval: Eval, draws: int = 200, seed: int = 0) -> Estimate:
+    """The estimate of the eval photos' mix."""
+    # several networks agree on more than one does: their mean varies less around what is usual
+    _, keep = narrowed(rows, eval.removed)
+    return estimate(rows, eval.answer, eval.gender, eval.people / keep**2, parts_of(rows, seed), draws, seed)
 
 
-def pull_of(counts: NDArray) -> NDArray[np.float64]:
-    """(2,) how far the lower and the upper threshold are drawn, by the people of each band (3,) beside them."""
-    return np.array([few(counts[:2].min()), few(counts[1:].min())])
+def person_weights(rows: Known, draws: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """(draws, P) times each person is drawn, with replacement inside each gender x band."""
+    stratum = rows.gender[rows.first] * len(BANDS) + rows.band[rows.first]
+    weights = np.zeros((draws, rows.people), np.int64)
+    for s in np.unique(stratum):
+        inside = np.flatnonzero(stratum == s)
+        weights[:, inside] = rng.multinomial(len(inside), np.full(len(inside), 1 / len(inside)), size=draws)
+    return weights
 
 
 def people_of(rows: Known) -> NDArray[np.float64]:
@@ -158,7 +167,7 @@ def narrowed(rows: Known, removed: float) -> tuple[Known, float]:
     """Single-network answers drawn in to spread as averages do: the residuals lose the removed variance."""
     if removed <= 0:
         return rows, 1.0
-    expected = AnswerModel(rows, (rows.answer.min(), rows.answer.max())).line()[rows.person]
+    expected = PooledResiduals(rows).line()[rows.person]
     residual = rows.answer - expected
     keep = float(np.sqrt(max(0.05, 1 - removed / max((residual**2).mean(), 1e-9))))
     return replace(rows, answer=expected + keep * residual), keep
@@ -196,8 +205,7 @@ def cross_fitted(rows: Known, mixes: NDArray, bandwidth: float, pull: NDArray, s
     labels = np.empty(len(rows.person), np.int64)
     for inside, other, fallback in _held_out(rows, seed):
         best, _ = choose(rows.answer, rows.label, rows.cell, times, bandwidth, fallback, other)
-        drawn = tuple((1 - p) * t + p * f for p, t, f in zip(pull, best, fallback, strict=True))
-        labels[inside] = rows.cell[inside] * len(BANDS) + band(rows.answer[inside], drawn)
+        labels[inside] = rows.cell[inside] * len(BANDS) + band(rows.answer[inside], drawn_in(best, fallback, pull))
     return labels
 
 
@@ -237,59 +245,3 @@ def best_bandwidth(rows: Known, shares: NDArray, seed: int = 0) -> float:
     gain = {h: drawn[h] - drawn[BANDWIDTH] for h in BANDWIDTHS}
     clear = {h: float(g.mean()) for h, g in gain.items() if g.mean() > 2 * g.std()}
     return max(clear, key=clear.get) if clear else BANDWIDTH
-
-
-def expected_scores(found: Calibration, people: int, seed: int = 0) -> NDArray[np.float64]:
-    """(B,) macro-F1 that so many eval people may reach: one for each resample of people and mix.
-
-    Each draw makes eval people out of resampled validation people in a plausible mix, and scores them under
-    the thresholds chosen: so the mix, the validation people and the luck of the eval people all count.
-    """
-    rows, rng = found.rows, np.random.default_rng(seed)
-    labels = fuse(rows, found.thresholds)
-    units = counts_of(rows.person, rows.label * LABELS + labels, rows.people)
-    kind = rows.band[rows.first] * 2 + rows.gender[rows.first]
-    total = np.zeros((len(found.weights), 3 * LABELS))
-    for i, times in enumerate(found.weights):
-        mix = found.mixes[i % len(found.mixes)]
-        size = _whole(mix, people)
-        for k in np.flatnonzero(size):
-            inside = np.flatnonzero((kind == k) & (times > 0))
-            if len(inside):
-                pool = np.repeat(inside, times[inside])
-                total[i] += units[pool[rng.integers(0, len(pool), size[k])]].sum(0)
-    hit, predicted, true = total.reshape(-1, 3, LABELS).transpose(1, 0, 2)
-    return f1_of(hit, predicted, true).sum(1) / (true > 0).sum(1)
-
-
-def expected_score(
-    found: Calibration, people: int, centre: float, level: float = 0.9, seed: int = 0
-) -> list[float] | None:
-    """The interval of the macro-F1 to expect of so many eval people; centre: the cross-fitted score in the eval mix."""
-    return expected_interval(centre, expected_scores(found, people, seed), found.rows, found.shares, level)
-
-
-def expected_interval(
-    centre: float, drawn: NDArray, rows: Known, shares: NDArray, level: float = 0.9, wider: float = 1.0
-) -> list[float] | None:
-    """The interval around a cross-fitted score, from the scores (B,) of resampled validation people.
-
-    shares: (6,) the eval mix; wider: by what the resamples leave out. Resamples give the spread alone: their mean is
-    biased low, since a resample holds fewer different people. Their percentiles are too narrow where people are few, so
-    they are widened as Student's t is wider, by the people of the smallest gender x band (Hesterberg 2015). None where
-    a band of the mix has fewer than LEAST people: a single person drawn again is the same person.
-    """
-    if rows.counts[bands_of(shares) > 0].min() < LEAST:
-        return None
-    people = people_of(rows) * rows.people
-    few = max(3, round(people[people > 0].min()))
-    tail = (1 + level) / 2
-    wider *= stats.t.ppf(tail, few - 1) / stats.norm.ppf(tail) * np.sqrt(few / (few - 1))
-    low, high = centre + wider * (np.quantile(drawn, [1 - tail, tail]) - drawn.mean())
-    return [float(max(low, 0.0)), float(min(high, 1.0))]
-
-
-def _whole(mix: NDArray, people: int) -> NDArray[np.int64]:
-    """So many people shared out by the mix, in whole numbers that sum to them."""
-    edges = np.rint(np.cumsum(mix) / mix.sum() * people).astype(np.int64)
-    return np.diff(edges, prepend=0)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +14,13 @@ from models.errors import UserError
 from models.labels import BANDS, band, encode
 from pipeline import store
 from pipeline.answers import COLUMNS, Known, average_folds, by_network, cell, known
-from pipeline.calibration import FEW, Eval, calibrate
+from pipeline.calibration import Eval, calibrate, mix_of_eval
+from pipeline.mix_estimate import Estimate
+from pipeline.self_test import LEAST
 from pipeline.summary import report, summary
+from pipeline.thresholds import FEW
 
-VERSION = 1
-FAR = 2.0
-"""With answers so many times as far from any mix as is usual, the default does not estimate one."""
+VERSION = 2
 TASK = "face18: mask x gender x age band"
 
 
@@ -28,8 +28,8 @@ class Combiner(BaseEstimator):
     """Chooses two age thresholds for the mix of ages of the eval photos, and fuses answers to labels.
 
     prior: the mix of age bands to calibrate for: "train" (that of the validation people), three shares,
-    "estimate" (from the eval answers), or "auto" ("estimate" where every band has at least 30 validation
-    people, the eval photos count as at least 30 people and the answers are not far from any mix, else "train").
+    "estimate" (from the eval answers), or "auto" (as far toward "estimate" as it gained on sets of one's own
+    people; not at all where the eval photos count as fewer than 30 people, or are unlike any mix).
     bandwidth: of the Gaussian kernel that spreads each validation answer, in years, or "auto" (cross-fitting
     chooses). draws: resamples behind every interval. seed: of those draws.
 
@@ -73,18 +73,10 @@ class Combiner(BaseEstimator):
             photos_per_person = len(rows.person) / rows.people
         eval = None if predictions is None else Eval(*by_network(predictions), photos_per_person)
         notes = list(notes)
-        kind = mix_kind(self.prior, rows, None if eval is None else eval.people, notes)
-        mix = {"given": given, "train": rows.counts / rows.people}.get(kind)
-        found = calibrate(rows, mix, eval, bandwidth, self.draws, self.seed)
-        guess = found.estimate
-        if guess is not None and self.prior == "auto" and guess.distance > FAR * guess.limit:
-            # a mix cannot explain these answers: an estimate of one would be worse than none
-            kind, mix = "train", rows.counts / rows.people
-            found = replace(calibrate(rows, mix, eval, bandwidth, self.draws, self.seed), estimate=guess)
-            notes.append(
-                "the estimate of the mix is not used: calibrated for the mix of the train people; "
-                "--prior estimate insists"
-            )
+        guess = None if eval is None or given is not None else mix_of_eval(rows, eval, self.draws, self.seed)
+        kind, toward = mix_kind(self.prior, rows, None if eval is None else eval.people, guess, notes)
+        mix = rows.counts / rows.people if given is None else given
+        found = calibrate(rows, mix, eval, bandwidth, self.draws, self.seed, guess, toward)
         self.thresholds_ = found.thresholds
         self.mix_ = found.shares.reshape(len(BANDS), -1).sum(1)
         self.calibration_ = found
@@ -161,34 +153,45 @@ def check_bands(rows: Known) -> None:
         raise UserError(f"no validation person is {absent}: train more folds (FOLDS=all) or bring such people")
 
 
-def mix_kind(prior: str | tuple[float, ...], rows: Known, eval_people: int | None, notes: list[str]) -> str:
-    """Which mix a prior means: "given", "train" or "estimate"; notes gets a sentence where auto means train.
+def mix_kind(
+    prior: str | tuple[float, ...], rows: Known, eval_people: int | None, guess: Estimate | None, notes: list[str]
+) -> tuple[str, float]:
+    """Which mix a prior means, "given", "train" or "estimate", and how far toward the estimate the thresholds are set.
 
-    eval_people: as how many people the eval photos count, None without eval answers. Raises UserError where an
-    estimate is asked for without any.
+    eval_people: as how many people the eval photos count, None without eval answers; guess: the estimate; notes gets a
+    sentence where auto cannot use it. Raises UserError where an estimate is asked for without eval answers.
     """
     if not isinstance(prior, str):
-        return "given"
+        return "given", 0.0
     if prior == "train":
-        return "train"
+        return "train", 0.0
     if eval_people is None:
         if prior == "estimate":
             raise UserError("the mix is estimated from eval answers and there are none: run predict, or --prior train")
         notes.append("no eval answers: calibrated for the mix of the train people")
-        return "train"
-    if prior == "auto" and min(rows.counts.min(), eval_people) < FEW:
+        return "train", 0.0
+    assert guess is not None, "there are eval answers"
+    if prior == "estimate":
+        return "estimate", 1.0
+    lacking, more = None, ""
+    if guess.tried is None:
         b = int(rows.counts.argmin())
-        if rows.counts[b] < FEW:
-            lacking = f"only {rows.counts[b]} validation people are {BANDS[b]}"
-            more = "more folds (FOLDS=all), where not all are trained, bring more, "
-        else:
-            lacking, more = f"the eval photos count as only {eval_people} people", ""
-        notes.append(
-            f"{lacking} (at least {FEW} are needed to estimate the mix): calibrated for the mix of the train people; "
-            f"{more}--prior estimate insists, --prior 0.42,0.28,0.30 gives the mix"
+        lacking = (
+            f"only {rows.counts[b]} validation people are {BANDS[b]} (at least {LEAST} are needed to try an estimate)"
         )
-        return "train"
-    return "estimate"
+        more = "more folds (FOLDS=all), where not all are trained, bring more, "
+    elif eval_people < FEW:
+        lacking = (
+            f"the eval photos count as only {eval_people} people (at least {FEW} are needed to estimate their mix)"
+        )
+    if lacking:
+        notes.append(
+            f"{lacking}: calibrated for the mix of the train people; {more}--prior estimate insists, "
+            "--prior 0.42,0.28,0.30 gives the mix"
+        )
+        return "train", 0.0
+    toward = guess.gain[0]
+    return ("estimate" if toward else "train"), toward
 
 
 def check_prior(prior: str | tuple[float, float, float]) -> np.ndarray | None:

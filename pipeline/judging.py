@@ -8,8 +8,9 @@ import numpy as np
 
 from models.labels import BAND_STARTS, BANDS, band
 from pipeline.calibration import Calibration, cross_fitted, cross_fitted_coarse, factors, fuse
+from pipeline.expected_score import centre_of
 from pipeline.scoring import macro_f1, resample
-from pipeline.thresholds import COARSE, Answers, class_of, default_grid
+from pipeline.thresholds import COARSE, Answers, class_of, default_grid, drawn_in
 
 MIXES = 20
 """So many of the plausible mixes stand for all of them when thresholds are chosen once more for a part."""
@@ -18,7 +19,8 @@ MIXES = 20
 def judge(found: Calibration, draws: int = 1000, seed: int = 0) -> dict[str, Any]:
     """Macro-F1 at 30/60, in-sample and cross-fitted, for the train mix and the eval mix.
 
-    Each with its 95 % interval by person; also what a pair of thresholds for each mask state would gain.
+    Each with its 95 % interval by person; also what a pair of thresholds for each mask state would gain, and the
+    centre: the cross-fitted score to expect where the mix may be any of those that are possible.
     """
     rows = found.rows
     answers = {
@@ -37,6 +39,7 @@ def judge(found: Calibration, draws: int = 1000, seed: int = 0) -> dict[str, Any
             }
     factor = factors(found.shares, found.train)
     pairs = [cross_fitted_coarse(rows, factor, found.bandwidth, by_mask, seed) for by_mask in (True, False)]
+    result["centre"] = centre_of(rows, answers["cross_fitted"], found.possible)
     by_mask, one = (macro_f1(rows.label, labels, found.photo_weights) for labels in pairs)
     result["gain_by_mask"] = by_mask - one
     return result
@@ -50,6 +53,6 @@ def threshold_intervals(found: Calibration, level: float = 0.95) -> list[list[fl
     for i, times in enumerate(found.weights):
         factor = factors(found.mixes[i % len(found.mixes)], found.train)
         drawn = answers.surface(times[rows.person] * factor[kind]).best(found.fallback)
-        best.append([(1 - p) * t + p * f for p, t, f in zip(found.pull, drawn, found.fallback, strict=True)])
+        best.append(drawn_in(drawn, found.fallback, found.pull))
     low, high = (1 - level) / 2, (1 + level) / 2
     return np.quantile(best, [low, high], axis=0).T.tolist()

@@ -12,6 +12,8 @@ from pipeline.answers import MASK_COLUMNS, TRUTH, Known, assemble
 
 LABEL_COLUMNS = tuple(f"label_{label:02d}" for label in range(LABELS))
 BAND_COLUMNS = tuple(f"band_{number}" for number in range(len(BANDS)))
+YEARS = (20.0, 45.0, 70.0)
+"""The ages that stand for the bands where an answer in years is needed."""
 
 
 def answers_labels(table: pd.DataFrame) -> bool:
@@ -54,16 +56,33 @@ def chances_of(table: pd.DataFrame) -> NDArray[np.float64]:
 def known(validation: pd.DataFrame) -> tuple[Known, NDArray[np.float64]]:
     """The complete rows of a validation table, and their chances (n, 18).
 
-    A row's age answer is its expected band, from 0 to 2, since there are no years. Raises UserError as `chances_of`
-    does, and when no row is complete.
+    A row's age answer is what its bands let expect (`expected_age`), since there are no years. Raises UserError as
+    `chances_of` does, and when no row is complete.
     """
     whole = validation[["person", *TRUTH, *columns_of(validation)]].notna().all(axis=1)
     rows = validation[whole]
     if not len(rows):
         raise UserError("no validation photo has all three labels and an answer: train the network again")
     chances = chances_of(rows)
-    expected = chances.reshape(-1, len(MASKS) * len(GENDERS), len(BANDS)).sum(1) @ np.arange(len(BANDS))
-    return assemble(rows, expected, chances.argmax(1) // len(BANDS), int((~whole).sum())), chances
+    cells = chances.argmax(1) // len(BANDS)
+    return assemble(rows, expected_age(chances), cells, int((~whole).sum())), chances
+
+
+def expected_age(chances: NDArray) -> NDArray[np.float64]:
+    """(n,) years to expect from chances (n, 18): a number that grows with each older band's chance."""
+    return chances.reshape(-1, len(MASKS) * len(GENDERS), len(BANDS)).sum(1) @ np.array(YEARS)
+
+
+def by_network(predictions: pd.DataFrame) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """(n, K) expected ages, NaN where a network is missing, and answered genders, of n photos by K folds."""
+    chances = chances_of(predictions)
+    photo, _ = pd.factorize(predictions["photo"])
+    fold = pd.factorize(predictions["fold"])[0] if "fold" in predictions else np.zeros(len(photo), np.int64)
+    age = np.full((photo.max() + 1, fold.max() + 1), np.nan)
+    gender = np.zeros(age.shape, np.int64)
+    age[photo, fold] = expected_age(chances)
+    gender[photo, fold] = chances.argmax(1) // len(BANDS) % len(GENDERS)
+    return age, gender
 
 
 def averaged(predictions: pd.DataFrame) -> pd.DataFrame:

@@ -21,13 +21,22 @@ from models.labels import BANDS, LABELS, decode
 from pipeline import chances as honesty
 from pipeline import label_answers, store
 from pipeline.answers import Known
-from pipeline.calibration import bands_of, expected_interval, factors, parts_of, people_of, pull_of, with_bands
+from pipeline.calibration import (
+    Eval,
+    bands_of,
+    factors,
+    mix_of_eval,
+    parts_of,
+    people_of,
+    person_weights,
+    with_bands,
+)
 from pipeline.chances import Honest
 from pipeline.combiner import TASK, VERSION, check_bands, check_prior, check_version, mix_kind
-from pipeline.prior import count_as
-from pipeline.scoring import f1_of, macro_f1, resample
-from pipeline.summary import LEVEL, expected_line, interval_notes, pull_notes
-from pipeline.thresholds import class_of
+from pipeline.expected_score import centre_of, expected_interval, expected_scores
+from pipeline.scoring import f1_of, macro_f1
+from pipeline.summary import LEVEL, estimate_notes, estimate_told, expected_line, interval_notes, mix_lines, pull_notes
+from pipeline.thresholds import class_of, pull_of
 
 OFFSETS = np.linspace(-3, 3, 41)
 """What is added to the logarithm of a band's chances."""
@@ -38,14 +47,15 @@ WIDTH = 2.0
 class LabelShift:
     """Corrects chances of labels for a mix, and answers the label of greatest corrected chance.
 
-    prior: as the Combiner's: "train", three shares by band, "estimate" or "auto" ("estimate" where every band has at
-    least 30 validation people and the eval photos count as at least 30). After fit: honest_, shares_ (6,), train_
+    prior: as the Combiner's: "train", three shares by band, "estimate" or "auto". What an estimate gains is tried with
+    two thresholds on the expected age. draws: resamples behind every interval. After fit: honest_, shares_ (6,), train_
     (6,), offsets_ (2,) and report_.
     """
 
-    def __init__(self, prior: str | tuple[float, float, float] = "auto", seed: int = 0) -> None:
+    def __init__(self, prior: str | tuple[float, float, float] = "auto", seed: int = 0, draws: int = 200) -> None:
         self.prior = prior
         self.seed = seed
+        self.draws = draws
 
     def fit(
         self,
@@ -66,25 +76,25 @@ class LabelShift:
         shares = people_of(rows)
         self.train_ = train = honesty.shares_of(shares * rows.people)
         self.honest_ = honesty.fit(chances, rows.label, rows.people)
-        people = None if predictions is None else count_as(predictions["photo"].nunique(), photos_per_person)
-        kind = mix_kind(self.prior, rows, people, notes)
-        guess = {}
-        if kind == "estimate":
-            # Of single folds, as validation's are: their mean over folds is more certain than any of them.
-            single = np.exp(self.honest_.log(label_answers.chances_of(predictions)))
-            photo, _ = pd.factorize(predictions["photo"])
-            own = np.exp(self.honest_.log(chances))
-            raw, self.shares_, draws, trust = honesty.estimate(single, photo, people, own, rows, train, self.seed)
-            span = np.quantile(bands_of(draws), [0.025, 0.975], axis=0)
-            guess = {"estimate": raw.tolist(), "interval": span.T.tolist(), "trust": trust}
-        else:
-            self.shares_ = train if given is None else with_bands(given, train)
+        eval = None if predictions is None else Eval(*label_answers.by_network(predictions), photos_per_person)
+        guess = None if eval is None or given is not None else mix_of_eval(rows, eval, self.draws, self.seed)
+        kind, toward = mix_kind(self.prior, rows, None if eval is None else eval.people, guess, notes)
+        mix = {"kind": kind, "train": bands_of(shares).tolist()}
+        self.shares_ = train if given is None else with_bands(given, train)
+        possible = self.shares_[None]
+        if guess is not None:
+            # the genders inside a band stay the train people's: a weak network tells six shares badly
+            possible = with_bands(bands_of(guess.draws), train)
+            self.shares_ = train + toward * (with_bands(guess.mix, train) - train)
+            mix |= estimate_told(guess)
+            notes += estimate_notes(guess, kind)
+        mix["used"] = bands_of(shares if kind == "train" else self.shares_).tolist()
         weights = factors(self.shares_, train)[class_of(rows.label)]
         pull = pull_of(rows.counts)
         notes += pull_notes(pull, rows.counts, ("offset of the young", "offset of the old"), "0")
         self.offsets_ = drawn(best_offsets(self._scores(chances), rows.label, weights), pull)
         held_out = self._cross_fitted(rows, chances, weights, pull)
-        notes += [] if people is None else interval_notes(rows.counts, bands_of(self.shares_))
+        notes += [] if eval is None else interval_notes(rows.counts, bands_of(possible.mean(0)))
         self.report_ = {
             "people": rows.people,
             "photos": len(rows.person),
@@ -92,12 +102,7 @@ class LabelShift:
             "people_by_band": rows.counts.tolist(),
             "folds": rows.folds,
             "dropped": rows.dropped,
-            "mix": {
-                "kind": kind,
-                "train": bands_of(shares).tolist(),
-                "used": bands_of(shares if kind == "train" else self.shares_).tolist(),
-                **guess,
-            },
+            "mix": mix,
             "temperature": self.honest_.temperature,
             "offsets": list(self.offsets_),
             "pull": pull.tolist(),
@@ -111,7 +116,7 @@ class LabelShift:
                     "cross_fitted": {"macro_f1": macro_f1(rows.label, held_out, weights)},
                 },
             },
-            "expected": self._expected(rows, held_out, weights, predictions, people, marks),
+            "expected": None if eval is None else self._expected(rows, held_out, possible, eval, marks),
             "marks": list(marks),
             "notes": notes,
         }
@@ -129,23 +134,20 @@ class LabelShift:
         return labels
 
     def _expected(
-        self,
-        rows: Known,
-        labels: NDArray,
-        weights: NDArray,
-        predictions: pd.DataFrame | None,
-        people: int | None,
-        marks: Sequence[str],
-    ) -> dict[str, Any] | None:
-        if predictions is None:
-            return None
-        photos = predictions["photo"].nunique()
-        centre = macro_f1(rows.label, labels, weights)
-        again = resample(rows.label, labels, rows.person, seed=self.seed, weights=weights)
-        # What resampled validation people miss is the luck of the eval people, who are so many times more or fewer.
-        wider = np.sqrt(1 + rows.people / people)
-        interval = expected_interval(centre, again, rows, self.shares_, LEVEL, wider)
-        return {"macro_f1": centre, "interval": interval, "level": LEVEL, "photos": photos, "marks": list(marks)}
+        self, rows: Known, labels: NDArray, possible: NDArray, eval: Eval, marks: Sequence[str]
+    ) -> dict[str, Any]:
+        """The score to expect of cross-fitted labels (n,), where the eval mix may be any that is possible (B, 6)."""
+        centre = centre_of(rows, labels, possible)
+        weights = person_weights(rows, self.draws, np.random.default_rng(self.seed))
+        again = expected_scores(rows, labels, possible, weights, eval.people, self.seed)
+        interval = expected_interval(centre, again, rows, possible.mean(0), LEVEL)
+        return {
+            "macro_f1": centre,
+            "interval": interval,
+            "level": LEVEL,
+            "photos": len(eval.answer),
+            "marks": list(marks),
+        }
 
     def _scores(self, chances: NDArray, honest: Honest | None = None) -> NDArray[np.float64]:
         """(n, 18) the logarithm of corrected chances; honest: where it is not the fitted one."""
@@ -169,9 +171,7 @@ class LabelShift:
         scores = made["scores"]
         counts = ", ".join(f"{n} {name}" for n, name in zip(made["people_by_band"], BANDS, strict=True))
         lines = [f"fitted on {made['photos']} photos of {made['people']} people ({counts})", ""]
-        lines.append(f"{'age mix':<28}" + "".join(f"{name:>14}" for name in BANDS))
-        for name, mix in (("train", made["mix"]["train"]), (f"used: {made['mix']['kind']}", made["mix"]["used"])):
-            lines.append(f"  {name:<26}" + "".join(f"{share:>14.1%}" for share in mix))
+        lines += mix_lines(made["mix"])
         young, old = self.offsets_
         lines += [
             "",
@@ -190,7 +190,12 @@ class LabelShift:
     def save(self, path: Path) -> None:
         """Write a JSON file, whole or not at all."""
         prior = self.prior if isinstance(self.prior, str) else list(self.prior)
-        content = {"task": TASK, "version": VERSION, "kind": "labels", "settings": {"prior": prior, "seed": self.seed}}
+        content = {
+            "task": TASK,
+            "version": VERSION,
+            "kind": "labels",
+            "settings": {"prior": prior, "seed": self.seed, "draws": self.draws},
+        }
         honest = {"temperature": self.honest_.temperature, "biases": self.honest_.biases.tolist()}
         fitted = honest | {"offsets": list(self.offsets_)}
         mixes = {"shares": self.shares_.tolist(), "train": self.train_.tolist()}

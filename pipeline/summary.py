@@ -9,8 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.labels import BANDS
-from pipeline.calibration import FEW, LEAST, Calibration, Eval, bands_of, expected_score
+from pipeline.calibration import Calibration, Eval, bands_of
+from pipeline.expected_score import LEAST, expected_score
 from pipeline.judging import judge, threshold_intervals
+from pipeline.mix_estimate import Estimate
+from pipeline.thresholds import FEW
 
 LEVEL = 0.9
 """Of the expected score's interval."""
@@ -33,25 +36,12 @@ def summary(
         "used": bands_of(found.shares).tolist(),
     }
     if guess is not None:
-        low, high = np.quantile(bands_of(guess.draws), [0.025, 0.975], axis=0)
-        mix |= {
-            "estimate": guess.raw.tolist(),
-            "interval": np.stack([low, high], axis=1).tolist(),
-            "trust": guess.trust,
-            "distance": guess.distance,
-            "limit": guess.limit,
-            "unlike": guess.unlike,
-        }
-        if guess.unlike:
-            notes.append(
-                f"the eval answers look unlike any mix of validation answers (distance {guess.distance:.3f}, usual "
-                f"at most {guess.limit:.3f}): the estimate and the expected score may be far off; if you know the "
-                "mix, give it with --prior 0.42,0.28,0.30"
-            )
+        mix |= estimate_told(guess)
+        notes += estimate_notes(guess, kind)
     notes += pull_notes(found.pull, rows.counts, ("lower threshold", "upper threshold"), "the fallback")
     expected = None
     if eval is not None:
-        centre = scores["eval"]["cross_fitted"]["macro_f1"]
+        centre = scores["centre"]
         interval = expected_score(found, eval.people, centre, LEVEL, seed)
         notes += interval_notes(rows.counts, bands_of(found.shares))
         expected = {"macro_f1": centre, "interval": interval, "level": LEVEL, "photos": len(eval.answer)}
@@ -70,12 +60,59 @@ def summary(
         "bandwidth": found.bandwidth,
         "networks": 1 if eval is None else eval.answer.shape[1],
         "kept_by_averaging": found.keep,
-        "scores": scores,
+        "scores": {key: value for key, value in scores.items() if key != "centre"},
         "expected": expected,
         "surface": _around(found),
         "marks": list(marks),
         "notes": notes,
     }
+
+
+def estimate_told(guess: Estimate) -> dict[str, Any]:
+    """What the report holds about an estimate of the mix, whether it is used or not."""
+    low, high = np.quantile(bands_of(guess.draws), [0.025, 0.975], axis=0)
+    tried = guess.tried
+    return {
+        "estimate": guess.mix.tolist(),
+        "interval": np.stack([low, high], axis=1).tolist(),
+        "likeliest": guess.raw.tolist(),
+        "misfit": guess.misfit,
+        "limit": guess.limit,
+        "unlike": guess.unlike,
+        "tried": None
+        if tried is None
+        else {
+            "sets": len(tried.truth),
+            "error": tried.error,
+            "bias": tried.bias.tolist(),
+            "widen": tried.widen,
+            "gains": tried.gains(guess.mix).mean(0).tolist(),
+        },
+    }
+
+
+def estimate_notes(guess: Estimate, kind: str) -> list[str]:
+    """What a reader must know of an estimate: how it did on one's own people, and whether the photos are like these.
+
+    kind: "estimate" where it is used.
+    """
+    notes = []
+    if guess.tried is not None:
+        gain = guess.gain[1] if guess.gain[0] else float(guess.tried.gains(guess.mix).mean(0).max())
+        notes.append(
+            f"on your own people, in {len(guess.tried.truth)} sets of other mixes, this estimate was off by "
+            f"{100 * guess.tried.error:.0f} points and {'gained' if gain >= 0 else 'lost'} {abs(gain):.3f} macro-F1 "
+            f"{'over' if gain >= 0 else 'against'} the train mix where it came out like this"
+        )
+    if guess.unlike:
+        notes.append(
+            f"the eval photos look unlike your validation people in any mix (misfit {guess.misfit:.0f}, usual at most "
+            f"{guess.limit:.0f}): the estimate and the expected score may be far off; if you know the mix, give it "
+            "with --prior 0.42,0.28,0.30"
+        )
+    if kind == "train" and (guess.unlike or guess.tried is not None):
+        notes.append("the estimate is not used: calibrated for the mix of the train people; --prior estimate insists")
+    return notes
 
 
 def pull_notes(pull: NDArray, counts: NDArray, names: tuple[str, str], toward: str) -> list[str]:
@@ -112,15 +149,7 @@ def report(result: dict[str, Any]) -> str:
         + f"), {result['folds']} fold{'s' if result['folds'] > 1 else ''}"
         + (f"; {result['dropped']} incomplete rows left out" if result["dropped"] else "")
     ]
-    lines += ["", f"{'age mix':<28}" + "".join(f"{name:>18}" for name in BANDS)]
-    lines.append(f"  {'train':<26}" + "".join(f"{share:>17.1%} " for share in mix["train"]))
-    name = {"train": "used: train", "given": "used: given", "estimate": "used: estimated"}[mix["kind"]]
-    lines.append(f"  {name:<26}" + "".join(f"{share:>17.1%} " for share in mix["used"]))
-    if "estimate" in mix and mix["kind"] != "estimate":
-        lines.append(f"  {'estimated, but not used':<26}" + "".join(f"{share:>17.1%} " for share in mix["estimate"]))
-    elif "interval" in mix:
-        spans = [f"{low:.1%} to {high:.1%}" for low, high in mix["interval"]]
-        lines.append(f"  {'95 % interval':<26}" + "".join(f"{span:>18}" for span in spans))
+    lines += ["", *mix_lines(mix)]
     (low, high), spans = result["thresholds"], result["threshold_intervals"]
     lines += ["", f"thresholds {low:.1f} ({_span(spans[0], 1)}) and {high:.1f} ({_span(spans[1], 1)}) years"]
     lines += [
@@ -139,6 +168,21 @@ def report(result: dict[str, Any]) -> str:
         lines += ["", expected_line(result)]
     lines += [f"note: {note}" for note in result["notes"]]
     return "\n".join(lines)
+
+
+def mix_lines(mix: dict[str, Any]) -> list[str]:
+    """The train mix, the one used and the one estimated, as a table."""
+    lines = [f"{'age mix':<28}" + "".join(f"{name:>18}" for name in BANDS)]
+    used = {"train": "used: train", "given": "used: given", "estimate": "used: estimated"}[mix["kind"]]
+    rows = [("train", mix["train"]), (used, mix["used"])]
+    if "estimate" in mix and not np.allclose(mix["estimate"], mix["used"]):
+        toward = "toward it" if mix["kind"] == "estimate" else "not used"
+        rows.append((f"estimated, {toward}", mix["estimate"]))
+    lines += [f"  {name:<26}" + "".join(f"{share:>17.1%} " for share in shares) for name, shares in rows]
+    if "interval" in mix:
+        spans = [f"{low:.1%} to {high:.1%}" for low, high in mix["interval"]]
+        lines.append(f"  {'95 % interval of it':<26}" + "".join(f"{span:>18}" for span in spans))
+    return lines
 
 
 def expected_line(result: dict[str, Any]) -> str:

@@ -1,17 +1,11 @@
-"""Honest chances and the mix behind them, held to brute force."""
-
-import itertools
+"""Honest chances, held to brute force."""
 
 import numpy as np
-import pandas as pd
 import pytest
 from scipy.special import log_softmax
 
 from models.labels import LABELS, decode
-from pipeline.answers import assemble
-from pipeline.calibration import bands_of, with_bands
-from pipeline.chances import DRAWS, SPREAD, Honest, estimate, fit, mix_of, shares_of
-from pipeline.thresholds import class_of
+from pipeline.chances import SPREAD, Honest, fit, shares_of
 
 
 def drawn(count=3000, seed=0):
@@ -78,83 +72,3 @@ def test_no_share_is_nil():
     assert shares.sum() == pytest.approx(1)
     assert shares.min() > 0
     np.testing.assert_allclose(shares_of(np.full(6, 1000)), 1 / 6)
-
-
-def test_chances_that_tell_nothing_leave_the_train_mix():
-    train = np.array([0.2, 0.25, 0.2, 0.2, 0.1, 0.05])
-    chances = np.tile(train.reshape(3, 2).T.ravel() / 3, (60, 3))  # of mask, gender, band
-    np.testing.assert_allclose(mix_of(chances, train), train, atol=1e-6)
-
-
-def weak(rng, counts, train, noise):
-    """Chances (n, 18), honest where bands are as train has them, of people with 7 photos each; gender is not seen."""
-    bands = np.repeat(np.repeat(np.arange(3), counts), 7)
-    seen = bands + rng.normal(0, noise, len(bands))
-    band = np.exp(-0.5 * ((seen[:, None] - np.arange(3)) / noise) ** 2) * train
-    band /= band.sum(1, keepdims=True)
-    mask = np.tile(np.eye(3)[[0, 0, 0, 0, 0, 1, 2]], (sum(counts), 1)) * 0.8 + 0.2 / 3
-    return (mask[:, :, None, None] * np.full(2, 0.5)[:, None] * band[:, None, None]).reshape(-1, LABELS), bands
-
-
-def estimated(noise, counts, seed=0, times=1):
-    """The estimate of a mix from eval people (counts) by band, and the train mix (6,)."""
-    rng, train = np.random.default_rng(seed), np.array([0.45, 0.40, 0.15])
-    own, bands = weak(rng, (180, 160, 60), train, noise)
-    gender = np.repeat(np.arange(400) % 2, 7)
-    table = pd.DataFrame({"person": np.repeat(np.arange(400), 7), "mask": 0, "gender": gender,
-                          "age": np.array([20.0, 40.0, 70.0])[bands]})  # fmt: skip
-    rows = assemble(table, table["age"].to_numpy(), table["gender"].to_numpy())
-    chances, _ = weak(rng, counts, train, noise)
-    photo = np.arange(len(chances))
-    mix = np.repeat(train / 2, 2)
-    return estimate(np.tile(chances, (times, 1)), np.tile(photo, times), 150, own, rows, mix), mix
-
-
-def test_the_mix_that_a_weak_network_tells_is_drawn_in():
-    away = []
-    for seed in range(4):
-        (raw, used, draws, trust), train = estimated(2.0, (68, 60, 22), seed)
-        away.append([np.abs(mix - bands_of(train)).max() for mix in (raw, bands_of(used))])
-        assert draws.shape == (DRAWS, 6)
-        assert 0 <= trust <= 1
-    raw, drawn = np.mean(away, axis=0)
-    assert drawn < 0.7 * raw
-
-
-def test_a_good_network_tells_a_mix_that_is_used():
-    (_, used, draws, trust), train = estimated(0.4, (60, 37, 53))
-    actual = np.array([60, 37, 53]) / 150
-    np.testing.assert_allclose(bands_of(used), actual, atol=0.06)
-    assert trust > 0.8
-    low, high = np.quantile(bands_of(draws), [0.005, 0.995], axis=0)
-    assert ((low < actual) & (actual < high)).all()
-    np.testing.assert_allclose(used, with_bands(bands_of(used), train), err_msg="genders stay the train people's")
-
-
-def test_photos_that_several_networks_answered_tell_no_more():
-    once, thrice = (estimated(1.0, (60, 37, 53), times=times)[0] for times in (1, 3))
-    np.testing.assert_allclose(thrice[1], once[1], atol=1e-5)
-    np.testing.assert_allclose(thrice[2].std(0), once[2].std(0), rtol=0.01)
-
-
-def test_em_finds_the_mix_of_greatest_likelihood():
-    rng = np.random.default_rng(0)
-    train = np.array([0.2, 0.25, 0.2, 0.2, 0.1, 0.05])
-    true = rng.choice(LABELS, 300, p=np.repeat([0.1, 0.05, 0.03], 6) / np.repeat([0.1, 0.05, 0.03], 6).sum())
-    chances = rng.dirichlet(np.full(LABELS, 0.3), 300)
-    chances[np.arange(300), true] += 0.8
-    chances /= chances.sum(1, keepdims=True)
-    found = mix_of(chances, train)
-    assert found.sum() == pytest.approx(1)
-    by_class = np.stack([chances[:, class_of(np.arange(LABELS)) == c].sum(1) for c in range(6)], 1)
-
-    def likelihood(shares):
-        return np.log(by_class @ (shares / train)).mean()
-
-    best = likelihood(found)
-    for up, down in itertools.permutations(range(6), 2):
-        moved = found.copy()
-        step = min(1e-3, moved[down])
-        moved[up] += step
-        moved[down] -= step
-        assert likelihood(moved) <= best + 1e-6

@@ -8,12 +8,21 @@ import pytest
 from sklearn.base import clone
 
 from models.errors import UserError
+from pipeline import mix_estimate
 from pipeline.answers import COLUMNS, average_folds, by_network
 from pipeline.combiner import Combiner
 from pipeline.scoring import macro_f1
 from pipeline.summary import expected_line, report
 
 AGES = ((18, 30), (30, 60), (60, 61))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _quick():
+    """Fewer sets of one's own people: what is tried here is what is made of them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mix_estimate, "SETS", 30)
+        yield
 
 
 def people(rng, counts, prefix="v", folds=1):
@@ -164,24 +173,44 @@ def test_people_who_lie_in_several_folds(tables):
 
 
 def test_few_people_in_a_band_fall_back_and_say_so(tables):
-    few = people(np.random.default_rng(1), (60, 60, 12))
+    few = people(np.random.default_rng(1), (60, 60, 5))
     combiner = Combiner(draws=20).fit(few, tables[1])
     told = combiner.report_
     assert told["mix"]["kind"] == "train"
-    assert any("only 12 validation people" in note and "FOLDS=all" in note for note in told["notes"])
+    assert any("only 5 validation people" in note and "FOLDS=all" in note for note in told["notes"])
     assert any("where not all are trained" in note for note in told["notes"])  # they may be
-    assert told["pull"] == pytest.approx([0, 1 - 12 / 42])
-    assert any("upper threshold is drawn 71%" in note for note in told["notes"])
+    assert told["mix"]["tried"] is None
+    assert told["pull"] == pytest.approx([0, 1 - 5 / 35])
+    assert any("upper threshold is drawn 86%" in note for note in told["notes"])
     estimated = Combiner(prior="estimate", draws=20).fit(few, tables[1])
     assert estimated.report_["mix"]["kind"] == "estimate"
 
 
+@pytest.mark.parametrize(("step", "gain"), [(0.0, 0.0), (0.5, 0.02), (1.0, 0.03)])
+def test_an_estimate_is_used_as_far_as_it_gained_on_ones_own_people(tables, monkeypatch, step, gain):
+    monkeypatch.setattr("pipeline.self_test.SelfTest.best_step", lambda self, mix: (step, gain))
+    monkeypatch.setattr("pipeline.self_test.SelfTest.gains", lambda self, mix: np.full((9, 2), gain or -0.004))
+    told = Combiner(draws=20, bandwidth=2.0).fit(*tables).report_
+    mix = {name: np.array(told["mix"][name]) for name in ("train", "used", "estimate")}
+    np.testing.assert_allclose(mix["used"], mix["train"] + step * (mix["estimate"] - mix["train"]))
+    assert told["mix"]["kind"] == ("estimate" if step else "train")
+    (note,) = [note for note in told["notes"] if "on your own people" in note]
+    assert (f"gained {gain:.3f} macro-F1 over" if step else "lost 0.004 macro-F1 against") in note
+    assert any("not used" in note for note in told["notes"]) == (step == 0)
+    lines = report(told).splitlines()
+    assert sum("95 % interval of it" in line for line in lines) == 1
+    assert any("not used" in line and f"{mix['estimate'][2]:.1%}" in line for line in lines) == (step == 0)
+    assert any("toward it" in line for line in lines) == (step == 0.5)
+    insists = Combiner("estimate", draws=20, bandwidth=2.0).fit(*tables).report_["mix"]
+    np.testing.assert_allclose(insists["used"], insists["estimate"])
+
+
 def test_few_eval_photos_tell_no_mix(tables):
     validation, eval = tables
-    for people, kind in ((1 / 7, "train"), (29, "train"), (30, "estimate")):
+    for people, kind in ((1 / 7, "train"), (29, "train"), (30, "tried")):
         photos = eval["photo"].unique()[: round(7 * people)]
         told = Combiner(draws=20, bandwidth=2.0).fit(validation, eval[eval["photo"].isin(photos)]).report_
-        assert told["mix"]["kind"] == kind
+        assert told["mix"]["kind"] == "train" or people >= 30
         notes = [note for note in told["notes"] if "the eval photos count as only" in note]
         assert len(notes) == (kind == "train")
         assert not any("FOLDS" in note for note in notes), "more folds are of no help"
@@ -204,8 +233,7 @@ def test_a_band_of_one_or_two_people_gives_no_interval(tables, tmp_path, old):
     assert young["expected"]["interval"] is not None, "a band that does not count needs nobody"
 
 
-def test_answers_far_from_any_mix_are_calibrated_for_the_train_mix_by_default(tables, monkeypatch):
-    monkeypatch.setattr("pipeline.combiner.FAR", 1.0)
+def test_answers_unlike_any_mix_are_calibrated_for_the_train_mix_by_default(tables):
     rng = np.random.default_rng(2)
     elsewhere = people(rng, (40, 90, 50), "e")
     middle = elsewhere["age"].between(30, 59)
@@ -214,14 +242,12 @@ def test_answers_far_from_any_mix_are_calibrated_for_the_train_mix_by_default(ta
     assert told["auto"]["mix"]["unlike"]
     assert told["auto"]["mix"]["kind"] == "train"
     assert told["auto"]["mix"]["used"] == pytest.approx(told["auto"]["mix"]["train"])
+    for one in told.values():
+        assert any("unlike your validation people in any mix" in note for note in one["notes"])
     assert any("not used" in note for note in told["auto"]["notes"])
-    lines = report(told["auto"]).splitlines()
-    (line,) = [line for line in lines if "estimated, but not used" in line]
+    (line,) = [line for line in report(told["auto"]).splitlines() if "estimated, not used" in line]
     assert f"{told['auto']['mix']['estimate'][1]:.1%}" in line
-    assert not any("95 % interval" in line for line in lines), "that of a mix that is not used"
-    assert sum("95 % interval" in line for line in report(told["estimate"]).splitlines()) == 1
     assert told["estimate"]["mix"]["kind"] == "estimate"
-    assert any("unlike any mix" in note for note in told["estimate"]["notes"])
 
 
 def test_without_eval_answers_the_train_mix_is_used_and_said(tables):

@@ -9,12 +9,11 @@ from sklearn.metrics import f1_score
 
 from models.errors import UserError
 from models.labels import LABELS, band, encode
-from pipeline import chances as honesty
-from pipeline import combiners, label_answers
-from pipeline.calibration import expected_interval, factors
+from pipeline import combiners, label_answers, mix_estimate
+from pipeline.calibration import Eval, bands_of, factors, mix_of_eval, person_weights, with_bands
 from pipeline.combiner import Combiner
+from pipeline.expected_score import centre_of, expected_interval, expected_scores
 from pipeline.label_shift import OFFSETS, LabelShift, best_offsets, with_offsets
-from pipeline.scoring import resample
 from pipeline.store import read_json
 from pipeline.thresholds import class_of
 
@@ -64,6 +63,14 @@ def answered(table, learned, seed, sharp=1.0):
     chances = (chances / chances.sum(1, keepdims=True)) ** sharp
     chances /= chances.sum(1, keepdims=True)
     return table.assign(**{name: chances[:, k] for k, name in enumerate(label_answers.LABEL_COLUMNS)})
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _quick():
+    """Fewer sets of one's own people: what is tried here is what is made of them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mix_estimate, "SETS", 30)
+        yield
 
 
 TRAIN, EVAL = (0.47, 0.45, 0.08), (0.42, 0.28, 0.30)
@@ -170,11 +177,11 @@ def test_a_given_mix_is_used_as_it_is(tables):
 
 def test_few_people_in_a_band_mean_the_train_mix(tables):
     _, evaluation = tables
-    people = people_of(60, (0.4, 0.4, 0.2), 8)
+    people = stratified((30, 30, 5), 8)
     few = answered(people, shares_of(people), 9)
     made = LabelShift().fit(few, evaluation)
     assert made.report_["mix"]["kind"] == "train"
-    assert "at least 30 are needed" in made.report_["notes"][0]
+    assert "only 5 validation people are 60 and over (at least 6 are needed" in made.report_["notes"][0]
     assert LabelShift("estimate").fit(few, evaluation).report_["mix"]["kind"] == "estimate"
     assert "no eval answers" in LabelShift().fit(few).report_["notes"][0]
     with pytest.raises(UserError, match="there are none: run predict"):
@@ -184,12 +191,11 @@ def test_few_people_in_a_band_mean_the_train_mix(tables):
         LabelShift().fit(nobody, evaluation)
 
 
-def test_few_eval_photos_mean_the_train_mix(tables, monkeypatch):
-    monkeypatch.setattr(honesty, "DRAWS", 5)
+def test_few_eval_photos_mean_the_train_mix(tables):
     validation, evaluation = tables
     made = LabelShift().fit(validation, evaluation[:21])
     assert made.report_["mix"]["kind"] == "train"
-    assert "the eval photos count as only 3 people" in made.report_["notes"][0]
+    assert any("the eval photos count as only 3 people" in note for note in made.report_["notes"])
     assert LabelShift("estimate").fit(validation, evaluation[:21]).report_["mix"]["kind"] == "estimate"
 
 
@@ -198,8 +204,26 @@ def test_the_genders_inside_a_band_are_the_train_peoples(tables):
     shares, train = (mix.reshape(3, 2) for mix in (made.shares_, made.train_))
     np.testing.assert_allclose(shares / shares.sum(1, keepdims=True), train / train.sum(1, keepdims=True))
     mix = made.report_["mix"]
-    assert ((np.array(mix["interval"])[:, 0] < mix["used"]) & (mix["used"] < np.array(mix["interval"])[:, 1])).all()
-    assert 0 <= mix["trust"] <= 1
+    assert mix["kind"] == "estimate"
+    low, high = np.array(mix["interval"]).T
+    actual = np.bincount(band(tables[1]["age"]), minlength=3) / len(tables[1])
+    assert ((low < actual) & (actual < high)).all()
+    assert any("on your own people" in note and "gained" in note for note in made.report_["notes"])
+
+
+def test_the_expected_age_grows_with_older_bands():
+    chances = np.full((3, LABELS), 1e-9)
+    for row in range(3):
+        chances[row, row::3] = 1 / 6
+    np.testing.assert_allclose(label_answers.expected_age(chances), label_answers.YEARS, atol=1e-5)
+    one, other = (answered(people_of(5, TRAIN, 0), np.full((2, 3), 1 / 6), seed) for seed in (1, 2))
+    age, gender = label_answers.by_network(pd.concat([one, other[7:].assign(fold=3)]))
+    assert age.shape == gender.shape == (35, 2)
+    chances = label_answers.chances_of(one)
+    np.testing.assert_allclose(age[:, 0], label_answers.expected_age(chances))
+    assert np.array_equal(gender[:, 0], chances.argmax(1) // 3 % 2)
+    assert np.isnan(age[:7, 1]).all()
+    np.testing.assert_allclose(age[7:, 1], label_answers.expected_age(label_answers.chances_of(other))[7:])
 
 
 def stratified(counts, seed):
@@ -210,18 +234,21 @@ def stratified(counts, seed):
     return people.iloc[(some[:, None] * 7 + np.arange(7)).ravel()].reset_index(drop=True)
 
 
-def test_the_interval_of_the_expected_score_is_as_wide_as_the_combiners(tables):
-    few = stratified((30, 30, 8), 11)
-    made = LabelShift("train").fit(answered(few, shares_of(few), 12), tables[1])
-    rows, chances = label_answers.known(answered(few, shares_of(few), 12))
+def test_the_score_to_expect_runs_over_the_mixes_that_are_possible(tables):
+    few = answered(stratified((30, 30, 8), 11), np.full((2, 3), 1 / 6), 12)
+    made = LabelShift("train").fit(few, tables[1])
+    rows, chances = label_answers.known(few)
     held = made._cross_fitted(rows, chances, np.ones(len(rows.label)), np.array(made.report_["pull"]))
-    weights = factors(made.shares_, made.train_)[class_of(rows.label)]
-    again = resample(rows.label, held, rows.person, weights=weights)
-    centre, wider = made.report_["expected"]["macro_f1"], np.sqrt(1 + 68 / 400)
-    interval = made.report_["expected"]["interval"]
-    assert interval == pytest.approx(expected_interval(centre, again, rows, made.shares_, wider=wider))
-    plain = wider * np.ptp(np.quantile(again, [0.05, 0.95]))
-    assert interval[1] - interval[0] > 1.15 * plain
+    guess = mix_of_eval(rows, Eval(*label_answers.by_network(tables[1]), 7.0))
+    possible = with_bands(bands_of(guess.draws), made.train_)
+    expected = made.report_["expected"]
+    assert expected["macro_f1"] == pytest.approx(centre_of(rows, held, possible))
+    assert expected["macro_f1"] != pytest.approx(centre_of(rows, held, made.shares_[None]), abs=1e-3)
+    again = expected_scores(rows, held, possible, person_weights(rows, 200, np.random.default_rng(0)), 400)
+    interval = expected_interval(expected["macro_f1"], again, rows, possible.mean(0))
+    assert expected["interval"] == pytest.approx(interval)
+    reached = f1_score(truth_of(tables[1]), made.predict(tables[1])["label"], average="macro")
+    assert interval[0] < reached < interval[1]
 
 
 @pytest.mark.parametrize(("counts", "told"), [((30, 30, 1), "1 validation person is"), ((30, 30, 2), "2 validation")])

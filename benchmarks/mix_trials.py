@@ -1,0 +1,226 @@
+"""One trial of estimating the eval mix, by every method, and the figures over many: what the scripts beside share."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pooled_line
+from joblib import Parallel, delayed
+from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
+
+from models.labels import BANDS, band
+from pipeline.answers import Known
+from pipeline.calibration import Calibration, Eval, bands_of, calibrate, cross_fitted, mix_of_eval
+from pipeline.combiner import mix_kind
+from pipeline.expected_score import centre_of, expected_score
+from pipeline.judging import MIXES
+from pipeline.mixes import em
+from pipeline.scoring import macro_f1
+from pipeline.thresholds import Answers
+
+BINS = 10
+
+
+def binned_em(rows: Known, eval: Eval, seed: int = 0) -> NDArray[np.float64]:
+    """EM on histograms over ten quantile bins of the predicted age (Saerens et al. 2002): nothing smoothed."""
+    edges = np.quantile(rows.answer, np.arange(1, BINS) / BINS)
+    table = _table(rows.band, np.digitize(rows.answer, edges), BINS) + 1e-9
+    seen = np.bincount(np.digitize(eval.answer, edges).ravel(), minlength=BINS)
+    return em(table / table.sum(1, keepdims=True), seen.astype(float))
+
+
+def corrected_em(rows: Known, eval: Eval, seed: int = 0) -> NDArray[np.float64]:
+    """EM on calibrated probabilities of the bands (after Alexandari et al. 2020): a logistic fit with intercepts."""
+    found = _probabilities(rows)
+    bins = np.arange(0.25, 120, 0.5)
+    likelihood = found(bins).T / np.bincount(rows.band)[:, None]
+    return em(likelihood, np.histogram(eval.answer, np.arange(0, 120.1, 0.5))[0].astype(float))
+
+
+def black_box_shift(rows: Known, eval: Eval, seed: int = 0) -> NDArray[np.float64]:
+    """The confusions of the likeliest band, inverted (Lipton et al. 2018); negative shares are cut off."""
+    found = _probabilities(rows)
+    weight = 1 / np.bincount(rows.band)
+    confusion = _table(rows.band, (found(rows.answer) * weight).argmax(1), 3)
+    seen = np.bincount((found(eval.answer.ravel()) * weight).argmax(1), minlength=3) / eval.answer.size
+    mix = np.linalg.lstsq((confusion / confusion.sum(1, keepdims=True)).T, seen, rcond=None)[0]
+    mix = np.maximum(mix, 1e-3)
+    return mix / mix.sum()
+
+
+def density_ml(rows: Known, eval: Eval, seed: int = 0, bandwidth: float = 1.0) -> NDArray[np.float64]:
+    """Greatest likelihood on kernel densities of the predictions of each band (after Moreo et al. 2024)."""
+    edges = np.arange(0, 120.1, 0.5)
+    bend = np.arange(-20, 21) * 0.5
+    kernel = np.exp(-0.5 * (bend / bandwidth) ** 2)
+    table = [np.convolve(np.histogram(rows.answer[rows.band == b], edges)[0], kernel, "same") for b in range(3)]
+    table = np.stack(table) + 1e-9
+    return em(table / table.sum(1, keepdims=True), np.histogram(eval.answer, edges)[0].astype(float))
+
+
+METHODS: dict[str, Callable[..., NDArray]] = {
+    "binned EM": binned_em,
+    "EM on calibrated probabilities": corrected_em,
+    "BBSE": black_box_shift,
+    "kernel densities": density_ml,
+    "pooled line (the old one)": pooled_line.estimate,
+}
+
+
+def _table(band: NDArray, cell: NDArray, cells: int) -> NDArray[np.float64]:
+    return np.bincount(band * cells + cell, minlength=3 * cells).reshape(3, cells).astype(float)
+
+
+def _probabilities(rows: Known) -> Callable[[NDArray], NDArray]:
+    def features(age: NDArray) -> NDArray:
+        unit = (np.ravel(age) - 40) / 15
+        return np.stack([unit, unit**2, unit**3], axis=1)
+
+    model = LogisticRegression(C=100.0, max_iter=500).fit(features(rows.answer), rows.band)
+    return lambda age: model.predict_proba(features(age))
+
+
+def trial(rows: Known, eval: Eval, truth: Known, seed: int, resamples: int = 100) -> dict[str, Any]:
+    """All figures of one set of eval photos: what each method makes of it, and what the truth is.
+
+    rows: the people who calibrate; truth: the eval photos beside their labels, which no method sees.
+    """
+    mix, train = truth.counts / truth.people, rows.counts / rows.people
+    age = eval.answer.mean(1)
+
+    def score(thresholds: tuple[float, float]) -> float:
+        return macro_f1(truth.label, truth.cell * len(BANDS) + band(age, thresholds))
+
+    start = time.perf_counter()
+    guess = mix_of_eval(rows, eval, resamples, seed)
+    _, toward = mix_kind("auto", rows, eval.people, guess, [])
+    found = {step: calibrate(rows, train, eval, 2.0, resamples, seed, guess, step) for step in {0.0, toward, 1.0}}
+    seconds = time.perf_counter() - start
+    reached = {step: score(one.thresholds) for step, one in found.items()}
+    rivals = {name: method(rows, eval, seed) for name, method in METHODS.items()}
+
+    def given(shares: NDArray) -> float:
+        return score(calibrate(rows, shares, eval, 2.0, 1, seed).thresholds)
+
+    low, high = np.quantile(bands_of(guess.draws), [0.025, 0.975], axis=0)
+    return {
+        "mix": mix,
+        "train": train,
+        "people": truth.people,
+        "score": {
+            "30/60": score((30, 60)),
+            "train mix": reached[0.0],
+            "auto": reached[toward],
+            "estimate": reached[1.0],
+            "true mix": given(mix),
+            "best possible": Answers(age, truth.label, truth.cell).surface().values.max(),
+        }
+        | {name: given(shares) for name, shares in rivals.items()},
+        "share": {"estimate": guess.mix, "greatest likelihood": guess.raw, **rivals},
+        "covers mix": (low <= mix) & (mix <= high),
+        "unlike": guess.unlike,
+        "toward": toward,
+        "expected": {"auto": _expected(found[toward], eval, seed), "estimate": _expected(found[1.0], eval, seed)},
+        "seconds": seconds,
+    }
+
+
+def _expected(found: Calibration, eval: Eval, seed: int) -> list[float]:
+    labels = cross_fitted(found.rows, found.mixes[:MIXES], found.bandwidth, found.pull, seed)
+    centre = centre_of(found.rows, labels, found.possible)
+    return [centre, *(expected_score(found, eval.people, centre, seed=seed) or (0.0, 1.0))]
+
+
+def gather(results: list[dict[str, Any]]) -> dict[str, Any]:
+    """The figures of one world, or table, over its trials."""
+    scores = {name: np.array([r["score"][name] for r in results]) for name in results[0]["score"]}
+    mixes, train = (np.array([r[name] for r in results]) for name in ("mix", "train"))
+    thirds = np.array_split(np.argsort(np.abs(mixes - train).max(1), kind="stable"), 3)
+    plain = scores["30/60"].mean()
+    errors = {
+        name: np.abs(np.array([r["share"][name] for r in results]) - mixes).max(1) for name in results[0]["share"]
+    }
+    return {
+        "trials": len(results),
+        "eval people": round(float(np.mean([r["people"] for r in results])), 1),
+        "macro_f1": {name: round(float(v.mean()), 4) for name, v in scores.items()},
+        "recovered of what the true mix gains": {
+            name: round(float((v.mean() - plain) / (scores["true mix"].mean() - plain)), 3)
+            for name, v in scores.items()
+            if name not in ("30/60", "true mix")
+        },
+        "above the train mix": {
+            name: {
+                "mean": interval(scores[name] - scores["train mix"]),
+                "by third of distance from train": [
+                    round(float((scores[name] - scores["train mix"])[t].mean()), 4) for t in thirds
+                ],
+            }
+            for name in ("auto", "estimate", "binned EM", "true mix")
+        },
+        "largest share error": {name: round(float(error.mean()), 4) for name, error in errors.items()},
+        "less than binned EM's": interval(errors["binned EM"] - errors["estimate"]),
+        "mix covered at 95 %": np.mean([r["covers mix"] for r in results], axis=0).round(3).tolist(),
+        "warned": round(float(np.mean([r["unlike"] for r in results])), 3),
+        "estimate used": {
+            str(step): round(float(np.mean([r["toward"] == step for r in results])), 3) for step in (0.0, 0.5, 1.0)
+        },
+        "expected score": {
+            name: _coverage(np.array([r["expected"][name] for r in results]), scores[name])
+            for name in ("auto", "estimate")
+        },
+        "seconds": round(float(np.median([r["seconds"] for r in results])), 2),
+    }
+
+
+def _coverage(expected: NDArray, reached: NDArray) -> dict[str, Any]:
+    return {
+        "covered at 90 %": round(float(np.mean((expected[:, 1] <= reached) & (reached <= expected[:, 2]))), 3),
+        "signed error": interval(expected[:, 0] - reached),
+        "mean width": round(float(np.mean(expected[:, 2] - expected[:, 1])), 4),
+    }
+
+
+def interval(values: Iterable[float]) -> list[float]:
+    """Mean and 95 % interval of the mean over trials."""
+    values = np.asarray(values, float)
+    half = 1.96 * values.std(ddof=1) / np.sqrt(len(values))
+    return [round(float(v), 4) for v in (values.mean(), values.mean() - half, values.mean() + half)]
+
+
+def kept(path: Path | None) -> dict[tuple[str, int], dict[str, Any]]:
+    """The trials in a file of JSON lines: {(world, seed): figures}."""
+    lines = path.read_text().splitlines() if path and path.is_file() else []
+    return {(line["scenario"], line["seed"]): line["figures"] for line in map(json.loads, lines)}
+
+
+def run_all(
+    worlds: dict[str, Callable[[int], dict[str, Any]]], trials: int, jobs: int, keep: Path | None = None
+) -> dict[str, Any]:
+    """Gathered figures of each world, ten trials of each in turn; those in the file `keep` are not run again."""
+    done = kept(keep)
+    with Parallel(jobs) as parallel:
+        for start in range(0, trials, 10):
+            for name, one in worlds.items():
+                seeds = [s for s in range(start, min(start + 10, trials)) if (name, s) not in done]
+                found = parallel(delayed(one)(seed) for seed in seeds)
+                lines = [
+                    json.dumps({"scenario": name, "seed": seed, "figures": figures}, default=_plain)
+                    for seed, figures in zip(seeds, found, strict=True)
+                ]
+                if keep:
+                    with keep.open("a") as file:
+                        file.writelines(line + "\n" for line in lines)
+                done |= {(name, seed): json.loads(line)["figures"] for seed, line in zip(seeds, lines, strict=True)}
+    return {name: gather([done[name, seed] for seed in range(trials)]) for name in worlds}
+
+
+def _plain(value: Any) -> Any:
+    """Arrays and numpy numbers as JSON knows them."""
+    return value.tolist() if isinstance(value, np.ndarray | np.generic) else value

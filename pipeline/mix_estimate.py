@@ -1,0 +1,89 @@
+"""The mix of the age bands of photos without labels, with what is not known about it and what it is worth.
+
+The estimate is the mean of the mixes that the photos leave possible (`mixes`), given how predictions distribute in each
+band (`densities`), both after the estimate was tried on one's own people (`self_test`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import chi2
+
+from models.labels import BANDS, GENDERS
+from pipeline.answers import Known
+from pipeline.densities import Densities, choose_smoothing
+from pipeline.mixes import evidence, posterior
+from pipeline.self_test import SelfTest, self_test
+
+SETS = 200
+"""So many sets of one's own people are tried."""
+UNTRIED = 2.0
+"""How much wider than chi-squared the statistic is taken to be where there are too few people to try it on."""
+USUAL = float(chi2.ppf(0.95, 7))
+"""The usual misfit there."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """The mix of photos without labels.
+
+    raw, mix: (3,) shares by band, of greatest likelihood and as estimated; shares: (6,) the latter by band * 2 +
+    gender; draws: (B, 6) mixes that the photos leave possible; misfit, limit: how far the photos are from any mix of
+    validation predictions, and how far is usual; tried: on one's own people, None where they are too few.
+    """
+
+    raw: NDArray[np.float64]
+    mix: NDArray[np.float64]
+    shares: NDArray[np.float64]
+    draws: NDArray[np.float64]
+    misfit: float
+    limit: float
+    tried: SelfTest | None
+
+    @property
+    def unlike(self) -> bool:
+        """Whether the photos are unlike what differs from the validation people in nothing but the mix."""
+        return self.misfit > self.limit
+
+    @property
+    def gain(self) -> tuple[float, float]:
+        """How far from the train mix toward the estimate thresholds are best set, and the macro-F1 that this gains.
+
+        Both as found on one's own people; (0, 0) where nothing is gained, nobody was tried, or the photos are unlike.
+        """
+        return (0.0, 0.0) if self.tried is None or self.unlike else self.tried.best_step(self.mix)
+
+
+def estimate(
+    rows: Known,
+    age: NDArray,
+    gender: NDArray,
+    eval_people: float,
+    part: NDArray,
+    draws: int = 200,
+    seed: int = 0,
+) -> Estimate:
+    """The mix of eval photos, from single-network predictions.
+
+    rows: the validation people; age, gender: (n, K) predicted ages and genders of n eval photos by K networks, NaN and
+    any number where a network is missing; eval_people: as how many people the photos count; part: (P,) people are held
+    out together, to choose a smoothing, who have the same number.
+    """
+    smoothing = choose_smoothing(rows, part)
+    densities = Densities(rows, smoothing)
+    known = np.isfinite(age)
+    code = densities.code(np.where(known, age, 0.0), gender)
+    weight = known / known.sum(1, keepdims=True) / len(age)
+    seen = np.bincount(code.ravel(), weight.ravel(), minlength=densities.density.shape[1])
+    found = evidence(densities, seen, eval_people)
+    tried = self_test(rows, smoothing, SETS, seed)
+    misfit, limit = found.misfit(), USUAL if tried is None else tried.limit
+    # what no mix explains is a noise that the statistic does not know of
+    widen = (UNTRIED if tried is None else tried.widen) * max(1.0, misfit / limit)
+    possible = posterior(found, rows.counts / rows.people, widen)
+    mixes = np.concatenate([possible.mean[None], possible.draws(draws, np.random.default_rng([seed, 15]))])
+    shares = (mixes[:, :, None] * found.genders).reshape(-1, len(BANDS) * len(GENDERS))
+    return Estimate(found.likeliest, possible.mean, shares[0], shares[1:], misfit, limit, tried)

@@ -1,0 +1,259 @@
+"""Which mixes of the age bands explain photos without labels, and how well each does.
+
+Predictions distribute in each band in a way that is known from the validation people (`densities`); those of photos
+without labels are a mix of these. For each mix that may be, Rao's score statistic (1948) tells how far the predictions
+are from what that mix would show, in units of what chance would do to it: that of the validation people behind the
+densities, and that of the eval people. The unit of chance is a person, since a person's photos are alike. With a prior
+for mixes that holds both "as in train" and "anything", this gives the mixes that the photos leave possible.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import gammaln, logsumexp
+
+from models.labels import BANDS, GENDERS
+from pipeline.densities import CLASSES, Densities
+
+ANYTHING = 0.5
+"""The part of the prior that is spread evenly over all mixes."""
+NEAR_TRAIN = (10.0, 100.0, 1000.0, 10000.0)
+"""The rest is as near to the train mix as so many people drawn at its shares would be, in equal parts."""
+POINTS = 48
+"""The mixes that are looked at are a square of so many a side, over all that is possible."""
+FINEST = 1e-3
+"""No share is followed below."""
+
+
+def em(
+    density: NDArray, count: NDArray, steps: int = 1000, tolerance: float = 1e-7, start: NDArray | None = None
+) -> NDArray[np.float64]:
+    """(K,) the mix of greatest likelihood (Saerens et al. 2002), each two steps extrapolated.
+
+    density: (K, C) probabilities of each cell for each class; count: (C,) photos in each cell; start: (K,), of equal
+    shares where left out, which predictions that tell nothing do not leave. The extrapolation (SQUAREM, Varadhan and
+    Roland 2008) is dropped wherever it would lower the likelihood.
+    """
+    used = count > 0
+    density, count = density[:, used], count[used] / count.sum()
+    mix = np.full(len(density), 1 / len(density)) if start is None else start
+
+    def step(mix: NDArray) -> NDArray:
+        return mix * (density @ (count / (mix @ density)))
+
+    for _ in range(steps):
+        one = step(mix)
+        two = step(one)
+        if np.abs(two - mix).max() < tolerance:
+            return two
+        first, second = one - mix, two - 2 * one + mix
+        length = np.sqrt((first @ first) / max(second @ second, 1e-300))
+        if length > 1:
+            far = np.maximum(mix + 2 * length * first + length**2 * second, 0.1 * two)
+            far /= far.sum()
+            if count @ np.log(far @ density) >= count @ np.log(two @ density):
+                two = far
+        mix = two
+    return mix
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What photos without labels say about the mix of bands.
+
+    density (3, F) of each band, with the genders that the photos have; raw (3, F) the same, not smoothed; noise
+    (3, F, F) how a person of a band varies around it; people (3,) as how many people each density rests on; seen (F,)
+    the photos' shares of the cells; eval_people: as how many people the photos count; genders (3, 2) shares of the
+    genders inside each band.
+    """
+
+    density: NDArray[np.float64]
+    raw: NDArray[np.float64]
+    noise: NDArray[np.float64]
+    people: NDArray[np.float64]
+    seen: NDArray[np.float64]
+    eval_people: float
+    genders: NDArray[np.float64]
+
+    @property
+    def likeliest(self) -> NDArray[np.float64]:
+        """(3,) the mix of greatest likelihood."""
+        return em(self.density, self.seen)
+
+    def statistic(self, mixes: NDArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """The score statistic (Q,) of mixes (Q, 3), and the logarithm of how sharply it tells mixes apart there (Q,).
+
+        Were a mix the true one, its statistic would be drawn from chi-squared with two degrees of freedom.
+        """
+        mixed = mixes @ self.density
+        ends = self.density[[0, 2]] - self.density[1]
+        score = ends / mixed[:, None, :]  # (Q, 2, F)
+        off = score @ self.seen
+        times = mixes / self.eval_people + mixes**2 / self.people
+        flat = score.reshape(-1, score.shape[-1])
+        variance = np.zeros((len(mixes), 2, 2))
+        for band, noise in enumerate(self.noise):
+            spread = (flat @ noise).reshape(score.shape) @ score.transpose(0, 2, 1)
+            variance += times[:, band, None, None] * spread
+        variance += 1e-12 * np.eye(2)
+        information = score @ ends.T
+        found = (off[:, None, :] @ np.linalg.solve(variance, off[:, :, None]))[:, 0, 0]
+        _, sharp = np.linalg.slogdet(information)
+        _, width = np.linalg.slogdet(variance)
+        return found, sharp - width / 2
+
+    def misfit(self) -> float:
+        """How far the photos are from the nearest mix of real predictions: Hansen's J (1982) over cells joined to ten.
+
+        Were they a mix of the bands, it would be near chi-squared with seven degrees of freedom; what is usual for such
+        predictions is found on one's own people.
+        """
+        mix = self.likeliest
+        joined = _joined(self.raw.shape[1])
+        off = (self.seen - mix @ self.raw) @ joined
+        times = mix / self.eval_people + mix**2 / self.people
+        noise = np.einsum("b,bfg->fg", times, self.noise)
+        variance = joined.T @ noise @ joined
+        variance += 1e-3 * np.trace(variance) / len(variance) * np.eye(len(variance))
+        turned = np.linalg.inv(np.linalg.cholesky(variance))
+        # the fitted mix may go along two ways: what is left across them is the misfit
+        ways = turned @ ((self.raw[[0, 2]] - self.raw[1]) @ joined).T
+        rest = turned @ off
+        rest -= ways @ np.linalg.lstsq(ways, rest, rcond=None)[0]
+        return float(rest @ rest)
+
+
+def evidence(densities: Densities, seen: NDArray, eval_people: float) -> Evidence:
+    """What the shares of the cells (F,) of photos that count as so many people say, given the densities.
+
+    The genders inside the bands are those of the validation people, all bands shifted alike until the predicted
+    genders come out as they are seen.
+    """
+    people = densities.people.reshape(len(BANDS), -1)
+    train = people / np.maximum(people.sum(1, keepdims=True), 1)
+    women = seen.reshape(-1, len(GENDERS)).sum(0)[1]
+    genders, density = train, densities.density.reshape(len(BANDS), len(GENDERS), -1)
+    said = density.reshape(len(BANDS), len(GENDERS), -1, len(GENDERS)).sum(2)[..., 1]
+    for _ in range(4):
+        mix = em(np.einsum("bg,bgf->bf", genders, density), seen)
+        genders = _shifted(train, mix, said, women)
+    weight = np.where(people > 0, genders / np.maximum(people, 1), 0.0).ravel()
+    noise, counts, raw = [], [], []
+    for band in range(len(BANDS)):
+        inside = densities.kind // len(GENDERS) == band
+        kind = densities.kind[inside]
+        shares = densities.shares[inside]
+        mean = np.stack([shares[kind == k].mean(0) if (kind == k).any() else shares.mean(0) for k in range(CLASSES)])
+        raw.append(genders[band] @ mean[band * len(GENDERS) :][: len(GENDERS)])
+        rest = shares - mean[kind]
+        free = len(shares) - len(np.unique(kind))
+        noise.append((rest * weight[kind][:, None]).T @ rest * (len(shares) / max(free, 1)))
+        counts.append(1 / max((genders[band] ** 2 / np.maximum(people[band], 1)).sum(), 1e-9))
+    return Evidence(
+        density=np.einsum("bg,bgf->bf", genders, density),
+        raw=np.stack(raw),
+        noise=np.stack(noise),
+        people=np.array(counts),
+        seen=seen,
+        eval_people=eval_people,
+        genders=genders,
+    )
+
+
+def _shifted(train: NDArray, mix: NDArray, said: NDArray, women: float) -> NDArray[np.float64]:
+    """(3, 2) genders inside the bands: those of train, their odds times one factor for all bands.
+
+    mix (3,); said (3, 2): how often each is predicted to be a woman; women: how often that is seen.
+    """
+    low, high = -4.0, 4.0
+    for _ in range(30):
+        middle = (low + high) / 2
+        genders = train * np.exp([0.0, middle])
+        genders /= np.maximum(genders.sum(1, keepdims=True), 1e-300)
+        low, high = (middle, high) if mix @ (genders * said).sum(1) < women else (low, middle)
+    return genders
+
+
+def _joined(cells: int, parts: int = 10) -> NDArray[np.float64]:
+    """(F, parts) which part of the predicted ages a cell belongs to; the last is left out, as shares sum to one."""
+    bins = cells // len(GENDERS)
+    part = np.arange(bins) * min(parts, bins) // bins
+    return np.repeat(np.eye(part.max() + 1)[part], len(GENDERS), axis=0)[:, :-1]
+
+
+def prior(mixes: NDArray, train: NDArray) -> NDArray[np.float64]:
+    """(Q,) the logarithm of the prior density of mixes (Q, 3), given the train mix (3,).
+
+    Dirichlet densities around the train mix, of several widths, and one that is even.
+    """
+    log, parts = np.log(np.maximum(mixes, 1e-12)), [np.full(len(mixes), np.log(ANYTHING) + gammaln(len(BANDS)))]
+    for people in NEAR_TRAIN:
+        shape = 1 + people * train
+        height = gammaln(shape.sum()) - gammaln(shape).sum() + log @ (shape - 1)
+        parts.append(height + np.log((1 - ANYTHING) / len(NEAR_TRAIN)))
+    return logsumexp(parts, axis=0)
+
+
+def drawn_from_prior(rng: np.random.Generator, train: NDArray) -> NDArray[np.float64]:
+    """(3,) a mix as `prior` has them."""
+    people = 0.0 if rng.random() < ANYTHING else NEAR_TRAIN[rng.integers(len(NEAR_TRAIN))]
+    return rng.dirichlet(1 + people * train)
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """The mixes that photos leave possible: mixes (Q, 3) on a grid of that step, and the probability of each (Q,)."""
+
+    mixes: NDArray[np.float64]
+    probability: NDArray[np.float64]
+    step: tuple[float, float]
+
+    @property
+    def mean(self) -> NDArray[np.float64]:
+        """(3,)"""
+        return self.probability @ self.mixes
+
+    def draws(self, count: int, rng: np.random.Generator) -> NDArray[np.float64]:
+        """(count, 3) mixes, evenly spread over the probability, each somewhere in its cell of the grid."""
+        order = rng.permutation(len(self.mixes))
+        place = np.searchsorted(np.cumsum(self.probability[order]), (np.arange(count) + rng.random()) / count)
+        ends = self.mixes[order[np.minimum(place, len(order) - 1)]][:, [0, 2]]
+        ends = ends + (rng.random((count, 2)) - 0.5) * self.step
+        return _whole(ends)[rng.permutation(count)]
+
+
+def posterior(found: Evidence, train: NDArray, widen: float = 1.0, points: int = POINTS) -> Posterior:
+    """The mixes that the photos leave possible.
+
+    train: (3,); widen: by how much the statistic is too large where the mix is the true one, as found on one's own
+    people. The grid covers what is possible twice: once everything, to see where, and then that.
+    """
+    corners = np.array([[0.0, 1.0], [0.0, 1.0]])
+    for rough in (True, False):
+        mixes, step = _grid(corners, points)
+        statistic, sharp = found.statistic(mixes)
+        log = sharp - statistic / 2 / widen + prior(mixes, train)
+        if rough:
+            far = log - log.max() > -20
+            ends = mixes[far][:, [0, 2]]
+            corners = np.stack([ends.min(0) - step, ends.max(0) + step], axis=1).clip(0, 1)
+    probability = np.exp(log - log.max())
+    return Posterior(mixes, probability / probability.sum(), step)
+
+
+def _grid(corners: NDArray, points: int) -> tuple[NDArray[np.float64], tuple[float, float]]:
+    """Mixes (Q, 3), their young and old shares the middles of cells between corners (2, 2), and the cells' sides."""
+    step = (corners[:, 1] - corners[:, 0]) / points
+    young, old = (corners[i, 0] + step[i] * (np.arange(points) + 0.5) for i in range(2))
+    ends = np.stack(np.meshgrid(young, old, indexing="ij"), axis=-1).reshape(-1, 2)
+    return _whole(ends[ends.sum(1) < 1]), (float(step[0]), float(step[1]))
+
+
+def _whole(ends: NDArray) -> NDArray[np.float64]:
+    """(n, 3) mixes of the shares of young and old (n, 2)."""
+    mixes = np.stack([ends[:, 0], 1 - ends.sum(1), ends[:, 1]], axis=1)
+    mixes = np.maximum(mixes, FINEST)
+    return mixes / mixes.sum(1, keepdims=True)

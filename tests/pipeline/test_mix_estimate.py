@@ -1,0 +1,109 @@
+"""The mix of eval photos: planted mixes found, in made-up worlds and on real predictions."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from made_predictions import draw, eval_of
+
+from pipeline import calibration, mix_estimate
+from pipeline.answers import known
+from pipeline.calibration import Eval, bands_of, mix_of_eval
+from pipeline.self_test import in_mix, of_people
+
+REAL = Path(__file__).parents[3] / "shared/predictions/portraits-lite0.csv"
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch):
+    monkeypatch.setattr(mix_estimate, "SETS", 25)
+
+
+@pytest.mark.parametrize("counts", [(200, 200, 400), (420, 300, 80)])
+@pytest.mark.parametrize("skew", [False, True])
+def test_a_planted_mix_is_found_and_its_interval_holds_it(counts, skew):
+    rng = np.random.default_rng(3)
+    rows, _ = draw(rng, (400, 400, 100), skew=skew)
+    found = mix_of_eval(rows, eval_of(*draw(rng, counts, skew=skew)))
+    truth = np.array(counts) / sum(counts)
+    assert np.abs(found.mix - truth).max() < 0.07
+    low, high = np.quantile(bands_of(found.draws), [0.005, 0.995], axis=0)
+    assert ((low < truth) & (truth < high)).all()
+    assert found.draws.sum(1) == pytest.approx(np.ones(len(found.draws)))
+    assert bands_of(found.shares) == pytest.approx(found.mix)
+    assert not found.unlike
+
+
+def test_the_same_mix_stays_near_the_train_mix():
+    rng, away = np.random.default_rng(4), []
+    for _ in range(6):
+        rows, _ = draw(rng, (200, 200, 60))
+        found = mix_of_eval(rows, eval_of(*draw(rng, (200, 200, 60))))
+        truth = np.array([200, 200, 60]) / 460
+        away.append([np.abs(found.raw - truth).max(), np.abs(found.mix - truth).max()])
+        assert found.draws.std(0).min() > 0, "but never for sure"
+    raw, drawn = np.mean(away, axis=0)
+    assert drawn < 0.7 * raw
+
+
+def test_ages_that_shift_inside_a_band_are_warned_about_and_left(monkeypatch):
+    widths = []
+    whole = mix_estimate.posterior
+    monkeypatch.setattr(mix_estimate, "posterior", lambda *given: widths.append(given[2]) or whole(*given))
+    rng, warned = np.random.default_rng(5), {(50, 60): [], (30, 45): []}
+    for _ in range(4):
+        rows, _ = draw(rng, (150, 150, 50), middle=(50, 60))
+        for middle, told in warned.items():
+            found = mix_of_eval(rows, eval_of(*draw(rng, (70, 100, 50), middle=middle)))
+            told.append(found.unlike)
+            # what no mix explains leaves more mixes possible
+            assert widths[-1] == pytest.approx(found.tried.widen * max(1, found.misfit / found.limit))
+            if found.unlike:
+                assert found.gain == (0, 0)
+    assert sum(warned[50, 60]) <= 1
+    assert all(warned[30, 45])
+
+
+def test_a_missing_network_is_left_out():
+    rng = np.random.default_rng(9)
+    rows, _ = draw(rng, (100, 100, 60))
+    seen, answer = draw(rng, (60, 60, 60), networks=3, own=0.5)
+    eval = eval_of(seen, answer)
+    alone = mix_of_eval(rows, Eval(answer[:, :1], eval.gender[:, :1], 7.0))
+    gone = answer.copy()
+    gone[:, 1:] = np.nan
+    padded = mix_of_eval(rows, Eval(gone, eval.gender, 7.0))
+    np.testing.assert_allclose(padded.mix, alone.mix)
+    assert Eval(gone, eval.gender, 7.0).removed == 0
+
+
+def test_the_mean_of_several_networks_counts_as_more_people(monkeypatch):
+    """As it varies less: with four fifths of a prediction's variance the network's own, five leave 0.36 of it."""
+    given = []
+    monkeypatch.setattr(calibration, "estimate", lambda *values: given.append(values[3]))
+    rng = np.random.default_rng(10)
+    rows, _ = draw(rng, (300, 300, 200), own=0.8)
+    seen, answer = draw(rng, (100, 100, 100), networks=5, own=0.8)
+    for networks in (1, 5):
+        mix_of_eval(rows, eval_of(seen, answer[:, :networks]))
+    assert given == [300, pytest.approx(300 / 0.36, rel=0.1)]
+
+
+@pytest.mark.skipif(not REAL.is_file(), reason="needs the shared predictions")
+def test_real_predictions_tell_their_mix():
+    """Where a line and pooled residuals read 45 / 0 / 55 % of 42 / 28 / 30 %, and were sure of it."""
+    rows = known(pd.read_csv(REAL))
+    off, held = [], []
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        half = rng.permutation(rows.people) % 2 == 0
+        chosen = in_mix(rows.band[rows.first], np.flatnonzero(half), np.array([0.42, 0.28, 0.30]), rng)
+        eval = of_people(rows, chosen)
+        found = mix_of_eval(of_people(rows, np.flatnonzero(~half)), eval_of(eval, eval.answer[:, None]))
+        truth = eval.counts / eval.people
+        low, high = np.quantile(bands_of(found.draws), [0.025, 0.975], axis=0)
+        off.append(np.abs(found.mix - truth).max())
+        held.append((low <= truth) & (truth <= high))
+    assert np.mean(off) < 0.13
+    assert np.mean(held) > 0.8
