@@ -18,9 +18,10 @@ from pipeline.calibration import Eval, calibrate, mix_of_eval
 from pipeline.mix_estimate import Estimate
 from pipeline.self_test import LEAST
 from pipeline.summary import report, summary
-from pipeline.thresholds import FEW
 
 VERSION = 2
+FEW = 30
+"""Of eval photos that count as fewer people the default does not estimate the mix."""
 TASK = "face18: mask x gender x age band"
 
 
@@ -191,6 +192,11 @@ def mix_kind(
         )
         return "train", 0.0
     toward = guess.gain[0]
+    if not toward:
+        why = "as the eval photos are unlike your people in any mix" if guess.unlike else "as it gains nothing"
+        notes.append(
+            f"the estimate is not used, {why}: calibrated for the mix of the train people; --prior estimate insists"
+        )
     return ("estimate" if toward else "train"), toward
 
 

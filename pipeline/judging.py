@@ -16,11 +16,11 @@ MIXES = 20
 """So many of the plausible mixes stand for all of them when thresholds are chosen once more for a part."""
 
 
-def judge(found: Calibration, draws: int = 1000, seed: int = 0) -> dict[str, Any]:
+def judge(found: Calibration, draws: int = 1000, seed: int = 0) -> tuple[dict[str, Any], float]:
     """Macro-F1 at 30/60, in-sample and cross-fitted, for the train mix and the eval mix.
 
-    Each with its 95 % interval by person; also what a pair of thresholds for each mask state would gain, and the
-    centre: the cross-fitted score to expect where the mix may be any of those that are possible.
+    Each with its 95 % interval by person; also what a pair of thresholds for each mask state would gain. Beside them
+    the cross-fitted score to expect where the mix may be any of those that are possible.
     """
     rows = found.rows
     answers = {
@@ -39,10 +39,9 @@ def judge(found: Calibration, draws: int = 1000, seed: int = 0) -> dict[str, Any
             }
     factor = factors(found.shares, found.train)
     pairs = [cross_fitted_coarse(rows, factor, found.bandwidth, by_mask, seed) for by_mask in (True, False)]
-    result["centre"] = centre_of(rows, answers["cross_fitted"], found.possible)
     by_mask, one = (macro_f1(rows.label, labels, found.photo_weights) for labels in pairs)
     result["gain_by_mask"] = by_mask - one
-    return result
+    return result, centre_of(rows, answers["cross_fitted"], found.possible)
 
 
 def threshold_intervals(found: Calibration, level: float = 0.95) -> list[list[float]]:

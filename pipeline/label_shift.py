@@ -87,7 +87,7 @@ class LabelShift:
             possible = with_bands(bands_of(guess.draws), train)
             self.shares_ = train + toward * (with_bands(guess.mix, train) - train)
             mix |= estimate_told(guess)
-            notes += estimate_notes(guess, kind)
+            notes += estimate_notes(guess)
         mix["used"] = bands_of(shares if kind == "train" else self.shares_).tolist()
         weights = factors(self.shares_, train)[class_of(rows.label)]
         pull = pull_of(rows.counts)

@@ -13,8 +13,9 @@ from pipeline.calibration import Calibration, Eval, bands_of
 from pipeline.expected_score import LEAST, expected_score
 from pipeline.judging import judge, threshold_intervals
 from pipeline.mix_estimate import Estimate
-from pipeline.thresholds import FEW
 
+FAR = 0.1
+"""From so far on a reader is told that a threshold is drawn toward the fallback."""
 LEVEL = 0.9
 """Of the expected score's interval."""
 
@@ -28,7 +29,7 @@ def summary(
     such as optimistic; the dictionary is plain JSON.
     """
     rows, guess = found.rows, found.estimate
-    scores = judge(found, seed=seed)
+    scores, centre = judge(found, seed=seed)
     notes = list(notes)
     mix: dict[str, Any] = {
         "kind": kind,
@@ -37,11 +38,10 @@ def summary(
     }
     if guess is not None:
         mix |= estimate_told(guess)
-        notes += estimate_notes(guess, kind)
+        notes += estimate_notes(guess)
     notes += pull_notes(found.pull, rows.counts, ("lower threshold", "upper threshold"), "the fallback")
     expected = None
     if eval is not None:
-        centre = scores["centre"]
         interval = expected_score(found, eval.people, centre, LEVEL, seed)
         notes += interval_notes(rows.counts, bands_of(found.shares))
         expected = {"macro_f1": centre, "interval": interval, "level": LEVEL, "photos": len(eval.answer)}
@@ -60,7 +60,7 @@ def summary(
         "bandwidth": found.bandwidth,
         "networks": 1 if eval is None else eval.answer.shape[1],
         "kept_by_averaging": found.keep,
-        "scores": {key: value for key, value in scores.items() if key != "centre"},
+        "scores": scores,
         "expected": expected,
         "surface": _around(found),
         "marks": list(marks),
@@ -91,11 +91,8 @@ def estimate_told(guess: Estimate) -> dict[str, Any]:
     }
 
 
-def estimate_notes(guess: Estimate, kind: str) -> list[str]:
-    """What a reader must know of an estimate: how it did on one's own people, and whether the photos are like these.
-
-    kind: "estimate" where it is used.
-    """
+def estimate_notes(guess: Estimate) -> list[str]:
+    """What a reader must know of an estimate: how it did on one's own people, and whether the photos are like these."""
     notes = []
     if guess.tried is not None:
         gain = guess.gain[1] if guess.gain[0] else float(guess.tried.gains(guess.mix).mean(0).max())
@@ -110,18 +107,15 @@ def estimate_notes(guess: Estimate, kind: str) -> list[str]:
             f"{guess.limit:.0f}): the estimate and the expected score may be far off; if you know the mix, give it "
             "with --prior 0.42,0.28,0.30"
         )
-    if kind == "train" and (guess.unlike or guess.tried is not None):
-        notes.append("the estimate is not used: calibrated for the mix of the train people; --prior estimate insists")
     return notes
 
 
 def pull_notes(pull: NDArray, counts: NDArray, names: tuple[str, str], toward: str) -> list[str]:
     """A sentence for each of the two that few people (counts (3,) by band) draw toward something."""
     return [
-        f"the {name} is drawn {p:.0%} of the way to {toward}: only {pair.min()} people in a band beside it (fewer than "
-        f"{FEW})"
+        f"the {name} is drawn {p:.0%} of the way to {toward}: only {pair.min()} people in a band beside it"
         for name, p, pair in zip(names, pull, (counts[:2], counts[1:]), strict=True)
-        if p > 0
+        if p > FAR
     ]
 
 

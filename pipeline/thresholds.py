@@ -20,8 +20,8 @@ CELLS = LABELS // len(BANDS)
 """The (mask, gender) pairs; a cell is mask * 2 + gender."""
 COARSE = 0.5
 """The grid of the first search, where many surfaces are averaged."""
-FEW = 30
-"""Below so many people in a band a threshold is drawn toward the fallback; of fewer eval people no mix is estimated."""
+PULL = 5.0
+"""The fallback counts as so many people beside those of the smaller band at a threshold."""
 REACH = 5.0
 """A Gaussian kernel ends after so many bandwidths."""
 
@@ -264,14 +264,9 @@ def crossings(age: ArrayLike, answer: ArrayLike, at: tuple[float, float] = (29.5
     return float(start + slope * at[0]), float(start + slope * at[1])
 
 
-def few(people: int) -> float:
-    """How far a threshold beside a band of so few people is drawn toward the fallback."""
-    return 0.0 if people >= FEW else 1 - people / (people + FEW)
-
-
 def pull_of(counts: NDArray) -> NDArray[np.float64]:
     """(2,) how far the lower and the upper threshold are drawn, by the people of each band (3,) beside them."""
-    return np.array([few(counts[:2].min()), few(counts[1:].min())])
+    return PULL / (PULL + np.array([counts[:2].min(), counts[1:].min()]))
 
 
 def drawn_in(thresholds: tuple[float, float], fallback: tuple[float, float], pull: NDArray) -> tuple[float, float]:

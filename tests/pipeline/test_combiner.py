@@ -180,8 +180,9 @@ def test_few_people_in_a_band_fall_back_and_say_so(tables):
     assert any("only 5 validation people" in note and "FOLDS=all" in note for note in told["notes"])
     assert any("where not all are trained" in note for note in told["notes"])  # they may be
     assert told["mix"]["tried"] is None
-    assert told["pull"] == pytest.approx([0, 1 - 5 / 35])
-    assert any("upper threshold is drawn 86%" in note for note in told["notes"])
+    assert told["pull"] == pytest.approx([5 / 65, 0.5])
+    assert any("upper threshold is drawn 50%" in note for note in told["notes"])
+    assert not any("lower threshold" in note for note in told["notes"])
     estimated = Combiner(prior="estimate", draws=20).fit(few, tables[1])
     assert estimated.report_["mix"]["kind"] == "estimate"
 

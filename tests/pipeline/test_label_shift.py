@@ -133,7 +133,7 @@ def test_offsets_of_few_people_are_drawn_to_none(tables):
     few = answered(people, shares_of(people), 5)
     made = LabelShift("train").fit(few, tables[1])
     counts = made.report_["people_by_band"]
-    pulls = [1 - n / (n + 30) if n < 30 else 0 for n in (min(counts[:2]), min(counts[1:]))]
+    pulls = [5 / (n + 5) for n in (min(counts[:2]), min(counts[1:]))]
     assert made.report_["pull"] == pytest.approx(pulls)
     scores, label = made._scores(label_answers.chances_of(few)), truth_of(few)
     whole = best_offsets(scores, label, np.ones(len(label)))

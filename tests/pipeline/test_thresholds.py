@@ -7,7 +7,17 @@ from hypothesis import strategies as st
 from sklearn.metrics import f1_score
 
 from pipeline.scoring import macro_f1
-from pipeline.thresholds import Answers, ByClass, Surface, choose, class_of, crossings, default_grid
+from pipeline.thresholds import (
+    Answers,
+    ByClass,
+    Surface,
+    choose,
+    class_of,
+    crossings,
+    default_grid,
+    drawn_in,
+    pull_of,
+)
 
 
 @st.composite
@@ -187,3 +197,13 @@ def test_the_fallback_is_where_the_line_crosses():
     low, high = crossings(age, 5 + 0.9 * age)
     assert (low, high) == pytest.approx((5 + 0.9 * 29.5, 5 + 0.9 * 59.5))
     assert crossings([20, 30, 40], [3, 2, 1]) == (29.5, 59.5)
+
+
+def test_a_threshold_is_drawn_by_the_people_of_the_smaller_band_beside_it():
+    """Without a step: one person more or less moves it little."""
+    assert pull_of(np.array([5, 20, 95])) == pytest.approx([0.5, 0.2])
+    steps = np.array([pull_of(np.array([1000, 1000, n]))[1] for n in range(1, 200)])
+    assert (np.diff(steps) < 0).all()
+    assert np.abs(np.diff(steps[10:])).max() < 0.03
+    assert drawn_in((30.0, 58.0), (34.0, 60.0), np.array([0.25, 0.5])) == (31.0, 59.0)
+    assert drawn_in((30.0, 58.0), (34.0, 60.0), np.zeros(2)) == (30.0, 58.0)
