@@ -134,7 +134,7 @@ def trial(rows: Known, eval: Eval, truth: Known, seed: int, resamples: int = 100
 def _expected(found: Calibration, eval: Eval, seed: int) -> list[float]:
     labels = cross_fitted(found.rows, found.mixes[:MIXES], found.bandwidth, found.pull, seed)
     centre = centre_of(found.rows, labels, found.possible)
-    return [centre, *(expected_score(found, eval.people, centre, seed=seed) or (0.0, 1.0))]
+    return [centre, *(expected_score(found, eval.people, centre, seed=seed) or (None, None))]
 
 
 def gather(results: list[dict[str, Any]]) -> dict[str, Any]:
@@ -172,7 +172,7 @@ def gather(results: list[dict[str, Any]]) -> dict[str, Any]:
             str(step): round(float(np.mean([r["toward"] == step for r in results])), 3) for step in (0.0, 0.5, 1.0)
         },
         "expected score": {
-            name: _coverage(np.array([r["expected"][name] for r in results]), scores[name])
+            name: _coverage(np.array([r["expected"][name] for r in results], float), scores[name])
             for name in ("auto", "estimate")
         },
         "seconds": round(float(np.median([r["seconds"] for r in results])), 2),
@@ -180,7 +180,10 @@ def gather(results: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _coverage(expected: NDArray, reached: NDArray) -> dict[str, Any]:
+    told = np.isfinite(expected).all(1)
+    expected, reached = expected[told], reached[told]
     return {
+        "without an interval": int((~told).sum()),
         "covered at 90 %": round(float(np.mean((expected[:, 1] <= reached) & (reached <= expected[:, 2]))), 3),
         "signed error": interval(expected[:, 0] - reached),
         "mean width": round(float(np.mean(expected[:, 2] - expected[:, 1])), 4),

@@ -1,11 +1,12 @@
-"""The mix of ages as QuaPy's methods estimate it, in the worlds of label_shift.py: an outside reference.
+"""The mix of ages as QuaPy's methods estimate it, in the worlds and on the tables of the scripts beside: from outside.
 
     python -m pip install quapy      # in an environment of its own: it is no dependency
-    python benchmarks/quapy_reference.py --draws 30 --keep draws.jsonl
+    python benchmarks/quapy_reference.py --keep draws.jsonl --draws 30 --tables portraits-lite0.csv
 
-draws.jsonl is what `label_shift.py --keep` wrote about the same draws. QuaPy's methods see the age answer of each
-photo (as a logistic regression on its powers) and no persons. Prints one JSON document: the largest share error,
-mean over draws, and how much larger it is than ours with a 95 % interval.
+draws.jsonl is what `label_shift.py --keep` or `resampled_mixes.py --keep` wrote about the same draws; the tables are
+those of the latter. QuaPy's methods see the predicted age of each photo (as a logistic regression on its powers) and no
+persons. Prints one JSON document: the largest share error, mean over draws, and how much larger it is than ours with a
+95 % interval.
 """
 
 from __future__ import annotations
@@ -13,17 +14,21 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
-from label_shift import SCENARIOS, draw  # first: it holds numpy to one thread
+import numpy as np
+import pandas as pd
+from label_shift import SCENARIOS, draw
 from mix_trials import interval, kept
+from quapy.method.aggregative import EMQ, KDEyML
+from resampled_mixes import FEW, HALF, draw_of
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 
-import numpy as np  # isort: skip
-from quapy.method.aggregative import EMQ, KDEyML  # isort: skip
-from sklearn.linear_model import LogisticRegression  # isort: skip
-from sklearn.pipeline import make_pipeline  # isort: skip
-from sklearn.preprocessing import PolynomialFeatures, StandardScaler  # isort: skip
+from pipeline.answers import known
 
 
 def classifier():
@@ -37,20 +42,38 @@ METHODS = {
 }
 
 
+def worlds(tables: list[Path]) -> dict[str, Callable[[int], tuple]]:
+    """How to draw (rows, eval, truth, mix) by a number, for each name that a kept draw may have."""
+
+    def of_scenario(name: str) -> Callable[[int], tuple]:
+        return lambda seed: draw(seed, **SCENARIOS[name])
+
+    def of_table(path: Path, part: int) -> Callable[[int], tuple]:
+        rows = known(pd.read_csv(path))
+        return lambda seed: draw_of(rows, part, seed)
+
+    found = {name: of_scenario(name) for name in SCENARIOS}
+    for path in tables:
+        found |= {path.stem: of_table(path, HALF), f"{path.stem}, few": of_table(path, FEW)}
+    return found
+
+
 def main() -> None:
     """Estimate the mix of each draw by every method."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--draws", type=int, default=30)
-    parser.add_argument("--scenarios", nargs="*", default=["540"], choices=list(SCENARIOS))
-    parser.add_argument("--keep", type=Path, required=True, help="what label_shift.py --keep wrote")
+    parser.add_argument("--tables", type=Path, nargs="*", default=[])
+    parser.add_argument("--keep", type=Path, required=True, help="the draws of the scripts beside")
     settings = parser.parse_args()
-    ours = kept(settings.keep)
+    ours, drawers = kept(settings.keep), worlds(settings.tables)
     result = {"quapy": version("quapy"), "draws": settings.draws}
-    for name in settings.scenarios:
+    for name in dict.fromkeys(name for name, _ in ours):
+        if name not in drawers:
+            parser.error(f"{settings.keep} holds draws of {name}, which is no scenario: name its table with --tables")
         errors: dict[str, list[float]] = {"ours": []}
         started = time.perf_counter()
         for seed in range(settings.draws):
-            rows, eval, _, mix = draw(seed, **SCENARIOS[name])
+            rows, eval, _, mix = drawers[name](seed)
             answers, seen = rows.answer[:, None] / 10, eval.answer.mean(1)[:, None] / 10
             errors["ours"].append(np.abs(np.array(ours[name, seed]["share"]["estimate"]) - mix).max())
             for method, build in METHODS.items():

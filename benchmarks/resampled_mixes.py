@@ -32,8 +32,11 @@ from pipeline.answers import Known, known
 from pipeline.calibration import Eval
 from pipeline.self_test import in_mix, of_people
 
+HALF, FEW = 2, 5
+"""One of so many people calibrates."""
 
-def split(rows: Known, seed: int, part: int = 2) -> tuple[Known, Known]:
+
+def split(rows: Known, seed: int, part: int) -> tuple[Known, Known]:
     """The people who calibrate, one in `part` stratified on gender x band, and eval people of the others."""
     rng, first = np.random.default_rng(seed), rows.first
     order = np.lexsort((rng.random(rows.people), rows.gender[first] * 3 + rows.band[first]))
@@ -46,11 +49,17 @@ def split(rows: Known, seed: int, part: int = 2) -> tuple[Known, Known]:
     return of_people(rows, np.flatnonzero(calibrating)), of_people(rows, chosen)
 
 
-def one(rows: Known, part: int, seed: int) -> dict:
-    """All figures of one draw."""
+def draw_of(rows: Known, part: int, seed: int) -> tuple[Known, Eval, Known, np.ndarray]:
+    """One draw: the people who calibrate, eval predictions without persons, the truth, the eval mix."""
     calibrating, truth = split(rows, seed, part)
     photos_per_person = len(calibrating.person) / calibrating.people
     eval = Eval(truth.answer[:, None], truth.cell[:, None] % 2, photos_per_person)
+    return calibrating, eval, truth, truth.counts / truth.people
+
+
+def one(rows: Known, part: int, seed: int) -> dict:
+    """All figures of one draw."""
+    calibrating, eval, truth, _ = draw_of(rows, part, seed)
     return trial(calibrating, eval, truth, seed)
 
 
@@ -71,7 +80,7 @@ def main() -> None:
         tables |= {run.name: gather(open_run(RunSettings(run=run), make=False)) for run in given.run}
     if not tables:
         reader.error("name a table, or a run with --run")
-    part = 5 if given.few else 2
+    part = FEW if given.few else HALF
     worlds = {name + (", few" if given.few else ""): partial(one, known(table), part) for name, table in tables.items()}
     result = {
         "hardware": f"{os.cpu_count()} cores, {platform.machine()}; {given.jobs} processes of one thread",

@@ -43,6 +43,11 @@ class Known:
         return np.unique(self.person, return_index=True)[1]
 
     @property
+    def kind(self) -> NDArray[np.int64]:
+        """(P,) the class of each person: band * 2 + gender."""
+        return (self.band * len(GENDERS) + self.gender)[self.first]
+
+    @property
     def counts(self) -> NDArray[np.int64]:
         """(3,) people by age band."""
         return np.bincount(self.band[self.first], minlength=len(BANDS))

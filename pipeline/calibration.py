@@ -14,6 +14,7 @@ from pipeline.densities import CLASSES
 from pipeline.mix_estimate import Estimate, estimate
 from pipeline.pooled_residuals import PooledResiduals
 from pipeline.scoring import resample
+from pipeline.self_test import Score
 from pipeline.thresholds import COARSE, ByClass, Surface, choose, class_of, crossings, default_grid, drawn_in, pull_of
 
 BANDWIDTH = 2.0
@@ -123,11 +124,9 @@ def calibrate(
     )
 
 
-def mix_of_eval(rows: Known, eval: Eval, draws: int = 200, seed: int = 0) -> Estimate:
-    """The estimate of the eval photos' mix."""
-    # several networks agree on more than one does: their mean varies less around what is usual
-    _, keep = narrowed(rows, eval.removed)
-    return estimate(rows, eval.answer, eval.gender, eval.people / keep**2, parts_of(rows, seed), draws, seed)
+def mix_of_eval(rows: Known, eval: Eval, draws: int = 200, seed: int = 0, score: Score | None = None) -> Estimate:
+    """The estimate of the eval photos' mix; score: how labels score that are chosen for it, of `self_test`."""
+    return estimate(rows, eval.answer, eval.gender, eval.people, parts_of(rows, seed), draws, seed, score)
 
 
 def person_weights(rows: Known, draws: int, rng: np.random.Generator) -> NDArray[np.int64]:
@@ -142,8 +141,7 @@ def person_weights(rows: Known, draws: int, rng: np.random.Generator) -> NDArray
 
 def people_of(rows: Known) -> NDArray[np.float64]:
     """(6,) shares of the people by band * 2 + gender."""
-    kind = rows.band[rows.first] * 2 + rows.gender[rows.first]
-    return np.bincount(kind, minlength=CLASSES) / rows.people
+    return np.bincount(rows.kind, minlength=CLASSES) / rows.people
 
 
 def with_bands(mix: NDArray, train: NDArray) -> NDArray[np.float64]:

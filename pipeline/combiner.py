@@ -16,10 +16,9 @@ from pipeline import store
 from pipeline.answers import COLUMNS, Known, average_folds, by_network, cell, known
 from pipeline.calibration import Eval, calibrate, mix_of_eval
 from pipeline.mix_estimate import Estimate
-from pipeline.self_test import LEAST
-from pipeline.summary import report, summary
+from pipeline.runs import COMBINER_VERSION as VERSION
+from pipeline.summary import report, summary, tried_note, unlike_note
 
-VERSION = 2
 FEW = 30
 """Of eval photos that count as fewer people the default does not estimate the mix."""
 TASK = "face18: mask x gender x age band"
@@ -157,47 +156,46 @@ def check_bands(rows: Known) -> None:
 def mix_kind(
     prior: str | tuple[float, ...], rows: Known, eval_people: int | None, guess: Estimate | None, notes: list[str]
 ) -> tuple[str, float]:
-    """Which mix a prior means, "given", "train" or "estimate", and how far toward the estimate the thresholds are set.
+    """Which mix a prior means, "given", "train" or "estimate", and how far toward the estimate labels are chosen for.
 
-    eval_people: as how many people the eval photos count, None without eval answers; guess: the estimate; notes gets a
-    sentence where auto cannot use it. Raises UserError where an estimate is asked for without eval answers.
+    eval_people: as how many people the eval photos count, None without eval answers; guess: the estimate; notes gets
+    what a reader must know of it. Raises UserError where an estimate is asked for without eval answers.
     """
     if not isinstance(prior, str):
         return "given", 0.0
-    if prior == "train":
-        return "train", 0.0
     if eval_people is None:
         if prior == "estimate":
             raise UserError("the mix is estimated from eval answers and there are none: run predict, or --prior train")
-        notes.append("no eval answers: calibrated for the mix of the train people")
+        if prior == "auto":
+            notes.append("no eval answers: calibrated for the mix of the train people")
         return "train", 0.0
     assert guess is not None, "there are eval answers"
+    if guess.unlike:
+        notes.append(unlike_note(guess))
+    if prior == "train":
+        return "train", 0.0
+    if guess.tried is not None and not guess.unlike:
+        notes.append(tried_note(guess.tried, guess.mix))
     if prior == "estimate":
         return "estimate", 1.0
-    lacking, more = None, ""
+    why, more = None, ""
     if guess.tried is None:
-        b = int(rows.counts.argmin())
-        lacking = (
-            f"only {rows.counts[b]} validation people are {BANDS[b]} (at least {LEAST} are needed to try an estimate)"
-        )
-        more = "more folds (FOLDS=all), where not all are trained, bring more, "
+        few = int(rows.counts.argmin())
+        why = f"with only {rows.counts[few]} validation people {BANDS[few]} it cannot be tried on your own people"
+        more = "; more folds (FOLDS=all), where not all are trained, bring more"
     elif eval_people < FEW:
-        lacking = (
-            f"the eval photos count as only {eval_people} people (at least {FEW} are needed to estimate their mix)"
-        )
-    if lacking:
-        notes.append(
-            f"{lacking}: calibrated for the mix of the train people; {more}--prior estimate insists, "
-            "--prior 0.42,0.28,0.30 gives the mix"
-        )
-        return "train", 0.0
-    toward = guess.gain[0]
-    if not toward:
-        why = "as the eval photos are unlike your people in any mix" if guess.unlike else "as it gains nothing"
-        notes.append(
-            f"the estimate is not used, {why}: calibrated for the mix of the train people; --prior estimate insists"
-        )
-    return ("estimate" if toward else "train"), toward
+        why = f"as the eval photos count as only {eval_people} people (at least {FEW} are needed)"
+    elif guess.unlike:
+        why = "as the eval photos are unlike your people"
+    elif not guess.step:
+        why = "as it does not gain"
+    if why is None:
+        return "estimate", guess.step
+    notes.append(
+        f"the estimate of the age mix is not used, {why}: calibrated for the mix of the train people{more}; --prior "
+        "estimate insists, --prior 0.42,0.28,0.30 gives the mix"
+    )
+    return "train", 0.0
 
 
 def check_prior(prior: str | tuple[float, float, float]) -> np.ndarray | None:

@@ -36,8 +36,7 @@ def expected_scores(
     eval people all count.
     """
     rng = np.random.default_rng(seed)
-    units = counts_of(rows.person, rows.label * LABELS + labels, rows.people)
-    kind = rows.band[rows.first] * 2 + rows.gender[rows.first]
+    units, kind = counts_of(rows.person, rows.label * LABELS + labels, rows.people), rows.kind
     total = np.zeros((len(weights), 3 * LABELS))
     for i, times in enumerate(weights):
         size = _whole(mixes[i % len(mixes)], people)
@@ -60,21 +59,21 @@ def expected_score(
 
 
 def expected_interval(
-    centre: float, drawn: NDArray, rows: Known, shares: NDArray, level: float = 0.9, wider: float = 1.0
+    centre: float, drawn: NDArray, rows: Known, shares: NDArray, level: float = 0.9
 ) -> list[float] | None:
     """The interval around a cross-fitted score, from the scores (B,) of resampled validation people.
 
-    shares: (6,) the eval mix; wider: by what the resamples leave out. Resamples give the spread alone: their mean is
-    biased low, since a resample holds fewer different people. Their percentiles are too narrow where people are few, so
-    they are widened as Student's t is wider, by the people of the smallest gender x band (Hesterberg 2015). None where
-    a band of the mix has fewer than LEAST people: a single person drawn again is the same person.
+    shares: (6,) the eval mix. Resamples give the spread alone: their mean is biased low, since a resample holds fewer
+    different people. Their percentiles are too narrow where people are few, so they are widened as Student's t is
+    wider, by the people of the smallest gender x band (Hesterberg 2015). None where a band of the mix has fewer than
+    LEAST people: a single person drawn again is the same person.
     """
     if rows.counts[bands_of(shares) > 0].min() < LEAST:
         return None
     people = people_of(rows) * rows.people
     few = max(3, round(people[people > 0].min()))
     tail = (1 + level) / 2
-    wider *= stats.t.ppf(tail, few - 1) / stats.norm.ppf(tail) * np.sqrt(few / (few - 1))
+    wider = stats.t.ppf(tail, few - 1) / stats.norm.ppf(tail) * np.sqrt(few / (few - 1))
     low, high = centre + wider * (np.quantile(drawn, [1 - tail, tail]) - drawn.mean())
     return [float(max(low, 0.0)), float(min(high, 1.0))]
 

@@ -77,7 +77,11 @@ def by_network(predictions: pd.DataFrame) -> tuple[NDArray[np.float64], NDArray[
     """(n, K) expected ages, NaN where a network is missing, and answered genders, of n photos by K folds."""
     chances = chances_of(predictions)
     photo, _ = pd.factorize(predictions["photo"])
-    fold = pd.factorize(predictions["fold"])[0] if "fold" in predictions else np.zeros(len(photo), np.int64)
+    fold = (
+        pd.factorize(predictions["fold"], use_na_sentinel=False)[0]
+        if "fold" in predictions
+        else np.zeros(len(photo), np.int64)
+    )
     age = np.full((photo.max() + 1, fold.max() + 1), np.nan)
     gender = np.zeros(age.shape, np.int64)
     age[photo, fold] = expected_age(chances)

@@ -33,9 +33,19 @@ from pipeline.calibration import (
 )
 from pipeline.chances import Honest
 from pipeline.combiner import TASK, VERSION, check_bands, check_prior, check_version, mix_kind
+from pipeline.densities import CLASSES
 from pipeline.expected_score import centre_of, expected_interval, expected_scores
 from pipeline.scoring import f1_of, macro_f1
-from pipeline.summary import LEVEL, estimate_notes, estimate_told, expected_line, interval_notes, mix_lines, pull_notes
+from pipeline.self_test import Score, rows_of
+from pipeline.summary import (
+    LEVEL,
+    estimate_told,
+    expected_line,
+    interval_notes,
+    mix_lines,
+    possible_line,
+    pull_notes,
+)
 from pipeline.thresholds import class_of, pull_of
 
 OFFSETS = np.linspace(-3, 3, 41)
@@ -47,9 +57,8 @@ WIDTH = 2.0
 class LabelShift:
     """Corrects chances of labels for a mix, and answers the label of greatest corrected chance.
 
-    prior: as the Combiner's: "train", three shares by band, "estimate" or "auto". What an estimate gains is tried with
-    two thresholds on the expected age. draws: resamples behind every interval. After fit: honest_, shares_ (6,), train_
-    (6,), offsets_ (2,) and report_.
+    prior: as the Combiner's: "train", three shares by band, "estimate" or "auto". draws: resamples behind every
+    interval. After fit: honest_, shares_ (6,), train_ (6,), offsets_ (2,) and report_.
     """
 
     def __init__(self, prior: str | tuple[float, float, float] = "auto", seed: int = 0, draws: int = 200) -> None:
@@ -77,7 +86,10 @@ class LabelShift:
         self.train_ = train = honesty.shares_of(shares * rows.people)
         self.honest_ = honesty.fit(chances, rows.label, rows.people)
         eval = None if predictions is None else Eval(*label_answers.by_network(predictions), photos_per_person)
-        guess = None if eval is None or given is not None else mix_of_eval(rows, eval, self.draws, self.seed)
+        guess = None
+        if eval is not None and given is None:
+            score = offset_score(rows, self.honest_.log(chances))
+            guess = mix_of_eval(rows, eval, self.draws, self.seed, score)
         kind, toward = mix_kind(self.prior, rows, None if eval is None else eval.people, guess, notes)
         mix = {"kind": kind, "train": bands_of(shares).tolist()}
         self.shares_ = train if given is None else with_bands(given, train)
@@ -87,7 +99,6 @@ class LabelShift:
             possible = with_bands(bands_of(guess.draws), train)
             self.shares_ = train + toward * (with_bands(guess.mix, train) - train)
             mix |= estimate_told(guess)
-            notes += estimate_notes(guess)
         mix["used"] = bands_of(shares if kind == "train" else self.shares_).tolist()
         weights = factors(self.shares_, train)[class_of(rows.label)]
         pull = pull_of(rows.counts)
@@ -184,7 +195,7 @@ class LabelShift:
             f"{scores['eval']['plain']['macro_f1']:.3f} and {scores['eval']['cross_fitted']['macro_f1']:.3f}"
         )
         if made["expected"]:
-            lines += ["", expected_line(made)]
+            lines += ["", expected_line(made), *possible_line(made["mix"])]
         return "\n".join(lines + [f"note: {note}" for note in made["notes"]])
 
     def save(self, path: Path) -> None:
@@ -225,24 +236,46 @@ def drawn(offsets: tuple[float, float], pull: NDArray) -> tuple[float, float]:
     return young, old
 
 
-def best_offsets(scores: NDArray, label: NDArray, weights: NDArray) -> tuple[float, float]:
+def offset_score(rows: Known, log: NDArray) -> Score:
+    """How labels of greatest corrected chance score; log: (n, 18) the logarithms of honest chances.
+
+    For mixes the mean of them stands, and every fourth offset is looked at: what is compared is mixes, not offsets.
+    """
+    pull = pull_of(rows.counts)
+
+    def score(others: NDArray, chosen: NDArray, mixes: Sequence[NDArray]) -> list[float]:
+        fit, eval = rows_of(rows, others), rows_of(rows, chosen)
+        train, found = honesty.shares_of(np.bincount(rows.kind[others], minlength=CLASSES)), []
+        for some in mixes:
+            times = factors(with_bands(some.mean(0), train), train)[class_of(np.arange(LABELS))]
+            scores = log + np.log(np.maximum(times, 1e-9))
+            weights = times[rows.label[fit]]
+            offsets = drawn(best_offsets(scores[fit], rows.label[fit], weights, every=4), pull)
+            found.append(macro_f1(rows.label[eval], with_offsets(scores[eval], offsets)))
+        return found
+
+    return score
+
+
+def best_offsets(scores: NDArray, label: NDArray, weights: NDArray, every: int = 1) -> tuple[float, float]:
     """The pair of OFFSETS of best smoothed macro-F1; of equals the nearest to none.
 
-    scores (n, 18), label (n,) true, weights (n,).
+    scores (n, 18), label (n,) true, weights (n,); every: of OFFSETS only one in so many is looked at.
     """
+    grid = OFFSETS[len(OFFSETS) // 2 % every :: every]  # none among them
     by_band = scores.reshape(len(scores), -1, len(BANDS))
     top, cell = by_band.max(1), by_band.argmax(1)  # an offset moves all labels of a band alike
     true = np.bincount(label, weights, minlength=LABELS)
-    values = np.empty((len(OFFSETS), len(OFFSETS)))
-    for i, young in enumerate(OFFSETS):
-        for j, old in enumerate(OFFSETS):
+    values = np.empty((len(grid), len(grid)))
+    for i, young in enumerate(grid):
+        for j, old in enumerate(grid):
             band = (top + [young, 0.0, old]).argmax(1)
             answer = cell[np.arange(len(cell)), band] * len(BANDS) + band
             right = answer == label
             hit = np.bincount(label[right], weights[right], minlength=LABELS)
             answered = np.bincount(answer, weights, minlength=LABELS)
             values[i, j] = f1_of(hit, answered, true)[true > 0].mean()
-    smooth = gaussian_filter(values, WIDTH, mode="nearest")
-    near = 1e-9 * (OFFSETS[:, None] ** 2 + OFFSETS[None] ** 2)
+    smooth = gaussian_filter(values, WIDTH / every, mode="nearest")
+    near = 1e-9 * (grid[:, None] ** 2 + grid[None] ** 2)
     i, j = np.unravel_index((smooth - near).argmax(), smooth.shape)
-    return float(OFFSETS[i]), float(OFFSETS[j])
+    return float(grid[i]), float(grid[j])

@@ -16,7 +16,7 @@ from models.labels import BANDS, GENDERS
 from pipeline.answers import Known
 from pipeline.densities import Densities, choose_smoothing
 from pipeline.mixes import evidence, posterior
-from pipeline.self_test import SelfTest, self_test
+from pipeline.self_test import Score, SelfTest, self_test
 
 SETS = 200
 """So many sets of one's own people are tried."""
@@ -45,16 +45,19 @@ class Estimate:
 
     @property
     def unlike(self) -> bool:
-        """Whether the photos are unlike what differs from the validation people in nothing but the mix."""
-        return self.misfit > self.limit
+        """Whether the photos are unlike what differs from the validation people in nothing but the mix.
+
+        Few people cannot tell.
+        """
+        return self.tried is not None and self.misfit > self.limit
 
     @property
-    def gain(self) -> tuple[float, float]:
-        """How far from the train mix toward the estimate thresholds are best set, and the macro-F1 that this gains.
+    def step(self) -> float:
+        """How far from the train mix toward the estimate thresholds are best set, as found on one's own people.
 
-        Both as found on one's own people; (0, 0) where nothing is gained, nobody was tried, or the photos are unlike.
+        0 where nobody was tried, or where the photos are unlike them.
         """
-        return (0.0, 0.0) if self.tried is None or self.unlike else self.tried.best_step(self.mix)
+        return 0.0 if self.tried is None or self.unlike else self.tried.step
 
 
 def estimate(
@@ -62,24 +65,25 @@ def estimate(
     age: NDArray,
     gender: NDArray,
     eval_people: float,
-    part: NDArray,
+    group: NDArray,
     draws: int = 200,
     seed: int = 0,
+    score: Score | None = None,
 ) -> Estimate:
     """The mix of eval photos, from single-network predictions.
 
     rows: the validation people; age, gender: (n, K) predicted ages and genders of n eval photos by K networks, NaN and
-    any number where a network is missing; eval_people: as how many people the photos count; part: (P,) people are held
-    out together, to choose a smoothing, who have the same number.
+    any number where a network is missing; eval_people: as how many people the photos count; group: (P,) people are held
+    out together, to choose a smoothing, who have the same number; score: of `self_test`.
     """
-    smoothing = choose_smoothing(rows, part)
+    smoothing = choose_smoothing(rows, group)
     densities = Densities(rows, smoothing)
     known = np.isfinite(age)
     code = densities.code(np.where(known, age, 0.0), gender)
     weight = known / known.sum(1, keepdims=True) / len(age)
     seen = np.bincount(code.ravel(), weight.ravel(), minlength=densities.density.shape[1])
     found = evidence(densities, seen, eval_people)
-    tried = self_test(rows, smoothing, SETS, seed)
+    tried = self_test(rows, smoothing, SETS, seed, score)
     misfit, limit = found.misfit(), USUAL if tried is None else tried.limit
     # what no mix explains is a noise that the statistic does not know of
     widen = (UNTRIED if tried is None else tried.widen) * max(1.0, misfit / limit)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.special import gammaln, logsumexp
 
 from models.labels import BANDS, GENDERS
-from pipeline.densities import CLASSES, Densities
+from pipeline.densities import Densities
 
 ANYTHING = 0.5
 """The part of the prior that is spread evenly over all mixes."""
@@ -26,20 +26,23 @@ POINTS = 48
 """The mixes that are looked at are a square of so many a side, over all that is possible."""
 FINEST = 1e-3
 """No share is followed below."""
+TOWARD_MULTINOMIAL = 5.0
+"""As how many people the noise of photos drawn by chance counts beside that of a band's own people."""
+GENDER_SHIFT = 1.0
+"""The deviation, in logits, of what the genders of photos are expected to be shifted by."""
+TINY = 1e-9
+"""A variance, in squared shares, below what people can be told apart by."""
 
 
-def em(
-    density: NDArray, count: NDArray, steps: int = 1000, tolerance: float = 1e-7, start: NDArray | None = None
-) -> NDArray[np.float64]:
+def em(density: NDArray, count: NDArray, steps: int = 1000, tolerance: float = 1e-7) -> NDArray[np.float64]:
     """(K,) the mix of greatest likelihood (Saerens et al. 2002), each two steps extrapolated.
 
-    density: (K, C) probabilities of each cell for each class; count: (C,) photos in each cell; start: (K,), of equal
-    shares where left out, which predictions that tell nothing do not leave. The extrapolation (SQUAREM, Varadhan and
-    Roland 2008) is dropped wherever it would lower the likelihood.
+    density: (K, C) probabilities of each cell for each class; count: (C,) photos in each cell. The extrapolation
+    (SQUAREM, Varadhan and Roland 2008) is dropped wherever it would lower the likelihood.
     """
     used = count > 0
     density, count = density[:, used], count[used] / count.sum()
-    mix = np.full(len(density), 1 / len(density)) if start is None else start
+    mix = np.full(len(density), 1 / len(density))
 
     def step(mix: NDArray) -> NDArray:
         return mix * (density @ (count / (mix @ density)))
@@ -98,7 +101,7 @@ class Evidence:
         for band, noise in enumerate(self.noise):
             spread = (flat @ noise).reshape(score.shape) @ score.transpose(0, 2, 1)
             variance += times[:, band, None, None] * spread
-        variance += 1e-12 * np.eye(2)
+        variance += TINY * np.eye(2)
         information = score @ ends.T
         found = (off[:, None, :] @ np.linalg.solve(variance, off[:, :, None]))[:, 0, 0]
         _, sharp = np.linalg.slogdet(information)
@@ -117,7 +120,7 @@ class Evidence:
         times = mix / self.eval_people + mix**2 / self.people
         noise = np.einsum("b,bfg->fg", times, self.noise)
         variance = joined.T @ noise @ joined
-        variance += 1e-3 * np.trace(variance) / len(variance) * np.eye(len(variance))
+        variance += (1e-3 * np.trace(variance) / len(variance) + TINY) * np.eye(len(variance))
         turned = np.linalg.inv(np.linalg.cholesky(variance))
         # the fitted mix may go along two ways: what is left across them is the misfit
         ways = turned @ ((self.raw[[0, 2]] - self.raw[1]) @ joined).T
@@ -129,52 +132,74 @@ class Evidence:
 def evidence(densities: Densities, seen: NDArray, eval_people: float) -> Evidence:
     """What the shares of the cells (F,) of photos that count as so many people say, given the densities.
 
-    The genders inside the bands are those of the validation people, all bands shifted alike until the predicted
-    genders come out as they are seen.
+    The genders inside the bands are those of the validation people, all bands shifted alike toward the predicted
+    genders that are seen, as far as these tell.
     """
     people = densities.people.reshape(len(BANDS), -1)
     train = people / np.maximum(people.sum(1, keepdims=True), 1)
     women = seen.reshape(-1, len(GENDERS)).sum(0)[1]
     genders, density = train, densities.density.reshape(len(BANDS), len(GENDERS), -1)
     said = density.reshape(len(BANDS), len(GENDERS), -1, len(GENDERS)).sum(2)[..., 1]
+    about = (women * eval_people + 0.5) / (eval_people + 1)  # nobody seen is not nobody for sure
+    error = about * (1 - about) * (1 / eval_people + 1 / people.sum())
     for _ in range(4):
         mix = em(np.einsum("bg,bgf->bf", genders, density), seen)
-        genders = _shifted(train, mix, said, women)
-    weight = np.where(people > 0, genders / np.maximum(people, 1), 0.0).ravel()
-    noise, counts, raw = [], [], []
-    for band in range(len(BANDS)):
-        inside = densities.kind // len(GENDERS) == band
-        kind = densities.kind[inside]
-        shares = densities.shares[inside]
-        mean = np.stack([shares[kind == k].mean(0) if (kind == k).any() else shares.mean(0) for k in range(CLASSES)])
-        raw.append(genders[band] @ mean[band * len(GENDERS) :][: len(GENDERS)])
-        rest = shares - mean[kind]
-        free = len(shares) - len(np.unique(kind))
-        noise.append((rest * weight[kind][:, None]).T @ rest * (len(shares) / max(free, 1)))
-        counts.append(1 / max((genders[band] ** 2 / np.maximum(people[band], 1)).sum(), 1e-9))
+        genders = _shifted(train, mix, said, women, error)
+    noise, raw = _noise(densities, genders, np.einsum("bg,bgf->bf", genders, density))
     return Evidence(
         density=np.einsum("bg,bgf->bf", genders, density),
-        raw=np.stack(raw),
-        noise=np.stack(noise),
-        people=np.array(counts),
+        raw=raw,
+        noise=noise,
+        people=1 / np.maximum((genders**2 / np.maximum(people, 1)).sum(1), TINY),
         seen=seen,
         eval_people=eval_people,
         genders=genders,
     )
 
 
-def _shifted(train: NDArray, mix: NDArray, said: NDArray, women: float) -> NDArray[np.float64]:
+def _noise(densities: Densities, genders: NDArray, density: NDArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(3, F, F) how a person of a band varies around the mean of their class, and (3, F) the mean of a band.
+
+    Few people tell little of how much people vary: each band's noise is drawn toward that of photos which fall by the
+    density (3, F), as many times as large as it is for all bands.
+    """
+    own, free, raw = [], [], []
+    for band in range(len(BANDS)):
+        inside = densities.kind // len(GENDERS) == band
+        kind, shares = densities.kind[inside] % len(GENDERS), densities.shares[inside]
+        mean = [shares[kind == g].mean(0) if (kind == g).any() else shares.mean(0) for g in range(len(GENDERS))]
+        mean = np.stack(mean)
+        raw.append(genders[band] @ mean)
+        rest = shares - mean[kind]
+        weight = (genders[band] / np.maximum(np.bincount(kind, minlength=len(GENDERS)), 1))[kind]
+        free.append(len(shares) - len(np.unique(kind)))
+        own.append((rest * weight[:, None]).T @ rest * (len(shares) / max(free[-1], 1)))
+    chance = np.stack([np.diag(row) - np.outer(row, row) for row in density])
+    free, own = np.array(free), np.stack(own)
+    traces = [np.trace(table, axis1=1, axis2=2) for table in (own, chance)]
+    times = (free @ traces[0]) / (free @ traces[1]) if free.any() else 1.0
+    weight = (free / (free + TOWARD_MULTINOMIAL))[:, None, None]
+    return weight * own + (1 - weight) * times * chance, np.stack(raw)
+
+
+def _shifted(train: NDArray, mix: NDArray, said: NDArray, women: float, error: float) -> NDArray[np.float64]:
     """(3, 2) genders inside the bands: those of train, their odds times one factor for all bands.
 
-    mix (3,); said (3, 2): how often each is predicted to be a woman; women: how often that is seen.
+    mix (3,); said (3, 2): how often each is predicted to be a woman; women: how often that is seen, with an error of
+    that variance. The factor's logarithm is drawn toward 0 as Gaussians of GENDER_SHIFT and of its error have it.
     """
+
+    def genders(shift: float) -> NDArray:
+        made = train * np.exp([0.0, shift])
+        return made / np.maximum(made.sum(1, keepdims=True), 1e-300)
+
     low, high = -4.0, 4.0
     for _ in range(30):
         middle = (low + high) / 2
-        genders = train * np.exp([0.0, middle])
-        genders /= np.maximum(genders.sum(1, keepdims=True), 1e-300)
-        low, high = (middle, high) if mix @ (genders * said).sum(1) < women else (low, middle)
-    return genders
+        low, high = (middle, high) if mix @ (genders(middle) * said).sum(1) < women else (low, middle)
+    inside = genders(middle)
+    slope = mix @ (inside.prod(1) * (said[:, 1] - said[:, 0]))  # of the predicted women over the shift
+    return genders(middle * slope**2 * GENDER_SHIFT**2 / max(slope**2 * GENDER_SHIFT**2 + error, 1e-300))
 
 
 def _joined(cells: int, parts: int = 10) -> NDArray[np.float64]:

@@ -31,6 +31,8 @@ HELD_OUT = {0.2: 5, 0.1: 10, 0.05: 20}
 SPLITS = ("person", "photo")
 LABELLED = "folder.json"
 """In the place of a folder given as EVAL: which folder that is."""
+COMBINER_VERSION = 2
+"""Of the method and of combiner.json: with another one calibrate runs again."""
 BEGUN = ("*/fold*/settings.json", "compare*/settings.json")
 """Where a run has one of these, a training or a comparison has begun under its settings."""
 

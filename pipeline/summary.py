@@ -13,6 +13,7 @@ from pipeline.calibration import Calibration, Eval, bands_of
 from pipeline.expected_score import LEAST, expected_score
 from pipeline.judging import judge, threshold_intervals
 from pipeline.mix_estimate import Estimate
+from pipeline.self_test import SelfTest
 
 FAR = 0.1
 """From so far on a reader is told that a threshold is drawn toward the fallback."""
@@ -38,7 +39,6 @@ def summary(
     }
     if guess is not None:
         mix |= estimate_told(guess)
-        notes += estimate_notes(guess)
     notes += pull_notes(found.pull, rows.counts, ("lower threshold", "upper threshold"), "the fallback")
     expected = None
     if eval is not None:
@@ -71,43 +71,45 @@ def summary(
 def estimate_told(guess: Estimate) -> dict[str, Any]:
     """What the report holds about an estimate of the mix, whether it is used or not."""
     low, high = np.quantile(bands_of(guess.draws), [0.025, 0.975], axis=0)
-    tried = guess.tried
-    return {
+    told = {
         "estimate": guess.mix.tolist(),
         "interval": np.stack([low, high], axis=1).tolist(),
         "likeliest": guess.raw.tolist(),
         "misfit": guess.misfit,
         "limit": guess.limit,
         "unlike": guess.unlike,
-        "tried": None
-        if tried is None
-        else {
-            "sets": len(tried.truth),
-            "error": tried.error,
-            "bias": tried.bias.tolist(),
-            "widen": tried.widen,
-            "gains": tried.gains(guess.mix).mean(0).tolist(),
-        },
+        "tried": None,
     }
-
-
-def estimate_notes(guess: Estimate) -> list[str]:
-    """What a reader must know of an estimate: how it did on one's own people, and whether the photos are like these."""
-    notes = []
     if guess.tried is not None:
-        gain = guess.gain[1] if guess.gain[0] else float(guess.tried.gains(guess.mix).mean(0).max())
-        notes.append(
-            f"on your own people, in {len(guess.tried.truth)} sets of other mixes, this estimate was off by "
-            f"{100 * guess.tried.error:.0f} points and {'gained' if gain >= 0 else 'lost'} {abs(gain):.3f} macro-F1 "
-            f"{'over' if gain >= 0 else 'against'} the train mix where it came out like this"
-        )
-    if guess.unlike:
-        notes.append(
-            f"the eval photos look unlike your validation people in any mix (misfit {guess.misfit:.0f}, usual at most "
-            f"{guess.limit:.0f}): the estimate and the expected score may be far off; if you know the mix, give it "
-            "with --prior 0.42,0.28,0.30"
-        )
-    return notes
+        told["tried"] = {
+            "sets": len(guess.tried.truth),
+            "error": guess.tried.error(guess.mix),
+            "bias": guess.tried.bias(guess.mix).tolist(),
+            "gains": guess.tried.gains.mean(0)[1:].tolist(),
+            "held": guess.tried.held.mean(0).tolist(),
+            "widen": guess.tried.widen,
+        }
+    return told
+
+
+def tried_note(tried: SelfTest, mix: NDArray) -> str:
+    """How the estimate did on one's own people, and those that came out like this mix (3,), in a sentence."""
+    gains = tried.gains[:, -1]
+    gain, error = gains.mean(), gains.std(ddof=1) / len(gains) ** 0.5
+    return (
+        f"on your own people, in {len(gains)} sets of other mixes, this estimate "
+        f"{'gained' if gain >= 0 else 'lost'} {abs(gain):.3f} macro-F1 (give or take {error:.3f}) against the train mix; "
+        f"where it came out like this it was off by {100 * tried.error(mix):.0f} points"
+    )
+
+
+def unlike_note(guess: Estimate) -> str:
+    """That the photos are no mix of predictions about the validation people."""
+    return (
+        f"the eval photos look unlike your validation people in any mix (misfit {guess.misfit:.0f}, usual at most "
+        f"{guess.limit:.0f}): an estimate of their mix and the expected score may be far off; if you know the mix, "
+        "give it with --prior 0.42,0.28,0.30"
+    )
 
 
 def pull_notes(pull: NDArray, counts: NDArray, names: tuple[str, str], toward: str) -> list[str]:
@@ -151,15 +153,16 @@ def report(result: dict[str, Any]) -> str:
         f"{'macro-F1 of validation':<28}{'thresholds 30/60':>25}{'calibrated, in-sample':>25}{'cross-fitted':>25}"
         + _marked(result),
     ]
-    for key in ("train", "eval"):
+    for key, name in (("train", "train mix"), ("eval", "mix used")):
         cells = [
             f"{scores[key][name]['macro_f1']:.3f} ({_span(scores[key][name]['interval'])})"
             for name in ("plain", "in_sample", "cross_fitted")
         ]
-        lines.append(f"  {'weighted to the ' + key + ' mix':<26}" + "".join(f"{cell:>25}" for cell in cells))
+        lines.append(f"  {'weighted to the ' + name:<26}" + "".join(f"{cell:>25}" for cell in cells))
     lines.append(f"a pair of thresholds for each mask state would gain {scores['gain_by_mask']:+.4f}, cross-fitted")
     if result["expected"]:
         lines += ["", expected_line(result)]
+        lines += possible_line(mix)
     lines += [f"note: {note}" for note in result["notes"]]
     return "\n".join(lines)
 
@@ -167,16 +170,23 @@ def report(result: dict[str, Any]) -> str:
 def mix_lines(mix: dict[str, Any]) -> list[str]:
     """The train mix, the one used and the one estimated, as a table."""
     lines = [f"{'age mix':<28}" + "".join(f"{name:>18}" for name in BANDS)]
-    used = {"train": "used: train", "given": "used: given", "estimate": "used: estimated"}[mix["kind"]]
-    rows = [("train", mix["train"]), (used, mix["used"])]
-    if "estimate" in mix and not np.allclose(mix["estimate"], mix["used"]):
-        toward = "toward it" if mix["kind"] == "estimate" else "not used"
-        rows.append((f"estimated, {toward}", mix["estimate"]))
+    whole = "estimate" in mix and np.allclose(mix["estimate"], mix["used"])
+    used = {"train": "train", "given": "given", "estimate": "estimated" if whole else "toward the estimate"}[
+        mix["kind"]
+    ]
+    rows = [("train", mix["train"]), (f"used: {used}", mix["used"])]
+    if "estimate" in mix and not (whole and mix["kind"] == "estimate"):
+        rows.append(("estimated", mix["estimate"]))
     lines += [f"  {name:<26}" + "".join(f"{share:>17.1%} " for share in shares) for name, shares in rows]
     if "interval" in mix:
         spans = [f"{low:.1%} to {high:.1%}" for low, high in mix["interval"]]
         lines.append(f"  {'95 % interval of it':<26}" + "".join(f"{span:>18}" for span in spans))
     return lines
+
+
+def possible_line(mix: dict[str, Any]) -> list[str]:
+    """What the expected score runs over, where the mix is not known: no line, or one."""
+    return ["  over all age mixes that the eval photos leave possible"] if "estimate" in mix else []
 
 
 def expected_line(result: dict[str, Any]) -> str:

@@ -38,6 +38,7 @@ def calibrate(settings: Calibrate) -> dict[str, Any]:
         "by_engine": store.file_fingerprint(place / VALIDATION),
         "predictions": store.file_fingerprint(predictions),
         "prior": prior,
+        "version": runs.COMBINER_VERSION,
     }
     against = cautions(run, system)
     if against:

@@ -177,7 +177,7 @@ def test_few_people_in_a_band_fall_back_and_say_so(tables):
     combiner = Combiner(draws=20).fit(few, tables[1])
     told = combiner.report_
     assert told["mix"]["kind"] == "train"
-    assert any("only 5 validation people" in note and "FOLDS=all" in note for note in told["notes"])
+    assert any("with only 5 validation people 60 and over" in note and "FOLDS=all" in note for note in told["notes"])
     assert any("where not all are trained" in note for note in told["notes"])  # they may be
     assert told["mix"]["tried"] is None
     assert told["pull"] == pytest.approx([5 / 65, 0.5])
@@ -187,21 +187,27 @@ def test_few_people_in_a_band_fall_back_and_say_so(tables):
     assert estimated.report_["mix"]["kind"] == "estimate"
 
 
-@pytest.mark.parametrize(("step", "gain"), [(0.0, 0.0), (0.5, 0.02), (1.0, 0.03)])
+@pytest.mark.parametrize(("step", "gain"), [(0.0, -0.004), (0.5, 0.02), (1.0, 0.03)])
 def test_an_estimate_is_used_as_far_as_it_gained_on_ones_own_people(tables, monkeypatch, step, gain):
-    monkeypatch.setattr("pipeline.self_test.SelfTest.best_step", lambda self, mix: (step, gain))
-    monkeypatch.setattr("pipeline.self_test.SelfTest.gains", lambda self, mix: np.full((9, 2), gain or -0.004))
+    monkeypatch.setattr("pipeline.self_test.SelfTest.step", step)
+    monkeypatch.setattr("pipeline.self_test.SelfTest.gains", np.full((9, 3), gain))
     told = Combiner(draws=20, bandwidth=2.0).fit(*tables).report_
     mix = {name: np.array(told["mix"][name]) for name in ("train", "used", "estimate")}
     np.testing.assert_allclose(mix["used"], mix["train"] + step * (mix["estimate"] - mix["train"]))
     assert told["mix"]["kind"] == ("estimate" if step else "train")
     (note,) = [note for note in told["notes"] if "on your own people" in note]
-    assert (f"gained {gain:.3f} macro-F1 over" if step else "lost 0.004 macro-F1 against") in note
+    told_as = (
+        f"it {'gained' if gain > 0 else 'lost'} {abs(gain):.3f} macro-F1 (give or take 0.000) against the train mix"
+    )
+    assert told_as in note
+    assert told["mix"]["tried"]["gains"] == pytest.approx([gain, gain])
     assert any("not used" in note for note in told["notes"]) == (step == 0)
     lines = report(told).splitlines()
     assert sum("95 % interval of it" in line for line in lines) == 1
-    assert any("not used" in line and f"{mix['estimate'][2]:.1%}" in line for line in lines) == (step == 0)
-    assert any("toward it" in line for line in lines) == (step == 0.5)
+    assert any(line.startswith("  estimated ") for line in lines) == (step < 1)
+    assert any("used: toward the estimate" in line for line in lines) == (step == 0.5)
+    assert any("used: estimated" in line for line in lines) == (step == 1)
+    assert any("over all age mixes that the eval photos leave possible" in line for line in lines)
     insists = Combiner("estimate", draws=20, bandwidth=2.0).fit(*tables).report_["mix"]
     np.testing.assert_allclose(insists["used"], insists["estimate"])
 
@@ -246,7 +252,8 @@ def test_answers_unlike_any_mix_are_calibrated_for_the_train_mix_by_default(tabl
     for one in told.values():
         assert any("unlike your validation people in any mix" in note for note in one["notes"])
     assert any("not used" in note for note in told["auto"]["notes"])
-    (line,) = [line for line in report(told["auto"]).splitlines() if "estimated, not used" in line]
+    (line,) = [line for line in report(told["auto"]).splitlines() if line.startswith("  estimated ")]
+    assert not any("on your own people" in note for note in told["auto"]["notes"]), "it would contradict"
     assert f"{told['auto']['mix']['estimate'][1]:.1%}" in line
     assert told["estimate"]["mix"]["kind"] == "estimate"
 

@@ -7,7 +7,7 @@ import pytest
 from made_predictions import draw
 
 from pipeline.calibration import parts_of
-from pipeline.densities import FLOOR, PARTS, Densities, Smoothing, _at_edges, _edges, choose_smoothing
+from pipeline.densities import FLOOR, Densities, Smoothing, _at_edges, _balanced, _edges, choose_smoothing
 from pipeline.pooled_residuals import PooledResiduals
 
 BARE = Smoothing(16, (1e-9,) * 3, (1e-9,) * 3)
@@ -36,7 +36,8 @@ def test_without_smoothing_a_density_is_a_histogram():
     for kind in range(6):
         inside = rows.band * 2 + rows.gender == kind
         plain = np.histogram(rows.answer[inside], np.concatenate([[-1e9], found.edges, [1e9]]))[0] / inside.sum()
-        np.testing.assert_allclose(ages(found.density)[kind], (1 - FLOOR) * plain + FLOOR / 16, atol=1e-9)
+        even = _balanced(rows, found.edges)
+        np.testing.assert_allclose(ages(found.density)[kind], (1 - FLOOR) * plain + FLOOR * even, atol=1e-9)
         said = found.density[kind].reshape(-1, 2).sum(0)
         assert said[1 - kind % 2] == pytest.approx((rows.cell % 2 != rows.gender)[inside].mean(), abs=0.01)
         assert np.bincount(code[inside], minlength=32).sum() == inside.sum()
@@ -61,7 +62,9 @@ def test_a_class_is_drawn_toward_its_band_and_a_band_toward_the_model():
         toward_band, toward_model = smoothing.toward_band[band], smoothing.toward_model[band]
         whole = (sums[0] + toward_model * model[band]) / (people[0] + toward_model)
         own = (sums[1] + toward_band * whole) / (people[1] + toward_band)
-        np.testing.assert_allclose(ages(found.density)[kind], (1 - FLOOR) * own + FLOOR / 8, atol=1e-12)
+        np.testing.assert_allclose(
+            ages(found.density)[kind], (1 - FLOOR) * own + FLOOR * _balanced(rows, found.edges), atol=1e-12
+        )
 
 
 def test_the_model_counts_as_much_as_it_is_worth():
@@ -89,8 +92,8 @@ def test_nothing_else_makes_people_held_out_likelier():
         """Of people held out, each band counting alike, by fitting each part's others from nothing."""
         model, edges = PooledResiduals(rows), _edges(rows, smoothing.bins)
         total, first = np.zeros(3), rows.first
-        place = np.searchsorted(edges, rows.answer, side="right")
-        for k in range(PARTS):
+        place, even = np.searchsorted(edges, rows.answer, side="right"), _balanced(rows, edges)
+        for k in np.unique(part):
             prior = _at_edges(model, edges, model.density((part != k).astype(float)))
             for person in np.flatnonzero(part == k):
                 b, g = rows.band[first[person]], rows.gender[first[person]]
@@ -99,9 +102,9 @@ def test_nothing_else_makes_people_held_out_likelier():
                 sums = [np.bincount(place[one[rows.person]], minlength=smoothing.bins) / 7 for one in (band, own)]
                 m, t = smoothing.toward_model[b], smoothing.toward_band[b]
                 whole = (sums[0] + m * prior[b]) / (band.sum() + m)
-                found = (1 - FLOOR) * (sums[1] + t * whole) / (own.sum() + t) + FLOOR / smoothing.bins
+                found = (1 - FLOOR) * (sums[1] + t * whole) / (own.sum() + t) + FLOOR * even
                 seen = np.bincount(place[rows.person == person], minlength=smoothing.bins) / 7
-                total[b] += seen @ np.log(found * smoothing.bins)
+                total[b] += seen @ np.log(found / even)
         return (total / rows.counts).sum()
 
     top = likelihood(chosen)
@@ -110,6 +113,16 @@ def test_nothing_else_makes_people_held_out_likelier():
     others += [{"toward_band": (people,) * 3} for people in (2.0, 1e6)]
     for change in others:
         assert likelihood(replace(chosen, **change)) <= top + 1e-9
+
+
+def test_equal_predictions_fall_into_one_bin_and_choose_no_number_of_them():
+    rows, _ = draw(np.random.default_rng(7), (200, 200, 100))
+    half = replace(rows, answer=np.where(rows.answer > np.median(rows.answer), 58.0, rows.answer))
+    found = Densities(half, Smoothing(48))
+    assert found.bins < 40
+    assert _balanced(half, found.edges).sum() == pytest.approx(1)
+    chosen = [choose_smoothing(one, parts_of(rows)).bins for one in (rows, half)]
+    assert chosen[1] <= 2 * chosen[0]
 
 
 def test_a_class_without_people_has_its_bands_density():

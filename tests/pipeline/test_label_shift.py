@@ -181,7 +181,7 @@ def test_few_people_in_a_band_mean_the_train_mix(tables):
     few = answered(people, shares_of(people), 9)
     made = LabelShift().fit(few, evaluation)
     assert made.report_["mix"]["kind"] == "train"
-    assert "only 5 validation people are 60 and over (at least 6 are needed" in made.report_["notes"][0]
+    assert "with only 5 validation people 60 and over" in made.report_["notes"][0]
     assert LabelShift("estimate").fit(few, evaluation).report_["mix"]["kind"] == "estimate"
     assert "no eval answers" in LabelShift().fit(few).report_["notes"][0]
     with pytest.raises(UserError, match="there are none: run predict"):

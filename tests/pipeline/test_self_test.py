@@ -12,7 +12,7 @@ from pipeline import self_test as trial
 from pipeline.answers import known
 from pipeline.calibration import parts_of
 from pipeline.densities import Smoothing, choose_smoothing
-from pipeline.self_test import LEAST, STEPS, SelfTest, in_mix, of_people, self_test
+from pipeline.self_test import LEAST, MIXES, SMALLEST, STEPS, SelfTest, in_mix, of_people, self_test
 
 REAL = Path(__file__).parents[3] / "shared/predictions/portraits-lite0.csv"
 
@@ -25,9 +25,10 @@ def rows():
 def test_whole_people_of_the_other_half_stand_as_eval_people(rows, monkeypatch):
     """Who calibrates is never judged, everybody does either now and then, and halves have each gender and band."""
     named, seen = replace(rows, age=rows.person.astype(float)), []
-    monkeypatch.setattr(trial, "_one", lambda others, eval, *rest: seen.append((others, eval)) or (0, 0, 0, 0, 0, [0]))
+    monkeypatch.setattr(trial, "_one", lambda *given: seen.append(given[1:3]) or (0, 0, 0, 0, 0, [0]))
     self_test(named, Smoothing(), sets=40)
     assert len(seen) == 40
+    seen = [(of_people(named, others), of_people(named, eval)) for others, eval in seen]
     for others, eval in seen:
         assert not set(others.age) & set(eval.age)
         assert abs(others.people - 135) <= 1
@@ -65,7 +66,7 @@ def test_some_people_are_the_same_people(rows):
 
 def test_a_seed_is_all_the_luck_there_is(rows):
     one, same, other = (self_test(rows, Smoothing(), 8, seed) for seed in (0, 0, 1))
-    for name in ("truth", "estimate", "statistic", "misfit", "score"):
+    for name in ("truth", "estimate", "held", "statistic", "misfit", "score"):
         assert np.array_equal(getattr(one, name), getattr(same, name))
     assert not np.array_equal(one.estimate, other.estimate)
 
@@ -83,49 +84,80 @@ def tried(estimates, gains):
     old = np.asarray(estimates, float)
     mixes = np.stack([0.9 - old, np.full(len(old), 0.1), old], 1)
     score = np.concatenate([np.zeros((len(old), 1)), np.asarray(gains, float)], 1) + 0.5
-    return SelfTest(mixes, mixes, np.ones(len(old)), np.ones(len(old)), np.full(len(old), 50), score)
-
-
-def test_sets_whose_estimate_was_alike_decide():
-    olds = np.concatenate([np.full(20, 0.05), np.full(20, 0.3), np.full(20, 0.6)])
-    gains = np.concatenate(
-        [np.tile([-0.01, -0.02], (20, 1)), np.tile([0.02, 0.01], (20, 1)), np.tile([0.02, 0.05], (20, 1))]
-    )
-    told = tried(olds, gains + np.random.default_rng(0).normal(0, 1e-4, (60, 2)))
-    for old, step, gain in ((0.06, 0.0, 0.0), (0.31, STEPS[0], 0.02), (0.55, STEPS[1], 0.05)):
-        found = told.best_step(np.array([0.9 - old, 0.1, old]))
-        assert found[0] == step
-        assert found[1] == pytest.approx(gain, abs=1e-3)
+    one = np.ones(len(old))
+    return SelfTest(mixes, mixes, np.ones((len(old), 3), bool), one, one, score)
 
 
 def test_of_steps_that_cannot_be_told_apart_the_farthest_is_taken():
     noise = np.random.default_rng(1).normal(0, 0.1, (60, 2))
-    noise -= noise[:20].mean(0)  # the third that is nearest: of equals the first
-    told = tried(np.full(60, 0.3), noise + [0.021, 0.02])
-    assert told.best_step(np.array([0.6, 0.1, 0.3]))[0] == STEPS[1]
-    apart = tried(np.full(60, 0.3), noise / 1000 + [0.021, 0.02])
-    assert apart.best_step(np.array([0.6, 0.1, 0.3]))[0] == STEPS[0]
-    worse = tried(np.full(60, 0.3), noise + [0.021, -0.001])
-    assert worse.best_step(np.array([0.6, 0.1, 0.3]))[0] == STEPS[0], "what loses is never taken"
+    noise -= noise.mean(0)
+    for scale, gains, step in ((1, [0.021, 0.02], 1.0), (1e-3, [0.021, 0.02], 0.5), (1, [-0.002, -0.001], 1.0),
+                               (1e-3, [-0.002, -0.001], 0.0), (1e-3, [0.02, 0.03], 1.0)):  # fmt: skip
+        told = tried(np.full(60, 0.3), noise * scale + gains)
+        assert told.step == step
+        np.testing.assert_allclose(told.gains.mean(0), [0, *gains], atol=1e-12)
 
 
-def test_width_error_bias_and_limit_are_those_of_the_sets():
+def test_width_and_limit_are_those_of_the_sets():
     rng = np.random.default_rng(2)
-    truth, off = rng.dirichlet((3, 3, 3), 400), np.array([0.02, -0.05, 0.03])
-    told = SelfTest(
-        truth, truth + off, 3 * rng.chisquare(2, 400), rng.chisquare(7, 400), np.full(400, 9), np.zeros((400, 3))
-    )
+    truth = rng.dirichlet((3, 3, 3), 400)
+    held, statistic, misfit = np.ones((400, 3), bool), 3 * rng.chisquare(2, 400), rng.chisquare(7, 400)
+    told = SelfTest(truth, truth, held, statistic, misfit, np.zeros((400, 3)))
     assert told.widen == pytest.approx(3, rel=0.2)
-    assert replace(told, statistic=told.statistic / 30).widen == 1
-    assert told.error == pytest.approx(0.05)
-    np.testing.assert_allclose(told.bias, off)
-    assert np.mean(told.misfit > told.limit) == pytest.approx(0.05, abs=0.01)
+    assert replace(told, statistic=statistic / 30).widen == 1
+    assert np.mean(misfit > told.limit) == pytest.approx(0.05, abs=0.01)
+    assert replace(told, misfit=misfit * 1e-30).limit == 1
+
+
+def test_error_and_bias_are_those_of_sets_whose_estimate_was_alike():
+    told = tried(np.repeat([0.1, 0.4, 0.7], 20), np.zeros((60, 2)))
+    off = np.repeat([[0.01, 0.0, -0.01], [0.02, -0.05, 0.03], [0.0, 0.2, -0.2]], 20, axis=0)
+    told = replace(told, truth=told.estimate - off)
+    for old, error, bias in ((0.1, 0.01, off[0]), (0.4, 0.05, off[20]), (0.7, 0.2, off[40])):
+        mix = np.array([0.9 - old, 0.1, old])
+        assert told.error(mix) == pytest.approx(error)
+        np.testing.assert_allclose(told.bias(mix), bias)
+
+
+def test_intervals_hold_the_truth_of_most_sets(rows):
+    told = self_test(rows, Smoothing(12), 150)
+    assert told.held.shape == (150, 3)
+    assert (told.held.mean(0) > 0.85).all()
+
+
+def test_another_way_to_label_is_judged_by_its_own_score(rows):
+    """As the rivals' offsets are: who calibrates, who is judged and the mixes are handed on."""
+    given = []
+
+    def score(others, chosen, mixes):
+        assert not set(others) & set(chosen)
+        given.append([some.shape for some in mixes])
+        return [0.5, 0.4, 0.3]
+
+    told = self_test(rows, Smoothing(), 8, score=score)
+    assert given == [[(1, 3), (MIXES, 3), (MIXES, 3)]] * 8
+    assert told.step == 0
+
+
+@pytest.mark.parametrize("counts", [(6, 6, 6), (7, 6, 6), (12, 12, 15), (14, 14, 12), (30, 30, 6)])
+def test_a_test_on_few_people_ends(counts):
+    few, _ = draw(np.random.default_rng(3), counts)
+    told = self_test(few, Smoothing(8), 10)
+    assert (told is None) == (sum(counts) < 4 * SMALLEST)
+
+
+def test_of_many_people_some_are_tried(rows, monkeypatch):
+    monkeypatch.setattr(trial, "LARGEST", 100)
+    sizes = []
+    self_test(rows, Smoothing(), 8, score=lambda others, chosen, mixes: sizes.append(len(others)) or [0.0, 0.0, 0.0])
+    assert all(35 <= size <= 65 for size in sizes)
 
 
 @pytest.mark.skipif(not REAL.is_file(), reason="needs the shared predictions")
 def test_real_people_know_how_far_an_estimate_may_be_trusted():
     rows = known(pd.read_csv(REAL))
     told = self_test(rows, choose_smoothing(rows, parts_of(rows)), 60)
-    assert 0.03 < told.error < 0.09
+    assert told.error(np.array([0.47, 0.45, 0.08])) < 0.05 < told.error(np.array([0.3, 0.3, 0.4])) < 0.15
     assert 1 <= told.widen < 1.6
-    assert told.best_step(np.array([0.35, 0.15, 0.5]))[0] > 0, "far from train an estimate gains"
+    assert told.step > 0
+    assert told.gains.mean(0)[-1] > 0.003
