@@ -196,9 +196,7 @@ def test_an_estimate_is_used_as_far_as_it_gained_on_ones_own_people(tables, monk
     np.testing.assert_allclose(mix["used"], mix["train"] + step * (mix["estimate"] - mix["train"]))
     assert told["mix"]["kind"] == ("estimate" if step else "train")
     (note,) = [note for note in told["notes"] if "on your own people" in note]
-    told_as = (
-        f"it {'gained' if gain > 0 else 'lost'} {abs(gain):.3f} macro-F1 (give or take 0.000) against the train mix"
-    )
+    told_as = f"{'gained' if gain > 0 else 'lost'} {abs(gain):.3f} macro-F1 (give or take 0.000) against the train mix"
     assert told_as in note
     assert told["mix"]["tried"]["gains"] == pytest.approx([gain, gain])
     assert any("not used" in note for note in told["notes"]) == (step == 0)

@@ -12,7 +12,7 @@ from pipeline import self_test as trial
 from pipeline.answers import known
 from pipeline.calibration import parts_of
 from pipeline.densities import Smoothing, choose_smoothing
-from pipeline.self_test import LEAST, MIXES, SMALLEST, STEPS, SelfTest, in_mix, of_people, self_test
+from pipeline.self_test import LEAST, MIXES, SMALLEST, SelfTest, in_mix, of_people, self_test
 
 REAL = Path(__file__).parents[3] / "shared/predictions/portraits-lite0.csv"
 
