@@ -98,8 +98,8 @@ def tried_note(tried: SelfTest, mix: NDArray) -> str:
     gain, error = gains.mean(), gains.std(ddof=1) / len(gains) ** 0.5
     return (
         f"on your own people, in {len(gains)} sets of other mixes, this estimate {'gained' if gain >= 0 else 'lost'} "
-        f"{abs(gain):.3f} macro-F1 (give or take {error:.3f}) against the train mix; where it came out like this it was "
-        f"off by {100 * tried.error(mix):.0f} points"
+        f"{abs(gain):.3f} macro-F1 (give or take {error:.3f}) against the train mix; where it came out like this it "
+        f"was off by {100 * tried.error(mix):.0f} points"
     )
 
 
