@@ -37,7 +37,7 @@ def binned_em(rows: Known, eval: Eval, seed: int = 0) -> NDArray[np.float64]:
 
 def corrected_em(rows: Known, eval: Eval, seed: int = 0) -> NDArray[np.float64]:
     """EM on calibrated probabilities of the bands (after Alexandari et al. 2020): a logistic fit with intercepts."""
-    found = _probabilities(rows)
+    found = band_probabilities(rows)
     bins = np.arange(0.25, 120, 0.5)
     likelihood = found(bins).T / np.bincount(rows.band)[:, None]
     return em(likelihood, np.histogram(eval.answer, np.arange(0, 120.1, 0.5))[0].astype(float))
@@ -45,7 +45,7 @@ def corrected_em(rows: Known, eval: Eval, seed: int = 0) -> NDArray[np.float64]:
 
 def black_box_shift(rows: Known, eval: Eval, seed: int = 0) -> NDArray[np.float64]:
     """The confusions of the likeliest band, inverted (Lipton et al. 2018); negative shares are cut off."""
-    found = _probabilities(rows)
+    found = band_probabilities(rows)
     weight = 1 / np.bincount(rows.band)
     confusion = _table(rows.band, (found(rows.answer) * weight).argmax(1), 3)
     seen = np.bincount((found(eval.answer.ravel()) * weight).argmax(1), minlength=3) / eval.answer.size
@@ -77,7 +77,9 @@ def _table(band: NDArray, cell: NDArray, cells: int) -> NDArray[np.float64]:
     return np.bincount(band * cells + cell, minlength=3 * cells).reshape(3, cells).astype(float)
 
 
-def _probabilities(rows: Known) -> Callable[[NDArray], NDArray]:
+def band_probabilities(rows: Known) -> Callable[[NDArray], NDArray]:
+    """(n, 3) probabilities of the bands given predicted ages (n,), by a logistic fit on their powers."""
+
     def features(age: NDArray) -> NDArray:
         unit = (np.ravel(age) - 40) / 15
         return np.stack([unit, unit**2, unit**3], axis=1)
@@ -181,6 +183,8 @@ def gather(results: list[dict[str, Any]]) -> dict[str, Any]:
 
 def _coverage(expected: NDArray, reached: NDArray) -> dict[str, Any]:
     told = np.isfinite(expected).all(1)
+    if not told.any():
+        return {"without an interval": len(told)}
     expected, reached = expected[told], reached[told]
     return {
         "without an interval": int((~told).sum()),

@@ -7,7 +7,9 @@ A table holds a row a photo: photo, person, fold, the true mask, gender and age,
 did not see the person (as validation.csv has them, or --run collects them). In each draw half of its people calibrate,
 and of the other half as many as can be had in a random mix are the eval people: the old are U(0.02, 0.5) of all, the
 young U(0.3, 0.6) of the rest, persons whole, their truth shut. With --few a fifth calibrates, and the eval people come
-from the rest. Prints one JSON document.
+from the rest. With --rival the same predictions stand as label probabilities (the bands' by a logistic fit on those
+who calibrate) and go through the rivals' combiner; likeliest labels stand where thresholds 30/60 do. Prints one JSON
+document.
 """
 
 from __future__ import annotations
@@ -26,10 +28,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
 import pandas as pd
-from mix_trials import run_all, trial
+from mix_trials import band_probabilities, binned_em, run_all, trial
 
 from pipeline.answers import Known, known
 from pipeline.calibration import Eval
+from pipeline.label_answers import LABEL_COLUMNS
+from pipeline.label_shift import LabelShift
+from pipeline.scoring import macro_f1
 from pipeline.self_test import in_mix, of_people
 
 HALF, FEW = 2, 5
@@ -63,11 +68,56 @@ def one(rows: Known, part: int, seed: int) -> dict:
     return trial(calibrating, eval, truth, seed)
 
 
+def one_of_rival(rows: Known, part: int, seed: int) -> dict:
+    """All figures of one draw, of the rivals' combiner."""
+    calibrating, _, truth, mix = draw_of(rows, part, seed)
+    probabilities = band_probabilities(calibrating)
+    tables = [as_labels(some, probabilities(some.answer)) for some in (calibrating, truth)]
+    tables[1] = tables[1].drop(columns=["person", "mask", "gender", "age"])
+
+    def fitted(prior: str | np.ndarray) -> LabelShift:
+        return LabelShift(prior if isinstance(prior, str) else tuple(prior), seed).fit(*tables, photos_per_person=7.0)
+
+    train = calibrating.counts / calibrating.people
+    auto, given = fitted("auto"), {"train mix": train, "true mix": mix}
+    told = auto.report_["mix"]
+    given |= {"estimate": np.array(told["estimate"]), "binned EM": binned_em(calibrating, draw_of(rows, part, seed)[1])}
+    scores = {name: macro_f1(truth.label, fitted(prior).predict(tables[1])["label"]) for name, prior in given.items()}
+    plain = tables[1][list(LABEL_COLUMNS)].to_numpy().argmax(1)
+    low, high = np.array(told["interval"]).T
+    expected = [auto.report_["expected"]["macro_f1"], *(auto.report_["expected"]["interval"] or (None, None))]
+    return {
+        "mix": mix,
+        "train": train,
+        "people": truth.people,
+        "score": {"30/60": macro_f1(truth.label, plain)}
+        | scores
+        | {"auto": macro_f1(truth.label, auto.predict(tables[1])["label"])},
+        "share": {"estimate": given["estimate"], "binned EM": given["binned EM"]},
+        "covers mix": (low <= mix) & (mix <= high),
+        "unlike": told["unlike"],
+        "toward": {"train": 0.0}.get(told["kind"], 1.0 if np.allclose(told["used"], told["estimate"]) else 0.5),
+        "expected": {"auto": expected, "estimate": [None] * 3},
+        "seconds": 0.0,
+    }
+
+
+def as_labels(rows: Known, bands: np.ndarray) -> pd.DataFrame:
+    """A table of label probabilities: the predicted mask and gender for sure, but for a tenth, and bands (n, 3)."""
+    cells = np.full((len(bands), 6), 0.02)
+    cells[np.arange(len(bands)), rows.cell] = 0.9
+    labels = (cells[:, :, None] * bands[:, None, :]).reshape(len(bands), -1)
+    truth = {"mask": rows.label // 6, "gender": rows.gender, "age": rows.age}
+    table = pd.DataFrame({"photo": np.arange(len(bands)), "person": rows.person, "fold": 0} | truth)
+    return pd.concat([table, pd.DataFrame(labels, columns=list(LABEL_COLUMNS))], axis=1)
+
+
 def main() -> None:
     reader = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     reader.add_argument("tables", type=Path, nargs="*")
     reader.add_argument("--run", type=Path, nargs="*", default=[])
     reader.add_argument("--few", action="store_true", help="a fifth of the people calibrates instead of half")
+    reader.add_argument("--rival", action="store_true", help="by the rivals' combiner, from label probabilities")
     reader.add_argument("--draws", type=int, default=200)
     reader.add_argument("--jobs", type=int, default=1)
     reader.add_argument("--keep", type=Path, help="file that keeps each draw: what is in it is not run again")
@@ -81,7 +131,9 @@ def main() -> None:
     if not tables:
         reader.error("name a table, or a run with --run")
     part = FEW if given.few else HALF
-    worlds = {name + (", few" if given.few else ""): partial(one, known(table), part) for name, table in tables.items()}
+    made = one_of_rival if given.rival else one
+    also = ", few" * given.few + ", rival" * given.rival
+    worlds = {name + also: partial(made, known(table), part) for name, table in tables.items()}
     result = {
         "hardware": f"{os.cpu_count()} cores, {platform.machine()}; {given.jobs} processes of one thread",
         "tables": run_all(worlds, given.draws, given.jobs, given.keep),
