@@ -82,7 +82,7 @@ def test_figures_are_gathered_over_trials():
     )
     assert told["above the train mix"]["auto"]["by third of distance from train"] == [0.01, 0.09, 0.1]
     assert told["largest share error"] == {"estimate": 0.02, "binned EM": 0.05}
-    assert told["less than binned EM's"][0] == pytest.approx(0.03)
+    assert told["more than the estimate's"]["binned EM"][0] == pytest.approx(0.03)
     assert told["mix covered at 95 %"] == [1, 0, 1]
     assert told["expected score"]["auto"]["covered at 90 %"] == pytest.approx(2 / 3, abs=1e-3)
     assert told["expected score"]["estimate"]["without an interval"] == 3
