@@ -55,6 +55,10 @@ def calibrate(settings: Calibrate) -> dict[str, Any]:
         answers = read_answers(predictions) if predictions.is_file() else None
         engine = "torch" if answers is None or "engine" not in answers else str(answers["engine"].iloc[0])
         validation = validation_by(run, system, place, engine)
+        if answers is not None and isinstance(prior, str):
+            print(
+                "calibrate: trying the estimate of the age mix on your own people; this takes some seconds", flush=True
+            )
         combiner = combiner_for(validation, prior).fit(
             validation,
             answers,

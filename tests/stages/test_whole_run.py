@@ -121,6 +121,18 @@ def test_new_eval_photos_rerun_predict_to_score_but_not_training(copy):
     assert {n for n in after if "/fold0/" in n and after[n] != before[n]} == set()
 
 
+def test_another_method_of_the_combiner_reruns_calibrate(copy, monkeypatch, capsys):
+    """An upgraded run must not keep what an older method estimated."""
+    calibrate(Calibrate(run=copy.run, prior="auto"))
+    assert "trying the estimate of the age mix on your own people" in capsys.readouterr().out
+    told = calibrate(Calibrate(run=copy.run))
+    assert capsys.readouterr().out == f"calibrate: {told['told']} stand\n"
+    monkeypatch.setattr("pipeline.runs.COMBINER_VERSION", 99)
+    again = calibrate(Calibrate(run=copy.run))
+    assert "stand" not in capsys.readouterr().out
+    assert again == told, "the same method"
+
+
 def test_another_prior_reruns_calibrate_and_is_remembered(copy):
     first = calibrate(Calibrate(run=copy.run, prior="0.1,0.2,0.7"))
     assert first["prior"] == "0.1,0.2,0.7"
