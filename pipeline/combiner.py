@@ -174,23 +174,24 @@ def mix_kind(
         notes.append(unlike_note(guess))
     if prior == "train":
         return "train", 0.0
-    if guess.tried is not None and not guess.unlike:
-        notes.append(tried_note(guess.tried, guess.mix))
+    tried = [] if guess.tried is None else [tried_note(guess.tried, guess.mix)]
     if prior == "estimate":
+        notes += tried
         return "estimate", 1.0
-    why, more = None, ""
+    more = ""
     if guess.tried is None:
         few = int(rows.counts.argmin())
         why = f"with only {rows.counts[few]} validation people {BANDS[few]} it cannot be tried on your own people"
         more = "; more folds (FOLDS=all), where not all are trained, bring more"
     elif eval_people < FEW:
         why = f"as the eval photos count as only {eval_people} people (at least {FEW} are needed)"
-    elif guess.unlike:
-        why = "as the eval photos are unlike your people"
-    elif not guess.step:
+    elif guess.beyond:
+        why = "as the eval photos are more unlike your people than any set of these was"
+    else:
+        notes += tried
+        if guess.step:
+            return "estimate", guess.step
         why = "as it does not gain"
-    if why is None:
-        return "estimate", guess.step
     notes.append(
         f"the estimate of the age mix is not used, {why}: calibrated for the mix of the train people{more}; --prior "
         "estimate insists, --prior 0.42,0.28,0.30 gives the mix"

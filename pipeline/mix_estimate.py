@@ -52,12 +52,17 @@ class Estimate:
         return self.tried is not None and self.misfit > self.limit
 
     @property
-    def step(self) -> float:
-        """How far from the train mix toward the estimate thresholds are best set, as found on one's own people.
+    def beyond(self) -> bool:
+        """Whether the photos are more unlike than any set of one's own people was: no mix explains them."""
+        return self.tried is not None and self.misfit > max(self.limit, float(self.tried.misfit.max()))
 
-        0 where nobody was tried, or where the photos are unlike them.
+    @property
+    def step(self) -> float:
+        """How far from the train mix toward the estimate labels are best chosen for, as found on one's own people.
+
+        0 where nobody was tried, or where no mix explains the photos.
         """
-        return 0.0 if self.tried is None or self.unlike else self.tried.step
+        return 0.0 if self.tried is None or self.beyond else self.tried.step
 
 
 def estimate(

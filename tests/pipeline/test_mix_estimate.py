@@ -60,7 +60,9 @@ def test_ages_that_shift_inside_a_band_are_warned_about_and_left(monkeypatch):
             told.append(found.unlike)
             # what no mix explains leaves more mixes possible
             assert widths[-1] == pytest.approx(found.tried.widen * max(1, found.misfit / found.limit))
-            if found.unlike:
+            assert found.unlike == (found.misfit > found.limit)
+            assert found.beyond == (found.misfit > max(found.limit, found.tried.misfit.max()))
+            if found.beyond:
                 assert found.step == 0
     assert sum(warned[50, 60]) <= 1
     assert all(warned[30, 45])
