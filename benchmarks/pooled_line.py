@@ -2,6 +2,7 @@
 
 Every band's predictions are a line in age and everyone's pooled residuals; the estimate is drawn toward the train mix
 by its error over resampled people (empirical Bayes, Efron and Morris 1973). Perfect where predictions are made so.
+Written anew from that method, without its intervals; a share that would be negative is turned back, not averaged.
 """
 
 from __future__ import annotations

@@ -28,8 +28,9 @@ class Combiner(BaseEstimator):
     """Chooses two age thresholds for the mix of ages of the eval photos, and fuses answers to labels.
 
     prior: the mix of age bands to calibrate for: "train" (that of the validation people), three shares,
-    "estimate" (from the eval answers), or "auto" (as far toward "estimate" as it gained on sets of one's own
-    people; not at all where the eval photos count as fewer than 30 people, or are unlike any mix).
+    "estimate" (from the eval answers), or "auto" (as far toward "estimate" as did not lose on sets of one's own
+    people; not at all where these are too few, where the eval photos count as fewer than 30 people, or where they are
+    more unlike than any such set).
     bandwidth: of the Gaussian kernel that spreads each validation answer, in years, or "auto" (cross-fitting
     chooses). draws: resamples behind every interval. seed: of those draws.
 

@@ -138,16 +138,17 @@ def evidence(densities: Densities, seen: NDArray, eval_people: float) -> Evidenc
     people = densities.people.reshape(len(BANDS), -1)
     train = people / np.maximum(people.sum(1, keepdims=True), 1)
     women = seen.reshape(-1, len(GENDERS)).sum(0)[1]
-    genders, density = train, densities.density.reshape(len(BANDS), len(GENDERS), -1)
-    said = density.reshape(len(BANDS), len(GENDERS), -1, len(GENDERS)).sum(2)[..., 1]
+    genders, by_gender = train, densities.density.reshape(len(BANDS), len(GENDERS), -1)
+    said = by_gender.reshape(len(BANDS), len(GENDERS), -1, len(GENDERS)).sum(2)[..., 1]
     about = (women * eval_people + 0.5) / (eval_people + 1)  # nobody seen is not nobody for sure
     error = about * (1 - about) * (1 / eval_people + 1 / people.sum())
     for _ in range(4):
-        mix = em(np.einsum("bg,bgf->bf", genders, density), seen)
+        mix = em(np.einsum("bg,bgf->bf", genders, by_gender), seen)
         genders = _shifted(train, mix, said, women, error)
-    noise, raw = _noise(densities, genders, np.einsum("bg,bgf->bf", genders, density))
+    density = np.einsum("bg,bgf->bf", genders, by_gender)
+    noise, raw = _noise(densities, genders, density)
     return Evidence(
-        density=np.einsum("bg,bgf->bf", genders, density),
+        density=density,
         raw=raw,
         noise=noise,
         people=1 / np.maximum((genders**2 / np.maximum(people, 1)).sum(1), TINY),

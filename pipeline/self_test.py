@@ -107,10 +107,9 @@ def self_test(
     if rows.counts.min() < LEAST or rows.people < 4 * SMALLEST:
         return None
     rng, bands, train = np.random.default_rng([seed, 18]), rows.band[rows.first], rows.counts / rows.people
-    score = score or threshold_score(rows)
-    tried = []
+    score, kind, tried = score or threshold_score(rows), rows.kind, []
     for _ in range(50 * sets):  # a set of too few people is drawn again
-        half, some = _halves(rows.kind, rng), rng.permutation(rows.people)[:LARGEST]
+        half, some = _halves(kind, rng), rng.permutation(rows.people)[:LARGEST]
         half, others = some[half[some]], some[~half[some]]
         chosen = in_mix(bands, half, drawn_from_prior(rng, train), rng)
         if len(chosen) >= SMALLEST and np.bincount(bands[others], minlength=len(BANDS)).all():
