@@ -27,8 +27,8 @@ import numpy as np
 from mix_trials import run_all, trial
 
 from models.labels import band
-from pipeline.answers import Known
-from pipeline.calibration import Eval
+from pipeline.combiner.threshold_choice import Eval
+from pipeline.prediction.labelled import Known
 
 PER_AGE = (
     [192, 407, 267, 41, 58, 72, 62, 82, 44, 15, 25, 16, 17, 3, 7, 5, 13, 19, 8, 3, 14, 6]

@@ -13,8 +13,9 @@ from typing import Any
 
 import torch
 
-from models import backbone, specialist
-from pipeline import machine, store
+from models import backbone
+from models.task import build_task
+from pipeline.runtime import machine, store
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 Settings = dict[str, dict[str, Any]]
@@ -78,7 +79,7 @@ def write_run(run: Path, settings: Settings) -> dict[str, Path]:
     """The folders of three networks that have learned nothing, as training leaves them."""
     folders = {task: run / task / "fold0" for task in settings}
     for task, made in settings.items():
-        network = backbone.build(made, specialist.build(task, made).outputs)
+        network = backbone.build(made, build_task(task, made).outputs)
         plan = machine.plan(made["backbone"], size=(made["height"], made["width"])).as_dict()
         store.write_json(folders[task] / "settings.json", {"task": task, "fold": 0, "settings": made, "plan": plan})
         store.write_weights(folders[task] / "weights.safetensors", network.state_dict())

@@ -15,14 +15,16 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
 from models.labels import BANDS, band
-from pipeline.answers import Known
-from pipeline.calibration import Calibration, Eval, bands_of, calibrate, cross_fitted, mix_of_eval
-from pipeline.combiner import mix_kind
-from pipeline.expected_score import centre_of, expected_score
-from pipeline.judging import MIXES
-from pipeline.mixes import em
-from pipeline.scoring import macro_f1
-from pipeline.thresholds import Answers
+from pipeline.combiner.class_prior import bands_of
+from pipeline.combiner.cross_fitting import cross_fitted
+from pipeline.combiner.evidence import em
+from pipeline.combiner.expected_score import centre_of, expected_score
+from pipeline.combiner.judging import MIXES
+from pipeline.combiner.prior import mix_kind
+from pipeline.combiner.threshold_choice import Eval, ThresholdChoice, choose_thresholds, mix_of_eval
+from pipeline.prediction.labelled import Known
+from pipeline.scoring.metrics import macro_f1
+from pipeline.scoring.surface import Answers
 
 BINS = 10
 
@@ -102,13 +104,15 @@ def trial(rows: Known, eval: Eval, truth: Known, seed: int, resamples: int = 100
     start = time.perf_counter()
     guess = mix_of_eval(rows, eval, resamples, seed)
     _, toward = mix_kind("auto", rows, eval.people, guess, [])
-    found = {step: calibrate(rows, train, eval, 2.0, resamples, seed, guess, step) for step in {0.0, toward, 1.0}}
+    found = {
+        step: choose_thresholds(rows, train, eval, 2.0, resamples, seed, guess, step) for step in {0.0, toward, 1.0}
+    }
     seconds = time.perf_counter() - start
     reached = {step: score(one.thresholds) for step, one in found.items()}
     rivals = {name: method(rows, eval, seed) for name, method in METHODS.items()}
 
     def given(shares: NDArray) -> float:
-        return score(calibrate(rows, shares, eval, 2.0, 1, seed).thresholds)
+        return score(choose_thresholds(rows, shares, eval, 2.0, 1, seed).thresholds)
 
     low, high = np.quantile(bands_of(guess.draws), [0.025, 0.975], axis=0)
     return {
@@ -133,7 +137,7 @@ def trial(rows: Known, eval: Eval, truth: Known, seed: int, resamples: int = 100
     }
 
 
-def _expected(found: Calibration, eval: Eval, seed: int) -> list[float]:
+def _expected(found: ThresholdChoice, eval: Eval, seed: int) -> list[float]:
     labels = cross_fitted(found.rows, found.mixes[:MIXES], found.bandwidth, found.pull, seed)
     centre = centre_of(found.rows, labels, found.possible)
     return [centre, *(expected_score(found, eval.people, centre, seed=seed) or (None, None))]

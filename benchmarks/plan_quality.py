@@ -21,11 +21,14 @@ sys.path.insert(0, str(ROOT))
 import numpy as np
 
 from benchmarks.measures import hardware, versions
-from models.presets import PRESETS, TASKS
-from pipeline import jobs, scoring
-from pipeline.comparison import person_of
-from pipeline.inputs import read_answers
-from pipeline.photos import read_data_set, read_truth
+from pipeline.comparison import jobs
+from pipeline.comparison.outcomes import person_of
+from pipeline.dataset.photos import read_data_set
+from pipeline.dataset.truth import read_truth
+from pipeline.prediction.out_of_fold import read_answers
+from pipeline.run.presets import PRESETS, TASKS
+from pipeline.scoring.bootstrap import resample_together
+from pipeline.scoring.metrics import macro_f1
 
 PLANS = {"on": (), "off": ("--precision", "float32", "--channels-last", "no")}
 
@@ -54,9 +57,9 @@ def compare(data: Path, seeds: int, length: float, folder: Path, at_once: int) -
     truth = read_truth(data)
     labels = np.stack([read_answers(run / "submission.csv")["ans"].to_numpy(np.int64) for run in runs.values()])
     per_person = len(found.train) / found.train["person"].nunique()
-    drawn = scoring.resample_together(truth["label"], labels, person_of(truth), per_person)
+    drawn = resample_together(truth["label"], labels, person_of(truth), per_person)
     on, off = ([i for i, (plan, _) in enumerate(runs) if plan == name] for name in PLANS)
-    scores = [scoring.macro_f1(truth["label"], one) for one in labels]
+    scores = [macro_f1(truth["label"], one) for one in labels]
     differences = [scores[a] - scores[b] for a, b in zip(on, off, strict=True)]
     spread = drawn[:, on].mean(1) - drawn[:, off].mean(1)
     return {

@@ -28,9 +28,11 @@ import torch
 
 from benchmarks.measures import DEVICE, hardware, ratios, summary, table, versions
 from benchmarks.speed import now, settings_of
-from models import backbone, faster, specialist
-from pipeline import machine
-from pipeline.training import Part, Trainer
+from models import backbone
+from models.cpu import faster
+from models.task import build_task
+from pipeline.runtime import machine
+from pipeline.training.trainer import Part, Trainer
 
 PLAN = "the plan"
 LABELS = {"mask": 3, "gender": 2, "age": 60}
@@ -71,7 +73,7 @@ class Step:
 
     def __init__(self, task: str, made: dict[str, Any], way: Way):
         torch.manual_seed(0)
-        one = specialist.build(task, made)
+        one = build_task(task, made)
         network = backbone.build(made, one.outputs)
         if way.plain:
             faster.give_back(network)
@@ -88,7 +90,7 @@ class Step:
     def seconds(self) -> float:
         machine.settle(self.trainer.plan)
         started = now()
-        self.trainer._train_step(*self.batch)
+        self.trainer.train_step(*self.batch)
         return now() - started
 
 

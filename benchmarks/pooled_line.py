@@ -10,10 +10,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.answers import Known
-from pipeline.calibration import Eval, person_weights
-from pipeline.mixes import em
-from pipeline.pooled_residuals import STEP, PooledResiduals
+from pipeline.combiner.evidence import em
+from pipeline.combiner.pooled_residuals import STEP, PooledResiduals
+from pipeline.combiner.threshold_choice import Eval, person_weights
+from pipeline.prediction.labelled import Known
 
 PULL = 30.0
 DRAWS = 50

@@ -16,11 +16,15 @@ from typing import Any
 import numpy as np
 
 from benchmarks.measures import DEVICE, Settings, engines, summary, write_run
-from pipeline import images, machine, prediction, runs, store
-from pipeline.engines import BATCH
-from pipeline.images import Photos
-from pipeline.people import fold_table
-from pipeline.photos import DataSet
+from pipeline.dataset.folds import fold_table
+from pipeline.dataset.photos import DataSet
+from pipeline.images.photos import Photos, decode_all
+from pipeline.prediction import ensemble
+from pipeline.prediction.engines import BATCH
+from pipeline.run import records
+from pipeline.run.folder import open_run
+from pipeline.run.settings import RunSettings
+from pipeline.runtime import machine, store
 
 ROOT = Path(__file__).resolve().parent.parent
 WATCHED = """
@@ -37,16 +41,16 @@ def finish_run(run: Path, data: DataSet, settings: Settings, preset: str) -> Non
     The held-out answers are the fastest engine's own: networks that have learned nothing answer all photos so
     nearly alike that any other engine's would lead to other labels, and the engine would not be used.
     """
-    runs.open_run(runs.RunSettings(run=run, data=data.root, preset=preset, weights="none"))
+    open_run(RunSettings(run=run, data=data.root, preset=preset, weights="none"))
     held_out = data.train.merge(fold_table(data.train), on="person").query("fold == 0")
     photos = Photos(data.root, held_out["photo"].tolist())
     for folder in write_run(run, settings).values():
-        member = prediction.load(folder, DEVICE, machine.available_cores(), engine=engines()[-1])
-        decoded = images.decode_all(photos, [member.size], machine.available_cores())
+        member = ensemble.load(folder, DEVICE, machine.available_cores(), engine=engines()[-1])
+        decoded = decode_all(photos, [member.size], machine.available_cores())
         answers = held_out[["photo", "person", "fold", "mask", "gender", "age"]].reset_index(drop=True)
         answers[list(member.specialist.answers)] = member.answers(np.stack([pixels[member.size] for pixels in decoded]))
         store.write_csv(folder / "validation.csv", answers)
-        runs.record(folder, "train", {}, ("settings.json", "weights.safetensors", "validation.csv"), {})
+        records.record(folder, "train", {}, ("settings.json", "weights.safetensors", "validation.csv"), {})
 
 
 def measure_cost(data: DataSet, settings: Settings, amount: argparse.Namespace) -> dict[str, Any]:

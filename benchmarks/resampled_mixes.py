@@ -30,12 +30,12 @@ import numpy as np
 import pandas as pd
 from mix_trials import band_probabilities, binned_em, run_all, trial
 
-from pipeline.answers import Known, known
-from pipeline.calibration import Eval
-from pipeline.label_answers import LABEL_COLUMNS
-from pipeline.label_shift import LabelShift
-from pipeline.scoring import macro_f1
-from pipeline.self_test import in_mix, of_people
+from pipeline.combiner.label_combiner import LabelShift
+from pipeline.combiner.self_test import in_mix, of_people
+from pipeline.combiner.threshold_choice import Eval
+from pipeline.prediction.label_tables import LABEL_COLUMNS
+from pipeline.prediction.labelled import Known, known
+from pipeline.scoring.metrics import macro_f1
 
 HALF, FEW = 2, 5
 """One of so many people calibrates."""
@@ -124,8 +124,9 @@ def main() -> None:
     given = reader.parse_args()
     tables = {table.stem: pd.read_csv(table) for table in given.tables}
     if given.run:
-        from pipeline.inputs import gather
-        from pipeline.runs import RunSettings, open_run
+        from pipeline.prediction.out_of_fold import gather
+        from pipeline.run.folder import open_run
+        from pipeline.run.settings import RunSettings
 
         tables |= {run.name: gather(open_run(RunSettings(run=run), make=False)) for run in given.run}
     if not tables:

@@ -53,14 +53,18 @@ from benchmarks.measures import (
 )
 from benchmarks.prediction_cost import measure_cost
 from benchmarks.usual_scripts import PhotoFiles, Script, transform_for
-from models import backbone, specialist
-from models.presets import PRESETS, TASKS
-from pipeline import drawn, images, machine, prediction
-from pipeline.engines import BATCH
-from pipeline.images import Photos
-from pipeline.photos import DataSet, read_data_set
-from pipeline.progress import Progress
-from pipeline.training import Part, Trainer
+from models import backbone
+from models.task import build_task
+from pipeline.dataset.photos import DataSet, read_data_set
+from pipeline.images.photos import Photos, decode_all
+from pipeline.images.prepared import prepare
+from pipeline.prediction import ensemble
+from pipeline.prediction.engines import BATCH
+from pipeline.run.presets import PRESETS, TASKS
+from pipeline.runtime import machine
+from pipeline.runtime.progress import Progress
+from pipeline.synthetic import data_set
+from pipeline.training.trainer import Part, Trainer
 
 AMOUNTS = {
     "smoke": {"photos": 16, "steps": 2, "before": 1, "repeats": 1, "cost_photos": [100, 200]},
@@ -113,13 +117,13 @@ class TimedTrainer(Trainer):
 
     watch: Stopwatch
 
-    def _train_step(self, pixels: torch.Tensor, rows: torch.Tensor) -> None:
-        super()._train_step(pixels, rows)
+    def train_step(self, pixels: torch.Tensor, rows: torch.Tensor) -> None:
+        super().train_step(pixels, rows)
         self.ready = pixels, rows
         if self.watch.step():
             raise _EnoughError
 
-    def _end_epoch(self, progress: Progress) -> None:
+    def end_epoch(self, progress: Progress) -> None:
         self.loss_sum.zero_()
 
     def end_to_end(self, watch: Stopwatch) -> float:
@@ -133,7 +137,7 @@ class TimedTrainer(Trainer):
         """Seconds of as many steps on the last batch."""
         started = now()
         for _ in range(steps):
-            super()._train_step(*self.ready)
+            super().train_step(*self.ready)
         return now() - started
 
 
@@ -155,11 +159,11 @@ def measure_training(data: DataSet, settings: Settings, amount: argparse.Namespa
 
 
 def _train_task(data: DataSet, task: str, made: dict[str, Any], amount: argparse.Namespace) -> Seconds:
-    one, size = specialist.build(task, made), (made["height"], made["width"])
+    one, size = build_task(task, made), (made["height"], made["width"])
     network = backbone.build(made, one.outputs)
     plan = machine.plan(made["backbone"], size=size)
     names, labels = data.train["photo"].tolist(), data.train[task].to_numpy(np.float32)
-    pixels = images.prepare(Photos(data.root, names), data.name, size, machine.available_cores()).pixels
+    pixels = prepare(Photos(data.root, names), data.name, size, machine.available_cores()).pixels
     rows = np.arange(len(names))
     part = Part(pixels, labels, np.tile(rows, OFTEN), rows, rows)
     files = PhotoFiles(
@@ -206,17 +210,17 @@ def measure_prediction(data: DataSet, settings: Settings, amount: argparse.Names
     names = data.eval["photo"].tolist()[: amount.photos]
     some = Photos(data.root, names[:BATCH])
     sizes = [(made["height"], made["width"]) for made in settings.values()]
-    decoded = list(images.decode_all(some, sizes, cores))
+    decoded = list(decode_all(some, sizes, cores))
     ready = {size: np.resize(np.stack([pixels[size] for pixels in decoded]), (BATCH, *size, 3)) for size in sizes}
     # Half as many photos are enough for what has no start and no end.
     batches = max(1, len(names) // BATCH // 2)
 
-    def ours(members: list[prediction.Member], photos: Sequence[str]) -> int:
+    def ours(members: list[ensemble.Member], photos: Sequence[str]) -> int:
         with Progress("predict", len(photos), "photos", quiet=True) as progress:
-            prediction.predict(members, Photos(data.root, photos), cores, progress)
+            ensemble.predict(members, Photos(data.root, photos), cores, progress)
         return len(photos)
 
-    def alone(members: list[prediction.Member], _: Sequence[str]) -> int:
+    def alone(members: list[ensemble.Member], _: Sequence[str]) -> int:
         for member in members:
             for _ in range(batches):
                 member.answers(ready[member.size])
@@ -231,11 +235,11 @@ def measure_prediction(data: DataSet, settings: Settings, amount: argparse.Names
 
     rivals: dict[str, Callable[[Sequence[str]], int]] = {}
     for engine in engines():
-        members = [prediction.load(folder, DEVICE, cores, engine=engine) for folder in folders.values()]
+        members = [ensemble.load(folder, DEVICE, cores, engine=engine) for folder in folders.values()]
         rivals[f"ours, {engine}"] = partial(ours, members)
         rivals[f"networks alone, {engine}"] = partial(alone, members)
     for name in ("usual", "tuned"):
-        networks = [backbone.build(made, specialist.build(task, made).outputs) for task, made in settings.items()]
+        networks = [backbone.build(made, build_task(task, made).outputs) for task, made in settings.items()]
         rivals[name] = partial(script, name == "tuned", networks)
 
     torch.set_num_threads(cores)
@@ -309,8 +313,8 @@ def main() -> None:
         "settings": settings,
     }
     with tempfile.TemporaryDirectory(prefix="face18-speed-") as folder, contextlib.chdir(folder):
-        crowd = max(drawn.FEWEST, math.ceil(amount.photos / len(drawn.PHOTOS)))
-        drawn.draw(Path("people"), people=crowd, eval_people=crowd)
+        crowd = max(data_set.FEWEST, math.ceil(amount.photos / len(data_set.PHOTOS)))
+        data_set.draw(Path("people"), people=crowd, eval_people=crowd)
         for part in parts:
             # A process each: what training asks of glibc would reach prediction too. (Not one of multiprocessing's:
             # those took seconds to start the loader processes of the scripts.)

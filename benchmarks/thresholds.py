@@ -26,7 +26,7 @@ from joblib import Parallel, delayed
 from sklearn.metrics import f1_score
 
 from models.labels import encode
-from pipeline.thresholds import Answers
+from pipeline.scoring.surface import Answers
 
 PHOTOS = 7
 

@@ -17,10 +17,10 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from models import faster
 from models.backbone import Network
-from models.specialist import Augmentation
-from pipeline.machine import available_cores, has_bfloat16
+from models.cpu import faster
+from models.task import Augmentation
+from pipeline.runtime.machine import available_cores, has_bfloat16
 
 Size = tuple[int, int]
 

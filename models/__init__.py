@@ -1,1 +1,0 @@
-"""What a network is and what it learns: the label code, presets, backbones, losses and what they are asked."""

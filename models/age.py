@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from models import losses
 from models.labels import BANDS, OLDEST, band
-from models.specialist import Augmentation, Specialist
+from models.task import Augmentation, Specialist
 
 MIDDLE = 45.0
 """Plain regression answers MIDDLE + age_scale x output years, so that the output starts near the ages."""

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
-import threading
-import urllib.error
-import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +10,12 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from models import faster
+from models.cpu import faster
 from models.errors import UserError, nearest
+from models.pretrained import reach_hub
 
 STEP, LARGEST = 32, 4096
 """Photo sizes that most networks take are multiples of STEP pixels; none is larger than LARGEST."""
-HUB_PATIENCE = 4.0
-"""Seconds to wait for the weights hub before saying that it cannot be reached."""
 
 
 class Network(nn.Module):
@@ -100,7 +95,7 @@ def _assembled(
     if config is not None and config.fixed_input_size:
         options["img_size"] = size
     if weights == "hub":
-        _reach_hub(name)
+        reach_hub(name)
     elif weights != "none":
         file = Path(weights) / f"{name}.safetensors"
         if not file.is_file():
@@ -108,13 +103,11 @@ def _assembled(
         options["pretrained_cfg_overlay"] = {"file": str(file)}
     try:
         backbone = timm.create_model(name, pretrained=weights != "none", **options)
-    except TypeError as problem:
-        if "'drop_path_rate'" not in str(problem):
-            raise
+    except TypeError:
+        del options["drop_path_rate"]
+        backbone = timm.create_model(name, pretrained=weights != "none", **options)  # another fault is raised here
         if settings["drop_path"] > 0:
             raise UserError(f"--drop-path {settings['drop_path']}: {name} has no paths to drop; give 0.") from None
-        del options["drop_path_rate"]
-        backbone = timm.create_model(name, pretrained=weights != "none", **options)
     if conv_stem:
         _exchange_stem(backbone)
     if fan_in_init and weights == "none":
@@ -189,43 +182,3 @@ def convolutional_stem(channels: int) -> nn.Sequential:
 
 def _first_line(problem: Exception) -> str:
     return (str(problem).strip().splitlines() or [type(problem).__name__])[0].rstrip(".")
-
-
-def _reach_hub(name: str) -> None:
-    """Raises UserError unless the weights lie in the hub's local cache or the hub answers in time."""
-    from huggingface_hub import constants, try_to_load_from_cache
-
-    config = timm.get_pretrained_cfg(name)
-    hub_id, url = (config.hf_hub_id, config.url) if config is not None else (None, None)
-    if hub_id is not None:
-        asked, files = constants.ENDPOINT, ("model.safetensors", "pytorch_model.bin")
-        cached = any(isinstance(try_to_load_from_cache(hub_id, file), str) for file in files)
-    elif url:  # older networks: a single file, which timm checks against the hash in its name
-        asked = url
-        cached = (Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]).is_file()
-    else:
-        raise UserError(f"--weights hub: the hub has no weights for {name}; use --weights none or a folder.")
-    if cached:
-        return
-    answered = threading.Event()
-
-    def ask() -> None:
-        try:
-            urllib.request.urlopen(asked, timeout=HUB_PATIENCE).close()
-            answered.set()
-        except urllib.error.HTTPError:  # any answer is an answer
-            answered.set()
-        except OSError:  # told below, as not answered
-            pass
-
-    offline = os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on")
-    if not offline:
-        # In a thread of its own, because looking a name up can outlast every timeout.
-        asking = threading.Thread(target=ask, daemon=True)
-        asking.start()
-        asking.join(HUB_PATIENCE)
-    if not answered.is_set():
-        raise UserError(
-            f"the weights hub cannot be reached for {hub_id or url}; use WEIGHTS=none (--weights none) to train from "
-            f"scratch, or WEIGHTS=folder with {name}.safetensors in it."
-        )

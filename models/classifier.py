@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models import losses
-from models.specialist import Specialist
+from models.task import Specialist
 
 
 class Classifier(Specialist):

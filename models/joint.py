@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from models.classifier import Classifier
 from models.labels import LABELS, band, encode
-from models.specialist import Augmentation
+from models.task import Augmentation
 
 
 class Joint(Classifier):

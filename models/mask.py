@@ -7,7 +7,7 @@ from torch import Tensor
 
 from models.classifier import Classifier
 from models.labels import MASKS
-from models.specialist import Augmentation
+from models.task import Augmentation
 
 
 class Mask(Classifier):

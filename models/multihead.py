@@ -18,7 +18,7 @@ from models.classifier import Classifier
 from models.gender import Gender
 from models.labels import BAND_STARTS, BANDS, LABELS, band, encode
 from models.mask import Mask
-from models.specialist import Augmentation, Specialist
+from models.task import Augmentation, Specialist
 
 
 class Bands(Classifier):

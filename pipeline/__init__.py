@@ -1,1 +1,0 @@
-"""From a folder of photos to a scored submission: photos, folds, training, prediction, calibration."""

@@ -11,10 +11,10 @@ import inspect
 import os
 import sys
 
-from models import presets
 from models.errors import UserError, listed
 from pipeline.arguments import STAGES, alike, parse, read, setting_of, settings_of, stage_named
-from pipeline.stopping import StoppedError
+from pipeline.run import presets
+from pipeline.runtime.stopping import StoppedError
 
 REFUSALS = {
     **dict.fromkeys(
@@ -52,7 +52,8 @@ def check(words: list[str]) -> None:
     Make asks before it starts. Settings of the whole run among the ARGS are recorded at once, because make gives ARGS
     to the named goals alone, and stages before them must go by such settings too.
     """
-    from pipeline.runs import RECORDED, EvalSettings, RunSettings, open_run
+    from pipeline.run.folder import RECORDED, open_run
+    from pipeline.run.settings import EvalSettings, RunSettings
 
     first = words.index("--")
     second = words.index("--", first + 1)
@@ -100,7 +101,8 @@ def _who_has(setting: str) -> str:
 
 def goals(words: list[str]) -> str:
     """`goals SETTING ...`: the make targets that train the system of a run. Make asks before it trains."""
-    from pipeline.runs import SystemSettings, open_run
+    from pipeline.run.folder import open_run
+    from pipeline.run.settings import SystemSettings
 
     given = read(SystemSettings, words, "train")
     return " ".join(f"train-{task}" for task in presets.SYSTEMS[open_run(given).system(given)])

@@ -14,8 +14,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from models import presets
 from models.errors import UserError, listed, nearest, unknown
+from pipeline.run import presets
 
 STAGES = ("data", "prepare", "train", "predict", "calibrate", "submit", "score", "compare", "recipes")
 

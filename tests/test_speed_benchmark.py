@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import measures, plan_speed, speed
-from models.presets import PRESETS
+from pipeline.run.presets import PRESETS
 
 SCRIPT = Path(__file__).parents[1] / "benchmarks" / "speed.py"
 

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from models.errors import UserError
-from models.presets import SYSTEMS
-from pipeline import runs, store
-from pipeline.inputs import VALIDATION, cautions, check_networks, read_answers, validation_by
-from pipeline.runs import EvalSettings, MaybeText, Run, open_run
+from pipeline.prediction.out_of_fold import VALIDATION, cautions, check_networks, read_answers, validation_by
+from pipeline.run import records
+from pipeline.run.folder import Run, open_run
+from pipeline.run.presets import SYSTEMS
+from pipeline.run.settings import EvalSettings, MaybeText
+from pipeline.runtime import store
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +22,7 @@ class Calibrate(EvalSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.prior is not None and not isinstance(prior := parse_prior(self.prior), str):
-            from pipeline.combiner import check_prior
+            from pipeline.combiner.prior import check_prior
 
             check_prior(prior)
 
@@ -29,7 +31,7 @@ def calibrate(settings: Calibrate) -> dict[str, Any]:
     """Choose the two age thresholds for the mix of ages of the eval photos, and tell the score to expect."""
     run = open_run(settings, make=False)
     place, system = run.place(settings), run.system(settings)
-    given = settings.prior or runs.figures_of(place, "calibrate").get("prior") or "auto"
+    given = settings.prior or records.figures_of(place, "calibrate").get("prior") or "auto"
     prior = parse_prior(given)
     files = [folder / "validation.csv" for task in SYSTEMS[system] for folder in run.finished_folds(task).values()]
     predictions = place / "predictions.csv"
@@ -38,19 +40,19 @@ def calibrate(settings: Calibrate) -> dict[str, Any]:
         "by_engine": store.file_fingerprint(place / VALIDATION),
         "predictions": store.file_fingerprint(predictions),
         "prior": prior,
-        "version": runs.COMBINER_VERSION,
+        "version": records.COMBINER_VERSION,
     }
     against = cautions(run, system)
     if against:
         inputs["cautions"] = against
-    with runs.alone(place, "calibrate"):
-        done = runs.finished(place, "calibrate", inputs)
+    with records.alone(place, "calibrate"):
+        done = records.finished(place, "calibrate", inputs)
         if done:
             print(f"calibrate: {done['told']} stand")
             return done
-        from pipeline.combiners import combiner_for
+        from pipeline.combiner.combiners import combiner_for
 
-        runs.check(place, "predict", ["predictions.csv"])
+        records.check(place, "predict", ["predictions.csv"])
         check_networks(run, place)
         answers = read_answers(predictions) if predictions.is_file() else None
         engine = "torch" if answers is None or "engine" not in answers else str(answers["engine"].iloc[0])
@@ -69,7 +71,7 @@ def calibrate(settings: Calibrate) -> dict[str, Any]:
         combiner.save(place / "combiner.json")
         print(combiner.report())
         figures = {"prior": given, "told": combiner.told(), "predictions": inputs["predictions"], **combiner.report_}
-        return runs.record(place, "calibrate", inputs, ["combiner.json"], figures)
+        return records.record(place, "calibrate", inputs, ["combiner.json"], figures)
 
 
 def _photos_per_person(run: Run, system: str) -> float | None:

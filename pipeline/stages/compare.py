@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from models.errors import UserError, nearest
-from pipeline import runs, store, training_settings
-from pipeline.inputs import data_of
-from pipeline.runs import EvalSettings, Flag, MaybeNumber, MaybeText, MaybeWhole, Run, RunSettings, open_run
+from pipeline.dataset.of_run import data_of
+from pipeline.run import records, training_settings
+from pipeline.run.folder import RECORDED, Run, open_run
+from pipeline.run.settings import EvalSettings, Flag, MaybeNumber, MaybeText, MaybeWhole, RunSettings, given_settings
+from pipeline.runtime import store
 from pipeline.stages.calibrate import Calibrate, calibrate
 from pipeline.stages.predict import Predict, predict
 from pipeline.stages.submit import submit
@@ -20,9 +22,10 @@ from pipeline.stages.train import Train, train
 if TYPE_CHECKING:
     import pandas as pd
 
-    from pipeline.comparison import Outcome, System
-    from pipeline.equal_cost import Training
-    from pipeline.photos import DataSet
+    from pipeline.comparison.equal_cost import Training
+    from pipeline.comparison.outcomes import Outcome
+    from pipeline.comparison.systems import System
+    from pipeline.dataset.photos import DataSet
 
 UNIT = 1e12
 """FLOPs in a unit of --cost."""
@@ -59,11 +62,11 @@ class Compare(RunSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         _refuse(self)
-        training_settings.check_values(runs.given_settings(self))
+        training_settings.check_values(given_settings(self))
         if self.systems is not None:
-            from pipeline import comparison
+            from pipeline.comparison.systems import LEAK, all_systems
 
-            _names(self.systems, [*comparison.systems("small"), comparison.LEAK])  # the same with every preset
+            _names(self.systems, [*all_systems("small"), LEAK])  # the same with every preset
 
 
 def compare(settings: Compare) -> dict[str, Any]:
@@ -72,14 +75,14 @@ def compare(settings: Compare) -> dict[str, Any]:
     _refuse(run)
     place = run.folder / ("compare-smoke" if settings.smoke else "compare")
     chosen = _chosen(place, settings)
-    from pipeline import comparison
+    from pipeline.comparison.systems import LEAK, all_systems
 
-    known = comparison.systems(run.preset)
-    names = _names(chosen["systems"], [*known, comparison.LEAK])
+    known = all_systems(run.preset)
+    names = _names(chosen["systems"], [*known, LEAK])
     data = data_of(run)
     inputs = {
         "settings": chosen | {"systems": names},
-        "run": {name: str(getattr(run, name)) for name in runs.RECORDED},
+        "run": {name: str(getattr(run, name)) for name in RECORDED},
         "photos": store.photo_fingerprint(data.root, [*data.train["photo"], *data.eval["photo"]]),
         "labels": store.fingerprint(data.train[["person", "mask", "gender", "age"]].astype(str).to_numpy().tolist()),
         "tables": {name: [asdict(known[name]), known[name].resolved(run.preset)] for name in names if name in known},
@@ -87,7 +90,7 @@ def compare(settings: Compare) -> dict[str, Any]:
     }
     with store.locked(place / "compare.lock", f"compare in {place}"):
         store.sweep(place)
-        done = runs.finished(place, "compare", inputs)
+        done = records.finished(place, "compare", inputs)
         if done:
             print(f"compare: {' and '.join(str(place / f'{name}.csv') for name in done)} stand")
             return done
@@ -138,8 +141,9 @@ class _Comparison:
     ):
         import torch
 
-        from pipeline import comparison, machine
-        from pipeline.equal_cost import Planner, factors_of
+        from pipeline.comparison.equal_cost import Planner, factors_of
+        from pipeline.comparison.systems import LEAK, all_systems, leaking
+        from pipeline.runtime import machine
 
         self.run, self.place, self.data, self.names = run, place, data, names
         self.smoke = place.name == "compare-smoke"
@@ -154,10 +158,10 @@ class _Comparison:
             chosen = chosen | {"cost": float(f"{usual / UNIT:.4g}")}
         self.chosen, self.budget = chosen, chosen["cost"] * UNIT
         store.write_json(place / "settings.json", chosen)
-        known = comparison.systems(run.preset)
+        known = all_systems(run.preset)
         self.listed = [known[name] for name in names if name in known]
         self.trained = list({(s.same_as or s.name): known[s.same_as or s.name] for s in self.listed}.values())
-        self.leaking = comparison.leaking() if comparison.LEAK in names else {}
+        self.leaking = leaking() if LEAK in names else {}
 
     def compare(self, inputs: dict[str, Any]) -> dict[str, Any]:
         print(
@@ -187,7 +191,7 @@ class _Comparison:
 
     def _tune(self) -> dict[str, dict[str, float]]:
         """The best learning-rate factor by system and task, each system with the same number of trials and cost."""
-        from pipeline.equal_cost import best_factors
+        from pipeline.comparison.equal_cost import best_factors
 
         if len(self.factors) == 1:
             return {system.name: dict.fromkeys(system.settings, self.factors[0]) for system in self.trained}
@@ -203,7 +207,7 @@ class _Comparison:
 
     def _train(self, trainings: list[Training]) -> None:
         """Train side by side what is not finished."""
-        from pipeline import jobs
+        from pipeline.comparison import jobs
 
         left = {training.name: training for training in trainings if not training.finished}
         if len(left) < len(trainings):
@@ -229,7 +233,7 @@ class _Comparison:
 
     def _answer(self) -> None:
         """Predict, calibrate and submit side by side, in every run where that is not finished."""
-        from pipeline import jobs
+        from pipeline.comparison import jobs
 
         threads = {} if self.threads is None else {"threads": self.threads}
         left = []
@@ -255,17 +259,17 @@ class _Comparison:
         work: dict[tuple[str, int], list[Training]],
         factors: dict[str, dict[str, float]],
     ) -> Outcome:
-        from pipeline import comparison
+        from pipeline.comparison.outcomes import Outcome, eval_answers, validation_score
 
         source = system.same_as or system.name
         folder, trainings = self._folder(source, seed), work[source, seed]
         labels = years = None
         if len(self.data.eval):
-            labels, years = comparison.eval_answers(system, folder, self.data.eval["photo"])
-        return comparison.Outcome(
+            labels, years = eval_answers(system, folder, self.data.eval["photo"])
+        return Outcome(
             system.name,
             seed,
-            comparison.validation_score(system, folder),
+            validation_score(system, folder),
             labels,
             years,
             factors.get(source, {}),
@@ -275,39 +279,39 @@ class _Comparison:
 
     def _tell(self, outcomes: list[Outcome], inputs: dict[str, Any]) -> dict[str, Any]:
         """Open the truth, write both tables and print them."""
-        from pipeline import comparison
-        from pipeline.photos import read_truth
+        from pipeline.comparison.report import comparison_table, comparison_text, leak_table, leak_text
+        from pipeline.dataset.truth import read_truth
 
         truth = read_truth(self.run.data, self.run.follow_links) if len(self.data.eval) else None
         train, draws = self.data.train, FEW_DRAWS if self.smoke else DRAWS
         per_person = len(train) / train["person"].nunique()
-        leaking = [system.name for system in self.leaking.values()]
+        apart = [system.name for system in self.leaking.values()]
         tables = {}
         if self.listed:
-            mine = [outcome for outcome in outcomes if outcome.system not in leaking]
-            tables["compare"] = comparison.table(mine, truth, per_person, draws)
-            print(f"\n{comparison.text(tables['compare'], self._about(truth))}")
+            mine = [outcome for outcome in outcomes if outcome.system not in apart]
+            tables["compare"] = comparison_table(mine, truth, per_person, draws)
+            print(f"\n{comparison_text(tables['compare'], self._about(truth))}")
         if self.leaking:
             files = {
                 (system.name, seed): self._folder(system.name, seed) / "joint" / "fold0" / "validation.csv"
                 for system in self.leaking.values()
                 for seed in self.seeds
             }
-            found = comparison.table([one for one in outcomes if one.system in leaking], truth, per_person, draws)
-            tables["leak"] = comparison.leak_table(found, files, draws)
-            print(f"\n{comparison.leak_text(tables['leak'])}")
+            found = comparison_table([one for one in outcomes if one.system in apart], truth, per_person, draws)
+            tables["leak"] = leak_table(found, files, draws)
+            print(f"\n{leak_text(tables['leak'])}")
         for name, table in tables.items():
             store.write_csv(self.place / f"{name}.csv", table)
         figures = {name: _plain(table) for name, table in tables.items()}
-        return runs.record(self.place, "compare", inputs, [f"{name}.csv" for name in tables], figures)
+        return records.record(self.place, "compare", inputs, [f"{name}.csv" for name in tables], figures)
 
     def _about(self, truth: pd.DataFrame | None) -> str:
-        from pipeline import comparison
+        from pipeline.comparison.outcomes import person_of
 
         about = f"{len(self.seeds)} seeds each, trained on people of {self.run.data}"
         if truth is None:
             return f"{about}; the truth of eval photos is not known, so validation alone"
-        person = comparison.person_of(truth)
+        person = person_of(truth)
         if person is None:
             return f"{about}; {len(truth)} eval photos, 95 % intervals as if of people with as many photos as in train"
         return f"{about}; {len(truth)} eval photos of {len(set(person))} people, 95 % intervals by person"

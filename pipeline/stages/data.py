@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from models.errors import UserError
-from pipeline import store
-from pipeline.runs import DRAWN, MaybeNumber, MaybePath, MaybeWhole, given_settings
+from pipeline.run.settings import DRAWN, MaybeNumber, MaybePath, MaybeWhole, given_settings
+from pipeline.runtime import store
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,13 +71,13 @@ def _drawn(folder: Path, given: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def _draw(folder: Path, given: dict[str, Any]) -> dict[str, Any]:
-    from pipeline import drawn
-    from pipeline.progress import Progress
+    from pipeline.runtime.progress import Progress
+    from pipeline.synthetic import data_set
 
     people = {"people": 400, "eval_people": 150, "seed": 0, "difficulty": 1.0} | given
-    drawn.sweep(folder)
+    data_set.sweep(folder)
     with Progress("data", people["people"] + people["eval_people"], "people") as progress:
-        figures = drawn.draw(
+        figures = data_set.draw(
             folder,
             **people,
             progress=lambda done, _: progress.advance(done - progress.done),

@@ -10,24 +10,18 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from tyro.conf import arg
 
 from models.errors import UserError
-from models.presets import SYSTEMS
-from pipeline import parts, runs, store, training_settings
-from pipeline.inputs import (
-    NO_BOXES,
-    box_mark,
-    data_of,
-    finished,
-    framed,
-    has_validation_by,
-    labelled,
-    listed,
-    network_mark,
-    read_answers,
-)
-from pipeline.runs import EvalSettings, Flag, MaybeWhole, Run, open_run
+from pipeline.dataset.of_run import NO_BOXES, box_mark, data_of, labelled
+from pipeline.images.of_run import framed, listed
+from pipeline.prediction import chunks
+from pipeline.prediction.out_of_fold import finished, has_validation_by, network_mark, read_answers
+from pipeline.run import records, training_settings
+from pipeline.run.folder import LABELLED, Run, open_run
+from pipeline.run.presets import SYSTEMS
+from pipeline.run.settings import EvalSettings, Flag, MaybeWhole, given_settings
+from pipeline.runtime import store
 
 if TYPE_CHECKING:
-    from pipeline.photos import DataSet
+    from pipeline.dataset.photos import DataSet
 
 PART = 1024
 """Photos that are answered between two times of writing."""
@@ -49,7 +43,7 @@ class Predict(EvalSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        training_settings.check_values(runs.given_settings(self))
+        training_settings.check_values(given_settings(self))
 
 
 def predict(settings: Predict) -> dict[str, Any]:
@@ -74,12 +68,12 @@ def predict(settings: Predict) -> dict[str, Any]:
     } | _asked(place, run.home(system), settings)
     if settings.plan:
         return _plan(inputs, settings.threads, len(data.eval), len(folders))
-    with runs.alone(place, "predict"):
+    with records.alone(place, "predict"):
         if settings.eval:
-            store.write_json(place / runs.LABELLED, {"folder": str(settings.eval.resolve())})
-        done = runs.finished(place, "predict", inputs)
+            store.write_json(place / LABELLED, {"folder": str(settings.eval.resolve())})
+        done = records.finished(place, "predict", inputs)
         if done and has_validation_by(place, done["engine"]) and not _mended(place, data, done):
-            parts.clear(place)  # of a run that was killed between its last two steps
+            chunks.clear(place)  # of a run that was killed between its last two steps
             print(f"predict: the answers about {done['photos']} photos stand")
             return done
         return _predict(run, settings, data, folders, inputs)
@@ -102,14 +96,14 @@ def _mended(place: Path, data: DataSet, done: dict[str, Any]) -> bool:
     """Whether an eval photo that could not be decoded now can be."""
     if not done["bad"]:
         return False
-    from pipeline.images import mended
+    from pipeline.images.photos import mended
 
     return mended(data.root, read_answers(place / "bad_photos.csv")["photo"])
 
 
 def _asked(place: Path, home: Path, settings: Predict) -> dict[str, str]:
     """How to answer: as given, else as the last time here or for the run's own photos, else by machine, unflipped."""
-    last = runs.figures_of(place, "predict") or runs.figures_of(home, "predict")
+    last = records.figures_of(place, "predict") or records.figures_of(home, "predict")
     return {
         "engine": settings.engine or last.get("asked", "auto"),
         "flip": settings.flip or last.get("flip", "no"),
@@ -118,7 +112,7 @@ def _asked(place: Path, home: Path, settings: Predict) -> dict[str, str]:
 
 def _plan(asked: dict[str, Any], threads: int | None, photos: int, networks: int) -> dict[str, Any]:
     device, threads, engine = _machine(asked, threads, photos * networks)
-    from pipeline.machine import ENGINES
+    from pipeline.runtime.machine import ENGINES
 
     ladder = ", else ".join(ENGINES[engine])
     print(f"predict: {photos} photos, {networks} networks on {device} by {ladder}; {threads} threads")
@@ -129,7 +123,7 @@ def _machine(asked: dict[str, Any], threads: int | None, answers: int) -> tuple[
     """Device, threads and engine for so many photos x networks."""
     import torch
 
-    from pipeline import machine
+    from pipeline.runtime import machine
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     engine = machine.engine(device, answers) if asked["engine"] == "auto" else asked["engine"]
@@ -144,7 +138,7 @@ def _finished(run: Run, system: str) -> list:
             print(f"predict: {task} fold {fold} is not finished and is left out")
         folders += finished(run, task).values()
     for folder in folders:
-        runs.check(folder, "train", ["settings.json", "weights.safetensors"])
+        records.check(folder, "train", ["settings.json", "weights.safetensors"])
     return folders
 
 
@@ -152,9 +146,10 @@ def _predict(run: Run, settings: Predict, data: Any, folders: list, inputs: dict
     import pandas as pd
     import torch
 
-    from pipeline import engines, images, prediction
-    from pipeline.engine_choice import members_of
-    from pipeline.progress import Progress
+    from pipeline.images.photos import mended
+    from pipeline.prediction import engines, ensemble
+    from pipeline.prediction.engine_choice import members_of
+    from pipeline.runtime.progress import Progress
 
     place = run.place(settings)
     device, threads, engine = _machine(inputs, settings.threads, len(data.eval) * len(folders))
@@ -165,14 +160,14 @@ def _predict(run: Run, settings: Predict, data: Any, folders: list, inputs: dict
     device = engines.device_of(answers_by, device)
     print(f"predict: {len(data.eval)} photos, {len(members)} networks on {device} by {answers_by}", flush=True)
     bad: dict[str, str] = {}
-    answered = parts.Parts(place, store.fingerprint([inputs, answers_by]))
+    answered = chunks.Parts(place, store.fingerprint([inputs, answers_by]))
     count = math.ceil(len(data.eval) / PART)
     with Progress("predict", len(data.eval), "photos") as progress:
         for number in range(count):
             some = data.eval.iloc[number * PART : (number + 1) * PART]
             note = answered.note(number)
-            if note is None or images.mended(data.root, note["bad"]):
-                answers, undecoded = prediction.predict(members, framed(run, data, some), threads, progress)
+            if note is None or mended(data.root, note["bad"]):
+                answers, undecoded = ensemble.predict(members, framed(run, data, some), threads, progress)
                 table = some[["photo", "person"]].merge(answers, on="photo", how="inner").assign(engine=answers_by)
                 if len(table) != len(answers) or table["photo"].nunique() + len(undecoded) != len(some):
                     raise AssertionError("every eval photo is answered exactly once by every fold, or is bad")
@@ -189,6 +184,6 @@ def _predict(run: Run, settings: Predict, data: Any, folders: list, inputs: dict
         print(f"predict: {len(bad)} photos cannot be decoded; submit gives them its most common label:\n{listed(bad)}")
     figures = {"photos": len(data.eval), "networks": len(members), "bad": len(bad), "engine": answers_by}
     figures |= {"asked": inputs["engine"], "flip": inputs["flip"], "weights": inputs["weights"]}
-    runs.record(place, "predict", inputs, ["predictions.csv", "bad_photos.csv"], figures)
-    parts.clear(place)
+    records.record(place, "predict", inputs, ["predictions.csv", "bad_photos.csv"], figures)
+    chunks.clear(place)
     return figures

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from pipeline import training_settings
-from pipeline.inputs import data_of, prepared
-from pipeline.runs import RunSettings, open_run
+from pipeline.dataset.of_run import data_of
+from pipeline.images.of_run import prepared
+from pipeline.run import training_settings
+from pipeline.run.folder import open_run
+from pipeline.run.settings import RunSettings
 
 
 def prepare(settings: RunSettings) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from textwrap import wrap
 from typing import Any
 
-from models.recipes import RECIPES
+from pipeline.run.recipes import RECIPES
 
 
 @dataclass(frozen=True, kw_only=True)

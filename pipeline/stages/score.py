@@ -6,16 +6,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from models.errors import UserError
-from pipeline import runs, store
-from pipeline.inputs import data_of, read_answers
-from pipeline.runs import Flag, SystemSettings, open_run
+from pipeline.dataset.of_run import data_of
+from pipeline.prediction.out_of_fold import read_answers
+from pipeline.run import records
+from pipeline.run.folder import open_run
+from pipeline.run.settings import Flag, SystemSettings
+from pipeline.runtime import store
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import pandas as pd
 
-    from pipeline.photos import DataSet
+    from pipeline.dataset.photos import DataSet
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +29,7 @@ class Score(SystemSettings):
 
 def score(settings: Score) -> dict[str, Any]:
     """Score the submission: macro-F1 with its interval, accuracy, age error, and where the errors are."""
-    from pipeline.photos import read_truth
+    from pipeline.dataset.truth import read_truth
 
     run = open_run(settings, make=False)
     truth = read_truth(run.data, run.follow_links)
@@ -38,7 +41,7 @@ def score(settings: Score) -> dict[str, Any]:
             f"photos.csv), so nothing can be scored."
         )
     home = run.home(run.system(settings))
-    with runs.alone(home, "score"):
+    with records.alone(home, "score"):
         return _score(home, data_of(run), truth)
 
 
@@ -46,12 +49,14 @@ def _score(home: Path, data: DataSet, truth: pd.DataFrame) -> dict[str, Any]:
     import pandas as pd
 
     from models.labels import LABELS
-    from pipeline import scoring, summary
+    from pipeline.combiner.report import expected_line
+    from pipeline.scoring.evaluation import evaluate
+    from pipeline.scoring.report import score_text
 
     submission = home / "submission.csv"
     if not submission.is_file():
         raise UserError(f"{submission} is missing; run make submit first.")
-    for name, mark in runs.figures_of(home, "submit").get("made_of", {}).items():
+    for name, mark in records.figures_of(home, "submit").get("made_of", {}).items():
         if store.file_fingerprint(home / name) != mark:
             raise UserError(f"{submission} was made of other answers or thresholds than stand now; run submit again.")
     answers = read_answers(home / "predictions.csv")
@@ -65,14 +70,14 @@ def _score(home: Path, data: DataSet, truth: pd.DataFrame) -> dict[str, Any]:
     labels["photo"] = data.eval["photo"].to_numpy()
     labels = labels.rename(columns={"ans": "label"})
     report = store.read_json(home / "combiner.json")["report"]
-    figures = scoring.score(
+    figures = evaluate(
         truth,
         labels if years is None else labels.merge(years, on="photo", how="left"),
         photos_per_person=report.get("photos_per_person") or report["photos"] / report["people"],
     )
-    print(scoring.report(figures))
+    print(score_text(figures))
     if report["expected"]:
         figures["expected"] = report["expected"]
-        print(f"\nbefore the truth was opened: {summary.expected_line(report)}")
+        print(f"\nbefore the truth was opened: {expected_line(report)}")
     store.write_json(home / "score.json", figures)
     return figures

@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from models.errors import UserError
-from pipeline import runs, store
-from pipeline.inputs import data_of, read_answers
-from pipeline.runs import EvalSettings, open_run
+from pipeline.dataset.of_run import data_of
+from pipeline.prediction.out_of_fold import read_answers
+from pipeline.run import records
+from pipeline.run.folder import open_run
+from pipeline.run.settings import EvalSettings
+from pipeline.runtime import store
 
 
 def submit(settings: EvalSettings) -> dict[str, Any]:
@@ -23,8 +26,8 @@ def submit(settings: EvalSettings) -> dict[str, Any]:
     if data.eval.empty:
         print(f"submit: {run.data} has no eval photos; there is nothing to submit")
         return {"photos": 0}
-    with runs.alone(place, "submit"):
-        done = runs.finished(place, "submit", inputs)
+    with records.alone(place, "submit"):
+        done = records.finished(place, "submit", inputs)
         if not done:
             done = _submit(place, data, inputs)
     print(f"submit: {place / 'submission.csv'}, {done['photos']} photos labelled")
@@ -34,12 +37,13 @@ def submit(settings: EvalSettings) -> dict[str, Any]:
 
 
 def _submit(place: Any, data: Any, inputs: dict[str, Any]) -> dict[str, Any]:
-    from pipeline import combiners, summary
+    from pipeline.combiner import combiners
+    from pipeline.combiner.report import expected_line
 
     if not (place / "combiner.json").is_file():
         raise UserError(f"{place} has no combiner.json yet; run make calibrate first.")
-    runs.check(place, "predict", ["predictions.csv"])
-    if runs.figures_of(place, "calibrate").get("predictions", inputs["predictions"]) != inputs["predictions"]:
+    records.check(place, "predict", ["predictions.csv"])
+    if records.figures_of(place, "calibrate").get("predictions", inputs["predictions"]) != inputs["predictions"]:
         raise UserError(
             f"{place / 'combiner.json'} was fitted to other answers than {place / 'predictions.csv'} holds now; "
             f"run calibrate again."
@@ -62,6 +66,6 @@ def _submit(place: Any, data: Any, inputs: dict[str, Any]) -> dict[str, Any]:
         "photos": len(table),
         "undecoded": len(undecoded),
         "made_of": {"predictions.csv": inputs["predictions"], "combiner.json": inputs["combiner"]},
-        "expected": summary.expected_line(combiner.report_) if combiner.report_["expected"] else None,
+        "expected": expected_line(combiner.report_) if combiner.report_["expected"] else None,
     }
-    return runs.record(place, "submit", inputs, ["submission.csv"], figures)
+    return records.record(place, "submit", inputs, ["submission.csv"], figures)

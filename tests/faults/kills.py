@@ -20,19 +20,26 @@ import numpy as np
 import torch
 from whole_runs import NETWORKS, Home, in_child, wait_to_be_killed
 
-import pipeline.combiner
-from pipeline import checkpoints, parts, prediction, runs, store, training
+from pipeline.combiner import threshold_combiner
+from pipeline.prediction import chunks, ensemble
+from pipeline.run import records
+from pipeline.runtime import store
+from pipeline.training import checkpoints, evaluation, trainer
 
 KINDS: dict[str, tuple[str, list[tuple[object, str]]]] = {
-    "epoch": ("train", [(training.Trainer, "_train_step")]),
+    "epoch": ("train", [(trainer.Trainer, "train_step")]),
     "checkpoint": ("train", [(checkpoints, "save"), (torch, "save")]),
-    "validation": ("train", [(training, "outputs_of"), (prediction.Member, "answers")]),
-    "prediction": ("predict", [(prediction.Member, "answers"), (parts.Parts, "write"), (parts.Parts, "merge")]),
+    "validation": ("train", [(evaluation, "outputs_of"), (ensemble.Member, "answers")]),
+    "prediction": ("predict", [(ensemble.Member, "answers"), (chunks.Parts, "write"), (chunks.Parts, "merge")]),
     "calibration": (
         "calibrate",
-        [(pipeline.combiner, "calibrate"), (pipeline.combiner, "summary"), (pipeline.combiner.Combiner, "save")],
+        [
+            (threshold_combiner, "choose_thresholds"),
+            (threshold_combiner, "summary"),
+            (threshold_combiner.Combiner, "save"),
+        ],
     ),
-    "submission": ("submit", [(pipeline.combiner.Combiner, "predict"), (store, "write_csv"), (runs, "record")]),
+    "submission": ("submit", [(threshold_combiner.Combiner, "predict"), (store, "write_csv"), (records, "record")]),
 }
 """The stage of each kind, and whose calls there are its moments."""
 
@@ -47,7 +54,7 @@ class Moments:
     def watch(self) -> None:
         for place, name in KINDS[self.kind][1]:
             called = getattr(place, name)
-            watched = self._halved(called) if place is torch else self._around(called, place is training.Trainer)
+            watched = self._halved(called) if place is torch else self._around(called, place is trainer.Trainer)
             setattr(place, name, watched)
         if self.kind in ("prediction", "calibration", "submission"):
             store.replacing = self._unrenamed(store.replacing)

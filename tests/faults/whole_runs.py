@@ -18,9 +18,12 @@ import pandas as pd
 import torch
 from tiny_runs import TINY, inside
 
-from pipeline import combiner, drawn, prediction, training  # noqa: F401 (a child must not import them again)
 from pipeline.__main__ import main
+from pipeline.combiner import threshold_combiner  # noqa: F401 (a child must not import these again)
+from pipeline.prediction import ensemble  # noqa: F401
 from pipeline.stages import predict
+from pipeline.synthetic import data_set
+from pipeline.training import trainer  # noqa: F401
 
 RUN = Path("runs/one")
 SWIN = '{"embed_dim": 16, "depths": [1, 1, 1, 1], "num_heads": [1, 1, 2, 2], "window_size": 4}'
@@ -124,7 +127,7 @@ class Home:
 
     def __init__(self, home: Path):
         self.home, self.data = home, home / "people"
-        drawn.draw(self.data, people=40, eval_people=10, seed=3, processes=1)
+        data_set.draw(self.data, people=40, eval_people=10, seed=3, processes=1)
         self.whole = self.folder("whole")
         self.resume(self.whole)
         self.expected = answers(self.whole / RUN)

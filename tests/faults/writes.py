@@ -18,7 +18,7 @@ from pathlib import Path
 
 from whole_runs import RUN, Home, answers, in_child
 
-from pipeline import store
+from pipeline.runtime import store
 
 
 class Writes:

@@ -9,9 +9,9 @@ import timm
 import torch
 from safetensors.torch import save_file
 
-from models import backbone
+from models import backbone, pretrained
 from models.errors import UserError
-from models.presets import PRESETS, TASKS
+from pipeline.run.presets import PRESETS, TASKS
 
 TINY = {
     "test_efficientnet": {},
@@ -294,7 +294,7 @@ def test_weights_that_lie_at_an_address_of_their_own(hub, monkeypatch, tmp_path)
         asked.append(address)
         raise OSError
 
-    monkeypatch.setattr(backbone.urllib.request, "urlopen", refuse)
+    monkeypatch.setattr(pretrained.urllib.request, "urlopen", refuse)
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
     with pytest.raises(UserError, match=r"cannot be reached for https://.*xception.*\.pth; use WEIGHTS=none"):
         backbone.build(settings("legacy_xception", 71, 71), 3, "hub")
@@ -302,13 +302,13 @@ def test_weights_that_lie_at_an_address_of_their_own(hub, monkeypatch, tmp_path)
     kept = tmp_path / "checkpoints" / asked[0].rpartition("/")[2]
     kept.parent.mkdir()
     kept.touch()
-    backbone._reach_hub("legacy_xception")
+    pretrained.reach_hub("legacy_xception")
     assert len(asked) == 1
 
 
 def test_offline_asks_nobody(hub, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    monkeypatch.setattr(backbone.urllib.request, "urlopen", lambda *_, **__: pytest.fail("asked the network"))
+    monkeypatch.setattr(pretrained.urllib.request, "urlopen", lambda *_, **__: pytest.fail("asked the network"))
     with pytest.raises(UserError, match="the weights hub cannot be reached"):
         backbone.build(settings("test_convnext"), 3, "hub")
 

@@ -7,8 +7,9 @@ from sklearn.metrics import f1_score
 from torch.nn import functional
 from torchvision.ops import sigmoid_focal_loss
 
-from models import losses, specialist
-from models.presets import PRESETS
+from models import losses
+from models.task import build_task
+from pipeline.run.presets import PRESETS
 
 LOGITS = torch.from_numpy(np.random.default_rng(0).normal(0, 2, (7, 3)))
 AGE_LOGITS = torch.from_numpy(np.random.default_rng(1).normal(0, 2, (6, 101))).float()
@@ -274,7 +275,7 @@ def test_gradcheck_of_the_age_distribution():
 @pytest.mark.parametrize("task", ["mask", "gender"])
 @pytest.mark.parametrize("kind", ["cross_entropy", "focal", "soft_f1"])
 def test_gradcheck_of_the_classifiers(task, kind):
-    one = specialist.build(task, PRESETS["small"][task] | {"loss": kind})
+    one = build_task(task, PRESETS["small"][task] | {"loss": kind})
     logits = LOGITS[:, : one.outputs].clone().requires_grad_()
     targets = (TARGETS % one.outputs).float()
     assert torch.autograd.gradcheck(lambda z: one.loss(z, targets, WEIGHTS), logits)
@@ -282,7 +283,7 @@ def test_gradcheck_of_the_classifiers(task, kind):
 
 @pytest.mark.parametrize("kind", ["l1", "mse", "distribution"])
 def test_gradcheck_of_ages(kind):
-    one = specialist.build("age", PRESETS["small"]["age"] | {"age_loss": kind})
+    one = build_task("age", PRESETS["small"]["age"] | {"age_loss": kind})
     outputs = AGE_LOGITS.double()[:, : one.outputs].clone().requires_grad_()
     assert torch.autograd.gradcheck(lambda z: one.loss(z, AGES.double(), WEIGHTS[:6]), outputs)
 

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from models import backbone, losses, specialist
+from models import backbone, losses
 from models.labels import BANDS, LABELS, band, decode, encode
-from models.presets import PRESETS, columns_of
+from models.task import build_task
+from pipeline.run.presets import PRESETS, columns_of
 
 LABELLED = np.array(
     [[mask, gender, age] for mask in range(3) for gender in range(2) for age in (18, 29, 30, 45, 60, 100)], np.float32
@@ -24,7 +25,7 @@ every = pytest.mark.parametrize(
 
 
 def make(task, **settings):
-    return specialist.build(task, PRESETS["small"][task] | {"smoothing": 0.0} | settings)
+    return build_task(task, PRESETS["small"][task] | {"smoothing": 0.0} | settings)
 
 
 def outputs_of(one, n, seed=0):
@@ -97,7 +98,7 @@ def test_the_heads_are_the_specialists_on_slices():
     weights = torch.rand(len(LABELLED))
     parts = out.split([3, 2, 101], 1)
     alone = [
-        specialist.build(task, PRESETS["small"][task] | {"smoothing": 0.0}).loss(part, targets[:, k], weights)
+        build_task(task, PRESETS["small"][task] | {"smoothing": 0.0}).loss(part, targets[:, k], weights)
         for k, (task, part) in enumerate(zip(("mask", "gender", "age"), parts, strict=True))
     ]
     assert one.loss(out, targets, weights).item() == pytest.approx(sum(alone).item(), rel=1e-6)
@@ -142,7 +143,7 @@ def test_a_network_learns_its_log_variances_with_its_weights():
     settings = PRESETS["small"]["multihead"] | {
         "backbone": "test_convnext", "backbone_options": {}, "height": 64, "width": 48,
     }  # fmt: skip
-    one = specialist.build("multihead", settings)
+    one = build_task("multihead", settings)
     network = backbone.build(settings, one.outputs, learned=one.learned)
     assert "backbone.learned" in network.state_dict()
     photos = torch.randint(0, 255, (2, 3, 64, 48), dtype=torch.uint8)

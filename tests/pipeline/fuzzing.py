@@ -117,7 +117,7 @@ def photos() -> list[bytes]:
 
 def fuzz_photo(seed: int, folder: Path, sources: list[bytes]) -> str:
     """Decodes a mutated photo; returns what came of it."""
-    from pipeline import images
+    from pipeline.images.photos import Photos, decode_photo
 
     chance = random.Random(seed)
     source = sources[seed % len(sources)]
@@ -125,7 +125,7 @@ def fuzz_photo(seed: int, folder: Path, sources: list[bytes]) -> str:
     if source.startswith(b"\x89PNG") and chance.random() < 0.7:
         data = with_sums(data)
     (folder / "a.jpg").write_bytes(data)
-    answer = images.decode(images.Photos(folder, ["a.jpg"]), 0, [(32, 24)])
+    answer = decode_photo(Photos(folder, ["a.jpg"]), 0, [(32, 24)])
     if isinstance(answer, str):
         assert answer, "a bad photo without a reason"
         assert answer.isprintable(), f"the reason {answer!r} is not one line"
@@ -143,22 +143,30 @@ def readers(folder: Path) -> list[tuple[str, Reader]]:
     import torch
     from small_data import contest, general, key
 
-    from models import backbone, specialist
-    from models.presets import PRESETS
-    from pipeline import answers, inputs, prediction, runs, store
-    from pipeline.combiner import Combiner
-    from pipeline.photos import read_data_set, read_truth
+    from models import backbone
+    from models.task import build_task
+    from pipeline.combiner.threshold_combiner import Combiner
+    from pipeline.dataset.photos import read_data_set
+    from pipeline.dataset.truth import read_truth
+    from pipeline.prediction import ensemble, out_of_fold
+    from pipeline.prediction.labelled import known
+    from pipeline.prediction.tables import COLUMNS, by_network
+    from pipeline.run import records
+    from pipeline.run.folder import open_run
+    from pipeline.run.presets import PRESETS
+    from pipeline.run.settings import RunSettings, run_defaults
+    from pipeline.runtime import store
 
     key(contest(folder / "contest"), ("a.png", 17, "eve", 60), ("b.jpg", 3, "", ""))
     (folder / "contest/boxes.csv").write_text("photo,box_x,box_y,box_w,box_h\neval/images/b.jpg,1,2,3,4\n")
     general(folder / "general")
     (folder / "fixes.csv").write_text("key,column,value\n000001,gender,male\n000002/normal,mask,0\n")
     run = folder / "run"
-    store.write_json(run / "run.json", runs._defaults({}) | {"data": str(folder / "contest")})
+    store.write_json(run / "run.json", run_defaults({}) | {"data": str(folder / "contest")})
     settings = PRESETS["small"]["mask"] | {
         "backbone": "test_efficientnet", "backbone_options": {}, "height": 32, "width": 24
     }  # fmt: skip
-    network = backbone.build(settings, specialist.build("mask", settings).outputs)
+    network = backbone.build(settings, build_task("mask", settings).outputs)
     fold = run / "mask/fold0"
     plan = {"device": "cpu", "precision": "float32", "channels_last": False, "threads": 1, "workers": 0}
     made = {"task": "mask", "fold": 0, "settings": settings, "plan": plan, "inputs": {}}
@@ -174,11 +182,11 @@ def readers(folder: Path) -> list[tuple[str, Reader]]:
         }
     )  # fmt: skip
     store.write_csv(run / "validation.csv", table)
-    store.write_csv(run / "predictions.csv", table[["photo", "person", "fold", *answers.COLUMNS]])
+    store.write_csv(run / "predictions.csv", table[["photo", "person", "fold", *COLUMNS]])
     store.write_csv(run / "submission.csv", pd.DataFrame({"ImageID": ["a.png", "b.jpg"], "ans": [1, 2]}))
     combiner = Combiner(prior="train", bandwidth=2.0, draws=5).fit(table)
     combiner.save(run / "combiner.json")
-    runs.record(run, "submit", {"a": 1}, ["submission.csv"], {"photos": 2})
+    records.record(run, "submit", {"a": 1}, ["submission.csv"], {"photos": 2})
     torch.set_num_threads(1)
 
     def contest_of(file: Path) -> object:
@@ -193,18 +201,18 @@ def readers(folder: Path) -> list[tuple[str, Reader]]:
         ("contest/key.csv", lambda file: read_truth(folder / "contest")),
         ("general/photos.csv", general_of),
         ("fixes.csv", lambda file: read_data_set(folder / "contest", str(file))),
-        ("run/validation.csv", lambda file: answers.known(inputs.read_answers(file))),
-        ("run/predictions.csv", lambda file: answers.by_network(inputs.read_answers(file))),
-        ("run/predictions.csv", lambda file: combiner.predict(inputs.read_answers(file))),
-        ("run/submission.csv", lambda file: inputs.read_answers(file)),
+        ("run/validation.csv", lambda file: known(out_of_fold.read_answers(file))),
+        ("run/predictions.csv", lambda file: by_network(out_of_fold.read_answers(file))),
+        ("run/predictions.csv", lambda file: combiner.predict(out_of_fold.read_answers(file))),
+        ("run/submission.csv", lambda file: out_of_fold.read_answers(file)),
     ]
     return [
         *tables * 2,
-        ("run/run.json", lambda file: runs.open_run(runs.RunSettings(run=run))),
+        ("run/run.json", lambda file: open_run(RunSettings(run=run))),
         ("run/combiner.json", lambda file: Combiner.load(file)),
-        ("run/done/submit.json", lambda file: runs.finished(run, "submit", {"a": 1})),
-        ("run/mask/fold0/settings.json", lambda file: prediction.load(fold, "cpu", 1)),
-        ("run/mask/fold0/weights.safetensors", lambda file: prediction.load(fold, "cpu", 1)),
+        ("run/done/submit.json", lambda file: records.finished(run, "submit", {"a": 1})),
+        ("run/mask/fold0/settings.json", lambda file: ensemble.load(fold, "cpu", 1)),
+        ("run/mask/fold0/weights.safetensors", lambda file: ensemble.load(fold, "cpu", 1)),
     ]
 
 

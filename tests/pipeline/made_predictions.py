@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipeline.answers import Known
-from pipeline.calibration import Eval
+from pipeline.combiner.threshold_choice import Eval
+from pipeline.prediction.labelled import Known
 
 
 def draw(rng, counts, offset=(0.0, 0.0, 0.0), networks=1, own=0.0, spread=5.0, middle=(30, 60), skew=False):

@@ -14,7 +14,8 @@ import pandas as pd
 import pytest
 
 from models.errors import UserError
-from pipeline.answers import COLUMNS, known
+from pipeline.prediction.labelled import known
+from pipeline.prediction.tables import COLUMNS
 
 ROOT = Path(__file__).parents[2]
 CHUNK = 250

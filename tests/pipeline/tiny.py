@@ -3,7 +3,7 @@
 import torch
 
 from models import backbone
-from models.presets import PRESETS
+from pipeline.run.presets import PRESETS
 
 NETWORKS = {
     "test_efficientnet": {},

@@ -8,8 +8,8 @@ from types import SimpleNamespace
 import pytest
 from tiny_runs import finish, inside, train_all
 
-from pipeline import store
-from pipeline.runs import RunSettings
+from pipeline.run.settings import RunSettings
+from pipeline.runtime import store
 from pipeline.stages.data import Data, data
 
 

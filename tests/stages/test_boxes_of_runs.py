@@ -6,12 +6,13 @@ import pytest
 from tiny_runs import SMALL, TINY, add_boxes, train_tiny
 
 from models.errors import UserError
-from pipeline import store, training
-from pipeline.inputs import data_of
-from pipeline.runs import open_run
+from pipeline.dataset.of_run import data_of
+from pipeline.run.folder import open_run
+from pipeline.runtime import store
 from pipeline.stages import predict as predict_stage
 from pipeline.stages.predict import Predict, predict
 from pipeline.stages.train import Train, train
+from pipeline.training import trainer
 
 CHANGED = "(?s)was trained otherwise.*the face boxes have changed"
 
@@ -56,7 +57,7 @@ def test_an_interrupted_fold_is_refused_too(copy, monkeypatch):
 
     begun = Train(task="age", run=copy.run.with_name("two"), data=copy.data, **TINY["age"], **SMALL)
     with monkeypatch.context() as patch:
-        patch.setattr(training.Trainer, "run", stop)
+        patch.setattr(trainer.Trainer, "run", stop)
         with pytest.raises(KeyboardInterrupt):
             train(begun)
     add_boxes(copy)

@@ -14,9 +14,11 @@ import pytest
 from tiny_runs import SMALL, TINY
 
 from pipeline import __main__ as command_line
-from pipeline import store, training
 from pipeline.__main__ import STAGES, main
-from pipeline.runs import RunSettings, open_run
+from pipeline.run.folder import open_run
+from pipeline.run.settings import RunSettings
+from pipeline.runtime import store
+from pipeline.training import trainer
 
 ROOT = Path(__file__).parents[2]
 HEAVY = ("torch", "pandas", "numpy", "timm", "sklearn", "albumentations")
@@ -219,7 +221,7 @@ def test_a_killed_run_goes_on_to_the_same_bytes(people, tmp_path):
 
 
 def test_two_trainings_of_one_fold_are_kept_apart(people, tmp_path, monkeypatch, capsys):
-    train_step, statuses = training.Trainer._train_step, []
+    train_step, statuses = trainer.Trainer.train_step, []
 
     def begin_again(*given):
         if not statuses:
@@ -227,7 +229,7 @@ def test_two_trainings_of_one_fold_are_kept_apart(people, tmp_path, monkeypatch,
         train_step(*given)
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(training.Trainer, "_train_step", begin_again)
+    monkeypatch.setattr(trainer.Trainer, "train_step", begin_again)
     assert main(tiny("age", people)[2:]) == 0
     assert statuses == [2]
     assert str(os.getpid()) in capsys.readouterr().err

@@ -16,9 +16,11 @@ import tiny_compare
 from tiny_runs import inside, train_tiny
 
 from models.errors import UserError
-from pipeline import comparison, photos, scoring
+from pipeline.comparison import systems
+from pipeline.dataset import truth
+from pipeline.runtime.store import read_json
+from pipeline.scoring.metrics import macro_f1
 from pipeline.stages.compare import Compare, compare
-from pipeline.store import read_json
 
 SCRIPT = Path(tiny_compare.__file__)
 RUN = Path("runs/one")
@@ -28,8 +30,8 @@ COST = 0.1
 
 @pytest.fixture(autouse=True)
 def tiny(monkeypatch):
-    monkeypatch.setattr(comparison, "systems", comparison.systems)  # given back after the test
-    monkeypatch.setattr(comparison, "leaking", comparison.leaking)
+    monkeypatch.setattr(systems, "all_systems", systems.all_systems)  # given back after the test
+    monkeypatch.setattr(systems, "leaking", systems.leaking)
     tiny_compare.shrink()
 
 
@@ -47,15 +49,15 @@ def trained(place: Path) -> dict[str, int]:
 def compared(people, tmp_path_factory):
     """The specialists compared with themselves at 30 and 60; tests must not change it."""
     home, opened = tmp_path_factory.mktemp("compared"), []
-    whole, systems, read = comparison.systems, comparison.leaking, photos.read_truth
+    whole, leaking, read = systems.all_systems, systems.leaking, truth.read_truth
     tiny_compare.shrink()
-    photos.read_truth = lambda *given: opened.append(given) or read(*given)
+    truth.read_truth = lambda *given: opened.append(given) or read(*given)
     shutil.copytree(people, home / "people")
     try:
         with inside(home):
             figures = compare(settings(Path("people")))
     finally:
-        comparison.systems, comparison.leaking, photos.read_truth = whole, systems, read
+        systems.all_systems, systems.leaking, truth.read_truth = whole, leaking, read
     return SimpleNamespace(home=home, place=home / RUN / "compare", figures=figures, opened=opened)
 
 
@@ -72,7 +74,7 @@ def test_the_table_is_that_of_the_submissions(compared):
     submission = pd.read_csv(compared.place / "specialists-seed0/submission.csv")
     both = submission.merge(pd.read_csv(compared.home / "people/key.csv"), on="ImageID")
     row = found.loc[("specialists", "0")]
-    assert row["macro_f1"] == pytest.approx(scoring.macro_f1(both["ans_y"], both["ans_x"]), rel=1e-8)
+    assert row["macro_f1"] == pytest.approx(macro_f1(both["ans_y"], both["ans_x"]), rel=1e-8)
     plain = found.loc[("specialists-30-60", "mean")]
     assert plain["macro_f1"] - row["macro_f1"] == pytest.approx(plain["difference"], abs=1e-8)
     assert plain["accuracy_gender"] == row["accuracy_gender"]

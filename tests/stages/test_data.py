@@ -19,7 +19,7 @@ from pipeline.__main__ import main
 sys.exit(main(["data", "--folder", {folder!r}, "--people", "10", "--eval-people", "10"]))
 """
 KILL = """
-from pipeline import drawn
+from pipeline.synthetic import data_set
 move = Path.rename
 def rename(path, target):
     if {moved}:

@@ -11,9 +11,11 @@ from PIL import Image
 from tiny_runs import add_boxes, contents, train_tiny
 
 from models.errors import UserError
-from pipeline import engines, machine, prediction
-from pipeline.inputs import gather, read_answers, validation_by
-from pipeline.runs import EvalSettings, open_run
+from pipeline.prediction import engines, ensemble
+from pipeline.prediction.out_of_fold import gather, read_answers, validation_by
+from pipeline.run.folder import open_run
+from pipeline.run.settings import EvalSettings
+from pipeline.runtime import machine
 from pipeline.stages.calibrate import Calibrate, calibrate
 from pipeline.stages.predict import Predict, predict
 from pipeline.stages.submit import submit
@@ -222,7 +224,7 @@ def test_train_photos_that_are_no_data_set_any_more_are_told(copy, capsys):
 
 @pytest.mark.slow
 def test_another_device_chooses_anew(copy, monkeypatch, capsys):
-    from pipeline import engine_choice
+    from pipeline.prediction import engine_choice
 
     run, loaded = open_run(EvalSettings(run=copy.run), make=False), []
     folders = [copy.run / task / "fold0" for task in ("mask", "gender", "age")]
@@ -242,14 +244,14 @@ def test_another_device_chooses_anew(copy, monkeypatch, capsys):
 
 @pytest.mark.slow
 def test_validation_photos_are_read_a_chunk_at_a_time(copy, monkeypatch):
-    counts, answers = [], prediction.Member.answers
+    counts, answers = [], ensemble.Member.answers
 
     def counted(member, photos):
         counts.append(len(photos))
         return answers(member, photos)
 
-    monkeypatch.setattr(prediction, "CHUNK", 64)
-    monkeypatch.setattr(prediction.Member, "answers", counted)
+    monkeypatch.setattr(ensemble, "CHUNK", 64)
+    monkeypatch.setattr(ensemble.Member, "answers", counted)
     before = (copy.run / "age/fold0/validation.csv").read_bytes()
     train_tiny(copy.run, copy.data, "age", restart=True)
     assert counts == [64, 20]

@@ -10,10 +10,16 @@ import pytest
 import torch
 
 from models.errors import UserError
-from pipeline import checkpoints, images, inputs, prediction, runs, store
 from pipeline.__main__ import main
-from pipeline.combiner import Combiner
-from pipeline.photos import read_data_set, read_truth
+from pipeline.combiner.threshold_combiner import Combiner
+from pipeline.dataset.photos import read_data_set
+from pipeline.dataset.truth import read_truth
+from pipeline.images.of_run import prepared
+from pipeline.images.prepared import PREPARED
+from pipeline.prediction import ensemble, out_of_fold
+from pipeline.run.folder import open_run
+from pipeline.runtime import store
+from pipeline.training import checkpoints
 
 
 class Bomb:
@@ -130,11 +136,11 @@ def test_what_reads_a_file_refuses_it_by_itself(copy, bomb, form):
     fold = copy.run / "age/fold0"
     refused(copy.data / "train/train.csv", read_data_set, copy.data)
     refused(copy.data / "key.csv", read_truth, copy.data)
-    refused(copy.run / "run.json", runs.open_run, copy.settings)
-    refused(copy.run / "predictions.csv", inputs.read_answers, copy.run / "predictions.csv")
+    refused(copy.run / "run.json", open_run, copy.settings)
+    refused(copy.run / "predictions.csv", out_of_fold.read_answers, copy.run / "predictions.csv")
     refused(copy.run / "combiner.json", Combiner.load, copy.run / "combiner.json")
-    refused(fold / "weights.safetensors", prediction.load, fold, "cpu", 1)
-    refused(fold / "settings.json", prediction.load, fold, "cpu", 1)
+    refused(fold / "weights.safetensors", ensemble.load, fold, "cpu", 1)
+    refused(fold / "settings.json", ensemble.load, fold, "cpu", 1)
 
 
 def test_an_eval_photo_gets_the_commonest_label(copy, bomb):
@@ -142,18 +148,18 @@ def test_an_eval_photo_gets_the_commonest_label(copy, bomb):
     for name, form in zip(names, FORMS, strict=False):
         plant(copy.data / "eval/images" / name, form(bomb))
     assert main(["predict", "--run", "runs/one"]) == 0
-    bad = inputs.read_answers(copy.run / "bad_photos.csv")
+    bad = out_of_fold.read_answers(copy.run / "bad_photos.csv")
     assert list(bad["photo"]) == [f"eval/images/{name}" for name in names[: len(FORMS)]]
 
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("file", ["pixels.npy", "bad.json"])
 def test_prepared_photos_are_prepared_anew(copy, bomb, capsys, file, form):
-    (folder,) = images.PREPARED.glob("people-64x48-*")
+    (folder,) = PREPARED.glob("people-64x48-*")
     plant(folder / file, form(bomb))
-    run = runs.open_run(copy.settings)
+    run = open_run(copy.settings)
     data = read_data_set(run.data)
-    assert inputs.prepared(run, data, (64, 48)).pixels.any()
+    assert prepared(run, data, (64, 48)).pixels.any()
     assert "is damaged" in capsys.readouterr().out
 
 

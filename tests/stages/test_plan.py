@@ -7,9 +7,9 @@ from PIL import Image
 from tiny_runs import SMALL, TINY, train_tiny
 
 from models.errors import UserError
-from pipeline import machine, store
+from pipeline.runtime import machine, store
 from pipeline.stages.train import Train, train
-from pipeline.training import Trainer
+from pipeline.training.trainer import Trainer
 
 
 def told(run, people, task="gender", **given):
@@ -42,7 +42,7 @@ def test_a_plan_that_cannot_be(tmp_path, people):
 def interrupted(run, people, **given):
     """A fold of the mask network that stopped at its first step."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Trainer, "_end_epoch", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(Trainer, "end_epoch", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             train_tiny(run, people, "mask", **given)
 

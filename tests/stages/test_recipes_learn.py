@@ -4,8 +4,8 @@ import pandas as pd
 import pytest
 from tiny_runs import SWIN
 
-from models import presets
-from models.recipes import RECIPES
+from pipeline.run import presets
+from pipeline.run.recipes import RECIPES
 from pipeline.stages.train import Train, train
 
 NETWORKS = [(name, task) for name, recipe in RECIPES.items() for task in presets.SYSTEMS[recipe.system]]

@@ -7,16 +7,16 @@ import pandas as pd
 import pytest
 from tiny_runs import SIZE, TINY, finish, inside, train_all, train_tiny
 
-from models import presets
 from models.errors import UserError
-from models.recipes import RECIPES
-from pipeline import training_settings
-from pipeline.inputs import gather
-from pipeline.runs import RunSettings, open_run
-from pipeline.stages import train as train_stage
+from pipeline.prediction.out_of_fold import gather
+from pipeline.run import presets, training_settings
+from pipeline.run.folder import open_run
+from pipeline.run.recipes import RECIPES
+from pipeline.run.settings import RunSettings
+from pipeline.runtime.store import read_json
 from pipeline.stages.prepare import prepare
 from pipeline.stages.train import Train, parse_folds, train
-from pipeline.store import read_json
+from pipeline.training import fold as fold_module
 
 RUN = Path("runs/leaky")
 
@@ -98,7 +98,7 @@ def test_the_gap_of_a_leaky_run_is_measured_on_as_many_photos():
         {"person": np.repeat([f"{i:02}" for i in range(40)], 7), "photo": [f"{i:03}" for i in range(280)]}
     )
     held_out = np.arange(280) % 5 == 0
-    checked = train_stage._checked(rows, held_out, "photo")
+    checked = fold_module.checked_rows(rows, held_out, "photo")
     assert checked.sum() == 28
     assert not (checked & held_out).any()
     assert rows["person"][checked].nunique() > 20

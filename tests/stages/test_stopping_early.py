@@ -5,11 +5,12 @@ import pytest
 from tiny_runs import finish, train_tiny
 
 from models.errors import UserError
-from pipeline import store, summary
-from pipeline.runs import EvalSettings
+from pipeline.combiner.report import expected_line
+from pipeline.run.settings import EvalSettings
+from pipeline.runtime import store
+from pipeline.runtime.store import read_json
 from pipeline.stages.calibrate import Calibrate, calibrate
 from pipeline.stages.submit import submit
-from pipeline.store import read_json
 
 
 def test_a_fold_that_stopped_early_marks_every_score_after_it(copy, capsys):
@@ -50,9 +51,9 @@ def test_figures_are_those_of_the_best_epoch(copy):
 
 def test_a_report_made_before_there_were_marks_is_told(done):
     report = dict(read_json(done.run / "combiner.json")["report"])
-    line = summary.expected_line(report)
+    line = expected_line(report)
     del report["marks"]
-    assert summary.expected_line(report) == line
+    assert expected_line(report) == line
 
 
 def test_a_training_made_before_these_settings_goes_on_as_it_was(copy):

@@ -6,9 +6,9 @@ from tiny_runs import SMALL
 
 from models.errors import UserError
 from models.labels import LABELS
-from pipeline import store
 from pipeline.__main__ import goals
-from pipeline.runs import EvalSettings
+from pipeline.run.settings import EvalSettings
+from pipeline.runtime import store
 from pipeline.stages.calibrate import Calibrate, calibrate
 from pipeline.stages.predict import Predict, predict
 from pipeline.stages.score import Score, score

@@ -13,17 +13,18 @@ from tiny_runs import contents, finish, inside, train_all, train_tiny
 
 from models.errors import UserError
 from models.labels import LABELS
-from pipeline import machine, prediction
-from pipeline.inputs import gather
-from pipeline.runs import EvalSettings, RunSettings
+from pipeline.prediction import ensemble
+from pipeline.prediction.out_of_fold import gather
+from pipeline.run.settings import EvalSettings, RunSettings
+from pipeline.runtime import machine
+from pipeline.runtime.store import read_json
 from pipeline.stages import predict as predict_stage
-from pipeline.stages import train as train_stage
 from pipeline.stages.calibrate import Calibrate, calibrate
 from pipeline.stages.predict import Predict, predict
 from pipeline.stages.prepare import prepare
 from pipeline.stages.score import Score, score
 from pipeline.stages.submit import submit
-from pipeline.store import read_json
+from pipeline.training import fold as fold_module
 
 ANSWERS = ["weights.safetensors", "validation.csv", "settings.json"]
 
@@ -69,7 +70,7 @@ def test_the_gap_is_measured_on_train_people_of_all_kinds():
     people = [f"{i:02}" for i in range(40)]
     rows = pd.DataFrame({"person": np.repeat(people, 7)})
     held_out = rows["person"].isin(people[::5]).to_numpy()
-    checked = train_stage._checked(rows, held_out)
+    checked = fold_module.checked_rows(rows, held_out)
     assert not (checked & held_out).any()
     chosen = rows["person"][checked]
     assert (chosen.value_counts() == 7).all()
@@ -127,7 +128,7 @@ def test_another_method_of_the_combiner_reruns_calibrate(copy, monkeypatch, caps
     assert "trying the estimate of the age mix on your own people" in capsys.readouterr().out
     told = calibrate(Calibrate(run=copy.run))
     assert capsys.readouterr().out == f"calibrate: {told['told']} stand\n"
-    monkeypatch.setattr("pipeline.runs.COMBINER_VERSION", 99)
+    monkeypatch.setattr("pipeline.run.records.COMBINER_VERSION", 99)
     again = calibrate(Calibrate(run=copy.run))
     assert "stand" not in capsys.readouterr().out
     assert again == told, "the same method"
@@ -309,7 +310,7 @@ def test_changed_results_are_named_by_whoever_needs_them(copy, name, stages):
 def test_a_prediction_goes_on_after_its_last_whole_part(copy, monkeypatch):
     monkeypatch.setattr(predict_stage, "PART", 20)
     (copy.run / "predictions.csv").rename(copy.run / "whole.csv")
-    asked, work = [], prediction.predict
+    asked, work = [], ensemble.predict
 
     def stop(members, photos, *given):
         asked.append(len(photos.names))
@@ -317,7 +318,7 @@ def test_a_prediction_goes_on_after_its_last_whole_part(copy, monkeypatch):
             raise KeyboardInterrupt
         return work(members, photos, *given)
 
-    monkeypatch.setattr(prediction, "predict", stop)
+    monkeypatch.setattr(ensemble, "predict", stop)
     with pytest.raises(KeyboardInterrupt):
         predict(Predict(run=copy.run, threads=1))
     assert not (copy.run / "predictions.csv").exists()
@@ -355,7 +356,7 @@ def test_the_plan_of_a_training_is_told_and_kept(copy, capsys):
 
 
 def gather_people(run: Path) -> set[str]:
-    from pipeline.runs import open_run
+    from pipeline.run.folder import open_run
 
     table = gather(open_run(RunSettings(run=run)))
     return set(table[table.filter(regex="mask_worn|female|years").notna().all(axis=1)]["person"])

@@ -6,8 +6,9 @@ from dataclasses import replace
 
 from tiny_runs import TINY
 
-from pipeline import comparison
 from pipeline.__main__ import main
+from pipeline.comparison import systems
+from pipeline.comparison.systems import System
 
 SIZE = {"height": 64, "width": 48, "batch": 16}
 SYSTEMS = ("specialists", "joint-efficientnet", "multihead-years", "specialists-30-60")
@@ -18,15 +19,15 @@ def settings_of(task: str) -> dict:
     return made | {"backbone_options": json.loads(made.get("backbone_options", "{}"))}
 
 
-def small(system: comparison.System) -> comparison.System:
+def small(system: System) -> System:
     return replace(system, settings={task: own | settings_of(task) for task, own in system.settings.items()})
 
 
 def shrink() -> None:
     """Give the systems tiny networks; they reach the trainings as settings on their command lines."""
-    whole, leaking = comparison.systems, comparison.leaking
-    comparison.systems = lambda preset: {name: small(system) for name, system in whole(preset).items()}
-    comparison.leaking = lambda: {split: small(system) for split, system in leaking().items()}
+    whole, leaking = systems.all_systems, systems.leaking
+    systems.all_systems = lambda preset: {name: small(system) for name, system in whole(preset).items()}
+    systems.leaking = lambda: {split: small(system) for split, system in leaking().items()}
 
 
 if __name__ == "__main__":

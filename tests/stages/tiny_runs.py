@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pandas as pd
 
-from pipeline.runs import EvalSettings
+from pipeline.run.settings import EvalSettings
 from pipeline.stages.calibrate import Calibrate, calibrate
 from pipeline.stages.predict import Predict, predict
 from pipeline.stages.score import Score, score

@@ -1,0 +1,57 @@
+"""Where pretrained weights come from, and whether they can be had."""
+
+from __future__ import annotations
+
+import os
+import threading
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import timm
+import torch
+
+from models.errors import UserError
+
+HUB_PATIENCE = 4.0
+"""Seconds to wait for the weights hub before saying that it cannot be reached."""
+
+
+def reach_hub(name: str) -> None:
+    """Raises UserError unless the weights lie in the hub's local cache or the hub answers in time."""
+    from huggingface_hub import constants, try_to_load_from_cache
+
+    config = timm.get_pretrained_cfg(name)
+    hub_id, url = (config.hf_hub_id, config.url) if config is not None else (None, None)
+    if hub_id is not None:
+        asked, files = constants.ENDPOINT, ("model.safetensors", "pytorch_model.bin")
+        cached = any(isinstance(try_to_load_from_cache(hub_id, file), str) for file in files)
+    elif url:  # older networks: a single file, which timm checks against the hash in its name
+        asked = url
+        cached = (Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]).is_file()
+    else:
+        raise UserError(f"--weights hub: the hub has no weights for {name}; use --weights none or a folder.")
+    if cached:
+        return
+    answered = threading.Event()
+
+    def ask() -> None:
+        try:
+            urllib.request.urlopen(asked, timeout=HUB_PATIENCE).close()
+            answered.set()
+        except urllib.error.HTTPError:  # any answer is an answer
+            answered.set()
+        except OSError:  # told below, as not answered
+            pass
+
+    offline = os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on")
+    if not offline:
+        # In a thread of its own, because looking a name up can outlast every timeout.
+        asking = threading.Thread(target=ask, daemon=True)
+        asking.start()
+        asking.join(HUB_PATIENCE)
+    if not answered.is_set():
+        raise UserError(
+            f"the weights hub cannot be reached for {hub_id or url}; use WEIGHTS=none (--weights none) to train from "
+            f"scratch, or WEIGHTS=folder with {name}.safetensors in it."
+        )

@@ -1,0 +1,118 @@
+"""The one contract between a network and the pipeline: labels in, targets, loss, answers.
+
+A specialist knows how labels become targets, how its outputs become a loss and named answer columns, and how strongly
+its photos may be altered. It knows nothing of files, folds or optimizers. The rivals, single networks that answer
+everything, keep the same contract.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How strongly training photos are altered; each field is a probability unless it says otherwise."""
+
+    flip: float = 0.5
+    move: float = 0.8
+    shift: float = 0.06
+    """Largest shift, as a share of the photo."""
+    scale: float = 0.12
+    """Largest change of size, as a share."""
+    rotate: float = 10.0
+    """Largest turn in degrees; never upside down."""
+    light: float = 0.5
+    """Brightness and contrast."""
+    colour: float = 0.2
+    """Hue and saturation."""
+    grey: float = 0.05
+    blur: float = 0.1
+    noise: float = 0.1
+    erase: float = 0.0
+    """A rectangle is painted over."""
+
+
+class Specialist(ABC):
+    """A question to a network. `settings` are the task's resolved settings (presets.py).
+
+    It learns from the photos that carry all its label columns (`presets.columns_of`). Targets are (N,), or (N, k) where
+    a network answers k questions.
+    """
+
+    task: str
+    answers: tuple[str, ...]
+    """The columns of its answer table."""
+    augmentation: Augmentation
+
+    def __init__(self, settings: dict[str, Any]):
+        self.settings = settings
+
+    @property
+    def undersample(self) -> float:
+        """How many times the rarest class's photos another class may have in an epoch; 0: as many as there are."""
+        return 0.0
+
+    @property
+    @abstractmethod
+    def outputs(self) -> int:
+        """How many outputs its network has."""
+
+    @property
+    def learned(self) -> int:
+        """How many numbers of the loss its network learns beside; they follow the outputs."""
+        return 0
+
+    @property
+    @abstractmethod
+    def classes(self) -> int:
+        """How many classes its macro-F1 is over."""
+
+    def targets(self, labels: NDArray[np.float32]) -> NDArray[np.float32]:
+        """labels (N, label columns) -> targets (N,), or (N, heads); the other methods take either as theirs is."""
+        return labels[:, 0]
+
+    @abstractmethod
+    def weights(self, targets: Tensor) -> Tensor:
+        """targets (N,) of the training photos -> how much each counts (N,), mean 1."""
+
+    @abstractmethod
+    def first_bias(self, targets: Tensor) -> Tensor:
+        """targets (N,) of the training photos -> outputs (outputs,) that answer their marginal distribution.
+
+        A head that begins there need not spend its first epochs on learning how common each answer is.
+        """
+
+    @abstractmethod
+    def loss(self, outputs: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+        """outputs (N, outputs + learned), targets (N,), weights (N,) -> scalar."""
+
+    @abstractmethod
+    def answer(self, outputs: Tensor) -> Tensor:
+        """outputs (N, outputs + learned) -> float32 (N, len(answers)), the answer columns."""
+
+    @abstractmethod
+    def classify(self, answers: NDArray[np.float32]) -> NDArray[np.int64]:
+        """answers (N, len(answers)) -> the class (N,) each answer amounts to."""
+
+    @abstractmethod
+    def classes_of(self, targets: NDArray[np.float32]) -> NDArray[np.int64]:
+        """targets (N,) -> the true class (N,)."""
+
+    def figures(self, answers: NDArray[np.float32], targets: NDArray[np.float32]) -> dict[str, float]:
+        """answers (N, len(answers)), targets (N,) -> what to tell of them beside loss, accuracy and macro-F1."""
+        return {}
+
+
+def build_task(task: str, settings: dict[str, Any]) -> Specialist:
+    """What a task asks of its network: that of a specialist (mask, gender, age) or of a rival (joint, multihead)."""
+    return getattr(import_module(f"models.{task}"), task.capitalize())(settings)

@@ -1,0 +1,68 @@
+"""Chances of labels made honest on validation photos."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+from scipy.special import log_softmax
+
+from models.labels import BANDS, GENDERS, LABELS, MASKS, decode
+
+SPREAD = 0.5
+"""The biases are held to zero as if drawn from a Gaussian of this deviation, in logits: few people move them little."""
+TEMPERATURES = (0.2, 5.0)
+"""The lowest and the highest."""
+
+_MASK, _GENDER, _BAND = decode(np.arange(LABELS))
+_PARTS = np.concatenate(
+    [np.eye(len(MASKS))[_MASK], np.eye(len(GENDERS))[_GENDER], np.eye(len(BANDS))[_BAND],
+     np.eye(len(GENDERS) * len(BANDS))[_GENDER * len(BANDS) + _BAND]], 1,
+)  # fmt: skip
+"""(18, 14) which biases a label has: one of its mask state, its gender, its band, and its gender x band."""
+
+
+@dataclass(frozen=True)
+class Honest:
+    """A temperature, and a bias (18,) for each label, in logits.
+
+    The temperature mends how sure a network is (Guo et al. 2017), the biases that it learned from another mix than
+    validation's, as with --sampling balanced (Alexandari et al. 2020).
+    """
+
+    temperature: float
+    biases: NDArray[np.float64]
+
+    def log(self, chances: NDArray) -> NDArray[np.float64]:
+        """Chances (n, 18), each above 0 -> the logarithms of honest ones (n, 18)."""
+        return log_softmax(np.log(chances) / self.temperature + self.biases, 1)
+
+
+def fit_calibration(chances: NDArray, label: NDArray, people: int) -> Honest:
+    """What gives the true labels (n,) the greatest likelihood under chances (n, 18), a person counting once.
+
+    A label's bias is a sum: a gender x band without people goes with its gender and its band.
+    """
+    log, each = np.log(chances), people / len(label)
+    rows = np.arange(len(label))
+
+    def loss(given: NDArray) -> tuple[float, NDArray]:
+        scale, biases = np.exp(-given[0]), given[1:]
+        found = log_softmax(log * scale + _PARTS @ biases, 1)
+        wrong = np.exp(found)
+        wrong[rows, label] -= 1
+        slope = np.concatenate([[-(wrong * log).sum() * scale], wrong.sum(0) @ _PARTS]) * each
+        slope[1:] += biases / SPREAD**2
+        return float(-found[rows, label].sum() * each + (biases**2).sum() / 2 / SPREAD**2), slope
+
+    size = _PARTS.shape[1]
+    bounds = [tuple(np.log(TEMPERATURES)), *[(None, None)] * size]
+    best = minimize(loss, np.zeros(1 + size), jac=True, method="L-BFGS-B", bounds=bounds).x
+    return Honest(float(np.exp(best[0])), _PARTS @ best[1:])
+
+
+def shares_of(counts: NDArray) -> NDArray[np.float64]:
+    """(6,) shares of people by class, from their counts (6,): half a person is added to each, so that none is nil."""
+    return (counts + 0.5) / (counts.sum() + 0.5 * len(counts))

@@ -1,0 +1,32 @@
+"""Shares of people by band and gender, and how photos are weighted to stand for other shares."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.labels import BANDS
+from pipeline.combiner.densities import CLASSES
+from pipeline.prediction.labelled import Known
+
+
+def people_of(rows: Known) -> NDArray[np.float64]:
+    """(6,) shares of the people by band * 2 + gender."""
+    return np.bincount(rows.kind, minlength=CLASSES) / rows.people
+
+
+def with_bands(mix: NDArray, train: NDArray) -> NDArray[np.float64]:
+    """(..., 6) shares that have the bands of mix (..., 3), and within a band the genders of train (6,)."""
+    inside = train.reshape(len(BANDS), -1)
+    shares = mix[..., None] * inside / inside.sum(1, keepdims=True)
+    return shares.reshape(*mix.shape[:-1], CLASSES)
+
+
+def bands_of(shares: NDArray) -> NDArray[np.float64]:
+    """(..., 3) shares by band, of shares (..., 6) by band * 2 + gender."""
+    return shares.reshape(*shares.shape[:-1], len(BANDS), -1).sum(-1)
+
+
+def factors(shares: NDArray, train: NDArray) -> NDArray[np.float64]:
+    """How often a photo of each class counts, so that train people stand for the shares; (..., 6)."""
+    return np.where(train > 0, shares / np.maximum(train, 1e-12), 0.0)

@@ -1,0 +1,85 @@
+"""The macro-F1 that eval photos can be expected to reach, whose truth and mix of ages are not known."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from models.labels import LABELS
+from pipeline.combiner.class_prior import bands_of, factors, people_of
+from pipeline.combiner.densities import CLASSES
+from pipeline.combiner.threshold_choice import ThresholdChoice, fuse
+from pipeline.prediction.labelled import Known
+from pipeline.scoring.metrics import counts_of, f1_of
+from pipeline.scoring.surface import class_of
+
+LEAST = 3
+"""With fewer people in a band that counts, the expected score has no interval: drawn again they hardly differ."""
+
+
+def centre_of(rows: Known, labels: NDArray, mixes: NDArray) -> float:
+    """Macro-F1 of labels (n,), mean over mixes (B, 6)."""
+    kind, times = class_of(rows.label), factors(mixes, people_of(rows))
+    table = np.stack([counts_of(np.zeros(np.sum(kind == k), np.int64), (rows.label * LABELS + labels)[kind == k], 1)[0]
+                      for k in range(CLASSES)])  # fmt: skip
+    hit, predicted, true = (times @ table).reshape(-1, 3, LABELS).transpose(1, 0, 2)
+    return float((f1_of(hit, predicted, true).sum(1) / (true > 0).sum(1)).mean())
+
+
+def expected_scores(
+    rows: Known, labels: NDArray, mixes: NDArray, weights: NDArray, people: int, seed: int = 0
+) -> NDArray[np.float64]:
+    """(B,) macro-F1 that so many eval people may reach: one for each resample of people and mix.
+
+    labels: (n,) answered; mixes: (M, 6) taken in turn; weights: (B, P) of resampled validation people. Each draw makes
+    eval people out of these in one of the mixes and scores them: so the mix, the validation people and the luck of the
+    eval people all count.
+    """
+    rng = np.random.default_rng(seed)
+    units, kind = counts_of(rows.person, rows.label * LABELS + labels, rows.people), rows.kind
+    total = np.zeros((len(weights), 3 * LABELS))
+    for i, times in enumerate(weights):
+        size = _whole(mixes[i % len(mixes)], people)
+        for k in np.flatnonzero(size):
+            inside = np.flatnonzero((kind == k) & (times > 0))
+            if len(inside):
+                pool = np.repeat(inside, times[inside])
+                total[i] += units[pool[rng.integers(0, len(pool), size[k])]].sum(0)
+    hit, predicted, true = total.reshape(-1, 3, LABELS).transpose(1, 0, 2)
+    return f1_of(hit, predicted, true).sum(1) / (true > 0).sum(1)
+
+
+def expected_score(
+    found: ThresholdChoice, people: int, centre: float, level: float = 0.9, seed: int = 0
+) -> list[float] | None:
+    """The interval of the macro-F1 to expect of so many eval people; centre: the cross-fitted score in their mix."""
+    labels = fuse(found.rows, found.thresholds)
+    drawn = expected_scores(found.rows, labels, found.possible, found.weights, people, seed)
+    return expected_interval(centre, drawn, found.rows, found.possible.mean(0), level)
+
+
+def expected_interval(
+    centre: float, drawn: NDArray, rows: Known, shares: NDArray, level: float = 0.9
+) -> list[float] | None:
+    """The interval around a cross-fitted score, from the scores (B,) of resampled validation people.
+
+    shares: (6,) the eval mix. Resamples give the spread alone: their mean is biased low, since a resample holds fewer
+    different people. Their percentiles are too narrow where people are few, so they are widened as Student's t is
+    wider, by the people of the smallest gender x band (Hesterberg 2015). None where a band of the mix has fewer than
+    LEAST people: a single person drawn again is the same person.
+    """
+    if rows.counts[bands_of(shares) > 0].min() < LEAST:
+        return None
+    people = people_of(rows) * rows.people
+    few = max(3, round(people[people > 0].min()))
+    tail = (1 + level) / 2
+    wider = stats.t.ppf(tail, few - 1) / stats.norm.ppf(tail) * np.sqrt(few / (few - 1))
+    low, high = centre + wider * (np.quantile(drawn, [1 - tail, tail]) - drawn.mean())
+    return [float(max(low, 0.0)), float(min(high, 1.0))]
+
+
+def _whole(mix: NDArray, people: int) -> NDArray[np.int64]:
+    """So many people shared out by the mix, in whole numbers that sum to them."""
+    edges = np.rint(np.cumsum(mix) / mix.sum() * people).astype(np.int64)
+    return np.diff(edges, prepend=0)

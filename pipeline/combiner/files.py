@@ -1,0 +1,20 @@
+"""What every combiner file begins with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from models.errors import UserError
+from pipeline.run.records import COMBINER_VERSION as VERSION
+
+TASK = "face18: mask x gender x age band"
+
+
+def check_version(content: dict[str, Any]) -> None:
+    """Raises UserError for a combiner file of another version or task."""
+    if content.get("task") != TASK:
+        raise UserError("the combiner file is for another task: run calibrate again")
+    if content.get("version") != VERSION:
+        raise UserError(
+            f"the combiner file is of version {content.get('version')}, this code reads {VERSION}: run calibrate again"
+        )

@@ -1,0 +1,61 @@
+"""How good a calibration is, judged on people who did not choose it (cross-fitting by person)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from models.labels import BAND_STARTS, BANDS, band
+from pipeline.combiner.class_prior import factors
+from pipeline.combiner.cross_fitting import cross_fitted, cross_fitted_coarse
+from pipeline.combiner.expected_score import centre_of
+from pipeline.combiner.threshold_choice import ThresholdChoice, fuse
+from pipeline.scoring.bootstrap import resample
+from pipeline.scoring.metrics import macro_f1
+from pipeline.scoring.surface import COARSE, Answers, class_of, default_grid
+from pipeline.scoring.thresholds import drawn_in
+
+MIXES = 20
+"""So many of the plausible mixes stand for all of them when thresholds are chosen once more for a part."""
+
+
+def judge(found: ThresholdChoice, draws: int = 1000, seed: int = 0) -> tuple[dict[str, Any], float]:
+    """Macro-F1 at 30/60, in-sample and cross-fitted, for the train mix and the eval mix.
+
+    Each with its 95 % interval by person; also what a pair of thresholds for each mask state would gain. Beside them
+    the cross-fitted score to expect where the mix may be any of those that are possible.
+    """
+    rows = found.rows
+    answers = {
+        "plain": rows.cell * len(BANDS) + band(rows.answer, BAND_STARTS),
+        "in_sample": fuse(rows, found.thresholds),
+        "cross_fitted": cross_fitted(rows, found.mixes[:MIXES], found.bandwidth, found.pull, seed),
+    }
+    result: dict[str, Any] = {}
+    for mix, weights in (("train", np.ones(len(rows.person))), ("eval", found.photo_weights)):
+        result[mix] = {}
+        for name, labels in answers.items():
+            again = resample(rows.label, labels, rows.person, draws=draws, seed=seed, weights=weights)
+            result[mix][name] = {
+                "macro_f1": macro_f1(rows.label, labels, weights),
+                "interval": np.quantile(again, [0.025, 0.975]).tolist(),
+            }
+    factor = factors(found.shares, found.train)
+    pairs = [cross_fitted_coarse(rows, factor, found.bandwidth, by_mask, seed) for by_mask in (True, False)]
+    by_mask, one = (macro_f1(rows.label, labels, found.photo_weights) for labels in pairs)
+    result["gain_by_mask"] = by_mask - one
+    return result, centre_of(rows, answers["cross_fitted"], found.possible)
+
+
+def threshold_intervals(found: ThresholdChoice, level: float = 0.95) -> list[list[float]]:
+    """Two intervals in years: the best thresholds of each resample of people and mix."""
+    rows, kind = found.rows, class_of(found.rows.label)
+    answers = Answers(rows.answer, rows.label, rows.cell, default_grid(rows.answer, COARSE), found.bandwidth)
+    best = []
+    for i, times in enumerate(found.weights):
+        factor = factors(found.mixes[i % len(found.mixes)], found.train)
+        drawn = answers.surface(times[rows.person] * factor[kind]).best(found.fallback)
+        best.append(drawn_in(drawn, found.fallback, found.pull))
+    low, high = (1 - level) / 2, (1 + level) / 2
+    return np.quantile(best, [low, high], axis=0).T.tolist()

@@ -1,0 +1,102 @@
+"""The figures of a calibration as a dictionary for JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from pipeline.combiner.class_prior import bands_of
+from pipeline.combiner.expected_score import expected_score
+from pipeline.combiner.judging import judge, threshold_intervals
+from pipeline.combiner.prior_estimate import Estimate
+from pipeline.combiner.report import interval_notes, pull_notes
+from pipeline.combiner.threshold_choice import Eval, ThresholdChoice
+
+LEVEL = 0.9
+"""Of the expected score's interval."""
+
+
+def summary(
+    found: ThresholdChoice, kind: str, eval: Eval | None, notes: list[str], seed: int = 0, marks: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Everything `combiner.json` holds about a calibration.
+
+    kind: "train", "given" or "estimate"; notes: sentences to begin with; marks: words to set beside every score,
+    such as optimistic; the dictionary is plain JSON.
+    """
+    rows, guess = found.rows, found.estimate
+    scores, centre = judge(found, seed=seed)
+    notes = list(notes)
+    mix: dict[str, Any] = {
+        "kind": kind,
+        "train": bands_of(found.train).tolist(),
+        "used": bands_of(found.shares).tolist(),
+    }
+    if guess is not None:
+        mix |= estimate_told(guess)
+    notes += pull_notes(found.pull, rows.counts, ("lower threshold", "upper threshold"), "the fallback")
+    expected = None
+    if eval is not None:
+        interval = expected_score(found, eval.people, centre, LEVEL, seed)
+        notes += interval_notes(rows.counts, bands_of(found.shares))
+        expected = {"macro_f1": centre, "interval": interval, "level": LEVEL, "photos": len(eval.answer)}
+        expected |= {"marks": list(marks)} if marks else {}
+    return {
+        "people": rows.people,
+        "photos": len(rows.person),
+        "people_by_band": rows.counts.tolist(),
+        "folds": rows.folds,
+        "dropped": rows.dropped,
+        "mix": mix,
+        "thresholds": list(found.thresholds),
+        "threshold_intervals": threshold_intervals(found),
+        "fallback": list(found.fallback),
+        "pull": found.pull.tolist(),
+        "bandwidth": found.bandwidth,
+        "networks": 1 if eval is None else eval.answer.shape[1],
+        "kept_by_averaging": found.keep,
+        "scores": scores,
+        "expected": expected,
+        "surface": _around(found),
+        "marks": list(marks),
+        "notes": notes,
+    }
+
+
+def estimate_told(guess: Estimate) -> dict[str, Any]:
+    """What the report holds about an estimate of the mix, whether it is used or not."""
+    low, high = np.quantile(bands_of(guess.draws), [0.025, 0.975], axis=0)
+    told = {
+        "estimate": guess.mix.tolist(),
+        "interval": np.stack([low, high], axis=1).tolist(),
+        "likeliest": guess.raw.tolist(),
+        "misfit": guess.misfit,
+        "limit": guess.limit,
+        "unlike": guess.unlike,
+        "tried": None,
+    }
+    if guess.tried is not None:
+        told["tried"] = {
+            "sets": len(guess.tried.truth),
+            "error": guess.tried.error(guess.mix),
+            "bias": guess.tried.bias(guess.mix).tolist(),
+            "gains": guess.tried.gains.mean(0)[1:].tolist(),
+            "held": guess.tried.held.mean(0).tolist(),
+            "widen": guess.tried.widen,
+        }
+    return told
+
+
+def _around(found: ThresholdChoice, reach: float = 10.0) -> dict[str, Any]:
+    """The score surface within 10 years of the thresholds, thinned to half years, for the report."""
+    grid, values = found.surface.grid, found.surface.values
+    step = max(1, round(0.5 / np.diff(grid).min()))
+    sides = [np.flatnonzero(np.abs(grid - t) <= reach)[::step] for t in found.thresholds]
+    table = values[np.ix_(*sides)]
+    return {
+        "lower": grid[sides[0]].tolist(),
+        "upper": grid[sides[1]].tolist(),
+        "macro_f1": [[round(v, 4) if np.isfinite(v) else None for v in row] for row in table.tolist()],
+    }

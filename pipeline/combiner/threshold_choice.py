@@ -1,0 +1,147 @@
+"""From answers to thresholds, for a mix of ages that is given or that the eval photos are found to have."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.labels import BANDS, band
+from pipeline.combiner.class_prior import factors, people_of, with_bands
+from pipeline.combiner.cross_fitting import BANDWIDTH, best_bandwidth, parts_of
+from pipeline.combiner.pooled_residuals import PooledResiduals
+from pipeline.combiner.prior_estimate import Estimate, estimate
+from pipeline.combiner.self_test import Score
+from pipeline.prediction.labelled import Known
+from pipeline.scoring.surface import Surface, class_of
+from pipeline.scoring.thresholds import choose, crossings, drawn_in, pull_of
+
+
+@dataclass(frozen=True)
+class Eval:
+    """Eval answers as arrays, n photos by K networks; NaN where a network is missing.
+
+    answer (n, K) years; gender (n, K) answered; photos_per_person: how many photos count as one person.
+    """
+
+    answer: NDArray[np.float64]
+    gender: NDArray[np.int64]
+    photos_per_person: float
+
+    @property
+    def people(self) -> int:
+        """As how many people the photos count whose persons are not known."""
+        return max(2, round(len(self.answer) / self.photos_per_person))
+
+    @property
+    def removed(self) -> float:
+        """The variance of an age answer, in squared years, that averaging the networks removes."""
+        times = np.isfinite(self.answer).sum(1)
+        several = times > 1
+        if not several.any():
+            return 0.0
+        inside = np.nanvar(self.answer[several], axis=1, ddof=1)
+        return float((inside * (1 - 1 / times[several])).sum() / len(times))
+
+
+@dataclass(frozen=True)
+class ThresholdChoice:
+    """What a calibration found.
+
+    thresholds: 2 years; shares (6,), mixes (B, 6): the mix by band * 2 + gender that they were chosen for, and
+    the mixes it stands for; possible (B, 6): those that the eval photos may have; estimate: what these rest on,
+    None where the mix is known; rows: the validation answers as they would be after averaging; keep: the part
+    of their residuals kept; fallback, pull (2,): the thresholds of last resort and how far each was drawn to
+    them; weights (B, P): times each person counts in each resample.
+    """
+
+    thresholds: tuple[float, float]
+    shares: NDArray[np.float64]
+    mixes: NDArray[np.float64]
+    possible: NDArray[np.float64]
+    estimate: Estimate | None
+    rows: Known
+    keep: float
+    fallback: tuple[float, float]
+    pull: NDArray[np.float64]
+    surface: Surface
+    weights: NDArray[np.int64]
+    bandwidth: float
+
+    @property
+    def train(self) -> NDArray[np.float64]:
+        """(6,) the validation people's shares."""
+        return people_of(self.rows)
+
+    @property
+    def photo_weights(self) -> NDArray[np.float64]:
+        """(n,) how much each validation photo counts for the mix."""
+        return factors(self.shares, self.train)[class_of(self.rows.label)]
+
+
+def choose_thresholds(
+    rows: Known,
+    mix: NDArray,
+    eval: Eval | None = None,
+    bandwidth: float | None = BANDWIDTH,
+    draws: int = 200,
+    seed: int = 0,
+    guess: Estimate | None = None,
+    toward: float = 0.0,
+) -> ThresholdChoice:
+    """Thresholds for the mix (3,), and so far toward an estimate of the eval photos' mix.
+
+    rows: out-of-fold answers; eval: to know how much averaging several networks narrows the answers;
+    bandwidth: None lets cross-fitting choose; guess: the estimate, where the eval photos' mix is not known; toward:
+    1 sets the thresholds for the estimate alone, 0 for the mix alone.
+    """
+    weights = person_weights(rows, draws, np.random.default_rng(seed))
+    train = people_of(rows)
+    shares = with_bands(mix, train)
+    mixes = possible = shares[None]
+    if guess is not None:
+        possible = guess.draws
+    if guess is not None and toward > 0:
+        mixes = shares + toward * (possible - shares)
+        shares = shares + toward * (guess.shares - shares)
+    rows, keep = narrowed(rows, 0.0 if eval is None else eval.removed)
+    fallback = crossings(rows.age, rows.answer)
+    if bandwidth is None:
+        bandwidth = best_bandwidth(rows, shares, seed)
+    best, surface = choose(rows.answer, rows.label, rows.cell, factors(mixes, train), bandwidth, fallback)
+    pull = pull_of(rows.counts)
+    thresholds = drawn_in(best, fallback, pull)
+    return ThresholdChoice(
+        thresholds, shares, mixes, possible, guess, rows, keep, fallback, pull, surface, weights, bandwidth
+    )
+
+
+def mix_of_eval(rows: Known, eval: Eval, draws: int = 200, seed: int = 0, score: Score | None = None) -> Estimate:
+    """The estimate of the eval photos' mix; score: how labels score that are chosen for it, of `self_test`."""
+    return estimate(rows, eval.answer, eval.gender, eval.people, parts_of(rows, seed), draws, seed, score)
+
+
+def person_weights(rows: Known, draws: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """(draws, P) times each person is drawn, with replacement inside each gender x band."""
+    stratum = rows.gender[rows.first] * len(BANDS) + rows.band[rows.first]
+    weights = np.zeros((draws, rows.people), np.int64)
+    for s in np.unique(stratum):
+        inside = np.flatnonzero(stratum == s)
+        weights[:, inside] = rng.multinomial(len(inside), np.full(len(inside), 1 / len(inside)), size=draws)
+    return weights
+
+
+def narrowed(rows: Known, removed: float) -> tuple[Known, float]:
+    """Single-network answers drawn in to spread as averages do: the residuals lose the removed variance."""
+    if removed <= 0:
+        return rows, 1.0
+    expected = PooledResiduals(rows).line()[rows.person]
+    residual = rows.answer - expected
+    keep = float(np.sqrt(max(0.05, 1 - removed / max((residual**2).mean(), 1e-9))))
+    return replace(rows, answer=expected + keep * residual), keep
+
+
+def fuse(rows: Known, thresholds: tuple[float, float]) -> NDArray[np.int64]:
+    """(n,) labels answered under the thresholds."""
+    return rows.cell * len(BANDS) + band(rows.answer, thresholds)

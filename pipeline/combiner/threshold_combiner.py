@@ -1,0 +1,145 @@
+"""The specialists' combiner: three specialists' answers and the mix of ages in, one of 18 labels out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.base import BaseEstimator
+
+from models.errors import UserError
+from models.labels import BANDS, band, encode
+from pipeline.combiner.files import TASK, check_version
+from pipeline.combiner.prior import check_bands, check_prior, mix_kind
+from pipeline.combiner.report import report
+from pipeline.combiner.summary import summary
+from pipeline.combiner.threshold_choice import Eval, choose_thresholds, mix_of_eval
+from pipeline.prediction.labelled import known
+from pipeline.prediction.tables import COLUMNS, average_folds, by_network, cell
+from pipeline.run.records import COMBINER_VERSION as VERSION
+from pipeline.runtime import store
+
+
+class Combiner(BaseEstimator):
+    """Chooses two age thresholds for the mix of ages of the eval photos, and fuses answers to labels.
+
+    prior: the mix of age bands to calibrate for: "train" (that of the validation people), three shares,
+    "estimate" (from the eval answers), or "auto" (as far toward "estimate" as did not lose on sets of one's own
+    people; not at all where these are too few, where the eval photos count as fewer than 30 people, or where they are
+    more unlike than any such set).
+    bandwidth: of the Gaussian kernel that spreads each validation answer, in years, or "auto" (cross-fitting
+    chooses). draws: resamples behind every interval. seed: of those draws.
+
+    After fit: thresholds_ (2 years), mix_ (3 shares), report_ (a dictionary for JSON: what it was fitted
+    on and what it found) and calibration_ (the arrays behind it, with the score surface; not saved).
+    """
+
+    def __init__(
+        self,
+        prior: str | tuple[float, float, float] = "auto",
+        bandwidth: float | str = "auto",
+        draws: int = 200,
+        seed: int = 0,
+    ) -> None:
+        self.prior = prior
+        self.bandwidth = bandwidth
+        self.draws = draws
+        self.seed = seed
+
+    def fit(
+        self,
+        validation: pd.DataFrame,
+        predictions: pd.DataFrame | None = None,
+        notes: Sequence[str] = (),
+        marks: Sequence[str] = (),
+        photos_per_person: float | None = None,
+    ) -> Combiner:
+        """Calibrate on out-of-fold answers beside the truth, for the mix of the eval photos.
+
+        validation: a row per photo with photo, person, fold, mask, gender, age and the answers;
+        predictions: the eval answers, a row per photo and fold; notes: sentences for the report to begin
+        with; marks: words to set beside every score of it; photos_per_person: how many eval photos count
+        as one person, by default as many as a validation person has. Raises UserError for tables or a prior
+        that cannot be used, and when an age band has no people.
+        """
+        given = check_prior(self.prior)
+        bandwidth = check_bandwidth(self.bandwidth)
+        rows = known(validation)
+        check_bands(rows)
+        if photos_per_person is None:
+            photos_per_person = len(rows.person) / rows.people
+        eval = None if predictions is None else Eval(*by_network(predictions), photos_per_person)
+        notes = list(notes)
+        guess = None if eval is None or given is not None else mix_of_eval(rows, eval, self.draws, self.seed)
+        kind, toward = mix_kind(self.prior, rows, None if eval is None else eval.people, guess, notes)
+        mix = rows.counts / rows.people if given is None else given
+        found = choose_thresholds(rows, mix, eval, bandwidth, self.draws, self.seed, guess, toward)
+        self.thresholds_ = found.thresholds
+        self.mix_ = found.shares.reshape(len(BANDS), -1).sum(1)
+        self.calibration_ = found
+        self.report_ = summary(found, kind, eval, notes, self.seed, marks) | {"photos_per_person": photos_per_person}
+        return self
+
+    def predict(self, predictions: pd.DataFrame) -> pd.DataFrame:
+        """The fused label of each photo, folds averaged, in order of appearance.
+
+        Returns photo, label, mask, gender, band and the averaged answers.
+        """
+        rows = average_folds(predictions)
+        mask, gender = np.divmod(cell(rows), 2)
+        bands = band(rows["age_years"], self.thresholds_)
+        labels = {"label": encode(mask, gender, bands), "mask": mask, "gender": gender, "band": bands}
+        return pd.concat([rows[["photo"]], pd.DataFrame(labels), rows[list(COLUMNS)]], axis=1)
+
+    def told(self) -> str:
+        """What was fitted, in a few words."""
+        return f"the thresholds {self.thresholds_[0]:.1f} and {self.thresholds_[1]:.1f}"
+
+    def report(self) -> str:
+        """What was fitted as a few lines of plain text."""
+        return report(self.report_)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fitted combiner as plain values for JSON, with its schema version."""
+        return {
+            "task": TASK,
+            "version": VERSION,
+            "settings": self.get_params(),
+            "thresholds": list(self.thresholds_),
+            "mix": list(map(float, self.mix_)),
+            "report": self.report_,
+        }
+
+    @classmethod
+    def from_dict(cls, content: dict[str, Any]) -> Combiner:
+        """The combiner that `to_dict` described. Raises UserError for another version or task."""
+        check_version(content)
+        settings: dict[str, Any] = dict(content["settings"])
+        if isinstance(settings["prior"], list):
+            settings["prior"] = tuple(settings["prior"])
+        self = cls(**settings)
+        self.thresholds_ = (float(content["thresholds"][0]), float(content["thresholds"][1]))
+        self.mix_ = np.array(content["mix"])
+        self.report_ = content["report"]
+        return self
+
+    def save(self, path: str | Path) -> None:
+        """Write a JSON file, whole or not at all."""
+        store.write_json(Path(path), self.to_dict())
+
+    @classmethod
+    def load(cls, path: str | Path) -> Combiner:
+        """Read what `save` wrote. Raises UserError when it is damaged, or of another version or task."""
+        return cls.from_dict(store.read_json(Path(path)))
+
+
+def check_bandwidth(bandwidth: float | str) -> float | None:
+    """The bandwidth in years, None for "auto"; raises UserError for any other."""
+    if bandwidth == "auto":
+        return None
+    if isinstance(bandwidth, str) or not 0 <= bandwidth <= 20:
+        raise UserError(f'the bandwidth is "auto" or from 0 to 20 years, not {bandwidth!r}')
+    return float(bandwidth)

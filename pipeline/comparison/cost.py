@@ -1,0 +1,104 @@
+"""What a training costs: photos seen times the FLOPs of a photo's forward and backward pass.
+
+A product and a sum count as two FLOPs, and only matrix products and convolutions count, as is usual. What the
+machine makes of them (precision, threads, skipped photos of validation, layers that spare work) is no part.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from models import backbone
+from models.cpu import faster
+from models.task import build_task
+from pipeline.run.presets import columns_of
+from pipeline.training.sampling import rows_of, steps_an_epoch, steps_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PHOTOS = 2
+"""Photos counted together: batch normalisation cannot train on one."""
+
+
+@dataclass(frozen=True)
+class Effort:
+    """A training's length: `epochs` to ask for, and the `photos` seen and `flops` done in their `steps`."""
+
+    epochs: float
+    steps: int
+    photos: int
+    flops: float
+
+
+def flops_a_photo(task: str, settings: dict[str, Any]) -> float:
+    """Forward-backward FLOPs of one photo through the network that a task's settings describe."""
+    outputs = build_task(task, settings).outputs
+    with torch.random.fork_rng(devices=[]):  # counting must not change what is drawn after it
+        network = backbone.build(settings, outputs)
+        faster.give_back(network)  # ours spare dropped paths and padding
+        return flops_of(network, torch.zeros(PHOTOS, 3, settings["height"], settings["width"], dtype=torch.uint8))
+
+
+def flops_of(network: nn.Module, photos: torch.Tensor) -> float:
+    """Forward-backward FLOPs of a network for one of the photos (N, ...)."""
+    counter = FlopCounterMode(
+        display=False, custom_mapping={torch.ops.aten.convolution_backward: _convolution_backward}
+    )
+    network.train()
+    with counter, sdpa_kernel(SDPBackend.MATH):  # fused attention is counted differently from machine to machine
+        network(photos).sum().backward()
+    network.zero_grad()
+    return counter.get_total_flops() / len(photos)
+
+
+def _convolution_backward(
+    above: list[int],
+    x: list[int],
+    weight: list[int],
+    _bias: Any,
+    _stride: Any,
+    _padding: Any,
+    _dilation: Any,
+    transposed: bool,
+    _output_padding: Any,
+    _groups: int,
+    wanted: list[bool],
+    **_: Any,
+) -> int:
+    """Shapes -> FLOPs: each of the two gradients takes the products of the forward pass.
+
+    torch's own formula takes a grouped convolution's weights for a full one's: of a depthwise layer of 500
+    channels it makes 500 times too much.
+    """
+    places = prod((x if transposed else above)[2:])
+    return 2 * x[0] * places * prod(weight) * sum(map(bool, wanted[:2]))
+
+
+def photos_an_epoch(task: str, settings: dict[str, Any], rows: pd.DataFrame) -> int:
+    """How many of the rows of train photos (all with the task's labels) an epoch sees before whole batches are made."""
+    one = build_task(task, settings)
+    classes = one.classes_of(one.targets(rows[list(columns_of(task))].to_numpy(np.float32)))
+    every = np.arange(len(rows))
+    return len(rows_of(every, classes, 0, settings["seed"], settings["sampling"], one.undersample))
+
+
+def effort(
+    flops: float, photos: int, batch: int, *, epochs: float | None = None, budget: float | None = None
+) -> Effort:
+    """The training of so many epochs, or the one nearest to a budget in FLOPs; at least a step.
+
+    flops: of one photo; photos: of an epoch; batch: photos a step.
+    """
+    batch = min(batch, photos)
+    an_epoch = steps_an_epoch(photos, batch)
+    steps = steps_of(budget / (flops * batch * an_epoch) if epochs is None else epochs, an_epoch)
+    return Effort(round(steps / an_epoch, 6), steps, steps * batch, steps * batch * flops)

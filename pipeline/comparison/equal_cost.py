@@ -1,0 +1,161 @@
+"""Trainings at the same cost: how long each network of a system learns, and on which people it is tuned.
+
+Fold 0 validates every system. Learning rates are tuned without its people: trials learn from the people of the
+other folds but fold 1, and are judged on fold 1. The eval photos have no part in either.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from models.errors import UserError
+from models.labels import BANDS, band
+from pipeline.comparison.cost import Effort, effort, flops_a_photo, photos_an_epoch
+from pipeline.dataset.folds import folds_of, with_folds
+from pipeline.images.of_run import prepared
+from pipeline.run.folder import RECORDED
+from pipeline.run.presets import PRESETS, TASKS, columns_of
+from pipeline.runtime import store
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from pipeline.comparison.systems import System
+    from pipeline.dataset.photos import DataSet
+    from pipeline.run.folder import Run
+
+JUDGED, TUNED = 0, 1
+"""The fold whose people validate the systems, and the one whose people tuning is judged on."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """One network to be trained, by the settings `given` to the stage train."""
+
+    name: str
+    folder: Path
+    task: str
+    given: dict[str, Any]
+    effort: Effort
+
+    @property
+    def fold(self) -> Path:
+        return self.folder / self.task / f"fold{self.given['folds']}"
+
+    @property
+    def finished(self) -> bool:
+        return (self.fold / "done" / "train.json").is_file()
+
+    @property
+    def figures(self) -> dict[str, Any]:
+        """What the finished training told at its end."""
+        return store.read_json(self.fold / "done" / "train.json")["figures"]
+
+
+class Planner:
+    """Plans the trainings of systems on a run's photos; `threads`: of each training, None for the stage's own."""
+
+    def __init__(self, run: Run, data: DataSet, threads: int | None):
+        self.run, self.data = run, data
+        self.threads = {} if threads is None else {"threads": threads}
+        self._rows: dict[str, pd.DataFrame] = {}
+        self._flops: dict[str, float] = {}
+
+    def check_people(self) -> None:
+        """Raises UserError where an age band has no one among the people who validate: nothing could be calibrated."""
+        rows = self._with_folds(self.run)
+        known = rows[(rows["fold"] == JUDGED) & rows[list(TASKS)].notna().all(axis=1)]
+        absent = sorted(set(range(len(BANDS))) - set(band(known["age"])))
+        if absent:
+            raise UserError(
+                f"no one with all three labels in fold {JUDGED}, whose people validate the systems, is "
+                f"{' and none '.join(BANDS[b] for b in absent)}; another --split-seed may bring some there, in another "
+                f"run (--run)."
+            )
+
+    def usual_cost(self) -> float:
+        """FLOPs of the preset's three specialists by their own epochs."""
+        tables = {task: PRESETS[self.run.preset][task] for task in TASKS}
+        return sum(
+            effort(self.flops(task, made), self.photos(task, made), made["batch"], epochs=made["epochs"]).flops
+            for task, made in tables.items()
+        )
+
+    def trainings(
+        self,
+        system: System,
+        folder: Path,
+        budget: float,
+        seed: int,
+        factors: dict[str, float],
+        tuning: bool = False,
+    ) -> list[Training]:
+        """What a system trains in a run's folder: its networks share the budget in FLOPs evenly.
+
+        factors: of the preset's learning rates, by task; tuning: as a trial, without the people who validate.
+        """
+        run = replace(self.run, **system.run)
+        of_run = {name: getattr(run, name) for name in RECORDED if name != "recipe"}
+        without, fold = ((JUDGED,), JUDGED) if not tuning else ((JUDGED, TUNED), TUNED)
+        of_run |= {"leave_out": JUDGED} if tuning else {}
+        made = []
+        for task, resolved in system.resolved(self.run.preset).items():
+            photos = self.photos(task, resolved, without, run)
+            share = budget / len(system.settings)
+            length = effort(self.flops(task, resolved), photos, resolved["batch"], budget=share)
+            given = {name: value for name, value in of_run.items() if value is not None and value is not False}
+            given |= system.settings[task]
+            if "backbone_options" in given:
+                given["backbone_options"] = json.dumps(given["backbone_options"])
+            given |= {"run": folder, "folds": str(fold), "seed": seed, "epochs": length.epochs}
+            given |= {"lr": resolved["lr"] * factors.get(task, 1.0)} | self.threads
+            name = folder.name if len(system.settings) == 1 else f"{folder.name} {task}"
+            made.append(Training(name, folder, task, given, length))
+        return made
+
+    def photos(
+        self, task: str, made: dict[str, Any], without: tuple[int, ...] = (JUDGED,), run: Run | None = None
+    ) -> int:
+        """Photos of an epoch under a task's settings, with the people of some folds apart."""
+        run = run or self.run
+        rows = self._with_folds(run)
+        bad = prepared(run, self.data, (made["height"], made["width"])).bad
+        labels = list(columns_of(task))
+        known = rows[labels].notna().all(axis=1) & ~rows["fold"].isin(without) & ~rows["photo"].isin(list(bad))
+        if not known.any():
+            raise UserError(f"no train photo of {run.data} carries the labels that {task} needs, {', '.join(labels)}.")
+        return photos_an_epoch(task, made, rows[known])
+
+    def _with_folds(self, run: Run) -> pd.DataFrame:
+        if run.split not in self._rows:
+            self._rows[run.split] = with_folds(self.data.train, folds_of(run, self.data.train))
+        return self._rows[run.split]
+
+    def flops(self, task: str, made: dict[str, Any]) -> float:
+        """Forward-backward FLOPs of a photo; counted once for settings that differ in lr alone."""
+        mark = store.fingerprint([task, made | {"lr": None}])
+        if mark not in self._flops:
+            self._flops[mark] = flops_a_photo(task, made)
+        return self._flops[mark]
+
+
+def factors_of(tune: str) -> list[float]:
+    """The learning-rate factors of --tune, those nearest to 1 first: between equals the first is chosen."""
+    try:
+        found = [float(factor) for factor in tune.split(",")]
+    except ValueError:
+        found = []
+    if not found or not all(0 < factor < float("inf") for factor in found):
+        raise UserError(f"--tune {tune}: give factors of the learning rate, like 0.5,1,2; a single one tunes nothing.")
+    return sorted(dict.fromkeys(found), key=lambda factor: max(factor, 1 / factor))
+
+
+def best_factors(trials: dict[float, list[Training]]) -> dict[str, float]:
+    """The factor of the best validation macro-F1 for each task; trials: a system's trainings by factor."""
+    tasks = [training.task for training in next(iter(trials.values()))]
+    return {
+        task: max(trials, key=lambda factor, i=i: trials[factor][i].figures["macro_f1"]) for i, task in enumerate(tasks)
+    }

@@ -1,0 +1,86 @@
+"""What a system came to: its labels of the eval photos, and its score on people held out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from models.labels import band, decode, encode
+from pipeline.comparison.systems import System
+from pipeline.prediction.label_tables import averaged, chances_of
+from pipeline.prediction.out_of_fold import read_answers
+from pipeline.prediction.tables import TRUTH
+from pipeline.runtime import store
+from pipeline.scoring.metrics import macro_f1
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a system of one seed came to.
+
+    labels (n,): of the eval photos; years (n,): their ages, NaN where a photo could not be decoded, None where the
+    system answers none; validation: macro-F1 of people held out; factors: of the learning rate, by task; flops,
+    seconds: of its training.
+    """
+
+    system: str
+    seed: int
+    validation: float
+    labels: NDArray[np.int64] | None = None
+    years: NDArray[np.float64] | None = None
+    factors: dict[str, float] = field(default_factory=dict)
+    flops: float = float("nan")
+    seconds: float = float("nan")
+
+
+def at_30_60(labels: NDArray[np.int64], years: NDArray[np.float64]) -> NDArray[np.int64]:
+    """(n,) the labels with the bands of the answered ages (n,); a photo without an age keeps its label."""
+    mask, gender, bands = decode(labels)
+    known = np.isfinite(years)
+    return encode(mask, gender, np.where(known, band(np.where(known, years, 0.0)), bands))
+
+
+def held_out(file: Path) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.str_]]:
+    """Truth, likeliest label and person (n,) of the validation photos with all labels, of a rival's fold."""
+    table = read_answers(file)
+    rows = table[table[list(TRUTH)].notna().all(axis=1)]
+    truth = encode(
+        rows["mask"].to_numpy(np.int64), rows["gender"].to_numpy(np.int64), band(rows["age"].to_numpy(float))
+    )
+    return truth, chances_of(rows).argmax(1), rows["person"].to_numpy(str)
+
+
+def validation_score(system: System, folder: Path) -> float:
+    """Macro-F1 of a run's people held out. What was chosen for the score is judged on others than it was chosen on."""
+    if system.likeliest:
+        truth, labels, _ = held_out(folder / system.kind / "fold0" / "validation.csv")
+        return macro_f1(truth, labels)
+    scores = store.read_json(system.place(folder) / "combiner.json")["report"]["scores"]["train"]
+    return scores["plain" if system.same_as else "cross_fitted"]["macro_f1"]
+
+
+def eval_answers(system: System, folder: Path, photos: pd.Series) -> tuple[NDArray[np.int64], NDArray | None]:
+    """Labels (n,) and ages (n,), None where there are none, of the eval photos in the order of the submission."""
+    place = system.place(folder)
+    labels = read_answers(place / "submission.csv")["ans"].to_numpy(np.int64)
+    if len(labels) != len(photos):
+        raise AssertionError("every eval photo has one label")
+    answers = read_answers(place / "predictions.csv")
+    if system.likeliest:
+        found = averaged(answers)
+        likeliest = pd.Series(chances_of(found).argmax(1), index=found["photo"]).reindex(photos.astype("string"))
+        return np.where(likeliest.isna(), labels, likeliest.fillna(0)).astype(np.int64), None
+    if "age_years" not in answers:
+        return labels, None
+    years = answers.groupby("photo")["age_years"].mean().reindex(photos.astype("string")).to_numpy(np.float64)
+    return (at_30_60(labels, years) if system.same_as else labels), years
+
+
+def person_of(truth: pd.DataFrame) -> NDArray[np.str_] | None:
+    """(n,) the persons of the eval photos; None where not all are known."""
+    named = "person" in truth and truth["person"].notna().all()
+    return truth["person"].to_numpy(str) if named else None

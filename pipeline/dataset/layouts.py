@@ -1,0 +1,197 @@
+"""What the layouts of a data set share: rows, folders and face boxes. The layouts: contest.py, general.py."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from models.labels import OLDEST
+from pipeline.dataset.tables import BOX, EVER_AGED, Box, parse_box, parse_label, read_table
+from pipeline.runtime.problems import Problems, show, tell
+
+ENDINGS = ("jpg", "jpeg", "png", "webp", "bmp", "tif", "tiff")
+BOXES_CSV = "boxes.csv"
+
+
+class Photo(NamedTuple):
+    """One row of the photo table, None where unknown. `age` in years, as written."""
+
+    photo: str
+    person: str | None = None
+    mask: int | None = None
+    gender: int | None = None
+    age: float | None = None
+
+
+@dataclass
+class Found:
+    """What reading a layout found. `boxes` is by photo, None where the data set has no boxes at all.
+
+    `truth_rows` says where the labels of each eval photo stand; only the general layout has any.
+    """
+
+    train: list[Photo] = field(default_factory=list)
+    eval: list[Photo] = field(default_factory=list)
+    boxes: dict[str, Box] | None = None
+    truth_rows: dict[str, int] = field(default_factory=dict)
+
+
+def is_file(entry: os.DirEntry) -> bool:
+    """Whether it is a file, links followed; a link that leads nowhere, or to itself, is none."""
+    try:
+        return entry.is_file()
+    except OSError:
+        return False
+
+
+def is_dir(entry: os.DirEntry) -> bool:
+    """Whether it is a folder, links followed; a link that leads nowhere, or to itself, is none."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
+
+
+class Links:
+    """The links in a data set. One that leads out of it is a problem, told once, unless `follow`.
+
+    Only what reading or decoding would follow is asked about; `root` itself may be a link.
+    """
+
+    def __init__(self, root: Path, follow: bool, problems: Problems):
+        self.root, self.follow, self.problems = root, follow, problems
+        self.home = os.path.realpath(root)
+        self._out: dict[str, bool] = {}
+
+    def lead_out(self, path: str) -> bool:
+        """Whether a path leads out of the data set, by itself or a folder above it; adds the problem if so."""
+        if self.follow or not os.path.lexists(f"{self.root}/{path}"):
+            return False
+        ends = [place for place, letter in enumerate(path) if letter == "/"]
+        return any(self._leads_out(path[:end]) for end in (*ends, len(path)))
+
+    def _leads_out(self, path: str) -> bool:
+        """Whether a path is a link that leads out of the data set."""
+        if path not in self._out:
+            target = os.path.realpath(f"{self.root}/{path}") if os.path.islink(f"{self.root}/{path}") else self.home
+            self._out[path] = not self.inside(target)
+            if self._out[path]:
+                self.problems.add(
+                    f"{show(path)} is a link that leaves the data set (to {show(target)}); "
+                    "put the files themselves there, or allow such links with --follow-links"
+                )
+        return self._out[path]
+
+    def inside(self, target: str) -> bool:
+        """Whether a path without links lies in the data set."""
+        return target == self.home or target.startswith(f"{self.home.rstrip('/')}/")
+
+
+def is_photo(name: str) -> bool:
+    """Whether a file name ends like a photo's."""
+    return "." in name and name.rpartition(".")[2].lower() in ENDINGS
+
+
+def list_folder(path: Path, name: str, problems: Problems) -> list[os.DirEntry] | None:
+    """What a folder holds, sorted by name; None, and a problem, where it cannot be listed."""
+    try:
+        with os.scandir(path) as entries:
+            return sorted(entries, key=lambda entry: entry.name)
+    except FileNotFoundError:
+        problems.add(f"the folder {name} is missing; put it there, or correct the path")
+    except NotADirectoryError:
+        problems.add(f"{name} is not a folder")
+    except OSError as error:
+        problems.add(f"the folder {name} cannot be read ({error.strerror}); check its permissions")
+    return None
+
+
+def walk_photos(name: str, links: Links, notes: list[str]) -> list[str]:
+    """The photos in a folder and its subfolders, as sorted paths relative to it; tells what is left out.
+
+    Hidden files and folders are left out. A folder that is a link into the data set is not entered, since its
+    photos are found where they lie; one that leads out is, where links are followed, but no folder twice.
+    `name` ("eval/images", or "" for the root itself) is the folder, and begins the paths in problems and notes.
+    """
+    photos, hidden, other = [], [], []
+    entered: set[str] = set()
+
+    def enter(folder: Path, inside: str) -> Iterator[tuple[Path, str]]:
+        real = os.path.realpath(folder)
+        if real in entered:  # a link outside leads in a circle
+            return
+        entered.add(real)
+        for entry in list_folder(folder, show(f"{name}{inside}" or "."), links.problems) or []:
+            relative = f"{inside}{entry.name}"
+            if entry.name.startswith("."):
+                hidden.append(show(name + relative))
+            elif is_dir(entry) and not (entry.is_symlink() and links.inside(os.path.realpath(entry.path))):
+                if not links.lead_out(name + relative):
+                    yield Path(entry.path), f"{relative}/"
+            elif is_photo(entry.name) and is_file(entry):
+                if not links.lead_out(name + relative):
+                    photos.append(relative)
+            else:
+                other.append(show(name + relative))
+
+    waiting = [(links.root / name, "")]
+    name = f"{name}/" if name else ""
+    while waiting:
+        waiting += enter(*waiting.pop())
+    tell(notes, "hidden files and folders, not used", sorted(hidden))
+    tell(notes, "not photos, not used", sorted(other))
+    return sorted(photos)
+
+
+def read_labels(cells: dict[str, str], where: str, columns: tuple[str, ...], problems: Problems) -> dict:
+    """The labels in some cells of a row, by column; None where blank, or where the cell is a problem."""
+    labels = {}
+    for column in columns:
+        try:
+            labels[column] = parse_label(column, cells[column])
+        except ValueError as error:
+            problems.add(f"{where}: {error}")
+            labels[column] = None
+    return labels
+
+
+def tell_capped(ages: list[float | None], where: str, notes: list[str]) -> None:
+    """Tells how many ages are above the oldest that is trained on."""
+    capped = [f"{age:g}" for age in ages if age is not None and age > OLDEST]
+    tell(notes, f"ages of {where} above {OLDEST} (up to {EVER_AGED}), trained as {OLDEST}", capped)
+
+
+def add_box(boxes: dict[str, Box], photo: str, cells: dict[str, str], where: str, problems: Problems) -> None:
+    """Adds the face box of a row to `boxes`, if it has one."""
+    try:
+        box = parse_box(cells)
+    except ValueError as error:
+        problems.add(f"{where}: {error}")
+    else:
+        if box is not None:
+            boxes[photo] = box
+
+
+def read_boxes(found: Found, links: Links) -> None:
+    """Adds the boxes of boxes.csv, where there is one, to what was found."""
+    root, problems = links.root, links.problems
+    if not os.path.lexists(root / BOXES_CSV) or links.lead_out(BOXES_CSV):
+        return
+    if found.boxes is not None:
+        problems.add(f"{BOXES_CSV} gives boxes, and so do the columns of photos.csv; keep one of the two")
+        return
+    table = read_table(root / BOXES_CSV, BOXES_CSV, ("photo", *BOX), problems)
+    found.boxes = {}
+    # Where the photos themselves have problems, "not in the data set" would only repeat those.
+    known = None if problems.found else {photo.photo for photo in (*found.train, *found.eval)}
+    seen: dict[str, int] = {}
+    for row, cells in table[0] if table else []:
+        photo, where = cells["photo"], f"{BOXES_CSV} row {row}"
+        if photo in seen:
+            problems.add(f"{where}: the photo {show(photo)} already stands in row {seen[photo]}; keep one")
+        elif known is not None and photo not in known:
+            problems.add(f"{where}: {show(photo)} is no photo of the data set; write its path from the root")
+        else:
+            add_box(found.boxes, photo, cells, where, problems)
+        seen.setdefault(photo, row)

@@ -1,0 +1,148 @@
+"""A data set folder -> the photo table. Every check on what users bring happens here, once, at reading."""
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from models.labels import LABELS, OLDEST
+from pipeline.dataset.contest import EVAL_IMAGES, TRAIN_CSV, read_contest
+from pipeline.dataset.fixes import apply_fixes
+from pipeline.dataset.general import LABEL_COLUMNS, PHOTOS_CSV, read_general
+from pipeline.dataset.layouts import Links, Photo, read_boxes, walk_photos
+from pipeline.dataset.tables import BOX, Box
+from pipeline.runtime.problems import Problems, check_folder, show, tell
+
+
+@dataclass(frozen=True, eq=False)
+class DataSet:
+    """A data set as read: what to train on, what to answer, and what the user should be told.
+
+    Columns are `photo`, `person` (string), `mask`, `gender` (Int64), `age` (float64, years) and, where the
+    data set has face boxes, `box_x`, `box_y`, `box_w`, `box_h` (float64, pixels).
+    """
+
+    root: Path
+    """The folder, as given."""
+    name: str
+    """The folder's name, used in the names of runs."""
+    train: pd.DataFrame
+    """The train rows with fixes applied, sorted by photo."""
+    eval: pd.DataFrame
+    """The eval photos in the order of the submission: photo, person (NA in the contest), boxes; no labels."""
+    notes: tuple[str, ...]
+    """What is odd but does not stop anything, one line each."""
+    layout: str = "general"
+    """contest, general or folder."""
+
+    def path(self, photo: str) -> Path:
+        """Where a photo of the tables lies."""
+        return self.root / photo
+
+    def submission(self, labels: pd.Series) -> pd.DataFrame:
+        """The submission: ImageID (photo outside the contest) and ans, one row per eval photo, in its order.
+
+        `labels` holds a label from 0 to 17 for every eval photo, by photo. Raises ValueError where one is
+        missing, given twice, unknown or no label: each of these is a mistake in the code that calls.
+        """
+        photos = pd.Index(self.eval["photo"])
+        labels = labels.set_axis(labels.index.astype("string"))
+        if not labels.index.is_unique:
+            raise ValueError(f"photos with two labels: {sorted(labels.index[labels.index.duplicated()])[:3]}")
+        if len(labels) != len(photos) or not photos.isin(labels.index).all():
+            differing = sorted(photos.symmetric_difference(labels.index))
+            raise ValueError(f"{len(differing)} photos lack a label or are no eval photos: {differing[:3]}")
+        answers = labels.reindex(photos)
+        if not answers.isin(range(LABELS)).all():
+            raise ValueError(f"some labels are not whole numbers from 0 to {LABELS - 1}")
+        contest = self.layout == "contest"
+        column, prefix = ("ImageID", f"{EVAL_IMAGES}/") if contest else ("photo", "")
+        names = [photo.removeprefix(prefix) for photo in photos]
+        return pd.DataFrame({column: pd.array(names, "string"), "ans": answers.to_numpy(np.int64)})
+
+
+def read_data_set(root: Path, fixes: str | None = None, follow_links: bool = False) -> DataSet:
+    """Reads a data set in the contest's or the general layout. Looks at names and tables, not into photos.
+
+    `fixes` is None, "contest" or a CSV file (see `fixes`). Raises UserError listing everything that
+    is wrong with the folder, links that lead out of it included, unless `follow_links`. The truth of the eval
+    photos does not get out: see `read_truth`.
+    """
+    root = Path(root)
+    problems, notes = Problems(f"The data set {show(root)}"), []
+    layout = _find_layout(root, problems)
+    links = Links(root, follow_links, problems)
+    found = {"contest": read_contest, "general": read_general}[layout](links, notes)
+    read_boxes(found, links)
+    problems.stop()
+    train = frame(sorted(found.train, key=lambda photo: photo.photo), found.boxes)
+    if fixes is not None:
+        train, lines = apply_fixes(train, str(fixes))
+        notes += lines
+    for column in LABEL_COLUMNS:
+        photos = [show(photo) for photo in train["photo"][train[column].isna()]]
+        tell(notes, f"train photos without {column}", photos)
+    listed = frame(found.eval, found.boxes).drop(columns=list(LABEL_COLUMNS))
+    return DataSet(root, _name(root), train, listed, tuple(notes), layout)
+
+
+def read_folder(root: Path, follow_links: bool = False) -> DataSet:
+    """Reads any folder of photos, for prediction alone: all photos in it and below are eval photos."""
+    root = Path(root)
+    problems, notes = Problems(f"The folder {show(root)}"), []
+    check_folder(root, problems)
+    photos = walk_photos("", Links(root, follow_links, problems), notes)
+    for photo in photos:
+        if not _is_text(photo):
+            problems.add(f"the name of {show(photo)} is not UTF-8, so no table can hold it; rename the photo")
+    if not photos and not problems.found:
+        problems.add("it holds no photos (jpg, jpeg, png, webp, bmp, tif); name a folder that does")
+    problems.stop()
+    listed = frame([Photo(photo) for photo in photos], None).drop(columns=list(LABEL_COLUMNS))
+    return DataSet(root, _name(root), frame([], None), listed, tuple(notes), "folder")
+
+
+def _find_layout(root: Path, problems: Problems) -> str:
+    """contest or general; UserError where the folder is missing, or neither or both."""
+    check_folder(root, problems)
+    general = os.path.lexists(root / PHOTOS_CSV)
+    if general and os.path.lexists(root / TRAIN_CSV):
+        problems.add(f"it has both {PHOTOS_CSV} and {TRAIN_CSV}; keep the table that describes it")
+    elif not general and not os.path.lexists(root / "train"):
+        problems.add(f"it has neither {TRAIN_CSV} nor {PHOTOS_CSV}; name the folder that holds one of them")
+    problems.stop()
+    return "general" if general else "contest"
+
+
+def _name(root: Path) -> str:
+    return root.resolve().name or "data"
+
+
+def _is_text(name: str) -> bool:
+    """Whether a file name is UTF-8; one that is not reaches Python with lone surrogates in it."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def frame(photos: Iterable[Photo], boxes: dict[str, Box] | None) -> pd.DataFrame:
+    """The photo table of some photos, in their order, ages above 100 taken as 100."""
+    columns = list(zip(*photos, strict=True)) or [()] * len(Photo._fields)
+    photo, person, mask, gender, age = columns
+    table = {
+        "photo": pd.array(list(photo), "string"),
+        "person": pd.array([pd.NA if name is None else name for name in person], "string"),
+        "mask": pd.array(list(mask), "Int64"),
+        "gender": pd.array(list(gender), "Int64"),
+        "age": np.minimum(np.array(age, np.float64), OLDEST),  # None becomes NaN
+    }
+    if boxes is not None:
+        none = (np.nan,) * len(BOX)
+        sides = np.array([boxes.get(name, none) for name in photo], np.float64)
+        table |= dict(zip(BOX, sides.reshape(-1, len(BOX)).T, strict=True))
+    return pd.DataFrame(table)

@@ -1,0 +1,52 @@
+"""What is kept of a photo, and its size: the same bytes in training and prediction."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+MARGIN = 0.25
+"""What is kept around a face box, as a share of the box."""
+Box = tuple[float, float, float, float]
+
+cv2.setNumThreads(1)  # photos are decoded side by side already
+
+
+def rectangle(
+    width: int, height: int, aspect: float, box: Box | None = None, crop: float = 1.0
+) -> tuple[int, int, int, int]:
+    """What is kept of a photo: (left, top, right, bottom) in pixels, of the given aspect (width / height).
+
+    With a face box: the smallest such rectangle around the box and its margin, moved into the photo, and no
+    larger than the photo holds. Without: the largest centred one, times `crop`.
+    """
+    widest = min(width, height * aspect)
+    if box is None:
+        wide, middle_x, middle_y = widest * crop, width / 2, height / 2
+    else:
+        left, top, box_width, box_height = box
+        wide = min(widest, max(box_width, box_height * aspect) * (1 + 2 * MARGIN))
+        middle_x, middle_y = left + box_width / 2, top + box_height / 2
+    high = wide / aspect
+    middle_x = min(max(middle_x, wide / 2), width - wide / 2)
+    middle_y = min(max(middle_y, high / 2), height - high / 2)
+    left, top = min(round(middle_x - wide / 2), width - 1), min(round(middle_y - high / 2), height - 1)
+    right, bottom = round(middle_x + wide / 2), round(middle_y + high / 2)
+    return max(0, left), max(0, top), min(width, max(right, left + 1)), min(height, max(bottom, top + 1))
+
+
+def fit(
+    photo: NDArray[np.uint8], height: int, width: int, box: Box | None = None, crop: float = 1.0
+) -> NDArray[np.uint8]:
+    """Crop and resize a photo to (height, width, 3)."""
+    left, top, right, bottom = rectangle(photo.shape[1], photo.shape[0], width / height, box, crop)
+    kept = photo[top:bottom, left:right]
+    if kept.shape[:2] == (height, width):
+        return kept.copy()
+    shrinks = kept.shape[0] >= height and kept.shape[1] >= width
+    return cv2.resize(kept, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+
+
+Size = tuple[int, int]
+"""(height, width) in pixels."""

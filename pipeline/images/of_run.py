@@ -1,0 +1,48 @@
+"""The photos of a run as it frames them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from models.errors import UserError
+from pipeline.run.folder import Run
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from pipeline.dataset.photos import DataSet
+    from pipeline.images.framing import Size
+    from pipeline.images.photos import Photos
+    from pipeline.images.prepared import Prepared
+
+
+def framed(run: Run, data: DataSet, table: pd.DataFrame) -> Photos:
+    """The photos of a table, and how this run frames them."""
+    from pipeline.dataset.tables import BOX
+    from pipeline.images.photos import Photos
+
+    boxes = table[list(BOX)].to_numpy(float) if set(BOX) <= set(table.columns) else None
+    return Photos(data.root, table["photo"].tolist(), boxes, run.crop)
+
+
+def prepared(run: Run, data: DataSet, size: Size) -> Prepared:
+    """The train photos of a run at a size. Raises UserError for bad photos, unless the run skips those."""
+    from pipeline.images.prepared import prepare
+    from pipeline.runtime.machine import available_cores
+
+    photos = prepare(framed(run, data, data.train), data.name, size, available_cores())
+    if photos.bad and not run.skip_bad_photos:
+        raise UserError(
+            f"{len(photos.bad)} train photos cannot be decoded; mend or remove them, or train without them "
+            f"with --skip-bad-photos:\n{listed(photos.bad)}"
+        )
+    return photos
+
+
+def listed(bad: dict[str, str], most: int = 10) -> str:
+    """Photos with what is wrong, a line each; the first `most` and a count."""
+    from pipeline.runtime.problems import show
+
+    lines = [f"  {show(photo)}: {why}" for photo, why in list(bad.items())[:most]]
+    more = len(bad) - most
+    return "\n".join([*lines, f"  and {more} more"] if more > 0 else lines)

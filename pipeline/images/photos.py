@@ -1,0 +1,70 @@
+"""Many photos decoded and framed, side by side."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.images.decode import BadPhotoError, read_photo
+from pipeline.images.framing import Box, Size, fit
+
+
+@dataclass(frozen=True)
+class Photos:
+    """Where photos lie and how they are framed: `boxes` (N, 4) with NaN where there is none, or None."""
+
+    root: Path
+    names: Sequence[str]
+    boxes: NDArray[np.float64] | None = None
+    crop: float = 1.0
+
+    def box(self, index: int) -> Box | None:
+        if self.boxes is None or np.isnan(self.boxes[index]).any():
+            return None
+        left, top, width, height = self.boxes[index].tolist()
+        return left, top, width, height
+
+
+def decode_photo(photos: Photos, index: int, sizes: Sequence[Size]) -> dict[Size, NDArray[np.uint8]] | str:
+    """One photo, decoded once and fitted to each size; or, as a string, why it cannot be decoded."""
+    try:
+        photo = read_photo(photos.root / photos.names[index])
+    except BadPhotoError as problem:
+        return str(problem)
+    return {size: fit(photo, *size, photos.box(index), photos.crop) for size in sizes}
+
+
+def decode_all(photos: Photos, sizes: Sequence[Size], jobs: int) -> Iterator[dict[Size, NDArray[np.uint8]] | str]:
+    """`decode_photo` of every photo, in order, `jobs` at a time and at most 16 x `jobs` ahead of the reader."""
+    # Threads: Pillow and OpenCV let go of the interpreter while they work. (joblib's generator would run
+    # ahead of a slow reader without end.)
+    ahead: deque[Future] = deque()
+    pool = ThreadPoolExecutor(jobs)
+    try:
+        for index in range(len(photos.names)):
+            ahead.append(pool.submit(decode_photo, photos, index, sizes))
+            if len(ahead) == 16 * jobs:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def mended(root: Path, bad: Iterable[str]) -> bool:
+    """Whether any of these photos can be decoded now: a permission or a disk may have been at fault."""
+
+    def is_good(photo: str) -> bool:
+        try:
+            read_photo(root / photo)
+        except BadPhotoError:
+            return False
+        return True
+
+    return any(map(is_good, bad))

@@ -1,0 +1,159 @@
+"""Which engine answers a run's photos: the fastest that agrees with torch on the run's own validation photos.
+
+What such an engine answers about the validation photos stands in validation.csv beside the eval answers, in RUN or in
+the place of a folder given as EVAL, so that calibration reads answers of one engine only.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from models.errors import UserError
+from pipeline.dataset.of_run import data_of, labelled, photo_marks
+from pipeline.images.of_run import prepared
+from pipeline.prediction import ensemble
+from pipeline.prediction.agreement import agreement
+from pipeline.prediction.ensemble import Member
+from pipeline.prediction.out_of_fold import VALIDATION, gather, out_of_fold
+from pipeline.run import records
+from pipeline.run.folder import Run
+from pipeline.runtime import machine, store
+from pipeline.runtime.progress import Progress
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def members_of(
+    run: Run, system: str, place: Path, folders: Sequence[Path], asked: str, flip: bool, device: str, threads: int
+) -> tuple[str, list[Member]]:
+    """A system's finished folds on the engine asked for, or on the next that agrees; and what the answers are called.
+
+    place: where the eval answers go. flip: each answers the mean over a photo and its mirror image. Raises UserError
+    when that is asked of a run whose train photos are gone or changed: its thresholds could not be chosen anew.
+    """
+    ladder, home = machine.ENGINES[asked], run.home(system)
+
+    def load(engine: str) -> list[Member]:
+        return [ensemble.load(folder, device, threads, engine) for folder in folders]
+
+    if ladder == ("torch",) and not flip:
+        return "torch", load("torch")
+    marks = {str(f.relative_to(run.folder)): store.file_fingerprint(f / "weights.safetensors") for f in folders}
+    inputs = {"weights": marks, "ladder": ladder, "flip": flip}
+    if device != "cpu":
+        inputs["device"] = device  # an older record has none: where OpenVINO was chosen, it was on a processor
+    with store.locked(home / "engine.lock", f"the choice of an engine for {home}", wait=True):
+        stands = _standing(place, home, inputs)
+        if stands is not None:
+            return stands["answers"], _flipped(load(stands["engine"]), flip)
+        fault = _fault(run, folders)
+        if fault is not None:
+            if flip and _standing(place, home, inputs | {"ladder": machine.ENGINES["torch"]}) is None:
+                raise UserError(
+                    f"--flip yes changes the answers, and the train photos of {run.folder} ({run.data}) {fault}, on "
+                    f"which the thresholds would be chosen anew; give --flip no."
+                )
+            print(
+                f"predict: torch, because {asked} cannot be compared without the train photos ({run.data}), which "
+                f"{fault}"
+            )
+            return "torch flip" if flip else "torch", _flipped(load("torch"), flip)
+        engine, members, table = _first_that_agrees(run, system, ladder, load)
+        name = f"{engine} flip" if flip else engine
+        if flip:
+            members = _flipped(members, flip)
+            table = _validation(run, system, members, name)
+        if name != "torch":
+            store.write_csv(place / VALIDATION, table.assign(engine=name))
+        _record(place, inputs, {"engine": engine, "answers": name})
+        return name, members
+
+
+def _standing(place: Path, home: Path, inputs: dict[str, Any]) -> dict[str, Any] | None:
+    """The choice made with these inputs: the place's own, else that for the run's photos, which becomes its own."""
+    own = records.finished(place, "engine", inputs)
+    if own is not None or place == home:
+        return own
+    stands = records.finished(home, "engine", inputs)
+    if stands is not None:
+        if stands["answers"] != "torch":
+            with store.replacing(place / VALIDATION) as part:
+                shutil.copyfile(home / VALIDATION, part)
+        _record(place, inputs, stands)
+    return stands
+
+
+def _record(place: Path, inputs: dict[str, Any], choice: dict[str, Any]) -> None:
+    records.record(place, "engine", inputs, [] if choice["answers"] == "torch" else [VALIDATION], choice)
+
+
+def _fault(run: Run, folders: Sequence[Path]) -> str | None:
+    """What has become of the train photos since these folds learned from them; None where nothing has."""
+    if not run.data.is_dir():
+        return "are gone"
+    try:
+        data = data_of(run)
+    except UserError:  # stages that need no train photos go on without them
+        return "cannot be read"
+    for folder in folders:
+        made = store.read_json(folder / "settings.json")
+        now = photo_marks(data, labelled(data, made["task"]))
+        if any(made["inputs"].get(name, mark) != mark for name, mark in now.items()):
+            return "have changed"
+    return None
+
+
+def _flipped(members: Sequence[Member], flip: bool) -> list[Member]:
+    return [replace(member, flip=flip) for member in members]
+
+
+def _first_that_agrees(
+    run: Run, system: str, ladder: Sequence[str], load: Callable[[str], list[Member]]
+) -> tuple[str, list[Member], pd.DataFrame]:
+    """The engine, the members on it, and their validation answers."""
+    reference = gather(run, system)
+    for engine in ladder[:-1]:
+        try:
+            members = load(engine)
+            answers = _validation(run, system, members, engine)
+        except (UserError, OSError):  # such as a full disk, which is no fault of the engine
+            raise
+        except Exception as problem:  # torch's and OpenVINO's converters raise whatever they meet
+            told = (str(problem).strip().splitlines() or [type(problem).__name__])[0].rstrip(".")
+            print(f"predict: {engine} cannot run these networks ({told}) and is not used")
+            continue
+        found = agreement(reference, answers)
+        print(
+            f"predict: {engine} gives {found.equal:.2%} of {found.photos} validation photos the label that torch gives "
+            f"them, and its macro-F1 differs by {found.difference:.4f}: {'used' if found.holds else 'not used'}",
+            flush=True,
+        )
+        if found.holds:
+            return engine, members, answers
+    return "torch", load("torch"), reference
+
+
+def _validation(run: Run, system: str, members: Sequence[Member], what: str) -> pd.DataFrame:
+    """The out-of-fold answers of these members, as `gather` gives torch's."""
+    data = data_of(run)
+    place = {photo: row for row, photo in enumerate(data.train["photo"])}
+    by_folder = {member.folder: member for member in members}
+    count = sum(len(out_of_fold(folder)) for folder in by_folder)
+    with Progress(f"{what} on validation photos", count, "photos") as progress:
+
+        def answers_of(folder: Path) -> pd.DataFrame:
+            member, table = by_folder[folder], out_of_fold(folder)
+            pixels = prepared(run, data, member.size).pixels
+            rows = table["photo"].map(place).to_numpy(np.int64)
+            answers = ensemble.answers_about(member, pixels, rows, progress.advance)
+            table[list(member.specialist.answers)] = answers
+            return table
+
+        return gather(run, system, answers_of)

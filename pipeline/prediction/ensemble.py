@@ -1,0 +1,134 @@
+"""Networks over many photos: each photo decoded once, for all networks and folds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from models import backbone
+from models.errors import UserError
+from models.task import Specialist, build_task
+from pipeline.images.framing import Size
+from pipeline.images.photos import Photos, decode_all
+from pipeline.prediction import engines
+from pipeline.prediction.engines import BATCH, Engine
+from pipeline.runtime import store
+from pipeline.runtime.machine import Plan
+from pipeline.runtime.progress import Progress
+
+CHUNK = 8 * BATCH
+"""Photos out of a memory map at a time: whole batches, so that the answers are those about all at once."""
+
+
+@dataclass(frozen=True)
+class Member:
+    """One network of one fold, ready to answer."""
+
+    specialist: Specialist
+    fold: int
+    folder: Path
+    size: Size
+    engine: Engine
+    flip: bool = False
+    """Whether it answers the mean of its answers about a photo and its mirror image."""
+
+    def answers(self, photos: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """photos (N, H, W, 3) -> answer columns (N, len(specialist.answers))."""
+        answers = self.specialist.answer(torch.from_numpy(self.engine(photos))).numpy()
+        if self.flip:
+            mirrored = np.ascontiguousarray(photos[:, :, ::-1])
+            answers = (answers + self.specialist.answer(torch.from_numpy(self.engine(mirrored))).numpy()) / 2
+        return answers
+
+
+def load(folder: Path, device: str, threads: int, engine: str = "torch", flip: bool = False) -> Member:
+    """The network that was trained in a fold's folder.
+
+    Raises UserError when its files are damaged, and what torch or OpenVINO raise where an engine other than torch
+    cannot run it.
+    """
+    made = store.read_json(folder / "settings.json")
+    settings = made["settings"]
+    one = build_task(made["task"], settings)
+    network = backbone.build(settings, one.outputs, learned=one.learned)
+    try:
+        network.load_state_dict(load_file(folder / "weights.safetensors"))
+    except FileNotFoundError:
+        raise UserError(f"{folder / 'weights.safetensors'} is missing; train it again with --restart.") from None
+    except (SafetensorError, RuntimeError) as damage:
+        raise UserError(
+            f"{folder / 'weights.safetensors'} is damaged or of another network "
+            f"({str(damage).splitlines()[0]}); train it again with --restart."
+        ) from None
+    device = engines.device_of(engine, device)
+    # As the reference: float32, whatever the training's precision was.
+    plan = Plan(device, "float32", made["plan"]["channels_last"], threads, 0)
+    if plan.channels_last:
+        network = network.to(memory_format=torch.channels_last)
+    size = (settings["height"], settings["width"])
+    return Member(one, made["fold"], folder, size, engines.build(engine, network.to(device), size, plan), flip)
+
+
+def answers_about(
+    member: Member,
+    pixels: NDArray[np.uint8],
+    rows: NDArray[np.int64],
+    advance: Callable[[int], None] = lambda photos: None,
+) -> NDArray[np.float32]:
+    """A member's answers about rows (N,) of prepared photos, of which but a chunk is in memory at a time.
+
+    advance: told how many photos were answered.
+    """
+    answers = []
+    for start in range(0, len(rows), CHUNK):
+        answers.append(member.answers(pixels[rows[start : start + CHUNK]]))
+        advance(len(answers[-1]))
+    return np.concatenate(answers)
+
+
+def predict(
+    members: Sequence[Member], photos: Photos, jobs: int, progress: Progress
+) -> tuple[pd.DataFrame, dict[str, str]]:
+    """Answers of all members about all photos, each photo decoded once.
+
+    Returns the answer table (photo, fold, answer columns; one row per photo and fold, blank where a specialist
+    has no such fold) and the photos that could not be decoded, with the reason. `progress` counts photos.
+    """
+    sizes = list(dict.fromkeys(member.size for member in members))
+    folds = sorted({member.fold for member in members})
+    bad: dict[str, str] = {}
+    parts: list[pd.DataFrame] = []
+    waiting: list[tuple[str, dict[Size, NDArray[np.uint8]]]] = []
+
+    def answer() -> None:
+        names = [name for name, _ in waiting]
+        tables = {fold: pd.DataFrame({"photo": names, "fold": fold}) for fold in folds}
+        stacks = {size: np.stack([pixels[size] for _, pixels in waiting]) for size in sizes}
+        for member in members:
+            tables[member.fold][list(member.specialist.answers)] = member.answers(stacks[member.size])
+        parts.extend(tables.values())
+        waiting.clear()
+
+    for name, decoded in zip(photos.names, decode_all(photos, sizes, jobs), strict=True):
+        if isinstance(decoded, str):
+            bad[name] = decoded
+        else:
+            waiting.append((name, decoded))
+        if len(waiting) == BATCH:
+            answer()
+        progress.advance()
+    if waiting:
+        answer()
+    columns = ["photo", "fold", *dict.fromkeys(c for m in members for c in m.specialist.answers)]
+    table = pd.concat(parts) if parts else pd.DataFrame()
+    order = {name: place for place, name in enumerate(photos.names)}
+    table = table.reindex(columns=columns)
+    return table.sort_values("photo", key=lambda p: p.map(order), kind="stable", ignore_index=True), bad

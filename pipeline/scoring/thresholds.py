@@ -1,0 +1,63 @@
+"""The best thresholds of a surface, and those to fall back on."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from pipeline.scoring.surface import COARSE, STEP, Answers, ByClass, Surface, class_of, default_grid
+
+PULL = 5.0
+"""The fallback counts as so many people beside those of the smaller band at a threshold."""
+
+
+def choose(
+    answer: NDArray,
+    label: NDArray,
+    cell: NDArray,
+    factors: NDArray,
+    bandwidth: float,
+    fallback: tuple[float, float],
+    weights: NDArray | None = None,
+) -> tuple[tuple[float, float], Surface]:
+    """The thresholds of the best mean score over factors (B, 6), and the surface they were found on.
+
+    With one factor the whole grid is searched; with many a grid of half years, then tenths around its best.
+    The other arguments are those of `ByClass` and `Surface.best`.
+    """
+    if len(factors) == 1:
+        surface = Answers(answer, label, cell, bandwidth=bandwidth)
+        each = factors[0][class_of(label)]
+        found = surface.surface(each if weights is None else each * weights)
+        return found.best(fallback), found
+    table = ByClass(answer, label, cell, default_grid(answer, COARSE), bandwidth, weights)
+    coarse = table.mean(factors)
+    around = np.round(np.arange(-15, 16) * STEP, 6)
+    near = np.unique(np.round([t + around for t in coarse.best(fallback)], 6))
+    return ByClass(answer, label, cell, near, bandwidth, weights).mean(factors).best(fallback), coarse
+
+
+def crossings(age: ArrayLike, answer: ArrayLike, at: tuple[float, float] = (29.5, 59.5)) -> tuple[float, float]:
+    """The fallback thresholds: the answers where the fitted line of answer on age crosses two ages.
+
+    age, answer: (n,) years. With fewer than three ages or a line that does not rise there is no line to trust:
+    the ages themselves are returned.
+    """
+    age, answer = np.asarray(age, np.float64), np.asarray(answer, np.float64)
+    if len(np.unique(age)) < 3:
+        return at
+    slope, start = np.polyfit(age, answer, 1)
+    if slope <= 0:
+        return at
+    return float(start + slope * at[0]), float(start + slope * at[1])
+
+
+def pull_of(counts: NDArray) -> NDArray[np.float64]:
+    """(2,) how far the lower and the upper threshold are drawn, by the people of each band (3,) beside them."""
+    return PULL / (PULL + np.array([counts[:2].min(), counts[1:].min()]))
+
+
+def drawn_in(thresholds: tuple[float, float], fallback: tuple[float, float], pull: NDArray) -> tuple[float, float]:
+    """The thresholds, drawn toward the fallback by so much (2,); in years, to a millionth."""
+    low, high = (float(np.round((1 - p) * t + p * f, 6)) for p, t, f in zip(pull, thresholds, fallback, strict=True))
+    return low, high

@@ -1,0 +1,176 @@
+"""One fold's work: its settings.json, its training, its predictions about the people it held out, its record."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from accelerate import PartialState
+from numpy.typing import NDArray
+
+from models import backbone
+from models.backbone import Network
+from models.errors import UserError
+from models.task import Specialist, build_task
+from pipeline.dataset.folds import with_folds
+from pipeline.dataset.photos import DataSet
+from pipeline.images.of_run import prepared
+from pipeline.prediction import ensemble
+from pipeline.run import presets, records, training_settings
+from pipeline.run.folder import FOLD_FILES, Fold, Run
+from pipeline.run.train_settings import Train
+from pipeline.runtime import machine, store
+from pipeline.runtime.machine import Plan
+from pipeline.training import checkpoints
+from pipeline.training.data import Part, check_batch
+from pipeline.training.epoch_line import silent
+from pipeline.training.plan import kept_plan, plan_of
+from pipeline.training.trainer import CHECKPOINTS, Trainer
+
+
+def train_fold(
+    run: Run, data: DataSet, rows: pd.DataFrame, folds: pd.DataFrame, fold: Fold, given: dict[str, Any], settings: Train
+) -> dict[str, Any]:
+    """Train a fold's network to its end and write what the fold stands on; returns its figures.
+
+    rows: the train rows that carry the task's labels; folds: the fold table; given: the settings the user gave. Raises
+    what `Trainer` raises, and UserError where nobody is on one side of the split.
+    """
+    name, processes = f"{settings.task} fold {fold.number}", PartialState(cpu=not torch.cuda.is_available())
+    say = print if processes.is_main_process else silent
+    photos = prepared(run, data, (fold.settings["height"], fold.settings["width"]))
+    rows = with_folds(rows[~rows["photo"].isin(list(photos.bad))], folds)
+    if run.leave_out is not None:
+        rows = rows[rows["fold"] != run.leave_out]
+    held_out = (rows["fold"] == fold.number).to_numpy()
+    if held_out.all() or not held_out.any():
+        raise UserError(f"{name}: there are no people with the label {settings.task} on both sides of the split.")
+    one = build_task(settings.task, fold.settings)
+    part = _training_data(one, data, rows, held_out, photos.pixels, run.split)
+    network = _network(one, part, fold.settings, run.weights)
+    check_batch(name, fold.settings["batch"], processes.num_processes)
+    if processes.is_main_process:  # only now: nothing is written for what cannot be trained
+        _begin(run, fold, photos.digest, given, settings, say)
+    processes.wait_for_everyone()
+    plan = Plan(**store.read_json(fold.folder / "settings.json")["plan"])
+    parameters = sum(p.numel() for p in network.parameters())
+    say(
+        f"{name}: {fold.settings['backbone']}, {parameters / 1e6:.1f} M weights, {len(part.train)} photos of "
+        f"{rows[~held_out]['person'].nunique()} people to learn from, {len(part.validation)} of "
+        f"{rows[held_out]['person'].nunique()} held out; {plan.precision}, {plan.threads} threads; "
+        f"up to {parameters * 20 / 1e6:.0f} MB of disk",
+        flush=True,
+    )
+    leaky = {"leaky": True, "photos_per_person": len(rows) / rows["person"].nunique()} if run.split == "photo" else {}
+    again = f"the same command{' without --restart' if settings.restart else ''}"
+    trainer = Trainer(
+        one, network, part, fold.settings, plan, fold.folder, name, _often(settings), tuple(leaky)[:1], again
+    )
+    log = trainer.run()
+    if processes.is_main_process:
+        _finish(fold, trainer, rows[held_out], {"seconds": float(log["seconds"].sum())} | leaky)
+    processes.wait_for_everyone()
+    return store.read_json(fold.folder / "done" / "train.json")["figures"]
+
+
+def _training_data(
+    one: Specialist,
+    data: DataSet,
+    rows: pd.DataFrame,
+    held_out: NDArray[np.bool_],
+    pixels: NDArray[np.uint8],
+    split: str,
+) -> Part:
+    """The rows to learn from and those held out, as rows of the prepared photos."""
+    place = {photo: row for row, photo in enumerate(data.train["photo"])}
+    where = rows["photo"].map(place).to_numpy(np.int64)
+    learned = one.targets(rows[list(presets.columns_of(one.task))].to_numpy(np.float32))
+    targets = np.full((len(data.train), *learned.shape[1:]), np.nan, np.float32)
+    targets[where] = learned
+    return Part(pixels, targets, where[~held_out], where[held_out], where[checked_rows(rows, held_out, split)])
+
+
+def _network(one: Specialist, part: Part, settings: dict[str, Any], weights: str) -> Network:
+    """The network at its beginning, which follows from the seed."""
+    torch.manual_seed(settings["seed"])
+    network = backbone.build(settings, one.outputs, weights, one.learned)
+    network.begin_at(one.first_bias(torch.from_numpy(part.targets[part.train])))
+    return network
+
+
+def _often(settings: Train) -> tuple[int, float]:
+    """How often a checkpoint is written: as given, else as usual."""
+    given = (settings.checkpoint_steps, settings.checkpoint_seconds)
+    steps, seconds = (usual if one is None else one for one, usual in zip(given, CHECKPOINTS, strict=True))
+    return steps, seconds
+
+
+def _finish(fold: Fold, trainer: Trainer, held: pd.DataFrame, more: dict[str, Any]) -> None:
+    """Write the weights, their predictions about the rows held out, and, last, the record that the fold is finished."""
+    store.write_weights(fold.folder / "weights.safetensors", trainer.averaged.state_dict())
+    member = ensemble.load(fold.folder, trainer.plan.device, trainer.plan.threads)
+    answers = ensemble.answers_about(member, trainer.part.pixels, trainer.part.validation)
+    if not (len(answers) == len(held) == held["photo"].nunique()):
+        raise AssertionError("every validation photo is answered exactly once")
+    table = held[["photo", "person", "fold", "mask", "gender", "age"]].reset_index(drop=True)
+    table[list(trainer.specialist.answers)] = answers
+    store.write_csv(fold.folder / "validation.csv", table)
+    figures = {name: value for name, value in trainer.row.items() if name != "epoch"} | more
+    records.record(fold.folder, "train", fold.inputs, FOLD_FILES, figures)
+    checkpoints.clear(fold.folder)
+
+
+def _begin(
+    run: Run, fold: Fold, digest: str | None, given: dict[str, Any], settings: Train, say: Callable[..., None]
+) -> None:
+    """Leave a settings.json in the fold's folder: the one it was begun with, or a new one.
+
+    digest: of the prepared photos. What a fold depends on knows photos by name and size alone, so that a finished one
+    stands without a look into them; an unfinished one would go on with what else has changed.
+    """
+    path = fold.folder / "settings.json"
+    plan = plan_of(settings, fold.settings)  # before anything is moved, because it may be refused
+    if settings.restart and fold.folder.exists():
+        kept = fold.folder.with_name(f"{fold.folder.name}-{time.strftime('%Y-%m-%dT%H%M%S')}")
+        fold.folder.rename(kept)
+        say(f"{settings.task} fold {fold.number}: the old folder is kept as {kept}")
+    if path.is_file():
+        training_settings.check_same(fold.folder, fold.inputs, given)
+        made = store.read_json(path)
+        if None not in (digest, made.get("pixels")) and digest != made["pixels"]:
+            raise UserError(
+                f"{fold.folder} was begun on other pixels: train photos were altered, or only now can be decoded; "
+                f"train into another run (RUN=other), or begin anew with --restart, which keeps the old folder."
+            )
+        plan = kept_plan(f"{settings.task} fold {fold.number}", Plan(**made["plan"]), plan, settings, say)
+        if plan.as_dict() != made["plan"]:
+            store.write_json(path, made | {"plan": plan.as_dict()})
+        return
+    made = {
+        "task": settings.task,
+        "fold": fold.number,
+        "settings": fold.settings,
+        "plan": plan.as_dict(),
+        "inputs": fold.inputs,
+        "pixels": digest,
+        "crop": run.crop,
+        "weights": run.weights,
+        "versions": machine.versions(),
+    }
+    store.write_json(path, made)
+
+
+def checked_rows(rows: pd.DataFrame, held_out: NDArray[np.bool_], split: str = "person") -> NDArray[np.bool_]:
+    """Train rows for the generalization gap: half as many people as are held out, spread over all train people.
+
+    Of a run that is split by photo, half as many photos.
+    """
+    people = sorted(rows[~held_out][split].unique())
+    wanted = min(len(people), math.ceil(rows[held_out][split].nunique() / 2))
+    chosen = {people[i * len(people) // wanted] for i in range(wanted)}
+    return rows[split].isin(chosen).to_numpy() & ~held_out

@@ -1,0 +1,43 @@
+"""How the machine at hand is used for a training: as planned now, or as the training was begun."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from models.errors import UserError
+from pipeline.run.settings import given_settings
+from pipeline.run.train_settings import Train
+from pipeline.runtime import machine
+from pipeline.runtime.machine import Plan
+
+
+def plan_of(settings: Train, resolved: dict[str, Any]) -> Plan:
+    made = machine.plan(
+        resolved["backbone"],
+        (resolved["height"], resolved["width"]),
+        threads=settings.threads or max(1, machine.available_cores() // (settings.share or 1)),
+        workers=settings.workers,
+        precision=settings.precision,
+        muon_precision=settings.muon_precision,
+        channels_last={"yes": True, "no": False}[settings.channels_last] if settings.channels_last else None,
+    )
+    if made.device == "cpu" and made.precision == "bfloat16" and resolved["width"] < machine.NARROWEST:
+        raise UserError(
+            f"--precision bfloat16: processors train wrongly in it on photos less than {machine.NARROWEST} pixels "
+            f"wide; use float32."
+        )
+    return made
+
+
+def kept_plan(name: str, begun: Plan, plan: Plan, settings: Train, say: Callable[..., None]) -> Plan:
+    """The plan to go on by: the one begun with, but on the device that is here and with the loaders asked for."""
+    if begun.device != plan.device:
+        say(f"{name}: was begun on {begun.device}; it goes on with {plan.device}")
+        return plan
+    given = given_settings(settings).keys() & begun.as_dict().keys() - {"workers"}
+    differing = {name for name in given if getattr(begun, name) != getattr(plan, name)}
+    for field in sorted(differing):
+        say(f"{name}: {field.replace('_', ' ')} stays {getattr(begun, field)}, as begun; to change it, --restart")
+    return begun if settings.workers is None else replace(begun, workers=settings.workers)

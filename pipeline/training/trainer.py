@@ -1,0 +1,348 @@
+"""Fits one network: the loop, averaged weights, checkpoints and processes.
+
+What happens at a step depends on (seed, step) and the weights alone, so a run that was interrupted ends with
+the same bytes as one that was not. Nothing is chosen by looking at validation people: the schedule is fixed and
+the averaged weights at its end are the model. Only where `patience` asks for early stopping do they choose the
+epoch, and every figure of theirs is then marked optimistic.
+"""
+
+from __future__ import annotations
+
+import math
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from accelerate import Accelerator
+from numpy.typing import NDArray
+from timm.layers import convert_sync_batchnorm
+from timm.optim import create_optimizer_v2
+from torch import Tensor
+
+from models.backbone import Network
+from models.errors import UserError
+from models.task import Specialist
+from pipeline.images.augment import Augmenter
+from pipeline.runtime import store
+from pipeline.runtime.machine import Plan, settle
+from pipeline.runtime.progress import Progress, duration
+from pipeline.runtime.stopping import StoppedError, Stopping
+from pipeline.scoring.caveats import marked
+from pipeline.training import checkpoints, muon, sampling
+from pipeline.training.data import Loader, Part, check_batch
+from pipeline.training.early_stopping import EarlyStopping
+from pipeline.training.epoch_line import epoch_line, silent, whole
+from pipeline.training.evaluation import evaluate
+from pipeline.training.moving_average import MovingAverage
+from pipeline.training.schedule import learning_rate
+
+HALF_LIFE = 0.05
+"""Half-life of the averaged weights, as a share of the run's steps."""
+CHECKPOINTS = (0, 60.0)
+"""How often a checkpoint is written beside those after each epoch: steps (0: never for that), and seconds."""
+FUSED = ("adamw", "adam")
+"""Optimizers of torch's that can take a step in one walk through memory. On CPUs that wants gradients laid out as their
+weights are, as autograd makes them."""
+FINITE_EVERY = 25
+"""Steps between two looks at whether the loss is finite; looking makes a GPU wait."""
+
+
+class Trainer:
+    """Trains `network` to its end, from the checkpoint in `folder` where there is one.
+
+    Parameters: `settings` as in presets.py; `name` for what is printed; `often` as CHECKPOINTS; `marks` of its
+    validation scores (leaky), which stand in the lines and as columns of the log; `again` tells what to give to go on
+    with a training that was stopped. Raises UserError when the loss stops being finite, when not even one photo at a
+    time fits into the GPU's memory, and when a loader process dies; StoppedError after SIGTERM or Ctrl-C, at the end of
+    a step and with a checkpoint.
+    """
+
+    def __init__(
+        self,
+        specialist: Specialist,
+        network: Network,
+        part: Part,
+        settings: dict[str, Any],
+        plan: Plan,
+        folder: Path,
+        name: str,
+        often: tuple[int, float] = CHECKPOINTS,
+        marks: tuple[str, ...] = (),
+        again: str = "the same command",
+    ):
+        self.often, self.marks, self.again = often, marks, again
+        self.specialist, self.part, self.settings, self.plan = specialist, part, settings, plan
+        self.folder, self.name = folder, name
+        settle(plan)
+        self.accelerator = Accelerator(cpu=plan.device == "cpu", step_scheduler_with_optimizer=False)
+        if plan.channels_last:
+            network = network.to(memory_format=torch.channels_last)
+        if self.accelerator.num_processes > 1 and plan.device == "cuda":
+            # Not to be had on CPUs. timm's, because torch's own drops the activations in timm's normalisations.
+            network = convert_sync_batchnorm(network)
+        network = network.to(self.accelerator.device)
+        an_epoch = len(self.rows_of_epoch(0))
+        self.batch = min(settings["batch"], an_epoch)
+        self.micro = self.batch
+        check_batch(name, self.batch, self.accelerator.num_processes)
+        self.an_epoch = sampling.steps_an_epoch(an_epoch, self.batch)
+        self.steps = sampling.steps_of(settings["epochs"], self.an_epoch)
+        self.early = EarlyStopping(settings["patience"])
+        optimizer = create_optimizer_v2(
+            network.backbone,
+            opt=settings["optimizer"],
+            lr=settings["lr"],
+            weight_decay=settings["weight_decay"],
+            layer_decay=settings["layer_decay"] if settings["layer_decay"] < 1 else None,
+            **({"fused": True} if settings["optimizer"] in FUSED else {}),
+        )
+        decay = 0.5 ** (1 / max(1.0, HALF_LIFE * self.steps))
+        self.average = MovingAverage(network, decay)
+        self.network = network
+        self.model, self.optimizer = self.accelerator.prepare(network, optimizer)
+        device = self.accelerator.device
+        self.targets = torch.from_numpy(part.targets)
+        self.weights = torch.zeros(len(self.targets))
+        self.weights[part.train] = specialist.weights(self.targets[part.train])
+        self.targets, self.weights = self.targets.to(device), self.weights.to(device)
+        self.step, self.over = 0, False
+        self.epoch_started = time.monotonic()
+        self.loss_sum = torch.zeros((), device=device)
+        self.log: list[dict[str, float]] = []
+
+    @property
+    def averaged(self) -> Network:
+        """The network with the averaged weights."""
+        return self.average.module
+
+    @property
+    def row(self) -> dict[str, float]:
+        """The log's row about the averaged weights: its last, or under early stopping the best epoch's."""
+        return self.log[-1 if self.early.best is None else self.early.best["row"]]
+
+    def run(self) -> pd.DataFrame:
+        """Train to the end; returns the log, one row per epoch."""
+        self.epoch_started = time.monotonic()
+        self._resume()
+        settings, accelerator = self.settings, self.accelerator
+        steps = [] if self.over else sampling.batches(
+            self.rows_of_epoch, self.batch, settings["epochs"], settings["seed"], self.step,
+            accelerator.process_index, accelerator.num_processes,
+        )  # fmt: skip
+        augmenter = Augmenter(self.specialist.augmentation, settings["seed"])
+        loader = Loader(self.part.pixels, augmenter, steps, self.plan)
+        try:
+            self._run(loader)
+        except (RuntimeError, EOFError, ConnectionError):
+            if not loader.has_lost_a_process():
+                raise
+            raise UserError(
+                f"{self.name}: a loader process died, as when the machine's memory is full; {self.again} goes on "
+                f"from the last checkpoint, --workers 0 does without such processes."
+            ) from None
+        except ValueError as problem:
+            if "more than 1 value per channel" not in str(problem):
+                raise
+            raise UserError(
+                f"{self.name}: batch normalisation cannot learn from one photo of this size; give a larger --batch, or "
+                f"larger photos, and --restart."
+            ) from None
+        if self.early.best is not None and self._leads():
+            self.averaged.load_state_dict(self.early.best["weights"])
+            print(
+                f"{self.name}: the weights of epoch {whole(self.row['epoch'])} are the model{marked(self.row)}",
+                flush=True,
+            )
+        return pd.DataFrame(self.log)
+
+    def _run(self, loader: Loader) -> None:
+        saved = started = time.monotonic()
+        first, total, done = self.step, self.steps * self.batch, self.step * self.batch
+        # Several processes must not stop at different steps; they end at once, as ever.
+        catch = self.accelerator.num_processes == 1
+        with Stopping(catch) as stop, Progress(self.name, total, "photos", done, quiet=not self._leads()) as progress:
+            for pixels, rows in loader:
+                self.train_step(pixels.to(self.accelerator.device, non_blocking=True), rows)
+                self.step += 1
+                ends = self.step % self.an_epoch == 0 or self.step == self.steps
+                if self.step % FINITE_EVERY == 0 or ends:
+                    self._check_finite()
+                    progress.advance(0, f"loss {self.loss_sum.item() / self._steps_in():.3f}")
+                if self.step - first == 20:
+                    left = (time.monotonic() - started) / 20 * (self.steps - self.step)
+                    progress.say(f"{self.name}: {self.steps} steps, about {duration(left)} to go")
+                if ends:
+                    self.end_epoch(progress)
+                    saved = time.monotonic()
+                elif stop.asked or self._is_time(time.monotonic() - saved):
+                    self._save()
+                    saved = time.monotonic()
+                progress.advance(self.batch)
+                if stop.asked:
+                    raise StoppedError(
+                        f"{self.name}: stopped by {signal.Signals(stop.asked).name} at step {self.step} of "
+                        f"{self.steps}; {self.again} goes on there",
+                        stop.asked,
+                    )
+                if self.over:
+                    break
+
+    def _steps_in(self) -> int:
+        """How many steps of the present epoch are done."""
+        return self.step % self.an_epoch or self.an_epoch
+
+    def _is_time(self, seconds: float) -> bool:
+        """Whether a checkpoint is due, so many seconds after the last."""
+        steps, most = self.often
+        return seconds > most or (steps > 0 and self.step % steps == 0)
+
+    def rows_of_epoch(self, epoch: int) -> NDArray[np.int64]:
+        """The rows that an epoch sees, in no order."""
+        train, settings = self.part.train, self.settings
+        classes = self.specialist.classes_of(self.part.targets[train])
+        most = self.specialist.undersample
+        return sampling.rows_of(train, classes, epoch, settings["seed"], settings["sampling"], most)
+
+    def _leads(self) -> bool:
+        return self.accelerator.is_main_process
+
+    def train_step(self, pixels: Tensor, rows: Tensor) -> None:
+        """One step on photos (B, H, W, 3), rows (B,) of the data."""
+        settings, period = self.settings, self.settings["period"] * self.an_epoch
+        share = learning_rate(
+            self.step, self.steps, settings["warmup"], settings["schedule"], period, settings["gamma"]
+        )
+        rate = settings["lr"] * share
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate * group.get("lr_scale", 1.0)
+        ranks, rank = self.accelerator.num_processes, self.accelerator.process_index
+        self.model.train()
+        while True:
+            torch.manual_seed(((settings["seed"] * 1_000_003 + self.step) * ranks + rank) % 2**63)
+            try:
+                loss = self.gradients(pixels, rows)
+                break
+            except torch.OutOfMemoryError:
+                self._halve()
+        norm = self.accelerator.clip_grad_norm_(self.model.parameters(), settings["clip"])
+        with muon.products_in(self.plan.muon_precision):
+            self.optimizer.step()
+        self.optimizer.zero_grad()
+        self.average.update_parameters(self.network)
+        self.loss_sum += loss + 0 * norm  # 0, or NaN when a gradient is not finite though the loss is
+
+    def gradients(self, pixels: Tensor, rows: Tensor) -> Tensor:
+        """Gradients of the whole batch, `micro` photos at a time; returns its loss."""
+        total = torch.zeros((), device=self.accelerator.device)
+        for start in range(0, len(rows), self.micro):
+            some = rows[start : start + self.micro].to(self.accelerator.device, non_blocking=True)
+            photos = pixels[start : start + self.micro].permute(0, 3, 1, 2)
+            with self.plan.autocast():
+                outputs = self.model(photos if self.plan.channels_last else photos.contiguous())
+            loss = self.specialist.loss(outputs, self.targets[some], self.weights[some])
+            loss = loss * (len(some) / len(rows))
+            self.accelerator.backward(loss)
+            total += loss.detach()
+        return total
+
+    def _halve(self) -> None:
+        self.optimizer.zero_grad()
+        torch.cuda.empty_cache()
+        if self.micro == 1 or self.accelerator.num_processes > 1:
+            raise UserError(
+                f"{self.name}: the GPU's memory is full at {self.micro} photos at a time; give a smaller "
+                f"--batch, photo size or backbone."
+            ) from None
+        self.micro = math.ceil(self.micro / 2)
+        print(
+            f"{self.name}: the GPU's memory is full; now {self.micro} photos at a time, same batch.",
+            flush=True,
+        )
+
+    def _check_finite(self) -> None:
+        if not math.isfinite(self.loss_sum.item()):
+            raise UserError(
+                f"{self.name}: the loss is no longer finite at step {self.step} of {self.steps}; start again "
+                f"with --restart and a smaller --lr (it was {self.settings['lr']:g}) or a longer --warmup."
+            )
+
+    def evaluate(self) -> dict[str, float]:
+        """The averaged weights on validation people, and on un-augmented train people."""
+        return evaluate(self.specialist, self.averaged, self.part, self.plan)
+
+    def end_epoch(self, progress: Progress) -> None:
+        """Judge the averaged weights, tell and log what came out, write a checkpoint; with several processes, all."""
+        seconds = time.monotonic() - self.epoch_started
+        self.loss_sum = self.accelerator.reduce(self.loss_sum, "mean")
+        if self._leads():
+            steps = self._steps_in()
+            epoch = self.step // self.an_epoch if steps == self.an_epoch else self.step / self.an_epoch
+            row = {
+                "epoch": epoch,
+                "train_loss": self.loss_sum.item() / steps,
+                **self.evaluate(),
+            }
+            row |= dict.fromkeys(self.marks, True)
+            if self.early.patience:
+                self.early.see(row["macro_f1"], len(self.log), self.averaged.state_dict())
+                row["optimistic"] = True
+            row["seconds"] = round(seconds, 2)
+            self.log.append(row)
+            progress.say(f"{self.name}: {epoch_line(row, self.settings['epochs'])}")
+            if self.early.over and self.step < self.steps:
+                progress.say(f"{self.name}: stops early: no better macro-F1 in {self.early.since} epochs")
+        # Only the first process judges, and all must stop at the same step.
+        self.over = bool(self.accelerator.reduce(self.loss_sum.new_tensor(self.early.over), "sum").item())
+        self.loss_sum.zero_()
+        self.epoch_started = time.monotonic()
+        self._save()
+        self._write_log()
+
+    def _write_log(self) -> None:
+        if self._leads() and self.log:
+            store.write_csv(self.folder / "log.csv", pd.DataFrame(self.log))
+
+    def _save(self) -> None:
+        self._check_finite()
+        if not self._leads():
+            return
+        state = {
+            "step": self.step,
+            "network": self.network.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "loss_sum": self.loss_sum.item(),
+            "spent": time.monotonic() - self.epoch_started,
+            "micro": self.micro,
+            "log": self.log,
+            "early": self.early.state(),
+        }
+        checkpoints.save(self.folder, self.step, state)
+
+    def _resume(self) -> None:
+        if self._leads():
+            store.sweep(self.folder)
+        say = print if self._leads() else silent
+        state = checkpoints.load(self.folder, lambda line: say(f"{self.name}: {line}"))
+        if state is None:
+            return
+        try:
+            self.network.load_state_dict(state["network"])
+            self.average.load_state_dict(state["average"])
+            self.optimizer.load_state_dict(state["optimizer"])
+        except (RuntimeError, KeyError, ValueError) as other:
+            raise UserError(
+                f"{self.name}: the checkpoint in {self.folder} is of another network "
+                f"({str(other).splitlines()[0]}); start again with --restart."
+            ) from None
+        self.step, self.micro, self.log = state["step"], state["micro"], state["log"]
+        self.loss_sum.fill_(state["loss_sum"])
+        self.epoch_started -= state.get("spent", 0.0)  # seconds; a checkpoint of an older version has none
+        self.early.load(state.get("early"))  # a checkpoint of an older version has none
+        self.over = self.early.over
+        self._write_log()  # a run may have been killed between its checkpoint and its log
+        say(f"{self.name}: goes on at step {self.step} of {self.steps}")

@@ -1,0 +1,97 @@
+"""Depthwise convolutions by matrix products: the same gradients as PyTorch's own."""
+
+import pytest
+import torch
+from torch import nn
+
+from models import backbone
+from models.cpu import faster
+from models.cpu.depthwise import DepthwiseConv2d, is_eligible, weight_gradient
+from pipeline.run.presets import PRESETS
+
+SHAPES = [(2, 3, 8, 6, 7, 3), (1, 5, 4, 9, 3, 1), (3, 2, 7, 7, 5, 2), (2, 4, 9, 5, 5, 0), (2, 2, 3, 3, 7, 3)]
+
+
+@pytest.mark.parametrize(("count", "channels", "height", "width", "kernel", "padding"), SHAPES)
+def test_the_weight_gradient_is_pytorchs(count, channels, height, width, kernel, padding):
+    torch.manual_seed(0)
+    x = torch.randn(count, channels, height, width, dtype=torch.float64)
+    weight = torch.randn(channels, 1, kernel, kernel, dtype=torch.float64, requires_grad=True)
+    y = torch.conv2d(x, weight, padding=padding, groups=channels)
+    above = torch.randn_like(y)
+    (expected,) = torch.autograd.grad(y, weight, above)
+    found = weight_gradient(x.float(), above.float(), (kernel, kernel), (padding, padding))
+    torch.testing.assert_close(found, expected.float(), rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.parametrize("order", [torch.contiguous_format, torch.channels_last])
+def test_training_in_bfloat16_is_as_close_to_the_truth_as_pytorchs_own(order):
+    torch.manual_seed(0)
+    plain = nn.Conv2d(6, 6, 7, padding=3, groups=6)
+    ours = nn.Sequential(nn.Conv2d(6, 6, 7, padding=3, groups=6))
+    ours[0].load_state_dict(plain.state_dict())
+    faster.exchange(ours)
+    assert isinstance(ours[0], DepthwiseConv2d)
+    x = torch.randn(4, 6, 12, 10).to(memory_format=order)
+    exact = [*torch.autograd.grad(plain(x).square().sum(), plain.parameters())]
+    error = {}
+    for layer in (plain, ours):
+        with torch.autocast("cpu", torch.bfloat16):
+            y = layer(x)
+            loss = y.float().square().sum()
+        assert y.dtype == torch.bfloat16
+        gradients = torch.autograd.grad(loss, layer.parameters())
+        assert all(g.dtype == torch.float32 for g in gradients)
+        error[layer] = max(float((g - e).norm() / e.norm()) for g, e in zip(gradients, exact, strict=True))
+    assert error[ours] < max(2 * error[plain], 0.01)
+    assert error[ours] > 0
+
+
+@pytest.mark.parametrize("order", [torch.contiguous_format, torch.channels_last])
+def test_the_gradient_of_what_came_in_is_pytorchs(order):
+    torch.manual_seed(0)
+    layer = nn.Conv2d(4, 4, 5, padding=2, groups=4).to(memory_format=order)
+    x = torch.randn(2, 4, 9, 7).to(memory_format=order).requires_grad_()
+    with torch.autocast("cpu", torch.bfloat16):
+        (expected,) = torch.autograd.grad(layer(x).float().square().sum(), x)
+        faster.exchange(layer)
+        y = layer(x)
+        (found,) = torch.autograd.grad(y.float().square().sum(), x)
+    assert y.is_contiguous(memory_format=order)  # the next layer would have to copy it otherwise
+    torch.testing.assert_close(found, expected, rtol=0.02, atol=0.02)
+
+
+def test_without_bfloat16_or_training_it_is_pytorchs_own():
+    torch.manual_seed(0)
+    plain, x = nn.Conv2d(4, 4, 3, padding=1, groups=4), torch.randn(2, 4, 9, 7)
+    before = plain(x)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        coarse = plain(x)
+    faster.exchange(plain)
+    assert torch.equal(plain(x), before)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(plain(x), coarse)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        nn.Conv2d(4, 4, 3, padding=1),
+        nn.Conv2d(4, 8, 3, padding=1, groups=4),
+        nn.Conv2d(4, 4, 3, stride=2, padding=1, groups=4),
+        nn.Conv2d(4, 4, 3, dilation=2, groups=4),
+        nn.Conv2d(4, 4, 3, padding="same", groups=4),
+        nn.Conv2d(4, 4, 3, padding=1, groups=4, padding_mode="reflect"),
+        nn.Linear(4, 4),
+    ],
+)
+def test_other_layers_stay(layer):
+    assert not is_eligible(layer)
+
+
+def test_a_convnext_has_them_under_the_same_names():
+    settings = PRESETS["small"]["age"] | {"height": 64, "width": 48}
+    network = backbone.build(settings, 3)
+    exchanged = [name for name, layer in network.named_modules() if isinstance(layer, DepthwiseConv2d)]
+    assert len(exchanged) == 12
+    assert all(f"{name}.weight" in network.state_dict() for name in exchanged)

@@ -1,0 +1,121 @@
+"""Equal cost: every system's networks together come to the budget, and tuning never sees who validates."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from models.errors import UserError
+from pipeline.comparison.equal_cost import Planner, best_factors, factors_of
+from pipeline.comparison.systems import all_systems
+from pipeline.dataset.folds import fold_table
+from pipeline.dataset.of_run import data_of
+from pipeline.run.folder import open_run
+from pipeline.run.presets import PRESETS, TASKS
+from pipeline.run.settings import RunSettings
+from pipeline.synthetic import data_set
+
+
+@pytest.fixture(scope="module")
+def people(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("drawn") / "people"
+    data_set.draw(folder, people=40, eval_people=10, seed=3, processes=1)
+    return folder
+
+
+@pytest.fixture
+def planner(people, tmp_path, monkeypatch) -> Planner:
+    monkeypatch.chdir(tmp_path)
+    run = open_run(RunSettings(run=Path("runs/one"), data=people))
+    made = Planner(run, data_of(run), 1)
+    monkeypatch.setattr(made, "flops", lambda task, settings: 1e6 * (1 + list(PRESETS["small"]).index(task)))
+    return made
+
+
+@pytest.mark.parametrize("name", list(all_systems("small")))
+def test_every_system_costs_the_budget_and_its_networks_share_it_evenly(planner, name):
+    system = all_systems("small")[name]
+    trainings = planner.trainings(system, Path("runs/one/compare/x"), 9e9, 0, {})
+    assert sum(t.effort.flops for t in trainings) == pytest.approx(9e9, rel=0.03)
+    for training in trainings:
+        assert training.effort.flops == pytest.approx(9e9 / len(trainings), rel=0.05)
+
+
+def test_the_usual_cost_is_that_of_the_presets_epochs(planner):
+    people = planner.data.train.merge(fold_table(planner.data.train), on="person")
+    learning = people[people["fold"] != 0]
+    total = 0.0
+    for i, task in enumerate(TASKS):
+        made = PRESETS["small"][task]
+        photos = len(learning)
+        if task == "mask":  # of the mask worn right, twice as many as of the rarest
+            counts = learning["mask"].value_counts()
+            photos = counts.clip(upper=2 * counts.min()).sum()
+        total += made["epochs"] * (photos // made["batch"]) * made["batch"] * 1e6 * (1 + i)
+    assert planner.usual_cost() == pytest.approx(total)
+
+
+def test_people_of_every_band_must_validate(planner):
+    planner.check_people()
+    rows = planner.data.train
+    folds = fold_table(rows).set_index("person")["fold"]
+    old = (rows["age"] >= 60) & (rows["person"].map(folds) == 0)
+    assert old.any()
+    planner.data.train.loc[old, "age"] = 45
+    planner._rows.clear()
+    with pytest.raises(UserError, match=r"in fold 0, .* is 60 and over; another --split-seed"):
+        Planner.check_people(planner)
+
+
+def test_what_a_training_is_given(planner):
+    system = all_systems("small")["joint-swin"]
+    (made,) = planner.trainings(system, Path("x"), 1e9, 2, {"joint": 0.5})
+    gender = PRESETS["small"]["gender"]
+    assert made.given["lr"] == gender["lr"] / 2
+    assert made.given["seed"] == 2
+    assert made.given["threads"] == 1
+    assert made.given["folds"] == "0"
+    assert made.given["backbone"] == gender["backbone"]
+    assert isinstance(made.given["backbone_options"], str)
+    assert made.given["split_seed"] == 0
+    assert made.given["data"] == planner.run.data
+    assert "leave_out" not in made.given
+    assert made.fold == Path("x/joint/fold0")
+    assert not made.finished
+
+
+def test_tuning_leaves_out_who_validates(planner):
+    system = all_systems("small")["specialists"]
+    whole = planner.trainings(system, Path("x"), 1e9, 0, {})
+    trial = planner.trainings(system, Path("x"), 1e9, 0, {}, tuning=True)
+    for a, b in zip(whole, trial, strict=True):
+        assert (b.given["leave_out"], b.given["folds"]) == (0, "1")
+        assert b.fold.name == "fold1"
+        assert b.effort.epochs > a.effort.epochs  # as many photos seen, of fewer people
+        assert b.effort.flops == pytest.approx(a.effort.flops, rel=0.2)
+
+
+def test_photos_without_a_needed_label_do_not_count(planner):
+    train = planner.data.train
+    train.loc[train.index[:70], "age"] = float("nan")
+    age, gender = (planner.photos(task, PRESETS["small"][task]) for task in ("age", "gender"))
+    joint = planner.photos("joint", PRESETS["small"]["joint"])
+    assert joint == age < gender
+    train["age"] = float("nan")
+    with pytest.raises(UserError, match="no train photo"):
+        Planner(planner.run, planner.data, 1).photos("age", PRESETS["small"]["age"])
+
+
+def test_factors_are_sorted_by_their_distance_from_one():
+    assert factors_of("0.5,2, 1,1") == [1, 0.5, 2]
+    for wrong in ("", "x", "0", "-1,1", "nan", "inf"):
+        with pytest.raises(UserError, match="--tune"):
+            factors_of(wrong)
+
+
+def test_each_network_gets_its_own_best_factor_and_ties_go_to_the_first():
+    def trial(mask: float, age: float) -> list:
+        return [SimpleNamespace(task=t, figures={"macro_f1": f}) for t, f in (("mask", mask), ("age", age))]
+
+    trials = {1.0: trial(0.5, 0.5), 0.5: trial(0.5, 0.4), 2.0: trial(0.4, 0.6)}
+    assert best_factors(trials) == {"mask": 1.0, "age": 2.0}

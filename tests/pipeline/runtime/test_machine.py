@@ -1,0 +1,155 @@
+"""The plan follows from the backbone and the machine alone, and survives JSON."""
+
+import json
+from pathlib import Path
+from typing import get_args, get_type_hints
+
+import pytest
+import torch
+
+from pipeline.runtime import machine
+from pipeline.runtime.machine import Plan, plan
+from pipeline.stages.predict import Predict
+
+NETWORKS = {
+    "efficientnet_b0": ("float32", True),
+    "test_efficientnet": ("float32", True),
+    "tf_efficientnetv2_s": ("float32", True),
+    "legacy_xception": ("float32", True),
+    "resnet50": ("float32", True),
+    "convnext_atto": ("float32", True),
+    "convnext_tiny": ("bfloat16", True),
+    "convnextv2_base": ("bfloat16", True),
+    "swin_tiny_patch4_window7_224": ("bfloat16", False),
+    "coatnet_0_rw_224": ("bfloat16", False),
+}
+
+
+@pytest.fixture
+def computer(monkeypatch):
+    """Builds a make-believe machine: its cores, files under / and GPU."""
+
+    def build(cores=4, files=None, gpu=False):
+        texts = files or {}
+
+        def read_text(self, *_, **__):
+            if str(self) not in texts:
+                raise FileNotFoundError(str(self))
+            return texts[str(self)]
+
+        monkeypatch.setattr(machine.os, "sched_getaffinity", lambda _: set(range(cores)))
+        monkeypatch.setattr(Path, "read_text", read_text)
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+
+    return build
+
+
+BF16 = {"/proc/cpuinfo": "flags\t\t: fpu avx512f avx512_bf16 amx_tile\n"}
+
+
+@pytest.mark.parametrize(("name", "best"), NETWORKS.items())
+def test_on_a_processor(computer, name, best):
+    computer(cores=4, files=BF16)
+    assert plan(name) == Plan("cpu", *best, threads=4, workers=0)
+    for files in ({"/proc/cpuinfo": "flags: fpu avx2 avx512f\n"}, {}):
+        computer(cores=4, files=files)
+        assert (plan(name).precision, plan(name).muon_precision) == ("float32", "float32")
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_on_a_gpu(computer, name):
+    computer(cores=4, gpu=True)
+    assert plan(name) == Plan("cuda", "bfloat16", True, threads=4, workers=3)
+    computer(cores=1, gpu=True)
+    assert plan(name).workers == 1
+    computer(cores=64, gpu=True)
+    assert plan(name).workers == 8
+    assert plan(name, workers=0).workers == 0
+
+
+@pytest.mark.parametrize(
+    ("device", "answers", "files", "compiler", "engine"),
+    [
+        ("cpu", machine.LONG - 1, BF16, True, "torch"),
+        ("cpu", machine.LONG, BF16, True, "openvino-bfloat16"),
+        ("cpu", machine.LONG, {}, True, "openvino"),
+        ("cuda", machine.LONG - 1, {}, True, "torch"),
+        ("cuda", machine.LONG, {}, True, "compiled"),
+        ("cuda", machine.LONG, {}, False, "torch"),
+    ],
+)
+def test_the_engine_for_so_many_answers(computer, monkeypatch, device, answers, files, compiler, engine):
+    computer(cores=2, files=files)
+    monkeypatch.setattr(machine.shutil, "which", lambda name: name if compiler else None)
+    assert machine.engine(device, answers) == engine
+
+
+def test_every_engine_falls_back_on_the_reference():
+    choices, _ = get_args(get_type_hints(Predict)["engine"])
+    for name, ladder in machine.ENGINES.items():
+        assert ladder[0] == name
+        assert ladder[-1] == "torch"
+    assert set(get_args(choices)) == {"auto", *machine.ENGINES}
+
+
+@pytest.mark.parametrize(
+    ("size", "precision"), [((256, 192), "bfloat16"), ((64, 64), "bfloat16"), ((84, 63), "float32")]
+)
+def test_no_bfloat16_where_a_map_is_one_column_wide(computer, size, precision):
+    computer(cores=4, files=BF16)
+    assert plan("convnext_tiny", size=size).precision == precision
+
+
+def test_what_the_user_sets_holds(computer):
+    computer(cores=4)
+    made = plan("convnext_tiny", threads=1, workers=3)
+    assert (made.threads, made.workers) == (1, 3)
+    assert made.channels_last
+    assert not plan("convnext_tiny", channels_last=False).channels_last
+    assert plan("convnext_tiny", precision="bfloat16", threads=None).precision == "bfloat16"
+    assert plan("efficientnet_b0", precision=None).precision == "float32"
+
+
+@pytest.mark.parametrize(
+    ("text", "cores"),
+    [
+        ("max 100000", 8),
+        ("200000 100000", 2),
+        ("250000 100000", 2),
+        ("50000 100000", 1),
+        ("9900000 100000", 8),
+        ("", 8),
+        ("200000", 8),
+    ],
+)
+def test_a_containers_quota(computer, text, cores):
+    computer(cores=8, files={"/sys/fs/cgroup/cpu.max": text + "\n"})
+    assert machine.available_cores() == cores
+
+
+def test_cores_without_a_quota(computer):
+    computer(cores=3)
+    assert machine.available_cores() == 3
+
+
+def test_a_plan_round_trips_through_json():
+    made = Plan("cpu", "bfloat16", False, 2, 1)
+    assert Plan(**json.loads(json.dumps(made.as_dict()))) == made
+
+
+def test_a_plan_of_an_older_run_had_muons_products_as_timm_has_them():
+    made = Plan("cpu", "float32", False, 2, 1, muon_precision="bfloat16").as_dict()
+    del made["muon_precision"]
+    assert Plan(**made).muon_precision == "bfloat16"
+
+
+@pytest.mark.parametrize(("precision", "dtype"), [("float32", torch.float32), ("bfloat16", torch.bfloat16)])
+def test_autocast(precision, dtype):
+    with Plan("cpu", precision, False, 1, 0).autocast():
+        assert torch.nn.Linear(2, 2)(torch.ones(1, 2)).dtype == dtype
+
+
+def test_versions_are_plain():
+    made = machine.versions()
+    assert json.loads(json.dumps(made)) == made
+    assert made["torch"] == torch.__version__
