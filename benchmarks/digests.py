@@ -25,7 +25,7 @@ from typing import Any
 
 from safetensors.numpy import load_file
 
-RENAMED: dict[str, str] = {}
+RENAMED: dict[str, str] = {"age_mix": "mix", "caveats": "marks", "shrinkage": "pull"}
 """Keys of JSON files, from today's word to the word before."""
 GONE: tuple[str, ...] = ("fingerprint", "version")
 """Keys that are not compared, with all beneath them."""

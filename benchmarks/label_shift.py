@@ -27,8 +27,8 @@ import numpy as np
 from mix_trials import run_all, trial
 
 from models.labels import band
-from pipeline.combiner.threshold_choice import Eval
-from pipeline.prediction.labelled import Known
+from pipeline.combiner.threshold_choice import EvalPredictions
+from pipeline.prediction.labelled import LabelledPredictions
 
 PER_AGE = (
     [192, 407, 267, 41, 58, 72, 62, 82, 44, 15, 25, 16, 17, 3, 7, 5, 13, 19, 8, 3, 14, 6]
@@ -89,7 +89,7 @@ def world(rng, ages, networks=1, own=0.0, kind=""):
     seen = np.where(rng.random(n) < 0.99, mask, (mask + rng.integers(1, 3, n)) % 3)
     bands = band(age)
     label = mask * 6 + gender * 3 + bands
-    rows = Known(person, age, answers[:, 0], label, bands, gender, seen * 2 + said, len(ages), 5, 0)
+    rows = LabelledPredictions(person, age, answers[:, 0], label, bands, gender, seen * 2 + said, len(ages), 5, 0)
     return rows, answers
 
 
@@ -108,7 +108,7 @@ def draw(seed, people=2700, eval_people=1800, shift=True, flat=False, networks=1
     if flat:
         ages[1] = rng.integers(30, 60, count[1])
     truth, answers = world(rng, np.concatenate(ages), networks, own, kind)
-    eval = Eval(answers, np.repeat((truth.cell % 2)[:, None], networks, axis=1), float(PHOTOS))
+    eval = EvalPredictions(answers, np.repeat((truth.cell % 2)[:, None], networks, axis=1), float(PHOTOS))
     return rows, eval, truth, count / eval_people
 
 

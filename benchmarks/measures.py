@@ -79,7 +79,7 @@ def write_run(run: Path, settings: Settings) -> dict[str, Path]:
     """The folders of three networks that have learned nothing, as training leaves them."""
     folders = {task: run / task / "fold0" for task in settings}
     for task, made in settings.items():
-        network = backbone.build(made, build_task(task, made).outputs)
+        network = backbone.build(made, build_task(task, made).num_logits)
         plan = machine.plan(made["backbone"], size=(made["height"], made["width"])).as_dict()
         store.write_json(folders[task] / "settings.json", {"task": task, "fold": 0, "settings": made, "plan": plan})
         store.write_weights(folders[task] / "weights.safetensors", network.state_dict())

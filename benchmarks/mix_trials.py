@@ -19,51 +19,53 @@ from pipeline.combiner.class_prior import bands_of
 from pipeline.combiner.cross_fitting import cross_fitted
 from pipeline.combiner.evidence import em
 from pipeline.combiner.expected_score import centre_of, expected_score
-from pipeline.combiner.judging import MIXES
-from pipeline.combiner.prior import mix_kind
-from pipeline.combiner.threshold_choice import Eval, ThresholdChoice, choose_thresholds, mix_of_eval
-from pipeline.prediction.labelled import Known
+from pipeline.combiner.judging import PRIORS
+from pipeline.combiner.prior import prior_kind
+from pipeline.combiner.threshold_choice import EvalPredictions, ThresholdChoice, choose_thresholds, prior_of_eval
+from pipeline.prediction.labelled import LabelledPredictions
 from pipeline.scoring.metrics import macro_f1
-from pipeline.scoring.surface import Answers
+from pipeline.scoring.surface import BinnedAges
 
 BINS = 10
 
 
-def binned_em(rows: Known, eval: Eval, seed: int = 0) -> NDArray[np.float64]:
+def binned_em(rows: LabelledPredictions, eval: EvalPredictions, seed: int = 0) -> NDArray[np.float64]:
     """EM on histograms over ten quantile bins of the predicted age (Saerens et al. 2002): nothing smoothed."""
-    edges = np.quantile(rows.answer, np.arange(1, BINS) / BINS)
-    table = _table(rows.band, np.digitize(rows.answer, edges), BINS) + 1e-9
-    seen = np.bincount(np.digitize(eval.answer, edges).ravel(), minlength=BINS)
+    edges = np.quantile(rows.predicted_age, np.arange(1, BINS) / BINS)
+    table = _table(rows.band, np.digitize(rows.predicted_age, edges), BINS) + 1e-9
+    seen = np.bincount(np.digitize(eval.predicted_age, edges).ravel(), minlength=BINS)
     return em(table / table.sum(1, keepdims=True), seen.astype(float))
 
 
-def corrected_em(rows: Known, eval: Eval, seed: int = 0) -> NDArray[np.float64]:
+def corrected_em(rows: LabelledPredictions, eval: EvalPredictions, seed: int = 0) -> NDArray[np.float64]:
     """EM on calibrated probabilities of the bands (after Alexandari et al. 2020): a logistic fit with intercepts."""
     found = band_probabilities(rows)
     bins = np.arange(0.25, 120, 0.5)
     likelihood = found(bins).T / np.bincount(rows.band)[:, None]
-    return em(likelihood, np.histogram(eval.answer, np.arange(0, 120.1, 0.5))[0].astype(float))
+    return em(likelihood, np.histogram(eval.predicted_age, np.arange(0, 120.1, 0.5))[0].astype(float))
 
 
-def black_box_shift(rows: Known, eval: Eval, seed: int = 0) -> NDArray[np.float64]:
+def black_box_shift(rows: LabelledPredictions, eval: EvalPredictions, seed: int = 0) -> NDArray[np.float64]:
     """The confusions of the likeliest band, inverted (Lipton et al. 2018); negative shares are cut off."""
     found = band_probabilities(rows)
     weight = 1 / np.bincount(rows.band)
-    confusion = _table(rows.band, (found(rows.answer) * weight).argmax(1), 3)
-    seen = np.bincount((found(eval.answer.ravel()) * weight).argmax(1), minlength=3) / eval.answer.size
+    confusion = _table(rows.band, (found(rows.predicted_age) * weight).argmax(1), 3)
+    seen = np.bincount((found(eval.predicted_age.ravel()) * weight).argmax(1), minlength=3) / eval.predicted_age.size
     mix = np.linalg.lstsq((confusion / confusion.sum(1, keepdims=True)).T, seen, rcond=None)[0]
     mix = np.maximum(mix, 1e-3)
     return mix / mix.sum()
 
 
-def density_ml(rows: Known, eval: Eval, seed: int = 0, bandwidth: float = 1.0) -> NDArray[np.float64]:
+def density_ml(
+    rows: LabelledPredictions, eval: EvalPredictions, seed: int = 0, bandwidth: float = 1.0
+) -> NDArray[np.float64]:
     """Greatest likelihood on kernel densities of the predictions of each band (after Moreo et al. 2024)."""
     edges = np.arange(0, 120.1, 0.5)
     bend = np.arange(-20, 21) * 0.5
     kernel = np.exp(-0.5 * (bend / bandwidth) ** 2)
-    table = [np.convolve(np.histogram(rows.answer[rows.band == b], edges)[0], kernel, "same") for b in range(3)]
+    table = [np.convolve(np.histogram(rows.predicted_age[rows.band == b], edges)[0], kernel, "same") for b in range(3)]
     table = np.stack(table) + 1e-9
-    return em(table / table.sum(1, keepdims=True), np.histogram(eval.answer, edges)[0].astype(float))
+    return em(table / table.sum(1, keepdims=True), np.histogram(eval.predicted_age, edges)[0].astype(float))
 
 
 METHODS: dict[str, Callable[..., NDArray]] = {
@@ -79,31 +81,33 @@ def _table(band: NDArray, cell: NDArray, cells: int) -> NDArray[np.float64]:
     return np.bincount(band * cells + cell, minlength=3 * cells).reshape(3, cells).astype(float)
 
 
-def band_probabilities(rows: Known) -> Callable[[NDArray], NDArray]:
+def band_probabilities(rows: LabelledPredictions) -> Callable[[NDArray], NDArray]:
     """(n, 3) probabilities of the bands given predicted ages (n,), by a logistic fit on their powers."""
 
     def features(age: NDArray) -> NDArray:
         unit = (np.ravel(age) - 40) / 15
         return np.stack([unit, unit**2, unit**3], axis=1)
 
-    model = LogisticRegression(C=100.0, max_iter=500).fit(features(rows.answer), rows.band)
+    model = LogisticRegression(C=100.0, max_iter=500).fit(features(rows.predicted_age), rows.band)
     return lambda age: model.predict_proba(features(age))
 
 
-def trial(rows: Known, eval: Eval, truth: Known, seed: int, resamples: int = 100) -> dict[str, Any]:
+def trial(
+    rows: LabelledPredictions, eval: EvalPredictions, truth: LabelledPredictions, seed: int, resamples: int = 100
+) -> dict[str, Any]:
     """All figures of one set of eval photos: what each method makes of it, and what the truth is.
 
     rows: the people who calibrate; truth: the eval photos beside their labels, which no method sees.
     """
     mix, train = truth.counts / truth.people, rows.counts / rows.people
-    age = eval.answer.mean(1)
+    age = eval.predicted_age.mean(1)
 
     def score(thresholds: tuple[float, float]) -> float:
         return macro_f1(truth.label, truth.cell * len(BANDS) + band(age, thresholds))
 
     start = time.perf_counter()
-    guess = mix_of_eval(rows, eval, resamples, seed)
-    _, toward = mix_kind("auto", rows, eval.people, guess, [])
+    guess = prior_of_eval(rows, eval, resamples, seed)
+    _, toward = prior_kind("auto", rows, eval.people, guess, [])
     found = {
         step: choose_thresholds(rows, train, eval, 2.0, resamples, seed, guess, step) for step in {0.0, toward, 1.0}
     }
@@ -116,7 +120,7 @@ def trial(rows: Known, eval: Eval, truth: Known, seed: int, resamples: int = 100
 
     low, high = np.quantile(bands_of(guess.draws), [0.025, 0.975], axis=0)
     return {
-        "mix": mix,
+        "age_mix": mix,
         "train": train,
         "people": truth.people,
         "score": {
@@ -125,10 +129,10 @@ def trial(rows: Known, eval: Eval, truth: Known, seed: int, resamples: int = 100
             "auto": reached[toward],
             "estimate": reached[1.0],
             "true mix": given(mix),
-            "best possible": Answers(age, truth.label, truth.cell).surface().values.max(),
+            "best possible": BinnedAges(age, truth.label, truth.cell).surface().values.max(),
         }
         | {name: given(shares) for name, shares in rivals.items()},
-        "share": {"estimate": guess.mix, "greatest likelihood": guess.raw, **rivals},
+        "share": {"estimate": guess.prior, "greatest likelihood": guess.raw, **rivals},
         "covers mix": (low <= mix) & (mix <= high),
         "unlike": guess.unlike,
         "toward": toward,
@@ -137,8 +141,8 @@ def trial(rows: Known, eval: Eval, truth: Known, seed: int, resamples: int = 100
     }
 
 
-def _expected(found: ThresholdChoice, eval: Eval, seed: int) -> list[float]:
-    labels = cross_fitted(found.rows, found.mixes[:MIXES], found.bandwidth, found.pull, seed)
+def _expected(found: ThresholdChoice, eval: EvalPredictions, seed: int) -> list[float]:
+    labels = cross_fitted(found.rows, found.priors[:PRIORS], found.bandwidth, found.shrinkage, seed)
     centre = centre_of(found.rows, labels, found.possible)
     return [centre, *(expected_score(found, eval.people, centre, seed=seed) or (None, None))]
 
@@ -146,7 +150,7 @@ def _expected(found: ThresholdChoice, eval: Eval, seed: int) -> list[float]:
 def gather(results: list[dict[str, Any]]) -> dict[str, Any]:
     """The figures of one world, or table, over its trials."""
     scores = {name: np.array([r["score"][name] for r in results]) for name in results[0]["score"]}
-    mixes, train = (np.array([r[name] for r in results]) for name in ("mix", "train"))
+    mixes, train = (np.array([r[name] for r in results]) for name in ("age_mix", "train"))
     thirds = np.array_split(np.argsort(np.abs(mixes - train).max(1), kind="stable"), 3)
     plain = scores["30/60"].mean()
     errors = {
@@ -210,7 +214,7 @@ def interval(values: Iterable[float]) -> list[float]:
 def kept(path: Path | None) -> dict[tuple[str, int], dict[str, Any]]:
     """The trials in a file of JSON lines: {(world, seed): figures}."""
     lines = path.read_text().splitlines() if path and path.is_file() else []
-    return {(line["scenario"], line["seed"]): line["figures"] for line in map(json.loads, lines)}
+    return {(line["scenario"], line["seed"]): line["metrics"] for line in map(json.loads, lines)}
 
 
 def run_all(
@@ -224,13 +228,13 @@ def run_all(
                 seeds = [s for s in range(start, min(start + 10, trials)) if (name, s) not in done]
                 found = parallel(delayed(one)(seed) for seed in seeds)
                 lines = [
-                    json.dumps({"scenario": name, "seed": seed, "figures": figures}, default=_plain)
+                    json.dumps({"scenario": name, "seed": seed, "metrics": figures}, default=_plain)
                     for seed, figures in zip(seeds, found, strict=True)
                 ]
                 if keep:
                     with keep.open("a") as file:
                         file.writelines(line + "\n" for line in lines)
-                done |= {(name, seed): json.loads(line)["figures"] for seed, line in zip(seeds, lines, strict=True)}
+                done |= {(name, seed): json.loads(line)["metrics"] for seed, line in zip(seeds, lines, strict=True)}
     return {name: gather([done[name, seed] for seed in range(trials)]) for name in worlds}
 
 

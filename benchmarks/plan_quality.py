@@ -25,8 +25,8 @@ from pipeline.comparison import jobs
 from pipeline.comparison.outcomes import person_of
 from pipeline.dataset.photos import read_data_set
 from pipeline.dataset.truth import read_truth
-from pipeline.prediction.out_of_fold import read_answers
 from pipeline.run.presets import PRESETS, TASKS
+from pipeline.runtime import store
 from pipeline.scoring.bootstrap import resample_together
 from pipeline.scoring.metrics import macro_f1
 
@@ -55,7 +55,7 @@ def compare(data: Path, seeds: int, length: float, folder: Path, at_once: int) -
     ]
     jobs.run(todo, at_once, "plan")
     truth = read_truth(data)
-    labels = np.stack([read_answers(run / "submission.csv")["ans"].to_numpy(np.int64) for run in runs.values()])
+    labels = np.stack([store.read_csv(run / "submission.csv")["ans"].to_numpy(np.int64) for run in runs.values()])
     per_person = len(found.train) / found.train["person"].nunique()
     drawn = resample_together(truth["label"], labels, person_of(truth), per_person)
     on, off = ([i for i, (plan, _) in enumerate(runs) if plan == name] for name in PLANS)

@@ -32,7 +32,7 @@ from models import backbone
 from models.cpu import faster
 from models.task import build_task
 from pipeline.runtime import machine
-from pipeline.training.trainer import Part, Trainer
+from pipeline.training.trainer import Trainer, TrainingData
 
 PLAN = "the plan"
 LABELS = {"mask": 3, "gender": 2, "age": 60}
@@ -74,23 +74,25 @@ class Step:
     def __init__(self, task: str, made: dict[str, Any], way: Way):
         torch.manual_seed(0)
         one = build_task(task, made)
-        network = backbone.build(made, one.outputs)
+        network = backbone.build(made, one.num_logits)
         if way.plain:
             faster.give_back(network)
         if way.compiled:
             network.compile()
-        stream, rows = np.random.default_rng(0), np.arange(made["batch"])
+        stream, rows = np.random.default_rng(0), np.arange(made["batch_size"])
         pixels = stream.integers(0, 256, (len(rows), made["height"], made["width"], 3), np.uint8)
         targets = stream.integers(0, LABELS[task], len(rows)).astype(np.float32)
         folder = Path(tempfile.mkdtemp(dir="."))
-        self.trainer = Trainer(one, network, Part(pixels, targets, rows, rows, rows), made, way.plan, folder, task)
-        self.batch = torch.from_numpy(pixels).to(self.trainer.accelerator.device), torch.from_numpy(rows)
+        self.trainer = Trainer(
+            one, network, TrainingData(pixels, targets, rows, rows, rows), made, way.plan, folder, task
+        )
+        self.batch_size = torch.from_numpy(pixels).to(self.trainer.accelerator.device), torch.from_numpy(rows)
         self.started = self.seconds() + self.seconds()
 
     def seconds(self) -> float:
         machine.settle(self.trainer.plan)
         started = now()
-        self.trainer.train_step(*self.batch)
+        self.trainer.train_step(*self.batch_size)
         return now() - started
 
 

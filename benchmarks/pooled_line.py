@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 
 from pipeline.combiner.evidence import em
 from pipeline.combiner.pooled_residuals import STEP, PooledResiduals
-from pipeline.combiner.threshold_choice import Eval, person_weights
-from pipeline.prediction.labelled import Known
+from pipeline.combiner.threshold_choice import EvalPredictions, person_weights
+from pipeline.prediction.labelled import LabelledPredictions
 
-PULL = 30.0
+SHRINKAGE = 30.0
 DRAWS = 50
 
 
-def estimate(rows: Known, eval: Eval, seed: int = 0) -> NDArray[np.float64]:
+def estimate(rows: LabelledPredictions, eval: EvalPredictions, seed: int = 0) -> NDArray[np.float64]:
     """(3,) the mix of the eval photos."""
     rng = np.random.default_rng(seed)
     model, kind = PooledResiduals(rows), rows.band * 2 + rows.gender
@@ -32,10 +32,10 @@ def estimate(rows: Known, eval: Eval, seed: int = 0) -> NDArray[np.float64]:
         pool = said.sum(0) + 0.5
         pool /= pool.sum(1, keepdims=True)
         own = np.where(said.sum(2, keepdims=True) > 0, said / np.maximum(said.sum(2, keepdims=True), 1e-9), pool)
-        gender = (own * people + pool * PULL) / (people + PULL)
+        gender = (own * people + pool * SHRINKAGE) / (people + SHRINKAGE)
         return (model.density(times)[:, None, :, None] * gender[:, :, None, :]).reshape(6, size)
 
-    place = np.clip(np.rint((eval.answer - model.grid[0]) / STEP), 0, len(model.grid) - 1)
+    place = np.clip(np.rint((eval.predicted_age - model.grid[0]) / STEP), 0, len(model.grid) - 1)
     code = place.astype(np.int64) * 2 + eval.gender
 
     def bands(times: NDArray, photos: NDArray) -> NDArray:

@@ -48,7 +48,7 @@ def finish_run(run: Path, data: DataSet, settings: Settings, preset: str) -> Non
         member = ensemble.load(folder, DEVICE, machine.available_cores(), engine=engines()[-1])
         decoded = decode_all(photos, [member.size], machine.available_cores())
         answers = held_out[["photo", "person", "fold", "mask", "gender", "age"]].reset_index(drop=True)
-        answers[list(member.specialist.answers)] = member.answers(np.stack([pixels[member.size] for pixels in decoded]))
+        answers[list(member.task.answers)] = member.answers(np.stack([pixels[member.size] for pixels in decoded]))
         store.write_csv(folder / "validation.csv", answers)
         records.record(folder, "train", {}, ("settings.json", "weights.safetensors", "validation.csv"), {})
 
@@ -63,7 +63,7 @@ def measure_cost(data: DataSet, settings: Settings, amount: argparse.Namespace) 
     few, many = (found[count] for count in (min(found), max(found)))
     compared = {f"{what}, most / fewest photos": [many[what] / few[what]] for what in few}
     return {
-        f"{count} photos": {"figures": {what: summary([value]) for what, value in figures.items()}}
+        f"{count} photos": {"metrics": {what: summary([value]) for what, value in figures.items()}}
         for count, figures in found.items()
     } | {"both": {"ratios": {what: summary(values) for what, values in compared.items()}}}
 

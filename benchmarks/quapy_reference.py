@@ -28,7 +28,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 
-from pipeline.prediction.labelled import known
+from pipeline.prediction.labelled import labelled_predictions
 
 
 def classifier():
@@ -49,7 +49,7 @@ def worlds(tables: list[Path]) -> dict[str, Callable[[int], tuple]]:
         return lambda seed: draw(seed, **SCENARIOS[name])
 
     def of_table(path: Path, part: int) -> Callable[[int], tuple]:
-        rows = known(pd.read_csv(path))
+        rows = labelled_predictions(pd.read_csv(path))
         return lambda seed: draw_of(rows, part, seed)
 
     found = {name: of_scenario(name) for name in SCENARIOS}
@@ -74,7 +74,7 @@ def main() -> None:
         started = time.perf_counter()
         for seed in range(settings.draws):
             rows, eval, _, mix = drawers[name](seed)
-            answers, seen = rows.answer[:, None] / 10, eval.answer.mean(1)[:, None] / 10
+            answers, seen = rows.predicted_age[:, None] / 10, eval.predicted_age.mean(1)[:, None] / 10
             errors["ours"].append(np.abs(np.array(ours[name, seed]["share"]["estimate"]) - mix).max())
             for method, build in METHODS.items():
                 shares = build().fit(answers, rows.band).predict(seen)

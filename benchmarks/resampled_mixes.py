@@ -30,18 +30,18 @@ import numpy as np
 import pandas as pd
 from mix_trials import band_probabilities, binned_em, run_all, trial
 
-from pipeline.combiner.label_combiner import LabelShift
-from pipeline.combiner.self_test import in_mix, of_people
-from pipeline.combiner.threshold_choice import Eval
+from pipeline.combiner.label_combiner import LabelCombiner
+from pipeline.combiner.self_test import in_prior, of_people
+from pipeline.combiner.threshold_choice import EvalPredictions
 from pipeline.prediction.label_tables import LABEL_COLUMNS
-from pipeline.prediction.labelled import Known, known
+from pipeline.prediction.labelled import LabelledPredictions, labelled_predictions
 from pipeline.scoring.metrics import macro_f1
 
 HALF, FEW = 2, 5
 """One of so many people calibrates."""
 
 
-def split(rows: Known, seed: int, part: int) -> tuple[Known, Known]:
+def split(rows: LabelledPredictions, seed: int, part: int) -> tuple[LabelledPredictions, LabelledPredictions]:
     """The people who calibrate, one in `part` stratified on gender x band, and eval people of the others."""
     rng, first = np.random.default_rng(seed), rows.first
     order = np.lexsort((rng.random(rows.people), rows.gender[first] * 3 + rows.band[first]))
@@ -50,44 +50,48 @@ def split(rows: Known, seed: int, part: int) -> tuple[Known, Known]:
     old = rng.uniform(0.02, 0.5)
     young = rng.uniform(0.3, 0.6) * (1 - old)
     mix = np.array([young, 1 - old - young, old])
-    chosen = in_mix(rows.band[first], np.flatnonzero(~calibrating), mix, rng)
+    chosen = in_prior(rows.band[first], np.flatnonzero(~calibrating), mix, rng)
     return of_people(rows, np.flatnonzero(calibrating)), of_people(rows, chosen)
 
 
-def draw_of(rows: Known, part: int, seed: int) -> tuple[Known, Eval, Known, np.ndarray]:
+def draw_of(
+    rows: LabelledPredictions, part: int, seed: int
+) -> tuple[LabelledPredictions, EvalPredictions, LabelledPredictions, np.ndarray]:
     """One draw: the people who calibrate, eval predictions without persons, the truth, the eval mix."""
     calibrating, truth = split(rows, seed, part)
     photos_per_person = len(calibrating.person) / calibrating.people
-    eval = Eval(truth.answer[:, None], truth.cell[:, None] % 2, photos_per_person)
+    eval = EvalPredictions(truth.predicted_age[:, None], truth.cell[:, None] % 2, photos_per_person)
     return calibrating, eval, truth, truth.counts / truth.people
 
 
-def one(rows: Known, part: int, seed: int) -> dict:
+def one(rows: LabelledPredictions, part: int, seed: int) -> dict:
     """All figures of one draw."""
     calibrating, eval, truth, _ = draw_of(rows, part, seed)
     return trial(calibrating, eval, truth, seed)
 
 
-def one_of_rival(rows: Known, part: int, seed: int) -> dict:
+def one_of_rival(rows: LabelledPredictions, part: int, seed: int) -> dict:
     """All figures of one draw, of the rivals' combiner."""
     calibrating, _, truth, mix = draw_of(rows, part, seed)
     probabilities = band_probabilities(calibrating)
-    tables = [as_labels(some, probabilities(some.answer)) for some in (calibrating, truth)]
+    tables = [as_labels(some, probabilities(some.predicted_age)) for some in (calibrating, truth)]
     tables[1] = tables[1].drop(columns=["person", "mask", "gender", "age"])
 
-    def fitted(prior: str | np.ndarray) -> LabelShift:
-        return LabelShift(prior if isinstance(prior, str) else tuple(prior), seed).fit(*tables, photos_per_person=7.0)
+    def fitted(prior: str | np.ndarray) -> LabelCombiner:
+        return LabelCombiner(prior if isinstance(prior, str) else tuple(prior), seed).fit(
+            *tables, photos_per_person=7.0
+        )
 
     train = calibrating.counts / calibrating.people
     auto, given = fitted("auto"), {"train mix": train, "true mix": mix}
-    told = auto.report_["mix"]
+    told = auto.report_["age_mix"]
     given |= {"estimate": np.array(told["estimate"]), "binned EM": binned_em(calibrating, draw_of(rows, part, seed)[1])}
     scores = {name: macro_f1(truth.label, fitted(prior).predict(tables[1])["label"]) for name, prior in given.items()}
     plain = tables[1][list(LABEL_COLUMNS)].to_numpy().argmax(1)
     low, high = np.array(told["interval"]).T
     expected = [auto.report_["expected"]["macro_f1"], *(auto.report_["expected"]["interval"] or (None, None))]
     return {
-        "mix": mix,
+        "age_mix": mix,
         "train": train,
         "people": truth.people,
         "score": {"30/60": macro_f1(truth.label, plain)}
@@ -102,7 +106,7 @@ def one_of_rival(rows: Known, part: int, seed: int) -> dict:
     }
 
 
-def as_labels(rows: Known, bands: np.ndarray) -> pd.DataFrame:
+def as_labels(rows: LabelledPredictions, bands: np.ndarray) -> pd.DataFrame:
     """A table of label probabilities: the predicted mask and gender for sure, but for a tenth, and bands (n, 3)."""
     cells = np.full((len(bands), 6), 0.02)
     cells[np.arange(len(bands)), rows.cell] = 0.9
@@ -134,7 +138,7 @@ def main() -> None:
     part = FEW if given.few else HALF
     made = one_of_rival if given.rival else one
     also = ", few" * given.few + ", rival" * given.rival
-    worlds = {name + also: partial(made, known(table), part) for name, table in tables.items()}
+    worlds = {name + also: partial(made, labelled_predictions(table), part) for name, table in tables.items()}
     result = {
         "hardware": f"{os.cpu_count()} cores, {platform.machine()}; {given.jobs} processes of one thread",
         "tables": run_all(worlds, given.draws, given.jobs, given.keep),

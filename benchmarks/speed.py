@@ -64,7 +64,7 @@ from pipeline.run.presets import PRESETS, TASKS
 from pipeline.runtime import machine
 from pipeline.runtime.progress import Progress
 from pipeline.synthetic import data_set
-from pipeline.training.trainer import Part, Trainer
+from pipeline.training.trainer import Trainer, TrainingData
 
 AMOUNTS = {
     "smoke": {"photos": 16, "steps": 2, "before": 1, "repeats": 1, "cost_photos": [100, 200]},
@@ -160,18 +160,18 @@ def measure_training(data: DataSet, settings: Settings, amount: argparse.Namespa
 
 def _train_task(data: DataSet, task: str, made: dict[str, Any], amount: argparse.Namespace) -> Seconds:
     one, size = build_task(task, made), (made["height"], made["width"])
-    network = backbone.build(made, one.outputs)
+    network = backbone.build(made, one.num_logits)
     plan = machine.plan(made["backbone"], size=size)
     names, labels = data.train["photo"].tolist(), data.train[task].to_numpy(np.float32)
     pixels = prepare(Photos(data.root, names), data.name, size, machine.available_cores()).pixels
     rows = np.arange(len(names))
-    part = Part(pixels, labels, np.tile(rows, OFTEN), rows, rows)
+    part = TrainingData(pixels, labels, np.tile(rows, OFTEN), rows, rows)
     files = PhotoFiles(
         [data.path(name) for name in names] * OFTEN,
         labels.tolist() * OFTEN,
         transform_for(network, size, one.augmentation),
     )
-    steps, measured = amount.steps, amount.steps * made["batch"]
+    steps, measured = amount.steps, amount.steps * made["batch_size"]
     long_enough = made | {"epochs": amount.before + steps}
 
     def ours() -> dict[str, float]:
@@ -185,7 +185,7 @@ def _train_task(data: DataSet, task: str, made: dict[str, Any], amount: argparse
         training = Script(DEVICE, name == "tuned").train(
             copy.deepcopy(network.backbone),
             lambda outputs, targets: one.loss(outputs, targets, torch.ones_like(targets)),
-            files, made["batch"], made["lr"],
+            files, made["batch_size"], made["lr"],
         )  # fmt: skip
         with contextlib.closing(training):
             for _ in training:
@@ -215,12 +215,12 @@ def measure_prediction(data: DataSet, settings: Settings, amount: argparse.Names
     # Half as many photos are enough for what has no start and no end.
     batches = max(1, len(names) // BATCH // 2)
 
-    def ours(members: list[ensemble.Member], photos: Sequence[str]) -> int:
+    def ours(members: list[ensemble.EnsembleMember], photos: Sequence[str]) -> int:
         with Progress("predict", len(photos), "photos", quiet=True) as progress:
             ensemble.predict(members, Photos(data.root, photos), cores, progress)
         return len(photos)
 
-    def alone(members: list[ensemble.Member], _: Sequence[str]) -> int:
+    def alone(members: list[ensemble.EnsembleMember], _: Sequence[str]) -> int:
         for member in members:
             for _ in range(batches):
                 member.answers(ready[member.size])
@@ -239,7 +239,7 @@ def measure_prediction(data: DataSet, settings: Settings, amount: argparse.Names
         rivals[f"ours, {engine}"] = partial(ours, members)
         rivals[f"networks alone, {engine}"] = partial(alone, members)
     for name in ("usual", "tuned"):
-        networks = [backbone.build(made, build_task(task, made).outputs) for task, made in settings.items()]
+        networks = [backbone.build(made, build_task(task, made).num_logits) for task, made in settings.items()]
         rivals[name] = partial(script, name == "tuned", networks)
 
     torch.set_num_threads(cores)
@@ -291,7 +291,7 @@ def options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 
 def settings_of(preset: str, smoke: bool) -> Settings:
     # Not narrower: a last stage one column wide comes out as garbage in bfloat16 (machine.plan).
-    tiny = {"height": 64, "width": 64, "batch": 8} if smoke else {}
+    tiny = {"height": 64, "width": 64, "batch_size": 8} if smoke else {}
     return {task: PRESETS[preset][task] | tiny | (TINY[task] if smoke else {}) for task in TASKS}
 
 
@@ -299,9 +299,9 @@ def main() -> None:
     amount = options()
     out = amount.out.resolve()
     settings = settings_of(amount.preset, amount.smoke)
-    if amount.part:
+    if amount.data:
         with contextlib.redirect_stdout(sys.stderr):
-            found = MEASURES[amount.part](read_data_set(Path("people").resolve()), settings, amount)
+            found = MEASURES[amount.data](read_data_set(Path("people").resolve()), settings, amount)
         out.write_text(json.dumps(found))
         return
     parts = [amount.only] if amount.only else list(MEASURES)[: 3 if amount.smoke else 2]

@@ -26,7 +26,7 @@ from joblib import Parallel, delayed
 from sklearn.metrics import f1_score
 
 from models.labels import encode
-from pipeline.scoring.surface import Answers
+from pipeline.scoring.surface import BinnedAges
 
 PHOTOS = 7
 
@@ -71,17 +71,19 @@ def main() -> None:
     result = {"hardware": f"{os.cpu_count()} x {platform.processor() or platform.machine()}"}
     for photos, times in ((18_900, 9), (1_000_000, 3)):
         answer, label, cell = problem(photos)
-        surface = Answers(answer, label, cell, bandwidth=2.0).surface()
+        surface = BinnedAges(answer, label, cell, bandwidth=2.0).surface()
         result[f"{photos} photos"] = {
             "pairs": len(surface.grid) * (len(surface.grid) + 1) // 2,
             "seconds, bandwidth 2": timed(
-                lambda a=answer, b=label, c=cell: Answers(a, b, c, bandwidth=2.0).surface().best(), times
+                lambda a=answer, b=label, c=cell: BinnedAges(a, b, c, bandwidth=2.0).surface().best(), times
             ),
-            "seconds, bandwidth 0": timed(lambda a=answer, b=label, c=cell: Answers(a, b, c).surface().best(), times),
+            "seconds, bandwidth 0": timed(
+                lambda a=answer, b=label, c=cell: BinnedAges(a, b, c).surface().best(), times
+            ),
             "peak memory of the process so far, MB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
         }
     answer, label, cell = problem(18_900)
-    answers = Answers(answer, label, cell, bandwidth=2.0)
+    answers = BinnedAges(answer, label, cell, bandwidth=2.0)
     parts = np.array_split(np.arange(settings.resamples), settings.jobs * 4)
     start = time.perf_counter()
     Parallel(settings.jobs)(delayed(resampled)(answers, part, 2700, 18_900) for part in parts)

@@ -46,13 +46,13 @@ class Network(nn.Module):
 
     def forward(self, photos: Tensor) -> Tensor:
         """photos (N, 3, H, W) uint8 -> outputs (N, outputs + learned)."""
-        outputs = self.backbone((photos.float() - self.mean) / self.deviation)
+        logits = self.backbone((photos.float() - self.mean) / self.deviation)
         if not self.learned:
-            return outputs
-        return torch.cat([outputs, self.backbone.learned.to(outputs.dtype).expand(len(outputs), -1)], 1)
+            return logits
+        return torch.cat([logits, self.backbone.learned.to(logits.dtype).expand(len(logits), -1)], 1)
 
 
-def build(settings: dict[str, Any], outputs: int, weights: str = "none", learned: int = 0) -> Network:
+def build(settings: dict[str, Any], num_logits: int, weights: str = "none", learned: int = 0) -> Network:
     """The network that `settings` describes (backbone, backbone_options, height, width, dropout, drop_path).
 
     `weights`: none (random, from torch's current seed), hub, or a folder of `<timm name>.safetensors` files;
@@ -65,11 +65,11 @@ def build(settings: dict[str, Any], outputs: int, weights: str = "none", learned
         raise UserError(f"--backbone {name}: timm knows no such network{f'; {near}' if near else ''}.")
     size = (settings["height"], settings["width"])
     try:
-        network = _assembled(settings, size, outputs, weights, learned)
+        network = _assembled(settings, size, num_logits, weights, learned)
     except UserError:
         raise
     except Exception as problem:  # timm raises whatever its networks and loaders raise
-        fitting = _fitting_size(settings, size, outputs)
+        fitting = _fitting_size(settings, size, num_logits)
         if fitting is not None:
             height, width = fitting
             raise UserError(
@@ -84,11 +84,11 @@ def build(settings: dict[str, Any], outputs: int, weights: str = "none", learned
 
 
 def _assembled(
-    settings: dict[str, Any], size: tuple[int, int], outputs: int, weights: str, learned: int = 0
+    settings: dict[str, Any], size: tuple[int, int], num_logits: int, weights: str, learned: int = 0
 ) -> Network:
     """The network at a photo size, having answered one photo; raises UserError, or whatever timm raises."""
     name = settings["backbone"]
-    options: dict[str, Any] = {"num_classes": outputs} | settings["backbone_options"]
+    options: dict[str, Any] = {"num_classes": num_logits} | settings["backbone_options"]
     conv_stem, fan_in_init = options.pop("conv_stem", False), options.pop("fan_in_init", False)
     options |= {"drop_rate": settings["dropout"], "drop_path_rate": settings["drop_path"]}
     config = timm.get_pretrained_cfg(name)
@@ -116,7 +116,7 @@ def _assembled(
     normalisation = timm.data.resolve_model_data_config(backbone)
     network = Network(backbone, list(normalisation["mean"]), list(normalisation["std"]), learned)
     head = backbone.get_classifier()
-    if not (isinstance(head, nn.Linear) and head.out_features == outputs and head.bias is not None):
+    if not (isinstance(head, nn.Linear) and head.out_features == num_logits and head.bias is not None):
         raise UserError(f"--backbone {name}: its last layer is not a single linear one; take another backbone.")
     with torch.no_grad():  # many networks only find out at their first photo that it is too small
         network.eval()(torch.zeros(1, 3, *size, dtype=torch.uint8))
@@ -132,12 +132,12 @@ def sizes_near(height: int, width: int) -> list[tuple[int, int]]:
     return [size for size in dict.fromkeys(sizes) if max(size) <= LARGEST]
 
 
-def _fitting_size(settings: dict[str, Any], size: tuple[int, int], outputs: int) -> tuple[int, int] | None:
+def _fitting_size(settings: dict[str, Any], size: tuple[int, int], num_logits: int) -> tuple[int, int] | None:
     """A photo size that the network takes, where it does not take this one; None where its size is not the matter."""
 
     def takes(height: int, width: int) -> bool:
         try:
-            _assembled(settings, (height, width), outputs, "none")
+            _assembled(settings, (height, width), num_logits, "none")
         except Exception:  # as above
             return False
         return True

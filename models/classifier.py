@@ -8,28 +8,28 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models import losses
-from models.task import Specialist
+from models.task import Task
 
 
-class Classifier(Specialist):
+class Classifier(Task):
     """Answers the probability of every class, and of these the likeliest."""
 
     def weights(self, targets: Tensor) -> Tensor:
         return torch.ones_like(targets, dtype=torch.float32)
 
-    def first_bias(self, targets: Tensor) -> Tensor:
-        return losses.log_shares(targets, self.weights(targets), self.outputs)
+    def initial_bias(self, targets: Tensor) -> Tensor:
+        return losses.log_shares(targets, self.weights(targets), self.num_logits)
 
-    def loss(self, outputs: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+    def loss(self, logits: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
         settings = self.settings
         smoothing, gamma = settings["smoothing"], settings["focal_gamma"]
-        return losses.classification(settings["loss"], outputs, targets, weights, smoothing, gamma)
+        return losses.classification(settings["loss"], logits, targets, weights, smoothing, gamma)
 
-    def answer(self, outputs: Tensor) -> Tensor:
-        return outputs.float().softmax(1)
+    def predict(self, logits: Tensor) -> Tensor:
+        return logits.float().softmax(1)
 
-    def classify(self, answers: NDArray[np.float32]) -> NDArray[np.int64]:
-        return answers.argmax(1)
+    def predicted_class(self, predictions: NDArray[np.float32]) -> NDArray[np.int64]:
+        return predictions.argmax(1)
 
-    def classes_of(self, targets: NDArray[np.float32]) -> NDArray[np.int64]:
+    def true_class(self, targets: NDArray[np.float32]) -> NDArray[np.int64]:
         return targets.astype(np.int64)

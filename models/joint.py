@@ -13,11 +13,11 @@ from models.task import Augmentation
 class Joint(Classifier):
     """Learns from photos that carry all three labels; `targets` are the 18 labels."""
 
-    task = "joint"
-    answers = tuple(f"label_{label:02d}" for label in range(LABELS))
+    name = "joint"
+    columns = tuple(f"label_{label:02d}" for label in range(LABELS))
     # One set of photos for all three questions: as far as the most careful of the specialists goes.
     augmentation = Augmentation(light=0.5, colour=0.2, grey=0.05, blur=0.03, noise=0.03)
-    outputs = LABELS
+    num_logits = LABELS
     classes = LABELS
 
     def targets(self, labels: NDArray[np.float32]) -> NDArray[np.float32]:

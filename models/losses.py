@@ -22,9 +22,9 @@ def weighted_mean(losses: Tensor, weights: Tensor) -> Tensor:
     return (losses * weights).mean()
 
 
-def widened(outputs: Tensor) -> Tensor:
+def widened(logits: Tensor) -> Tensor:
     """Outputs of any shape in float32, or in float64 where they are."""
-    return outputs if outputs.dtype == torch.float64 else outputs.float()
+    return logits if logits.dtype == torch.float64 else logits.float()
 
 
 def classification(
@@ -86,7 +86,7 @@ def uncertainty_weighted(losses: Tensor, log_variances: Tensor, regression: Sequ
     """
     share = [0.5 if one else 1.0 for one in regression]  # no tensor, which a GPU would wait for
     terms = zip(share, log_variances, losses, strict=True)
-    return torch.stack([part * (-s).exp() * loss + s / 2 for part, s, loss in terms])
+    return torch.stack([factor * (-s).exp() * loss + s / 2 for factor, s, loss in terms])
 
 
 def years(device: torch.device | None = None) -> Tensor:

@@ -17,11 +17,11 @@ class Mask(Classifier):
     an epoch: at 0 every photo counts the same, at 1 every class does.
     """
 
-    task = "mask"
-    answers = tuple(f"mask_{name}" for name in MASKS)
+    name = "mask"
+    columns = tuple(f"mask_{name}" for name in MASKS)
     # A mask may have any colour, so colour is no clue; but where it sits is, so photos move little.
     augmentation = Augmentation(move=0.5, light=0.5, colour=0.5, shift=0.04, scale=0.1, blur=0.05, noise=0.05)
-    outputs = len(MASKS)
+    num_logits = len(MASKS)
     classes = len(MASKS)
 
     @property

@@ -18,25 +18,25 @@ from models.classifier import Classifier
 from models.gender import Gender
 from models.labels import BAND_STARTS, BANDS, LABELS, band, encode
 from models.mask import Mask
-from models.task import Augmentation, Specialist
+from models.task import Augmentation, Task
 
 
 class Bands(Classifier):
     """The age head as three classes, answered as probabilities; its targets are ages in years."""
 
-    task = "bands"
-    answers = tuple(f"band_{number}" for number in range(len(BANDS)))
+    name = "bands"
+    columns = tuple(f"band_{number}" for number in range(len(BANDS)))
     augmentation = Age.augmentation
-    outputs = len(BANDS)
+    num_logits = len(BANDS)
     classes = len(BANDS)
 
-    def first_bias(self, targets: Tensor) -> Tensor:
-        return super().first_bias(_bands(targets))
+    def initial_bias(self, targets: Tensor) -> Tensor:
+        return super().initial_bias(_bands(targets))
 
-    def loss(self, outputs: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
-        return super().loss(outputs, _bands(targets), weights)
+    def loss(self, logits: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+        return super().loss(logits, _bands(targets), weights)
 
-    def classes_of(self, targets: NDArray[np.float32]) -> NDArray[np.int64]:
+    def true_class(self, targets: NDArray[np.float32]) -> NDArray[np.int64]:
         return band(targets)
 
 
@@ -45,7 +45,7 @@ def _bands(ages: Tensor) -> Tensor:
     return (ages >= BAND_STARTS[0]).long() + (ages >= BAND_STARTS[1])
 
 
-class Multihead(Specialist):
+class Multihead(Task):
     """`age_head`: years (as the age specialist answers) or bands; `head_balance`: uncertainty or sum.
 
     `mask_weight`, `gender_weight` and `age_weight` multiply the heads' terms of the loss. Targets are (N, 3): mask,
@@ -53,7 +53,7 @@ class Multihead(Specialist):
     2018).
     """
 
-    task = "multihead"
+    name = "multihead"
     # One set of photos for all three questions: as far as the most careful of the specialists goes.
     augmentation = Augmentation(light=0.5, colour=0.2, grey=0.05, blur=0.03, noise=0.03)
     classes = LABELS
@@ -61,7 +61,7 @@ class Multihead(Specialist):
     def __init__(self, settings: dict):
         super().__init__(settings)
         years = settings["age_head"] == "years"
-        self.heads: tuple[Specialist, ...] = (
+        self.heads: tuple[Task, ...] = (
             Mask(settings | {"class_balance": 0.0, "undersample": 0.0}),
             Gender(settings),
             (Age if years else Bands)(settings),
@@ -70,12 +70,12 @@ class Multihead(Specialist):
         self.regression = [False, False, years and settings["age_loss"] != "distribution"]
 
     @property
-    def answers(self) -> tuple[str, ...]:
-        return tuple(column for head in self.heads for column in head.answers)
+    def columns(self) -> tuple[str, ...]:
+        return tuple(column for head in self.heads for column in head.columns)
 
     @property
-    def outputs(self) -> int:
-        return sum(head.outputs for head in self.heads)
+    def num_logits(self) -> int:
+        return sum(head.num_logits for head in self.heads)
 
     @property
     def learned(self) -> int:
@@ -88,30 +88,30 @@ class Multihead(Specialist):
         """By the age alone: a photo counts as much for every head."""
         return losses.density_weights(targets[:, 2], self.settings["rare_ages"])
 
-    def first_bias(self, targets: Tensor) -> Tensor:
-        return torch.cat([head.first_bias(targets[:, k]) for k, head in enumerate(self.heads)])
+    def initial_bias(self, targets: Tensor) -> Tensor:
+        return torch.cat([head.initial_bias(targets[:, k]) for k, head in enumerate(self.heads)])
 
-    def loss(self, outputs: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
-        parts = zip(self.heads, self._slices(outputs), strict=True)
-        each = torch.stack([head.loss(output, targets[:, k], weights) for k, (head, output) in enumerate(parts)])
+    def loss(self, logits: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+        pieces = zip(self.heads, self._slices(logits), strict=True)
+        each = torch.stack([head.loss(its, targets[:, k], weights) for k, (head, its) in enumerate(pieces)])
         if self.learned:
-            log_variances = losses.widened(outputs[:, self.outputs :]).mean(0)
+            log_variances = losses.widened(logits[:, self.num_logits :]).mean(0)
             each = losses.uncertainty_weighted(each, log_variances, self.regression)
         # Last: inside, a weight would be undone by the variance that is learned.
         return torch.stack([scale * loss for scale, loss in zip(self.scales, each, strict=True)]).sum()
 
-    def answer(self, outputs: Tensor) -> Tensor:
-        return torch.cat([h.answer(o) for h, o in zip(self.heads, self._slices(outputs), strict=True)], 1)
+    def predict(self, logits: Tensor) -> Tensor:
+        return torch.cat([h.predict(o) for h, o in zip(self.heads, self._slices(logits), strict=True)], 1)
 
-    def classify(self, answers: NDArray[np.float32]) -> NDArray[np.int64]:
-        parts = np.split(answers, np.cumsum([len(head.answers) for head in self.heads])[:-1], axis=1)
-        return encode(*(head.classify(part) for head, part in zip(self.heads, parts, strict=True)))
+    def predicted_class(self, predictions: NDArray[np.float32]) -> NDArray[np.int64]:
+        pieces = np.split(predictions, np.cumsum([len(head.columns) for head in self.heads])[:-1], axis=1)
+        return encode(*(head.predicted_class(piece) for head, piece in zip(self.heads, pieces, strict=True)))
 
-    def classes_of(self, targets: NDArray[np.float32]) -> NDArray[np.int64]:
-        return encode(*(head.classes_of(targets[:, k]) for k, head in enumerate(self.heads)))
+    def true_class(self, targets: NDArray[np.float32]) -> NDArray[np.int64]:
+        return encode(*(head.true_class(targets[:, k]) for k, head in enumerate(self.heads)))
 
-    def figures(self, answers: NDArray[np.float32], targets: NDArray[np.float32]) -> dict[str, float]:
-        return self.heads[2].figures(answers[:, -len(self.heads[2].answers) :], targets[:, 2])
+    def metrics(self, predictions: NDArray[np.float32], targets: NDArray[np.float32]) -> dict[str, float]:
+        return self.heads[2].metrics(predictions[:, -len(self.heads[2].columns) :], targets[:, 2])
 
-    def _slices(self, outputs: Tensor) -> tuple[Tensor, ...]:
-        return outputs[:, : self.outputs].split([head.outputs for head in self.heads], 1)
+    def _slices(self, logits: Tensor) -> tuple[Tensor, ...]:
+        return logits[:, : self.num_logits].split([head.num_logits for head in self.heads], 1)

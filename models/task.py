@@ -42,15 +42,15 @@ class Augmentation:
     """A rectangle is painted over."""
 
 
-class Specialist(ABC):
+class Task(ABC):
     """A question to a network. `settings` are the task's resolved settings (presets.py).
 
     It learns from the photos that carry all its label columns (`presets.columns_of`). Targets are (N,), or (N, k) where
     a network answers k questions.
     """
 
-    task: str
-    answers: tuple[str, ...]
+    name: str
+    columns: tuple[str, ...]
     """The columns of its answer table."""
     augmentation: Augmentation
 
@@ -64,7 +64,7 @@ class Specialist(ABC):
 
     @property
     @abstractmethod
-    def outputs(self) -> int:
+    def num_logits(self) -> int:
         """How many outputs its network has."""
 
     @property
@@ -86,33 +86,33 @@ class Specialist(ABC):
         """targets (N,) of the training photos -> how much each counts (N,), mean 1."""
 
     @abstractmethod
-    def first_bias(self, targets: Tensor) -> Tensor:
+    def initial_bias(self, targets: Tensor) -> Tensor:
         """targets (N,) of the training photos -> outputs (outputs,) that answer their marginal distribution.
 
         A head that begins there need not spend its first epochs on learning how common each answer is.
         """
 
     @abstractmethod
-    def loss(self, outputs: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+    def loss(self, logits: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
         """outputs (N, outputs + learned), targets (N,), weights (N,) -> scalar."""
 
     @abstractmethod
-    def answer(self, outputs: Tensor) -> Tensor:
+    def predict(self, logits: Tensor) -> Tensor:
         """outputs (N, outputs + learned) -> float32 (N, len(answers)), the answer columns."""
 
     @abstractmethod
-    def classify(self, answers: NDArray[np.float32]) -> NDArray[np.int64]:
+    def predicted_class(self, predictions: NDArray[np.float32]) -> NDArray[np.int64]:
         """answers (N, len(answers)) -> the class (N,) each answer amounts to."""
 
     @abstractmethod
-    def classes_of(self, targets: NDArray[np.float32]) -> NDArray[np.int64]:
+    def true_class(self, targets: NDArray[np.float32]) -> NDArray[np.int64]:
         """targets (N,) -> the true class (N,)."""
 
-    def figures(self, answers: NDArray[np.float32], targets: NDArray[np.float32]) -> dict[str, float]:
+    def metrics(self, predictions: NDArray[np.float32], targets: NDArray[np.float32]) -> dict[str, float]:
         """answers (N, len(answers)), targets (N,) -> what to tell of them beside loss, accuracy and macro-F1."""
         return {}
 
 
-def build_task(task: str, settings: dict[str, Any]) -> Specialist:
+def build_task(task: str, settings: dict[str, Any]) -> Task:
     """What a task asks of its network: that of a specialist (mask, gender, age) or of a rival (joint, multihead)."""
     return getattr(import_module(f"models.{task}"), task.capitalize())(settings)

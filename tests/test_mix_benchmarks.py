@@ -30,13 +30,13 @@ def test_every_method_finds_the_mix_of_a_world_that_suits_all(method):
 def test_worlds_differ_in_what_they_say(name):
     rows, eval, truth, _ = draw(3, **SCENARIOS[name])
     assert rows.people == SCENARIOS[name]["people"]
-    assert len(eval.answer) == len(truth.label) == 7 * truth.people
-    old, middle = (np.median(rows.answer[rows.band == band]) for band in (2, 1))
+    assert len(eval.predicted_age) == len(truth.label) == 7 * truth.people
+    old, middle = (np.median(rows.predicted_age[rows.band == band]) for band in (2, 1))
     assert old > middle
     kind = SCENARIOS[name].get("kind")
-    tail = (rows.answer - 38) / 0.85 + 38 - rows.age
+    tail = (rows.predicted_age - 38) / 0.85 + 38 - rows.age
     if kind == "saturated":
-        assert rows.answer.max() <= 60
+        assert rows.predicted_age.max() <= 60
         assert old - middle < 3
     elif kind == "skewed":
         assert (
@@ -52,7 +52,7 @@ def test_draws_of_a_table_share_no_person():
     rows, _, _, _ = draw(1, people=162)
     calibrating, eval, truth, mix = draw_of(rows, HALF, 5)
     assert calibrating.people == 81
-    pairs = [set(zip(some.answer, some.age, strict=True)) for some in (calibrating, truth)]
+    pairs = [set(zip(some.predicted_age, some.age, strict=True)) for some in (calibrating, truth)]
     assert not pairs[0] & pairs[1]
     assert eval.people == truth.people
     np.testing.assert_allclose(mix, truth.counts / truth.people)
@@ -61,7 +61,7 @@ def test_draws_of_a_table_share_no_person():
 def trial_of(mix, scores, expected):
     mix = np.array(mix)
     return {
-        "mix": mix, "train": np.array([0.5, 0.4, 0.1]), "people": 70,
+        "age_mix": mix, "train": np.array([0.5, 0.4, 0.1]), "people": 70,
         "score": dict(zip(("30/60", "train mix", "auto", "estimate", "true mix", "best possible", "binned EM"), scores,
                           strict=True)),
         "share": {"estimate": mix + [0.02, 0, -0.02], "binned EM": mix + [0, 0.05, -0.05]},
@@ -95,7 +95,7 @@ def test_a_table_is_tried_from_the_command_line(tmp_path):
     table = pd.DataFrame({
         "photo": np.arange(len(rows.label)), "person": rows.person, "fold": 0, "mask": rows.label // 6,
         "gender": rows.gender, "age": rows.age, "mask_worn": (mask == 0) * 1.0, "mask_wrong": (mask == 1) * 1.0,
-        "mask_none": (mask == 2) * 1.0, "gender_female": female * 1.0, "age_years": rows.answer,
+        "mask_none": (mask == 2) * 1.0, "gender_female": female * 1.0, "age_years": rows.predicted_age,
     })  # fmt: skip
     table.to_csv(tmp_path / "made.csv", index=False)
     command = [sys.executable, BENCHMARKS / "resampled_mixes.py", tmp_path / "made.csv", "--draws", "3"]

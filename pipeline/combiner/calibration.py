@@ -17,7 +17,7 @@ TEMPERATURES = (0.2, 5.0)
 """The lowest and the highest."""
 
 _MASK, _GENDER, _BAND = decode(np.arange(LABELS))
-_PARTS = np.concatenate(
+_TERMS = np.concatenate(
     [np.eye(len(MASKS))[_MASK], np.eye(len(GENDERS))[_GENDER], np.eye(len(BANDS))[_BAND],
      np.eye(len(GENDERS) * len(BANDS))[_GENDER * len(BANDS) + _BAND]], 1,
 )  # fmt: skip
@@ -25,7 +25,7 @@ _PARTS = np.concatenate(
 
 
 @dataclass(frozen=True)
-class Honest:
+class Calibration:
     """A temperature, and a bias (18,) for each label, in logits.
 
     The temperature mends how sure a network is (Guo et al. 2017), the biases that it learned from another mix than
@@ -35,32 +35,32 @@ class Honest:
     temperature: float
     biases: NDArray[np.float64]
 
-    def log(self, chances: NDArray) -> NDArray[np.float64]:
+    def log(self, probabilities: NDArray) -> NDArray[np.float64]:
         """Chances (n, 18), each above 0 -> the logarithms of honest ones (n, 18)."""
-        return log_softmax(np.log(chances) / self.temperature + self.biases, 1)
+        return log_softmax(np.log(probabilities) / self.temperature + self.biases, 1)
 
 
-def fit_calibration(chances: NDArray, label: NDArray, people: int) -> Honest:
+def fit_calibration(probabilities: NDArray, label: NDArray, people: int) -> Calibration:
     """What gives the true labels (n,) the greatest likelihood under chances (n, 18), a person counting once.
 
     A label's bias is a sum: a gender x band without people goes with its gender and its band.
     """
-    log, each = np.log(chances), people / len(label)
+    log, each = np.log(probabilities), people / len(label)
     rows = np.arange(len(label))
 
     def loss(given: NDArray) -> tuple[float, NDArray]:
         scale, biases = np.exp(-given[0]), given[1:]
-        found = log_softmax(log * scale + _PARTS @ biases, 1)
+        found = log_softmax(log * scale + _TERMS @ biases, 1)
         wrong = np.exp(found)
         wrong[rows, label] -= 1
-        slope = np.concatenate([[-(wrong * log).sum() * scale], wrong.sum(0) @ _PARTS]) * each
+        slope = np.concatenate([[-(wrong * log).sum() * scale], wrong.sum(0) @ _TERMS]) * each
         slope[1:] += biases / SPREAD**2
         return float(-found[rows, label].sum() * each + (biases**2).sum() / 2 / SPREAD**2), slope
 
-    size = _PARTS.shape[1]
+    size = _TERMS.shape[1]
     bounds = [tuple(np.log(TEMPERATURES)), *[(None, None)] * size]
     best = minimize(loss, np.zeros(1 + size), jac=True, method="L-BFGS-B", bounds=bounds).x
-    return Honest(float(np.exp(best[0])), _PARTS @ best[1:])
+    return Calibration(float(np.exp(best[0])), _TERMS @ best[1:])
 
 
 def shares_of(counts: NDArray) -> NDArray[np.float64]:

@@ -7,19 +7,19 @@ from numpy.typing import NDArray
 
 from models.labels import BANDS
 from pipeline.combiner.densities import CLASSES
-from pipeline.prediction.labelled import Known
+from pipeline.prediction.labelled import LabelledPredictions
 
 
-def people_of(rows: Known) -> NDArray[np.float64]:
+def people_of(rows: LabelledPredictions) -> NDArray[np.float64]:
     """(6,) shares of the people by band * 2 + gender."""
     return np.bincount(rows.kind, minlength=CLASSES) / rows.people
 
 
-def with_bands(mix: NDArray, train: NDArray) -> NDArray[np.float64]:
+def with_bands(prior: NDArray, train: NDArray) -> NDArray[np.float64]:
     """(..., 6) shares that have the bands of mix (..., 3), and within a band the genders of train (6,)."""
     inside = train.reshape(len(BANDS), -1)
-    shares = mix[..., None] * inside / inside.sum(1, keepdims=True)
-    return shares.reshape(*mix.shape[:-1], CLASSES)
+    shares = prior[..., None] * inside / inside.sum(1, keepdims=True)
+    return shares.reshape(*prior.shape[:-1], CLASSES)
 
 
 def bands_of(shares: NDArray) -> NDArray[np.float64]:

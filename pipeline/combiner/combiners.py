@@ -6,19 +6,19 @@ from pathlib import Path
 
 import pandas as pd
 
-from pipeline.combiner.label_combiner import LabelShift
-from pipeline.combiner.threshold_combiner import Combiner
-from pipeline.prediction.label_tables import answers_labels
+from pipeline.combiner.label_combiner import LabelCombiner
+from pipeline.combiner.threshold_combiner import ThresholdCombiner
+from pipeline.prediction.label_tables import holds_probabilities
 from pipeline.runtime import store
 
 
-def combiner_for(answers: pd.DataFrame, prior: str | tuple[float, ...]) -> Combiner | LabelShift:
+def combiner_for(predictions: pd.DataFrame, prior: str | tuple[float, ...]) -> ThresholdCombiner | LabelCombiner:
     """An unfitted combiner for an answer table."""
-    return (LabelShift if answers_labels(answers) else Combiner)(prior=prior)
+    return (LabelCombiner if holds_probabilities(predictions) else ThresholdCombiner)(prior=prior)
 
 
-def load(path: Path) -> Combiner | LabelShift:
+def load(path: Path) -> ThresholdCombiner | LabelCombiner:
     """A fitted combiner. Raises UserError when it is damaged, or of another version or task."""
     content = store.read_json(path)
-    kind = LabelShift if content.get("kind") == "labels" else Combiner
+    kind = LabelCombiner if content.get("kind") == "labels" else ThresholdCombiner
     return kind.from_dict(content)

@@ -9,61 +9,67 @@ from numpy.typing import NDArray
 
 from models.labels import BANDS, GENDERS, MASKS, band
 from pipeline.combiner.class_prior import factors, people_of
-from pipeline.prediction.labelled import Known
+from pipeline.prediction.labelled import LabelledPredictions
 from pipeline.scoring.bootstrap import resample
 from pipeline.scoring.surface import COARSE, ByClass, class_of, default_grid
-from pipeline.scoring.thresholds import choose, crossings, drawn_in
+from pipeline.scoring.thresholds import choose, crossings, shrunk
 
 BANDWIDTH = 2.0
 """The bandwidth, in years, unless cross-fitting clearly prefers another."""
 BANDWIDTHS = (0.0, 1.0, 2.0, 3.0, 4.0)
 """The bandwidths, in years, that cross-fitting compares."""
-PARTS = 5
+INNER_FOLDS = 5
 """Thresholds are judged on the people of one part, chosen on those of the others."""
 
 
-def parts_of(rows: Known, seed: int = 0) -> NDArray[np.int64]:
+def inner_folds_of(rows: LabelledPredictions, seed: int = 0) -> NDArray[np.int64]:
     """(P,) a part from 0 to 4 for each person, stratified on gender x band."""
     stratum = rows.gender[rows.first] * len(BANDS) + rows.band[rows.first]
     order = np.lexsort((np.random.default_rng(seed).random(rows.people), stratum))
-    part = np.empty(rows.people, np.int64)
-    part[order] = np.arange(rows.people) % PARTS
-    return part
+    fold = np.empty(rows.people, np.int64)
+    fold[order] = np.arange(rows.people) % INNER_FOLDS
+    return fold
 
 
-def _held_out(rows: Known, seed: int) -> Iterator[tuple[NDArray[np.bool_], NDArray[np.float64], tuple[float, float]]]:
+def _held_out(
+    rows: LabelledPredictions, seed: int
+) -> Iterator[tuple[NDArray[np.bool_], NDArray[np.float64], tuple[float, float]]]:
     """For each part of the people: its rows (n,), the weights (n,) of all others', and the others' fallback."""
-    part = parts_of(rows, seed)[rows.person]
-    for k in range(PARTS):
-        inside = part == k
+    fold = inner_folds_of(rows, seed)[rows.person]
+    for k in range(INNER_FOLDS):
+        inside = fold == k
         if inside.any():
-            yield inside, (~inside).astype(np.float64), crossings(rows.age[~inside], rows.answer[~inside])
+            yield inside, (~inside).astype(np.float64), crossings(rows.age[~inside], rows.predicted_age[~inside])
 
 
-def cross_fitted(rows: Known, mixes: NDArray, bandwidth: float, pull: NDArray, seed: int = 0) -> NDArray[np.int64]:
+def cross_fitted(
+    rows: LabelledPredictions, priors: NDArray, bandwidth: float, shrinkage: NDArray, seed: int = 0
+) -> NDArray[np.int64]:
     """(n,) labels, each answered under thresholds chosen, for mixes (B, 6), on the people of other parts.
 
     pull: (2,) how far each threshold is drawn toward the fallback.
     """
-    times = factors(mixes, people_of(rows))
+    times = factors(priors, people_of(rows))
     labels = np.empty(len(rows.person), np.int64)
     for inside, other, fallback in _held_out(rows, seed):
-        best, _ = choose(rows.answer, rows.label, rows.cell, times, bandwidth, fallback, other)
-        labels[inside] = rows.cell[inside] * len(BANDS) + band(rows.answer[inside], drawn_in(best, fallback, pull))
+        best, _ = choose(rows.predicted_age, rows.label, rows.cell, times, bandwidth, fallback, other)
+        labels[inside] = rows.cell[inside] * len(BANDS) + band(
+            rows.predicted_age[inside], shrunk(best, fallback, shrinkage)
+        )
     return labels
 
 
 def cross_fitted_coarse(
-    rows: Known, factor: NDArray, bandwidth: float, by_mask: bool = False, seed: int = 0
+    rows: LabelledPredictions, factor: NDArray, bandwidth: float, by_mask: bool = False, seed: int = 0
 ) -> NDArray[np.int64]:
     """(n,) labels as `cross_fitted` gives them, for one mix and on the coarse grid: quick, for comparisons.
 
     by_mask: a pair of thresholds for each answered mask state instead of one for all.
     """
-    grid, mask = default_grid(rows.answer, COARSE), rows.cell // len(GENDERS)
+    grid, mask = default_grid(rows.predicted_age, COARSE), rows.cell // len(GENDERS)
     labels = np.empty(len(rows.person), np.int64)
     for inside, other, fallback in _held_out(rows, seed):
-        table = ByClass(rows.answer, rows.label, rows.cell, grid, bandwidth, other)
+        table = ByClass(rows.predicted_age, rows.label, rows.cell, grid, bandwidth, other)
         every = table.present
         for m in range(len(MASKS)) if by_mask else (None,):
             if m is not None:
@@ -71,11 +77,11 @@ def cross_fitted_coarse(
                 table.present = every & (np.arange(len(every)) // (len(GENDERS) * len(BANDS)) == m)
             here = inside if m is None else inside & (mask == m)
             best = table.surface(factor).best(fallback) if table.present.any() else fallback
-            labels[here] = rows.cell[here] * len(BANDS) + band(rows.answer[here], best)
+            labels[here] = rows.cell[here] * len(BANDS) + band(rows.predicted_age[here], best)
     return labels
 
 
-def best_bandwidth(rows: Known, shares: NDArray, seed: int = 0) -> float:
+def best_bandwidth(rows: LabelledPredictions, shares: NDArray, seed: int = 0) -> float:
     """The bandwidth of the best cross-fitted score, where it beats the usual one by more than twice its error.
 
     shares: (6,) the mix. The error is that of the difference over resampled people.

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from models.labels import BANDS, GENDERS
 from pipeline.combiner.pooled_residuals import PooledResiduals
-from pipeline.prediction.labelled import Known
+from pipeline.prediction.labelled import LabelledPredictions
 
 CLASSES = len(BANDS) * len(GENDERS)
 """The classes of a mix; a class is band * 2 + gender."""
@@ -47,10 +47,10 @@ class Densities:
     row summing to one; kind (P,), each person's class; people (6,), how many people a class has; density (6, F).
     """
 
-    def __init__(self, rows: Known, smoothing: Smoothing) -> None:
+    def __init__(self, rows: LabelledPredictions, smoothing: Smoothing) -> None:
         self.kind, self.edges = rows.kind, _edges(rows, smoothing.bins)
         self.people = np.bincount(self.kind, minlength=CLASSES)
-        self.shares = _shares(rows, self.code(rows.answer, rows.cell % len(GENDERS)), len(GENDERS) * self.bins)
+        self.shares = _shares(rows, self.code(rows.predicted_age, rows.cell % len(GENDERS)), len(GENDERS) * self.bins)
         model, even = _at_edges(PooledResiduals(rows), self.edges), _balanced(rows, self.edges)
         table = _by_class(self.shares, self.kind)
         ages = _smoothed(table.reshape(CLASSES, -1, len(GENDERS)).sum(-1), self.people, model, even, smoothing)
@@ -67,7 +67,7 @@ class Densities:
         return np.searchsorted(self.edges, age, side="right") * len(GENDERS) + gender
 
 
-def choose_smoothing(rows: Known, group: NDArray) -> Smoothing:
+def choose_smoothing(rows: LabelledPredictions, group: NDArray) -> Smoothing:
     """The smoothing under which people held out are likeliest, each band counting alike.
 
     group: (P,) people are held out together who have the same number. A likelihood is taken against that of all
@@ -79,7 +79,7 @@ def choose_smoothing(rows: Known, group: NDArray) -> Smoothing:
     for bins in BINS:
         edges = _edges(rows, bins)
         even = _balanced(rows, edges)
-        shares = _shares(rows, np.searchsorted(edges, rows.answer, side="right"), len(even))
+        shares = _shares(rows, np.searchsorted(edges, rows.predicted_age, side="right"), len(even))
         total = np.zeros((len(TOWARD_BAND), len(TOWARD_MODEL), len(BANDS)))
         for others, density in groups:
             table, seen = (_by_class(shares[some], kind[some]) for some in (others, ~others))
@@ -98,28 +98,28 @@ def choose_smoothing(rows: Known, group: NDArray) -> Smoothing:
     return chosen
 
 
-def _edges(rows: Known, bins: int) -> NDArray[np.float64]:
+def _edges(rows: LabelledPredictions, bins: int) -> NDArray[np.float64]:
     """The inner edges of bins that hold equal shares of the predicted ages, every band counting alike."""
-    order = np.argsort(rows.answer, kind="stable")
+    order = np.argsort(rows.predicted_age, kind="stable")
     weight = _weights(rows)[order]
     place = np.searchsorted(np.cumsum(weight), np.arange(1, bins) / bins)
-    return np.unique(rows.answer[order][np.minimum(place, len(order) - 1)])
+    return np.unique(rows.predicted_age[order][np.minimum(place, len(order) - 1)])
 
 
-def _balanced(rows: Known, edges: NDArray) -> NDArray[np.float64]:
+def _balanced(rows: LabelledPredictions, edges: NDArray) -> NDArray[np.float64]:
     """(bins,) the share of each bin, every band counting alike; never nil."""
-    place = np.searchsorted(edges, rows.answer, side="right")
+    place = np.searchsorted(edges, rows.predicted_age, side="right")
     share = np.maximum(np.bincount(place, _weights(rows), minlength=len(edges) + 1), 1e-6)
     return share / share.sum()
 
 
-def _weights(rows: Known) -> NDArray[np.float64]:
+def _weights(rows: LabelledPredictions) -> NDArray[np.float64]:
     """(n,) weights of the photos, every band having the same in all; their sum is one."""
     weight = (1 / np.maximum(np.bincount(rows.band, minlength=len(BANDS)), 1))[rows.band]
     return weight / weight.sum()
 
 
-def _shares(rows: Known, place: NDArray, size: int) -> NDArray[np.float64]:
+def _shares(rows: LabelledPredictions, place: NDArray, size: int) -> NDArray[np.float64]:
     """(P, size) each person's photos over places (n,)."""
     photos = np.bincount(rows.person)
     table = np.bincount(rows.person * size + place, 1 / photos[rows.person], minlength=rows.people * size)

@@ -32,25 +32,25 @@ def em(density: NDArray, count: NDArray, steps: int = 1000, tolerance: float = 1
     """
     used = count > 0
     density, count = density[:, used], count[used] / count.sum()
-    mix = np.full(len(density), 1 / len(density))
+    prior = np.full(len(density), 1 / len(density))
 
-    def step(mix: NDArray) -> NDArray:
-        return mix * (density @ (count / (mix @ density)))
+    def step(prior: NDArray) -> NDArray:
+        return prior * (density @ (count / (prior @ density)))
 
     for _ in range(steps):
-        one = step(mix)
+        one = step(prior)
         two = step(one)
-        if np.abs(two - mix).max() < tolerance:
+        if np.abs(two - prior).max() < tolerance:
             return two
-        first, second = one - mix, two - 2 * one + mix
+        first, second = one - prior, two - 2 * one + prior
         length = np.sqrt((first @ first) / max(second @ second, 1e-300))
         if length > 1:
-            far = np.maximum(mix + 2 * length * first + length**2 * second, 0.1 * two)
+            far = np.maximum(prior + 2 * length * first + length**2 * second, 0.1 * two)
             far /= far.sum()
             if count @ np.log(far @ density) >= count @ np.log(two @ density):
                 two = far
-        mix = two
-    return mix
+        prior = two
+    return prior
 
 
 @dataclass(frozen=True)
@@ -76,18 +76,18 @@ class Evidence:
         """(3,) the mix of greatest likelihood."""
         return em(self.density, self.seen)
 
-    def statistic(self, mixes: NDArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def statistic(self, priors: NDArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """The score statistic (Q,) of mixes (Q, 3), and the logarithm of how sharply it tells mixes apart there (Q,).
 
         Were a mix the true one, its statistic would be drawn from chi-squared with two degrees of freedom.
         """
-        mixed = mixes @ self.density
+        mixed = priors @ self.density
         ends = self.density[[0, 2]] - self.density[1]
         score = ends / mixed[:, None, :]  # (Q, 2, F)
         off = score @ self.seen
-        times = mixes / self.eval_people + mixes**2 / self.people
+        times = priors / self.eval_people + priors**2 / self.people
         flat = score.reshape(-1, score.shape[-1])
-        variance = np.zeros((len(mixes), 2, 2))
+        variance = np.zeros((len(priors), 2, 2))
         for band, noise in enumerate(self.noise):
             spread = (flat @ noise).reshape(score.shape) @ score.transpose(0, 2, 1)
             variance += times[:, band, None, None] * spread
@@ -104,10 +104,10 @@ class Evidence:
         Were they a mix of the bands, it would be near chi-squared with seven degrees of freedom; what is usual for such
         predictions is found on one's own people.
         """
-        mix = self.likeliest
+        prior = self.likeliest
         joined = _joined(self.raw.shape[1])
-        off = (self.seen - mix @ self.raw) @ joined
-        times = mix / self.eval_people + mix**2 / self.people
+        off = (self.seen - prior @ self.raw) @ joined
+        times = prior / self.eval_people + prior**2 / self.people
         noise = np.einsum("b,bfg->fg", times, self.noise)
         variance = joined.T @ noise @ joined
         variance += (1e-3 * np.trace(variance) / len(variance) + TINY) * np.eye(len(variance))
@@ -133,8 +133,8 @@ def evidence(densities: Densities, seen: NDArray, eval_people: float) -> Evidenc
     about = (women * eval_people + 0.5) / (eval_people + 1)  # nobody seen is not nobody for sure
     error = about * (1 - about) * (1 / eval_people + 1 / people.sum())
     for _ in range(4):
-        mix = em(np.einsum("bg,bgf->bf", genders, by_gender), seen)
-        genders = _shifted(train, mix, said, women, error)
+        prior = em(np.einsum("bg,bgf->bf", genders, by_gender), seen)
+        genders = _shifted(train, prior, said, women, error)
     density = np.einsum("bg,bgf->bf", genders, by_gender)
     noise, raw = _noise(densities, genders, density)
     return Evidence(
@@ -165,15 +165,15 @@ def _noise(densities: Densities, genders: NDArray, density: NDArray) -> tuple[ND
         weight = (genders[band] / np.maximum(np.bincount(kind, minlength=len(GENDERS)), 1))[kind]
         free.append(len(shares) - len(np.unique(kind)))
         own.append((rest * weight[:, None]).T @ rest * (len(shares) / max(free[-1], 1)))
-    chance = np.stack([np.diag(row) - np.outer(row, row) for row in density])
+    multinomial = np.stack([np.diag(row) - np.outer(row, row) for row in density])
     free, own = np.array(free), np.stack(own)
-    traces = [np.trace(table, axis1=1, axis2=2) for table in (own, chance)]
+    traces = [np.trace(table, axis1=1, axis2=2) for table in (own, multinomial)]
     times = (free @ traces[0]) / (free @ traces[1]) if free.any() else 1.0
     weight = (free / (free + TOWARD_MULTINOMIAL))[:, None, None]
-    return weight * own + (1 - weight) * times * chance, np.stack(raw)
+    return weight * own + (1 - weight) * times * multinomial, np.stack(raw)
 
 
-def _shifted(train: NDArray, mix: NDArray, said: NDArray, women: float, error: float) -> NDArray[np.float64]:
+def _shifted(train: NDArray, prior: NDArray, said: NDArray, women: float, error: float) -> NDArray[np.float64]:
     """(3, 2) genders inside the bands: those of train, their odds times one factor for all bands.
 
     mix (3,); said (3, 2): how often each is predicted to be a woman; women: how often that is seen, with an error of
@@ -187,14 +187,14 @@ def _shifted(train: NDArray, mix: NDArray, said: NDArray, women: float, error: f
     low, high = -4.0, 4.0
     for _ in range(30):
         middle = (low + high) / 2
-        low, high = (middle, high) if mix @ (genders(middle) * said).sum(1) < women else (low, middle)
+        low, high = (middle, high) if prior @ (genders(middle) * said).sum(1) < women else (low, middle)
     inside = genders(middle)
-    slope = mix @ (inside.prod(1) * (said[:, 1] - said[:, 0]))  # of the predicted women over the shift
+    slope = prior @ (inside.prod(1) * (said[:, 1] - said[:, 0]))  # of the predicted women over the shift
     return genders(middle * slope**2 * GENDER_SHIFT**2 / max(slope**2 * GENDER_SHIFT**2 + error, 1e-300))
 
 
-def _joined(cells: int, parts: int = 10) -> NDArray[np.float64]:
+def _joined(cells: int, groups: int = 10) -> NDArray[np.float64]:
     """(F, parts) which part of the predicted ages a cell belongs to; the last is left out, as shares sum to one."""
     bins = cells // len(GENDERS)
-    part = np.arange(bins) * min(parts, bins) // bins
-    return np.repeat(np.eye(part.max() + 1)[part], len(GENDERS), axis=0)[:, :-1]
+    group = np.arange(bins) * min(groups, bins) // bins
+    return np.repeat(np.eye(group.max() + 1)[group], len(GENDERS), axis=0)[:, :-1]

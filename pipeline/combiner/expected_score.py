@@ -10,7 +10,7 @@ from models.labels import LABELS
 from pipeline.combiner.class_prior import bands_of, factors, people_of
 from pipeline.combiner.densities import CLASSES
 from pipeline.combiner.threshold_choice import ThresholdChoice, fuse
-from pipeline.prediction.labelled import Known
+from pipeline.prediction.labelled import LabelledPredictions
 from pipeline.scoring.metrics import counts_of, f1_of
 from pipeline.scoring.surface import class_of
 
@@ -18,9 +18,9 @@ LEAST = 3
 """With fewer people in a band that counts, the expected score has no interval: drawn again they hardly differ."""
 
 
-def centre_of(rows: Known, labels: NDArray, mixes: NDArray) -> float:
+def centre_of(rows: LabelledPredictions, labels: NDArray, priors: NDArray) -> float:
     """Macro-F1 of labels (n,), mean over mixes (B, 6)."""
-    kind, times = class_of(rows.label), factors(mixes, people_of(rows))
+    kind, times = class_of(rows.label), factors(priors, people_of(rows))
     table = np.stack([counts_of(np.zeros(np.sum(kind == k), np.int64), (rows.label * LABELS + labels)[kind == k], 1)[0]
                       for k in range(CLASSES)])  # fmt: skip
     hit, predicted, true = (times @ table).reshape(-1, 3, LABELS).transpose(1, 0, 2)
@@ -28,7 +28,7 @@ def centre_of(rows: Known, labels: NDArray, mixes: NDArray) -> float:
 
 
 def expected_scores(
-    rows: Known, labels: NDArray, mixes: NDArray, weights: NDArray, people: int, seed: int = 0
+    rows: LabelledPredictions, labels: NDArray, priors: NDArray, weights: NDArray, people: int, seed: int = 0
 ) -> NDArray[np.float64]:
     """(B,) macro-F1 that so many eval people may reach: one for each resample of people and mix.
 
@@ -40,7 +40,7 @@ def expected_scores(
     units, kind = counts_of(rows.person, rows.label * LABELS + labels, rows.people), rows.kind
     total = np.zeros((len(weights), 3 * LABELS))
     for i, times in enumerate(weights):
-        size = _whole(mixes[i % len(mixes)], people)
+        size = _whole(priors[i % len(priors)], people)
         for k in np.flatnonzero(size):
             inside = np.flatnonzero((kind == k) & (times > 0))
             if len(inside):
@@ -60,7 +60,7 @@ def expected_score(
 
 
 def expected_interval(
-    centre: float, drawn: NDArray, rows: Known, shares: NDArray, level: float = 0.9
+    centre: float, drawn: NDArray, rows: LabelledPredictions, shares: NDArray, level: float = 0.9
 ) -> list[float] | None:
     """The interval around a cross-fitted score, from the scores (B,) of resampled validation people.
 
@@ -79,7 +79,7 @@ def expected_interval(
     return [float(max(low, 0.0)), float(min(high, 1.0))]
 
 
-def _whole(mix: NDArray, people: int) -> NDArray[np.int64]:
+def _whole(prior: NDArray, people: int) -> NDArray[np.int64]:
     """So many people shared out by the mix, in whole numbers that sum to them."""
-    edges = np.rint(np.cumsum(mix) / mix.sum() * people).astype(np.int64)
+    edges = np.rint(np.cumsum(prior) / prior.sum() * people).astype(np.int64)
     return np.diff(edges, prepend=0)

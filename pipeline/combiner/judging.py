@@ -13,10 +13,10 @@ from pipeline.combiner.expected_score import centre_of
 from pipeline.combiner.threshold_choice import ThresholdChoice, fuse
 from pipeline.scoring.bootstrap import resample
 from pipeline.scoring.metrics import macro_f1
-from pipeline.scoring.surface import COARSE, Answers, class_of, default_grid
-from pipeline.scoring.thresholds import drawn_in
+from pipeline.scoring.surface import COARSE, BinnedAges, class_of, default_grid
+from pipeline.scoring.thresholds import shrunk
 
-MIXES = 20
+PRIORS = 20
 """So many of the plausible mixes stand for all of them when thresholds are chosen once more for a part."""
 
 
@@ -27,17 +27,17 @@ def judge(found: ThresholdChoice, draws: int = 1000, seed: int = 0) -> tuple[dic
     the cross-fitted score to expect where the mix may be any of those that are possible.
     """
     rows = found.rows
-    answers = {
-        "plain": rows.cell * len(BANDS) + band(rows.answer, BAND_STARTS),
+    labels_of = {
+        "plain": rows.cell * len(BANDS) + band(rows.predicted_age, BAND_STARTS),
         "in_sample": fuse(rows, found.thresholds),
-        "cross_fitted": cross_fitted(rows, found.mixes[:MIXES], found.bandwidth, found.pull, seed),
+        "cross_fitted": cross_fitted(rows, found.priors[:PRIORS], found.bandwidth, found.shrinkage, seed),
     }
     result: dict[str, Any] = {}
-    for mix, weights in (("train", np.ones(len(rows.person))), ("eval", found.photo_weights)):
-        result[mix] = {}
-        for name, labels in answers.items():
+    for weighting, weights in (("train", np.ones(len(rows.person))), ("eval", found.photo_weights)):
+        result[weighting] = {}
+        for name, labels in labels_of.items():
             again = resample(rows.label, labels, rows.person, draws=draws, seed=seed, weights=weights)
-            result[mix][name] = {
+            result[weighting][name] = {
                 "macro_f1": macro_f1(rows.label, labels, weights),
                 "interval": np.quantile(again, [0.025, 0.975]).tolist(),
             }
@@ -45,17 +45,19 @@ def judge(found: ThresholdChoice, draws: int = 1000, seed: int = 0) -> tuple[dic
     pairs = [cross_fitted_coarse(rows, factor, found.bandwidth, by_mask, seed) for by_mask in (True, False)]
     by_mask, one = (macro_f1(rows.label, labels, found.photo_weights) for labels in pairs)
     result["gain_by_mask"] = by_mask - one
-    return result, centre_of(rows, answers["cross_fitted"], found.possible)
+    return result, centre_of(rows, labels_of["cross_fitted"], found.possible)
 
 
 def threshold_intervals(found: ThresholdChoice, level: float = 0.95) -> list[list[float]]:
     """Two intervals in years: the best thresholds of each resample of people and mix."""
     rows, kind = found.rows, class_of(found.rows.label)
-    answers = Answers(rows.answer, rows.label, rows.cell, default_grid(rows.answer, COARSE), found.bandwidth)
+    binned = BinnedAges(
+        rows.predicted_age, rows.label, rows.cell, default_grid(rows.predicted_age, COARSE), found.bandwidth
+    )
     best = []
     for i, times in enumerate(found.weights):
-        factor = factors(found.mixes[i % len(found.mixes)], found.train)
-        drawn = answers.surface(times[rows.person] * factor[kind]).best(found.fallback)
-        best.append(drawn_in(drawn, found.fallback, found.pull))
+        factor = factors(found.priors[i % len(found.priors)], found.train)
+        drawn = binned.surface(times[rows.person] * factor[kind]).best(found.fallback)
+        best.append(shrunk(drawn, found.fallback, found.shrinkage))
     low, high = (1 - level) / 2, (1 + level) / 2
     return np.quantile(best, [low, high], axis=0).T.tolist()

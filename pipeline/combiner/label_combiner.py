@@ -18,25 +18,25 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from models.labels import BANDS, LABELS, decode
-from pipeline.combiner.calibration import Honest, fit_calibration, shares_of
+from pipeline.combiner.calibration import Calibration, fit_calibration, shares_of
 from pipeline.combiner.class_prior import bands_of, factors, people_of, with_bands
-from pipeline.combiner.cross_fitting import parts_of
+from pipeline.combiner.cross_fitting import inner_folds_of
 from pipeline.combiner.densities import CLASSES
 from pipeline.combiner.expected_score import centre_of, expected_interval, expected_scores
 from pipeline.combiner.files import TASK, check_version
-from pipeline.combiner.prior import check_bands, check_prior, mix_kind
+from pipeline.combiner.prior import check_bands, check_prior, prior_kind
 from pipeline.combiner.prior_estimate import Estimate
-from pipeline.combiner.report import expected_line, interval_notes, mix_lines, possible_line, pull_notes
+from pipeline.combiner.report import expected_line, interval_notes, possible_line, prior_lines, shrinkage_notes
 from pipeline.combiner.self_test import Score, rows_of
 from pipeline.combiner.summary import LEVEL, estimate_told
-from pipeline.combiner.threshold_choice import Eval, mix_of_eval, person_weights
+from pipeline.combiner.threshold_choice import EvalPredictions, person_weights, prior_of_eval
 from pipeline.prediction import label_tables
-from pipeline.prediction.labelled import Known
+from pipeline.prediction.labelled import LabelledPredictions
 from pipeline.run.records import COMBINER_VERSION as VERSION
 from pipeline.runtime import store
 from pipeline.scoring.metrics import f1_of, macro_f1
 from pipeline.scoring.surface import class_of
-from pipeline.scoring.thresholds import pull_of
+from pipeline.scoring.thresholds import shrinkage_of
 
 OFFSETS = np.linspace(-3, 3, 41)
 """What is added to the logarithm of a band's chances."""
@@ -44,7 +44,7 @@ WIDTH = 2.0
 """The score over pairs of offsets is smoothed by a Gaussian of so many steps of theirs before its top is chosen."""
 
 
-class LabelShift:
+class LabelCombiner:
     """Corrects chances of labels for a mix, and answers the label of greatest corrected chance.
 
     prior: as the Combiner's: "train", three shares by band, "estimate" or "auto". draws: resamples behind every
@@ -61,32 +61,34 @@ class LabelShift:
         validation: pd.DataFrame,
         predictions: pd.DataFrame | None = None,
         notes: Sequence[str] = (),
-        marks: Sequence[str] = (),
+        caveats: Sequence[str] = (),
         photos_per_person: float | None = None,
-    ) -> LabelShift:
+    ) -> LabelCombiner:
         """Calibrate on out-of-fold answers beside the truth, for the mix of the eval photos.
 
         The arguments, and what raises UserError, are those of `Combiner.fit`.
         """
         given, notes = check_prior(self.prior), list(notes)
-        rows, chances = label_tables.known(validation)
+        rows, probabilities = label_tables.labelled_probabilities(validation)
         check_bands(rows)
         photos_per_person = photos_per_person or len(rows.person) / rows.people
         shares = people_of(rows)
         self.train_ = train = shares_of(shares * rows.people)
-        self.honest_ = fit_calibration(chances, rows.label, rows.people)
-        eval = None if predictions is None else Eval(*label_tables.by_network(predictions), photos_per_person)
+        self.calibration_ = fit_calibration(probabilities, rows.label, rows.people)
+        eval = (
+            None if predictions is None else EvalPredictions(*label_tables.by_network(predictions), photos_per_person)
+        )
         guess = None
         if eval is not None and given is None:
-            score = offset_score(rows, self.honest_.log(chances))
-            guess = mix_of_eval(rows, eval, self.draws, self.seed, score)
-        kind, toward = mix_kind(self.prior, rows, None if eval is None else eval.people, guess, notes)
-        possible, mix = self._choose_mix(given, shares, guess, kind, toward)
+            score = offset_score(rows, self.calibration_.log(probabilities))
+            guess = prior_of_eval(rows, eval, self.draws, self.seed, score)
+        kind, toward = prior_kind(self.prior, rows, None if eval is None else eval.people, guess, notes)
+        possible, prior = self._choose_prior(given, shares, guess, kind, toward)
         weights = factors(self.shares_, train)[class_of(rows.label)]
-        pull = pull_of(rows.counts)
-        notes += pull_notes(pull, rows.counts, ("offset of the young", "offset of the old"), "0")
-        self.offsets_ = drawn(best_offsets(self._scores(chances), rows.label, weights), pull)
-        held_out = self._cross_fitted(rows, chances, weights, pull)
+        shrinkage = shrinkage_of(rows.counts)
+        notes += shrinkage_notes(shrinkage, rows.counts, ("offset of the young", "offset of the old"), "0")
+        self.offsets_ = drawn(best_offsets(self._scores(probabilities), rows.label, weights), shrinkage)
+        held_out = self._cross_fitted(rows, probabilities, weights, shrinkage)
         notes += [] if eval is None else interval_notes(rows.counts, bands_of(possible.mean(0)))
         self.report_ = {
             "people": rows.people,
@@ -95,51 +97,58 @@ class LabelShift:
             "people_by_band": rows.counts.tolist(),
             "folds": rows.folds,
             "dropped": rows.dropped,
-            "mix": mix,
-            "temperature": self.honest_.temperature,
+            "age_mix": prior,
+            "temperature": self.calibration_.temperature,
             "offsets": list(self.offsets_),
-            "pull": pull.tolist(),
+            "shrinkage": shrinkage.tolist(),
             "scores": {
-                "train": _scores(rows.label, chances, held_out),
-                "eval": _scores(rows.label, chances, held_out, weights),
+                "train": _scores(rows.label, probabilities, held_out),
+                "eval": _scores(rows.label, probabilities, held_out, weights),
             },
-            "expected": None if eval is None else self._expected(rows, held_out, possible, eval, marks),
-            "marks": list(marks),
+            "expected": None if eval is None else self._expected(rows, held_out, possible, eval, caveats),
+            "caveats": list(caveats),
             "notes": notes,
         }
         return self
 
-    def _choose_mix(
+    def _choose_prior(
         self, given: NDArray | None, shares: NDArray, guess: Estimate | None, kind: str, toward: float
     ) -> tuple[NDArray[np.float64], dict[str, Any]]:
         """Set shares_; returns the mixes that are possible (B, 6), and what the report holds of the mix.
 
         given: (3,) shares by band; shares: (6,) of the validation people; the others as `mix_kind` has them.
         """
-        mix = {"kind": kind, "train": bands_of(shares).tolist()}
+        prior = {"kind": kind, "train": bands_of(shares).tolist()}
         self.shares_ = self.train_ if given is None else with_bands(given, self.train_)
         possible = self.shares_[None]
         if guess is not None:
             # the genders inside a band stay the train people's: a weak network tells six shares badly
             possible = with_bands(bands_of(guess.draws), self.train_)
-            self.shares_ = self.train_ + toward * (with_bands(guess.mix, self.train_) - self.train_)
-            mix |= estimate_told(guess)
-        mix["used"] = bands_of(shares if kind == "train" else self.shares_).tolist()
-        return possible, mix
+            self.shares_ = self.train_ + toward * (with_bands(guess.prior, self.train_) - self.train_)
+            prior |= estimate_told(guess)
+        prior["used"] = bands_of(shares if kind == "train" else self.shares_).tolist()
+        return possible, prior
 
-    def _cross_fitted(self, rows: Known, chances: NDArray, weights: NDArray, pull: NDArray) -> NDArray[np.int64]:
+    def _cross_fitted(
+        self, rows: LabelledPredictions, probabilities: NDArray, weights: NDArray, shrinkage: NDArray
+    ) -> NDArray[np.int64]:
         """(n,) labels, each as people of other parts would have it: honest chances and offsets are theirs."""
-        labels, part = np.empty(len(rows.label), np.int64), parts_of(rows, self.seed)
-        for k in np.unique(part):
-            here = (part == k)[rows.person]
-            honest = fit_calibration(chances[~here], rows.label[~here], int((part != k).sum()))
-            scores = self._scores(chances, honest)
-            offsets = drawn(best_offsets(scores[~here], rows.label[~here], weights[~here]), pull)
+        labels, fold = np.empty(len(rows.label), np.int64), inner_folds_of(rows, self.seed)
+        for k in np.unique(fold):
+            here = (fold == k)[rows.person]
+            calibration = fit_calibration(probabilities[~here], rows.label[~here], int((fold != k).sum()))
+            scores = self._scores(probabilities, calibration)
+            offsets = drawn(best_offsets(scores[~here], rows.label[~here], weights[~here]), shrinkage)
             labels[here] = with_offsets(scores[here], offsets)
         return labels
 
     def _expected(
-        self, rows: Known, labels: NDArray, possible: NDArray, eval: Eval, marks: Sequence[str]
+        self,
+        rows: LabelledPredictions,
+        labels: NDArray,
+        possible: NDArray,
+        eval: EvalPredictions,
+        caveats: Sequence[str],
     ) -> dict[str, Any]:
         """The score to expect of cross-fitted labels (n,), where the eval mix may be any that is possible (B, 6)."""
         centre = centre_of(rows, labels, possible)
@@ -150,19 +159,19 @@ class LabelShift:
             "macro_f1": centre,
             "interval": interval,
             "level": LEVEL,
-            "photos": len(eval.answer),
-            "marks": list(marks),
+            "photos": len(eval.predicted_age),
+            "caveats": list(caveats),
         }
 
-    def _scores(self, chances: NDArray, honest: Honest | None = None) -> NDArray[np.float64]:
+    def _scores(self, probabilities: NDArray, calibration: Calibration | None = None) -> NDArray[np.float64]:
         """(n, 18) the logarithm of corrected chances; honest: where it is not the fitted one."""
         times = factors(self.shares_, self.train_)[class_of(np.arange(LABELS))]
-        return (honest or self.honest_).log(chances) + np.log(np.maximum(times, 1e-9))
+        return (calibration or self.calibration_).log(probabilities) + np.log(np.maximum(times, 1e-9))
 
     def predict(self, predictions: pd.DataFrame) -> pd.DataFrame:
         """The label of each photo, folds averaged, in order of appearance: photo, label, mask, gender, band."""
         rows = label_tables.averaged(predictions)
-        label = with_offsets(self._scores(label_tables.chances_of(rows)), self.offsets_)
+        label = with_offsets(self._scores(label_tables.probabilities_of(rows)), self.offsets_)
         mask, gender, bands = decode(label)
         return pd.DataFrame({"photo": rows["photo"], "label": label, "mask": mask, "gender": gender, "band": bands})
 
@@ -176,20 +185,21 @@ class LabelShift:
         scores = made["scores"]
         counts = ", ".join(f"{n} {name}" for n, name in zip(made["people_by_band"], BANDS, strict=True))
         lines = [f"fitted on {made['photos']} photos of {made['people']} people ({counts})", ""]
-        lines += mix_lines(made["mix"])
+        lines += prior_lines(made["age_mix"])
         young, old = self.offsets_
         lines += [
             "",
-            f"temperature {self.honest_.temperature:.2f}; offsets {young:+.2f} of the young, {old:+.2f} of the old",
+            f"temperature {self.calibration_.temperature:.2f}; "
+            f"offsets {young:+.2f} of the young, {old:+.2f} of the old",
         ]
-        marks = f" ({', '.join(made['marks'])})" if made["marks"] else ""
+        caveats = f" ({', '.join(made['caveats'])})" if made["caveats"] else ""
         lines.append(
-            f"macro-F1 of validation{marks}: likeliest labels {scores['train']['plain']['macro_f1']:.3f}, "
+            f"macro-F1 of validation{caveats}: likeliest labels {scores['train']['plain']['macro_f1']:.3f}, "
             f"corrected and cross-fitted {scores['train']['cross_fitted']['macro_f1']:.3f}; in the mix used "
             f"{scores['eval']['plain']['macro_f1']:.3f} and {scores['eval']['cross_fitted']['macro_f1']:.3f}"
         )
         if made["expected"]:
-            lines += ["", expected_line(made), *possible_line(made["mix"])]
+            lines += ["", expected_line(made), *possible_line(made["age_mix"])]
         return "\n".join(lines + [f"note: {note}" for note in made["notes"]])
 
     def save(self, path: Path) -> None:
@@ -201,18 +211,18 @@ class LabelShift:
             "kind": "labels",
             "settings": {"prior": prior, "seed": self.seed, "draws": self.draws},
         }
-        honest = {"temperature": self.honest_.temperature, "biases": self.honest_.biases.tolist()}
-        fitted = honest | {"offsets": list(self.offsets_)}
-        mixes = {"shares": self.shares_.tolist(), "train": self.train_.tolist()}
-        store.write_json(path, content | fitted | mixes | {"report": self.report_})
+        calibration = {"temperature": self.calibration_.temperature, "biases": self.calibration_.biases.tolist()}
+        fitted = calibration | {"offsets": list(self.offsets_)}
+        priors = {"shares": self.shares_.tolist(), "train": self.train_.tolist()}
+        store.write_json(path, content | fitted | priors | {"report": self.report_})
 
     @classmethod
-    def from_dict(cls, content: dict[str, Any]) -> LabelShift:
+    def from_dict(cls, content: dict[str, Any]) -> LabelCombiner:
         """What `save` wrote, read as JSON. Raises UserError when it is of another version or task."""
         check_version(content)
         self = cls(**content["settings"])
         biases = np.array(content.get("biases", [0.0] * LABELS))  # before there were any
-        self.honest_ = Honest(float(content["temperature"]), biases)
+        self.calibration_ = Calibration(float(content["temperature"]), biases)
         self.offsets_ = tuple(map(float, content["offsets"]))
         self.shares_, self.train_ = np.array(content["shares"]), np.array(content["train"])
         self.report_ = content["report"]
@@ -220,11 +230,11 @@ class LabelShift:
 
 
 def _scores(
-    label: NDArray, chances: NDArray, held_out: NDArray, weights: NDArray | None = None
+    label: NDArray, probabilities: NDArray, held_out: NDArray, weights: NDArray | None = None
 ) -> dict[str, dict[str, float]]:
     """Macro-F1 of the likeliest labels and of the cross-fitted ones (n,)."""
     return {
-        "plain": {"macro_f1": macro_f1(label, chances.argmax(1), weights)},
+        "plain": {"macro_f1": macro_f1(label, probabilities.argmax(1), weights)},
         "cross_fitted": {"macro_f1": macro_f1(label, held_out, weights)},
     }
 
@@ -234,27 +244,27 @@ def with_offsets(scores: NDArray, offsets: tuple[float, float]) -> NDArray[np.in
     return (scores.reshape(len(scores), -1, len(BANDS)) + [offsets[0], 0.0, offsets[1]]).reshape(-1, LABELS).argmax(1)
 
 
-def drawn(offsets: tuple[float, float], pull: NDArray) -> tuple[float, float]:
+def drawn(offsets: tuple[float, float], shrinkage: NDArray) -> tuple[float, float]:
     """The offsets drawn toward none by the pull (2,) of few people."""
-    young, old = (float((1 - p) * offset) for p, offset in zip(pull, offsets, strict=True))
+    young, old = (float((1 - p) * offset) for p, offset in zip(shrinkage, offsets, strict=True))
     return young, old
 
 
-def offset_score(rows: Known, log: NDArray) -> Score:
+def offset_score(rows: LabelledPredictions, log: NDArray) -> Score:
     """How labels of greatest corrected chance score; log: (n, 18) the logarithms of honest chances.
 
     For mixes the mean of them stands, and every fourth offset is looked at: what is compared is mixes, not offsets.
     """
-    pull = pull_of(rows.counts)
+    shrinkage = shrinkage_of(rows.counts)
 
-    def score(others: NDArray, chosen: NDArray, mixes: Sequence[NDArray]) -> list[float]:
+    def score(others: NDArray, chosen: NDArray, priors: Sequence[NDArray]) -> list[float]:
         fit, eval = rows_of(rows, others), rows_of(rows, chosen)
         train, found = shares_of(np.bincount(rows.kind[others], minlength=CLASSES)), []
-        for some in mixes:
+        for some in priors:
             times = factors(with_bands(some.mean(0), train), train)[class_of(np.arange(LABELS))]
             scores = log + np.log(np.maximum(times, 1e-9))
             weights = times[rows.label[fit]]
-            offsets = drawn(best_offsets(scores[fit], rows.label[fit], weights, every=4), pull)
+            offsets = drawn(best_offsets(scores[fit], rows.label[fit], weights, every=4), shrinkage)
             found.append(macro_f1(rows.label[eval], with_offsets(scores[eval], offsets)))
         return found
 
@@ -274,11 +284,11 @@ def best_offsets(scores: NDArray, label: NDArray, weights: NDArray, every: int =
     for i, young in enumerate(grid):
         for j, old in enumerate(grid):
             band = (top + [young, 0.0, old]).argmax(1)
-            answer = cell[np.arange(len(cell)), band] * len(BANDS) + band
-            right = answer == label
+            labels = cell[np.arange(len(cell)), band] * len(BANDS) + band
+            right = labels == label
             hit = np.bincount(label[right], weights[right], minlength=LABELS)
-            answered = np.bincount(answer, weights, minlength=LABELS)
-            values[i, j] = f1_of(hit, answered, true)[true > 0].mean()
+            predicted = np.bincount(labels, weights, minlength=LABELS)
+            values[i, j] = f1_of(hit, predicted, true)[true > 0].mean()
     smooth = gaussian_filter(values, WIDTH / every, mode="nearest")
     near = 1e-9 * (grid[:, None] ** 2 + grid[None] ** 2)
     i, j = np.unravel_index((smooth - near).argmax(), smooth.shape)

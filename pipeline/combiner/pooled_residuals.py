@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.labels import BANDS
-from pipeline.prediction.labelled import Known
+from pipeline.prediction.labelled import LabelledPredictions
 
 STEP = 0.25
 """The bins of age predictions, in years: well below any network's error."""
 SMOOTHING = 0.75
 """The standard deviation, in years, of the kernel over pooled residuals."""
-PULL = 30.0
+SHRINKAGE = 30.0
 """A band's own scale counts as its people against this many of the pool."""
 ROUNDS = 8
 """The line and the bands' offsets from it are fitted in turn so often."""
@@ -29,11 +29,11 @@ class PooledResiduals:
     rows: validation predictions beside the truth. The weights of both methods are (P,) times each person counts.
     """
 
-    def __init__(self, rows: Known) -> None:
+    def __init__(self, rows: LabelledPredictions) -> None:
         first = rows.first
         self.rows, self.age, self.band = rows, rows.age[first], rows.band[first]
-        self.mean = np.bincount(rows.person, rows.answer) / np.bincount(rows.person)
-        start, stop = np.floor(rows.answer.min()) - 1, np.ceil(rows.answer.max()) + 1
+        self.mean = np.bincount(rows.person, rows.predicted_age) / np.bincount(rows.person)
+        start, stop = np.floor(rows.predicted_age.min()) - 1, np.ceil(rows.predicted_age.max()) + 1
         self.grid = np.arange(start, stop + STEP, STEP)
         self.reach = int(np.ceil((stop - start) / STEP))
         bend = np.arange(-4 * SMOOTHING, 4 * SMOOTHING + STEP / 2, STEP)
@@ -65,12 +65,12 @@ class PooledResiduals:
         rows, person = self.rows, self.rows.person
         w = np.ones(len(self.age)) if weights is None else weights
         expected, by_photo = self.line(w), w[person]
-        residual = rows.answer - expected[person]
+        residual = rows.predicted_age - expected[person]
         people = np.bincount(self.band, w, minlength=len(BANDS))
         photos = np.maximum(np.bincount(rows.band, by_photo, minlength=len(BANDS)), 1e-9)
         square = np.bincount(rows.band, by_photo * residual**2, minlength=len(BANDS))
         pool = square.sum() / photos.sum()
-        scale = np.sqrt((square / photos * people + pool * PULL) / (people + PULL)) + 1e-9
+        scale = np.sqrt((square / photos * people + pool * SHRINKAGE) / (people + SHRINKAGE)) + 1e-9
         # the kernel widens residuals: they are narrowed first, so that their variance stays
         narrow = np.sqrt(np.maximum(0.0, 1 - SMOOTHING**2 / scale**2))
         unit = residual / scale[rows.band]

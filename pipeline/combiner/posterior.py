@@ -24,20 +24,20 @@ FINEST = 1e-3
 """No share is followed below."""
 
 
-def prior(mixes: NDArray, train: NDArray) -> NDArray[np.float64]:
+def hyperprior(priors: NDArray, train: NDArray) -> NDArray[np.float64]:
     """(Q,) the logarithm of the prior density of mixes (Q, 3), given the train mix (3,).
 
     Dirichlet densities around the train mix, of several widths, and one that is even.
     """
-    log, parts = np.log(np.maximum(mixes, 1e-12)), [np.full(len(mixes), np.log(ANYTHING) + gammaln(len(BANDS)))]
+    log, logs = np.log(np.maximum(priors, 1e-12)), [np.full(len(priors), np.log(ANYTHING) + gammaln(len(BANDS)))]
     for people in NEAR_TRAIN:
         shape = 1 + people * train
         height = gammaln(shape.sum()) - gammaln(shape).sum() + log @ (shape - 1)
-        parts.append(height + np.log((1 - ANYTHING) / len(NEAR_TRAIN)))
-    return logsumexp(parts, axis=0)
+        logs.append(height + np.log((1 - ANYTHING) / len(NEAR_TRAIN)))
+    return logsumexp(logs, axis=0)
 
 
-def drawn_from_prior(rng: np.random.Generator, train: NDArray) -> NDArray[np.float64]:
+def drawn_from_hyperprior(rng: np.random.Generator, train: NDArray) -> NDArray[np.float64]:
     """(3,) a mix as `prior` has them."""
     people = 0.0 if rng.random() < ANYTHING else NEAR_TRAIN[rng.integers(len(NEAR_TRAIN))]
     return rng.dirichlet(1 + people * train)
@@ -47,20 +47,20 @@ def drawn_from_prior(rng: np.random.Generator, train: NDArray) -> NDArray[np.flo
 class Posterior:
     """The mixes that photos leave possible: mixes (Q, 3) on a grid of that step, and the probability of each (Q,)."""
 
-    mixes: NDArray[np.float64]
+    priors: NDArray[np.float64]
     probability: NDArray[np.float64]
     step: tuple[float, float]
 
     @property
     def mean(self) -> NDArray[np.float64]:
         """(3,)"""
-        return self.probability @ self.mixes
+        return self.probability @ self.priors
 
     def draws(self, count: int, rng: np.random.Generator) -> NDArray[np.float64]:
         """(count, 3) mixes, evenly spread over the probability, each somewhere in its cell of the grid."""
-        order = rng.permutation(len(self.mixes))
+        order = rng.permutation(len(self.priors))
         place = np.searchsorted(np.cumsum(self.probability[order]), (np.arange(count) + rng.random()) / count)
-        ends = self.mixes[order[np.minimum(place, len(order) - 1)]][:, [0, 2]]
+        ends = self.priors[order[np.minimum(place, len(order) - 1)]][:, [0, 2]]
         ends = ends + (rng.random((count, 2)) - 0.5) * self.step
         return _whole(ends)[rng.permutation(count)]
 
@@ -73,15 +73,15 @@ def posterior(found: Evidence, train: NDArray, widen: float = 1.0, points: int =
     """
     corners = np.array([[0.0, 1.0], [0.0, 1.0]])
     for rough in (True, False):
-        mixes, step = _grid(corners, points)
-        statistic, sharp = found.statistic(mixes)
-        log = sharp - statistic / 2 / widen + prior(mixes, train)
+        priors, step = _grid(corners, points)
+        statistic, sharp = found.statistic(priors)
+        log = sharp - statistic / 2 / widen + hyperprior(priors, train)
         if rough:
             far = log - log.max() > -20
-            ends = mixes[far][:, [0, 2]]
+            ends = priors[far][:, [0, 2]]
             corners = np.stack([ends.min(0) - step, ends.max(0) + step], axis=1).clip(0, 1)
     probability = np.exp(log - log.max())
-    return Posterior(mixes, probability / probability.sum(), step)
+    return Posterior(priors, probability / probability.sum(), step)
 
 
 def _grid(corners: NDArray, points: int) -> tuple[NDArray[np.float64], tuple[float, float]]:
@@ -94,6 +94,6 @@ def _grid(corners: NDArray, points: int) -> tuple[NDArray[np.float64], tuple[flo
 
 def _whole(ends: NDArray) -> NDArray[np.float64]:
     """(n, 3) mixes of the shares of young and old (n, 2)."""
-    mixes = np.stack([ends[:, 0], 1 - ends.sum(1), ends[:, 1]], axis=1)
-    mixes = np.maximum(mixes, FINEST)
-    return mixes / mixes.sum(1, keepdims=True)
+    priors = np.stack([ends[:, 0], 1 - ends.sum(1), ends[:, 1]], axis=1)
+    priors = np.maximum(priors, FINEST)
+    return priors / priors.sum(1, keepdims=True)

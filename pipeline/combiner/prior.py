@@ -8,21 +8,25 @@ from models.errors import UserError
 from models.labels import BANDS
 from pipeline.combiner.prior_estimate import Estimate
 from pipeline.combiner.report import tried_note, unlike_note
-from pipeline.prediction.labelled import Known
+from pipeline.prediction.labelled import LabelledPredictions
 
 FEW = 30
 """Of eval photos that count as fewer people the default does not estimate the mix."""
 
 
-def check_bands(rows: Known) -> None:
+def check_bands(rows: LabelledPredictions) -> None:
     """Raises UserError where an age band has no validation people."""
     if (rows.counts == 0).any():
         absent = " and ".join(BANDS[b] for b in np.flatnonzero(rows.counts == 0))
         raise UserError(f"no validation person is {absent}: train more folds (FOLDS=all) or bring such people")
 
 
-def mix_kind(
-    prior: str | tuple[float, ...], rows: Known, eval_people: int | None, guess: Estimate | None, notes: list[str]
+def prior_kind(
+    prior: str | tuple[float, ...],
+    rows: LabelledPredictions,
+    eval_people: int | None,
+    guess: Estimate | None,
+    notes: list[str],
 ) -> tuple[str, float]:
     """Which mix a prior means, "given", "train" or "estimate", and how far toward the estimate labels are chosen for.
 
@@ -42,7 +46,7 @@ def mix_kind(
         notes.append(unlike_note(guess))
     if prior == "train":
         return "train", 0.0
-    tried = [] if guess.tried is None else [tried_note(guess.tried, guess.mix)]
+    tried = [] if guess.tried is None else [tried_note(guess.tried, guess.prior)]
     if prior == "estimate":
         notes += tried
         return "estimate", 1.0

@@ -17,7 +17,7 @@ from pipeline.combiner.densities import Densities, choose_smoothing
 from pipeline.combiner.evidence import evidence
 from pipeline.combiner.posterior import posterior
 from pipeline.combiner.self_test import Score, SelfTest, self_test
-from pipeline.prediction.labelled import Known
+from pipeline.prediction.labelled import LabelledPredictions
 
 SETS = 200
 """So many sets of one's own people are tried."""
@@ -37,7 +37,7 @@ class Estimate:
     """
 
     raw: NDArray[np.float64]
-    mix: NDArray[np.float64]
+    prior: NDArray[np.float64]
     shares: NDArray[np.float64]
     draws: NDArray[np.float64]
     misfit: float
@@ -67,7 +67,7 @@ class Estimate:
 
 
 def estimate(
-    rows: Known,
+    rows: LabelledPredictions,
     age: NDArray,
     gender: NDArray,
     eval_people: float,
@@ -94,6 +94,6 @@ def estimate(
     # what no mix explains is a noise that the statistic does not know of
     widen = (UNTRIED if tried is None else tried.widen) * max(1.0, misfit / limit)
     possible = posterior(found, rows.counts / rows.people, widen)
-    mixes = np.concatenate([possible.mean[None], possible.draws(draws, np.random.default_rng([seed, 15]))])
-    shares = (mixes[:, :, None] * found.genders).reshape(-1, len(BANDS) * len(GENDERS))
+    priors = np.concatenate([possible.mean[None], possible.draws(draws, np.random.default_rng([seed, 15]))])
+    shares = (priors[:, :, None] * found.genders).reshape(-1, len(BANDS) * len(GENDERS))
     return Estimate(found.likeliest, possible.mean, shares[0], shares[1:], misfit, limit, tried)

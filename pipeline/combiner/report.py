@@ -16,14 +16,14 @@ FAR = 0.1
 """From so far on a reader is told that a threshold is drawn toward the fallback."""
 
 
-def tried_note(tried: SelfTest, mix: NDArray) -> str:
+def tried_note(tried: SelfTest, prior: NDArray) -> str:
     """How the estimate did on one's own people, and those that came out like this mix (3,), in a sentence."""
     gains = tried.gains[:, -1]
     gain, error = gains.mean(), gains.std(ddof=1) / len(gains) ** 0.5
     return (
         f"on your own people, in {len(gains)} sets of other mixes, this estimate {'gained' if gain >= 0 else 'lost'} "
         f"{abs(gain):.3f} macro-F1 (give or take {error:.3f}) against the train mix; where it came out like this it "
-        f"was off by {100 * tried.error(mix):.0f} points"
+        f"was off by {100 * tried.error(prior):.0f} points"
     )
 
 
@@ -36,11 +36,11 @@ def unlike_note(guess: Estimate) -> str:
     )
 
 
-def pull_notes(pull: NDArray, counts: NDArray, names: tuple[str, str], toward: str) -> list[str]:
+def shrinkage_notes(shrinkage: NDArray, counts: NDArray, names: tuple[str, str], toward: str) -> list[str]:
     """A sentence for each of the two that few people (counts (3,) by band) draw toward something."""
     return [
         f"the {name} is drawn {p:.0%} of the way to {toward}: only {pair.min()} people in a band beside it"
-        for name, p, pair in zip(names, pull, (counts[:2], counts[1:]), strict=True)
+        for name, p, pair in zip(names, shrinkage, (counts[:2], counts[1:]), strict=True)
         if p > FAR
     ]
 
@@ -62,20 +62,20 @@ def interval_notes(counts: NDArray, shares: NDArray) -> list[str]:
 
 def report(result: dict[str, Any]) -> str:
     """The dictionary of `summary` as a few lines of plain text."""
-    mix, scores = result["mix"], result["scores"]
+    prior, scores = result["age_mix"], result["scores"]
     lines = [
         f"fitted on {result['photos']} photos of {result['people']} people ("
         + ", ".join(f"{n} {name}" for n, name in zip(result["people_by_band"], BANDS, strict=True))
         + f"), {result['folds']} fold{'s' if result['folds'] > 1 else ''}"
         + (f"; {result['dropped']} incomplete rows left out" if result["dropped"] else "")
     ]
-    lines += ["", *mix_lines(mix)]
+    lines += ["", *prior_lines(prior)]
     (low, high), spans = result["thresholds"], result["threshold_intervals"]
     lines += ["", f"thresholds {low:.1f} ({_span(spans[0], 1)}) and {high:.1f} ({_span(spans[1], 1)}) years"]
     lines += [
         "",
         f"{'macro-F1 of validation':<28}{'thresholds 30/60':>25}{'calibrated, in-sample':>25}{'cross-fitted':>25}"
-        + _marked(result),
+        + _caveat_suffix(result),
     ]
     for key, name in (("train", "train mix"), ("eval", "mix used")):
         cells = [
@@ -86,31 +86,31 @@ def report(result: dict[str, Any]) -> str:
     lines.append(f"a pair of thresholds for each mask state would gain {scores['gain_by_mask']:+.4f}, cross-fitted")
     if result["expected"]:
         lines += ["", expected_line(result)]
-        lines += possible_line(mix)
+        lines += possible_line(prior)
     lines += [f"note: {note}" for note in result["notes"]]
     return "\n".join(lines)
 
 
-def mix_lines(mix: dict[str, Any]) -> list[str]:
+def prior_lines(prior: dict[str, Any]) -> list[str]:
     """The train mix, the one used and the one estimated, as a table."""
     lines = [f"{'age mix':<28}" + "".join(f"{name:>18}" for name in BANDS)]
-    whole = "estimate" in mix and np.allclose(mix["estimate"], mix["used"])
+    whole = "estimate" in prior and np.allclose(prior["estimate"], prior["used"])
     used = {"train": "train", "given": "given", "estimate": "estimated" if whole else "toward the estimate"}[
-        mix["kind"]
+        prior["kind"]
     ]
-    rows = [("train", mix["train"]), (f"used: {used}", mix["used"])]
-    if "estimate" in mix and not (whole and mix["kind"] == "estimate"):
-        rows.append(("estimated", mix["estimate"]))
+    rows = [("train", prior["train"]), (f"used: {used}", prior["used"])]
+    if "estimate" in prior and not (whole and prior["kind"] == "estimate"):
+        rows.append(("estimated", prior["estimate"]))
     lines += [f"  {name:<26}" + "".join(f"{share:>17.1%} " for share in shares) for name, shares in rows]
-    if "interval" in mix:
-        spans = [f"{low:.1%} to {high:.1%}" for low, high in mix["interval"]]
+    if "interval" in prior:
+        spans = [f"{low:.1%} to {high:.1%}" for low, high in prior["interval"]]
         lines.append(f"  {'95 % interval of it':<26}" + "".join(f"{span:>18}" for span in spans))
     return lines
 
 
-def possible_line(mix: dict[str, Any]) -> list[str]:
+def possible_line(prior: dict[str, Any]) -> list[str]:
     """What the expected score runs over, where the mix is not known: no line, or one."""
-    return ["  over all age mixes that the eval photos leave possible"] if "estimate" in mix else []
+    return ["  over all age mixes that the eval photos leave possible"] if "estimate" in prior else []
 
 
 def expected_line(result: dict[str, Any]) -> str:
@@ -121,14 +121,14 @@ def expected_line(result: dict[str, Any]) -> str:
     )
     return (
         f"expect macro-F1 {expected['macro_f1']:.3f} on these {expected['photos']} eval photos "
-        f"({spread}){_marked(result)}"
+        f"({spread}){_caveat_suffix(result)}"
     )
 
 
-def _marked(result: dict[str, Any]) -> str:
+def _caveat_suffix(result: dict[str, Any]) -> str:
     """What a score of this report must not be shown without."""
-    marks = result.get("marks")  # an older report has none
-    return f" ({', '.join(marks)})" if marks else ""
+    caveats = result.get("caveats")  # an older report has none
+    return f" ({', '.join(caveats)})" if caveats else ""
 
 
 def _span(pair: list[float], digits: int = 3) -> str:

@@ -17,11 +17,11 @@ from scipy.stats import chi2
 from models.labels import BANDS, GENDERS, band
 from pipeline.combiner.densities import Densities, Smoothing
 from pipeline.combiner.evidence import evidence
-from pipeline.combiner.posterior import drawn_from_prior, posterior
-from pipeline.prediction.labelled import Known
+from pipeline.combiner.posterior import drawn_from_hyperprior, posterior
+from pipeline.prediction.labelled import LabelledPredictions
 from pipeline.scoring.metrics import macro_f1
 from pipeline.scoring.surface import COARSE, ByClass, default_grid
-from pipeline.scoring.thresholds import crossings, drawn_in, pull_of
+from pipeline.scoring.thresholds import crossings, shrinkage_of, shrunk
 
 LEAST = 6
 """With fewer people in a band there is no half of it to try an estimate on."""
@@ -33,7 +33,7 @@ LIKE = 3
 """The third of the sets whose estimate is nearest to this one tell how far such an estimate is off."""
 STEPS = (0.5, 1.0)
 """How far from the train mix toward the estimate labels may be chosen for, beside not at all."""
-MIXES = 12
+PRIORS = 12
 """So many of the mixes that a set leaves possible stand for all of them."""
 
 Score = Callable[[NDArray, NDArray, Sequence[NDArray]], list[float]]
@@ -66,19 +66,19 @@ class SelfTest:
         """The misfit that 95 of 100 sets stay below, which differ in nothing but the mix."""
         return max(1.0, float(np.quantile(self.misfit, 0.95)))
 
-    def like(self, mix: NDArray) -> NDArray[np.int64]:
+    def like(self, prior: NDArray) -> NDArray[np.int64]:
         """The sets whose estimate is nearest to a mix (3,)."""
-        far = np.abs(self.estimate - mix).max(1)
+        far = np.abs(self.estimate - prior).max(1)
         return np.argsort(far, kind="stable")[: -(-len(self.truth) // LIKE)]
 
-    def error(self, mix: NDArray) -> float:
+    def error(self, prior: NDArray) -> float:
         """The largest error of a share, mean over the sets whose estimate is like a mix (3,)."""
-        near = self.like(mix)
+        near = self.like(prior)
         return float(np.abs(self.estimate - self.truth)[near].max(1).mean())
 
-    def bias(self, mix: NDArray) -> NDArray[np.float64]:
+    def bias(self, prior: NDArray) -> NDArray[np.float64]:
         """(3,) the mean error of each share there."""
-        near = self.like(mix)
+        near = self.like(prior)
         return (self.estimate - self.truth)[near].mean(0)
 
     @property
@@ -100,7 +100,7 @@ class SelfTest:
 
 
 def self_test(
-    rows: Known, smoothing: Smoothing, sets: int, seed: int = 0, score: Score | None = None
+    rows: LabelledPredictions, smoothing: Smoothing, sets: int, seed: int = 0, score: Score | None = None
 ) -> SelfTest | None:
     """Try the estimate on so many sets of one's own people; None where people, or those of a band, are too few.
 
@@ -113,7 +113,7 @@ def self_test(
     for _ in range(50 * sets):  # a set of too few people is drawn again
         half, some = _halves(kind, rng), rng.permutation(rows.people)[:LARGEST]
         half, others = some[half[some]], some[~half[some]]
-        chosen = in_mix(bands, half, drawn_from_prior(rng, train), rng)
+        chosen = in_prior(bands, half, drawn_from_hyperprior(rng, train), rng)
         if len(chosen) >= SMALLEST and np.bincount(bands[others], minlength=len(BANDS)).all():
             tried.append(_one(rows, others, chosen, smoothing, score, rng))
         if len(tried) == sets:
@@ -122,36 +122,41 @@ def self_test(
 
 
 def _one(
-    rows: Known, others: NDArray, chosen: NDArray, smoothing: Smoothing, score: Score, rng: np.random.Generator
+    rows: LabelledPredictions,
+    others: NDArray,
+    chosen: NDArray,
+    smoothing: Smoothing,
+    score: Score,
+    rng: np.random.Generator,
 ) -> tuple:
     """One set: its true mix, the estimate, whether intervals held, the statistic, the misfit, and the scores."""
     calibrating, eval = of_people(rows, others), of_people(rows, chosen)
     densities, train = Densities(calibrating, smoothing), calibrating.counts / calibrating.people
-    code = densities.code(eval.answer, eval.cell % len(GENDERS))
+    code = densities.code(eval.predicted_age, eval.cell % len(GENDERS))
     seen = np.bincount(code, minlength=densities.density.shape[1]) / len(code)
     found, truth = evidence(densities, seen, eval.people), eval.counts / eval.people
     possible = posterior(found, train, points=24)
     low, high = np.quantile(possible.draws(200, rng), [0.025, 0.975], axis=0)
-    away = possible.draws(MIXES, rng) - train
+    away = possible.draws(PRIORS, rng) - train
     scores = score(others, chosen, [train[None], *(train + step * away for step in STEPS)])
     statistic = found.statistic(np.maximum(truth, 1e-3)[None])[0][0]
     return truth, possible.mean, (low <= truth) & (truth <= high), statistic, found.misfit(), scores
 
 
-def threshold_score(rows: Known) -> Score:
+def threshold_score(rows: LabelledPredictions) -> Score:
     """How labels by two thresholds score, which are chosen on people and judged on others."""
-    pull = pull_of(rows.counts)  # as it is where all people calibrate
+    shrinkage = shrinkage_of(rows.counts)  # as it is where all people calibrate
 
-    def score(others: NDArray, chosen: NDArray, mixes: Sequence[NDArray]) -> list[float]:
+    def score(others: NDArray, chosen: NDArray, priors: Sequence[NDArray]) -> list[float]:
         calibrating, eval = of_people(rows, others), of_people(rows, chosen)
         train = calibrating.counts / calibrating.people
-        grid = default_grid(calibrating.answer, COARSE)
-        table = ByClass(calibrating.answer, calibrating.label, calibrating.cell, grid, 2.0)
-        fallback, scores = crossings(calibrating.age, calibrating.answer), []
-        for some in mixes:
+        grid = default_grid(calibrating.predicted_age, COARSE)
+        table = ByClass(calibrating.predicted_age, calibrating.label, calibrating.cell, grid, 2.0)
+        fallback, scores = crossings(calibrating.age, calibrating.predicted_age), []
+        for some in priors:
             surface = table.mean(np.repeat(some / train, len(GENDERS), axis=1))
-            thresholds = drawn_in(surface.best(fallback), fallback, pull)
-            scores.append(macro_f1(eval.label, eval.cell * len(BANDS) + band(eval.answer, thresholds)))
+            thresholds = shrunk(surface.best(fallback), fallback, shrinkage)
+            scores.append(macro_f1(eval.label, eval.cell * len(BANDS) + band(eval.predicted_age, thresholds)))
         return scores
 
     return score
@@ -164,15 +169,15 @@ def _halves(kind: NDArray, rng: np.random.Generator) -> NDArray[np.bool_]:
     return half
 
 
-def in_mix(bands: NDArray, people: NDArray, mix: NDArray, rng: np.random.Generator) -> NDArray[np.int64]:
+def in_prior(bands: NDArray, people: NDArray, prior: NDArray, rng: np.random.Generator) -> NDArray[np.int64]:
     """As many of the people as can be had in the mix (3,); bands: (P,) everyone's."""
     there = np.bincount(bands[people], minlength=len(BANDS))
-    total = int(np.floor((there / np.maximum(mix, 1e-9)).min()))
-    count = np.minimum(np.diff(np.rint(np.cumsum(mix) * total).astype(int), prepend=0), there)
+    total = int(np.floor((there / np.maximum(prior, 1e-9)).min()))
+    count = np.minimum(np.diff(np.rint(np.cumsum(prior) * total).astype(int), prepend=0), there)
     return np.concatenate([rng.permutation(people[bands[people] == b])[:n] for b, n in enumerate(count)])
 
 
-def rows_of(rows: Known, people: NDArray) -> NDArray[np.int64]:
+def rows_of(rows: LabelledPredictions, people: NDArray) -> NDArray[np.int64]:
     """The rows of some of the people, in their order; people: numbers of different persons."""
     place = np.full(rows.people, -1)
     place[people] = np.arange(len(people))
@@ -180,9 +185,9 @@ def rows_of(rows: Known, people: NDArray) -> NDArray[np.int64]:
     return inside[np.argsort(place[rows.person[inside]], kind="stable")]
 
 
-def of_people(rows: Known, people: NDArray) -> Known:
+def of_people(rows: LabelledPredictions, people: NDArray) -> LabelledPredictions:
     """The predictions about some of the people, in their order; people: numbers of different persons."""
     inside, place = rows_of(rows, people), np.empty(rows.people, np.int64)
     place[people] = np.arange(len(people))
-    arrays = {name: getattr(rows, name)[inside] for name in ("age", "answer", "label", "band", "gender", "cell")}
+    arrays = {name: getattr(rows, name)[inside] for name in ("age", "predicted_age", "label", "band", "gender", "cell")}
     return replace(rows, person=place[rows.person[inside]], people=len(people), **arrays)

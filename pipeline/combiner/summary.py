@@ -11,15 +11,20 @@ from pipeline.combiner.class_prior import bands_of
 from pipeline.combiner.expected_score import expected_score
 from pipeline.combiner.judging import judge, threshold_intervals
 from pipeline.combiner.prior_estimate import Estimate
-from pipeline.combiner.report import interval_notes, pull_notes
-from pipeline.combiner.threshold_choice import Eval, ThresholdChoice
+from pipeline.combiner.report import interval_notes, shrinkage_notes
+from pipeline.combiner.threshold_choice import EvalPredictions, ThresholdChoice
 
 LEVEL = 0.9
 """Of the expected score's interval."""
 
 
 def summary(
-    found: ThresholdChoice, kind: str, eval: Eval | None, notes: list[str], seed: int = 0, marks: Sequence[str] = ()
+    found: ThresholdChoice,
+    kind: str,
+    eval: EvalPredictions | None,
+    notes: list[str],
+    seed: int = 0,
+    caveats: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Everything `combiner.json` holds about a calibration.
 
@@ -29,38 +34,38 @@ def summary(
     rows, guess = found.rows, found.estimate
     scores, centre = judge(found, seed=seed)
     notes = list(notes)
-    mix: dict[str, Any] = {
+    prior: dict[str, Any] = {
         "kind": kind,
         "train": bands_of(found.train).tolist(),
         "used": bands_of(found.shares).tolist(),
     }
     if guess is not None:
-        mix |= estimate_told(guess)
-    notes += pull_notes(found.pull, rows.counts, ("lower threshold", "upper threshold"), "the fallback")
+        prior |= estimate_told(guess)
+    notes += shrinkage_notes(found.shrinkage, rows.counts, ("lower threshold", "upper threshold"), "the fallback")
     expected = None
     if eval is not None:
         interval = expected_score(found, eval.people, centre, LEVEL, seed)
         notes += interval_notes(rows.counts, bands_of(found.shares))
-        expected = {"macro_f1": centre, "interval": interval, "level": LEVEL, "photos": len(eval.answer)}
-        expected |= {"marks": list(marks)} if marks else {}
+        expected = {"macro_f1": centre, "interval": interval, "level": LEVEL, "photos": len(eval.predicted_age)}
+        expected |= {"caveats": list(caveats)} if caveats else {}
     return {
         "people": rows.people,
         "photos": len(rows.person),
         "people_by_band": rows.counts.tolist(),
         "folds": rows.folds,
         "dropped": rows.dropped,
-        "mix": mix,
+        "age_mix": prior,
         "thresholds": list(found.thresholds),
         "threshold_intervals": threshold_intervals(found),
         "fallback": list(found.fallback),
-        "pull": found.pull.tolist(),
+        "shrinkage": found.shrinkage.tolist(),
         "bandwidth": found.bandwidth,
-        "networks": 1 if eval is None else eval.answer.shape[1],
+        "networks": 1 if eval is None else eval.predicted_age.shape[1],
         "kept_by_averaging": found.keep,
         "scores": scores,
         "expected": expected,
         "surface": _around(found),
-        "marks": list(marks),
+        "caveats": list(caveats),
         "notes": notes,
     }
 
@@ -69,7 +74,7 @@ def estimate_told(guess: Estimate) -> dict[str, Any]:
     """What the report holds about an estimate of the mix, whether it is used or not."""
     low, high = np.quantile(bands_of(guess.draws), [0.025, 0.975], axis=0)
     told = {
-        "estimate": guess.mix.tolist(),
+        "estimate": guess.prior.tolist(),
         "interval": np.stack([low, high], axis=1).tolist(),
         "likeliest": guess.raw.tolist(),
         "misfit": guess.misfit,
@@ -80,8 +85,8 @@ def estimate_told(guess: Estimate) -> dict[str, Any]:
     if guess.tried is not None:
         told["tried"] = {
             "sets": len(guess.tried.truth),
-            "error": guess.tried.error(guess.mix),
-            "bias": guess.tried.bias(guess.mix).tolist(),
+            "error": guess.tried.error(guess.prior),
+            "bias": guess.tried.bias(guess.prior).tolist(),
             "gains": guess.tried.gains.mean(0)[1:].tolist(),
             "held": guess.tried.held.mean(0).tolist(),
             "widen": guess.tried.widen,

@@ -9,39 +9,39 @@ from numpy.typing import NDArray
 
 from models.labels import BANDS, band
 from pipeline.combiner.class_prior import factors, people_of, with_bands
-from pipeline.combiner.cross_fitting import BANDWIDTH, best_bandwidth, parts_of
+from pipeline.combiner.cross_fitting import BANDWIDTH, best_bandwidth, inner_folds_of
 from pipeline.combiner.pooled_residuals import PooledResiduals
 from pipeline.combiner.prior_estimate import Estimate, estimate
 from pipeline.combiner.self_test import Score
-from pipeline.prediction.labelled import Known
+from pipeline.prediction.labelled import LabelledPredictions
 from pipeline.scoring.surface import Surface, class_of
-from pipeline.scoring.thresholds import choose, crossings, drawn_in, pull_of
+from pipeline.scoring.thresholds import choose, crossings, shrinkage_of, shrunk
 
 
 @dataclass(frozen=True)
-class Eval:
+class EvalPredictions:
     """Eval answers as arrays, n photos by K networks; NaN where a network is missing.
 
     answer (n, K) years; gender (n, K) answered; photos_per_person: how many photos count as one person.
     """
 
-    answer: NDArray[np.float64]
+    predicted_age: NDArray[np.float64]
     gender: NDArray[np.int64]
     photos_per_person: float
 
     @property
     def people(self) -> int:
         """As how many people the photos count whose persons are not known."""
-        return max(2, round(len(self.answer) / self.photos_per_person))
+        return max(2, round(len(self.predicted_age) / self.photos_per_person))
 
     @property
     def removed(self) -> float:
         """The variance of an age answer, in squared years, that averaging the networks removes."""
-        times = np.isfinite(self.answer).sum(1)
+        times = np.isfinite(self.predicted_age).sum(1)
         several = times > 1
         if not several.any():
             return 0.0
-        inside = np.nanvar(self.answer[several], axis=1, ddof=1)
+        inside = np.nanvar(self.predicted_age[several], axis=1, ddof=1)
         return float((inside * (1 - 1 / times[several])).sum() / len(times))
 
 
@@ -58,13 +58,13 @@ class ThresholdChoice:
 
     thresholds: tuple[float, float]
     shares: NDArray[np.float64]
-    mixes: NDArray[np.float64]
+    priors: NDArray[np.float64]
     possible: NDArray[np.float64]
     estimate: Estimate | None
-    rows: Known
+    rows: LabelledPredictions
     keep: float
     fallback: tuple[float, float]
-    pull: NDArray[np.float64]
+    shrinkage: NDArray[np.float64]
     surface: Surface
     weights: NDArray[np.int64]
     bandwidth: float
@@ -81,9 +81,9 @@ class ThresholdChoice:
 
 
 def choose_thresholds(
-    rows: Known,
-    mix: NDArray,
-    eval: Eval | None = None,
+    rows: LabelledPredictions,
+    prior: NDArray,
+    eval: EvalPredictions | None = None,
     bandwidth: float | None = BANDWIDTH,
     draws: int = 200,
     seed: int = 0,
@@ -98,31 +98,33 @@ def choose_thresholds(
     """
     weights = person_weights(rows, draws, np.random.default_rng(seed))
     train = people_of(rows)
-    shares = with_bands(mix, train)
-    mixes = possible = shares[None]
+    shares = with_bands(prior, train)
+    priors = possible = shares[None]
     if guess is not None:
         possible = guess.draws
     if guess is not None and toward > 0:
-        mixes = shares + toward * (possible - shares)
+        priors = shares + toward * (possible - shares)
         shares = shares + toward * (guess.shares - shares)
     rows, keep = narrowed(rows, 0.0 if eval is None else eval.removed)
-    fallback = crossings(rows.age, rows.answer)
+    fallback = crossings(rows.age, rows.predicted_age)
     if bandwidth is None:
         bandwidth = best_bandwidth(rows, shares, seed)
-    best, surface = choose(rows.answer, rows.label, rows.cell, factors(mixes, train), bandwidth, fallback)
-    pull = pull_of(rows.counts)
-    thresholds = drawn_in(best, fallback, pull)
+    best, surface = choose(rows.predicted_age, rows.label, rows.cell, factors(priors, train), bandwidth, fallback)
+    shrinkage = shrinkage_of(rows.counts)
+    thresholds = shrunk(best, fallback, shrinkage)
     return ThresholdChoice(
-        thresholds, shares, mixes, possible, guess, rows, keep, fallback, pull, surface, weights, bandwidth
+        thresholds, shares, priors, possible, guess, rows, keep, fallback, shrinkage, surface, weights, bandwidth
     )
 
 
-def mix_of_eval(rows: Known, eval: Eval, draws: int = 200, seed: int = 0, score: Score | None = None) -> Estimate:
+def prior_of_eval(
+    rows: LabelledPredictions, eval: EvalPredictions, draws: int = 200, seed: int = 0, score: Score | None = None
+) -> Estimate:
     """The estimate of the eval photos' mix; score: how labels score that are chosen for it, of `self_test`."""
-    return estimate(rows, eval.answer, eval.gender, eval.people, parts_of(rows, seed), draws, seed, score)
+    return estimate(rows, eval.predicted_age, eval.gender, eval.people, inner_folds_of(rows, seed), draws, seed, score)
 
 
-def person_weights(rows: Known, draws: int, rng: np.random.Generator) -> NDArray[np.int64]:
+def person_weights(rows: LabelledPredictions, draws: int, rng: np.random.Generator) -> NDArray[np.int64]:
     """(draws, P) times each person is drawn, with replacement inside each gender x band."""
     stratum = rows.gender[rows.first] * len(BANDS) + rows.band[rows.first]
     weights = np.zeros((draws, rows.people), np.int64)
@@ -132,16 +134,16 @@ def person_weights(rows: Known, draws: int, rng: np.random.Generator) -> NDArray
     return weights
 
 
-def narrowed(rows: Known, removed: float) -> tuple[Known, float]:
+def narrowed(rows: LabelledPredictions, removed: float) -> tuple[LabelledPredictions, float]:
     """Single-network answers drawn in to spread as averages do: the residuals lose the removed variance."""
     if removed <= 0:
         return rows, 1.0
     expected = PooledResiduals(rows).line()[rows.person]
-    residual = rows.answer - expected
+    residual = rows.predicted_age - expected
     keep = float(np.sqrt(max(0.05, 1 - removed / max((residual**2).mean(), 1e-9))))
-    return replace(rows, answer=expected + keep * residual), keep
+    return replace(rows, predicted_age=expected + keep * residual), keep
 
 
-def fuse(rows: Known, thresholds: tuple[float, float]) -> NDArray[np.int64]:
+def fuse(rows: LabelledPredictions, thresholds: tuple[float, float]) -> NDArray[np.int64]:
     """(n,) labels answered under the thresholds."""
-    return rows.cell * len(BANDS) + band(rows.answer, thresholds)
+    return rows.cell * len(BANDS) + band(rows.predicted_age, thresholds)

@@ -13,17 +13,17 @@ from sklearn.base import BaseEstimator
 from models.errors import UserError
 from models.labels import BANDS, band, encode
 from pipeline.combiner.files import TASK, check_version
-from pipeline.combiner.prior import check_bands, check_prior, mix_kind
+from pipeline.combiner.prior import check_bands, check_prior, prior_kind
 from pipeline.combiner.report import report
 from pipeline.combiner.summary import summary
-from pipeline.combiner.threshold_choice import Eval, choose_thresholds, mix_of_eval
-from pipeline.prediction.labelled import known
+from pipeline.combiner.threshold_choice import EvalPredictions, choose_thresholds, prior_of_eval
+from pipeline.prediction.labelled import labelled_predictions
 from pipeline.prediction.tables import COLUMNS, average_folds, by_network, cell
 from pipeline.run.records import COMBINER_VERSION as VERSION
 from pipeline.runtime import store
 
 
-class Combiner(BaseEstimator):
+class ThresholdCombiner(BaseEstimator):
     """Chooses two age thresholds for the mix of ages of the eval photos, and fuses answers to labels.
 
     prior: the mix of age bands to calibrate for: "train" (that of the validation people), three shares,
@@ -34,7 +34,7 @@ class Combiner(BaseEstimator):
     chooses). draws: resamples behind every interval. seed: of those draws.
 
     After fit: thresholds_ (2 years), mix_ (3 shares), report_ (a dictionary for JSON: what it was fitted
-    on and what it found) and calibration_ (the arrays behind it, with the score surface; not saved).
+    on and what it found) and choice_ (the arrays behind it, with the score surface; not saved).
     """
 
     def __init__(
@@ -54,9 +54,9 @@ class Combiner(BaseEstimator):
         validation: pd.DataFrame,
         predictions: pd.DataFrame | None = None,
         notes: Sequence[str] = (),
-        marks: Sequence[str] = (),
+        caveats: Sequence[str] = (),
         photos_per_person: float | None = None,
-    ) -> Combiner:
+    ) -> ThresholdCombiner:
         """Calibrate on out-of-fold answers beside the truth, for the mix of the eval photos.
 
         validation: a row per photo with photo, person, fold, mask, gender, age and the answers;
@@ -67,20 +67,20 @@ class Combiner(BaseEstimator):
         """
         given = check_prior(self.prior)
         bandwidth = check_bandwidth(self.bandwidth)
-        rows = known(validation)
+        rows = labelled_predictions(validation)
         check_bands(rows)
         if photos_per_person is None:
             photos_per_person = len(rows.person) / rows.people
-        eval = None if predictions is None else Eval(*by_network(predictions), photos_per_person)
+        eval = None if predictions is None else EvalPredictions(*by_network(predictions), photos_per_person)
         notes = list(notes)
-        guess = None if eval is None or given is not None else mix_of_eval(rows, eval, self.draws, self.seed)
-        kind, toward = mix_kind(self.prior, rows, None if eval is None else eval.people, guess, notes)
-        mix = rows.counts / rows.people if given is None else given
-        found = choose_thresholds(rows, mix, eval, bandwidth, self.draws, self.seed, guess, toward)
+        guess = None if eval is None or given is not None else prior_of_eval(rows, eval, self.draws, self.seed)
+        kind, toward = prior_kind(self.prior, rows, None if eval is None else eval.people, guess, notes)
+        prior = rows.counts / rows.people if given is None else given
+        found = choose_thresholds(rows, prior, eval, bandwidth, self.draws, self.seed, guess, toward)
         self.thresholds_ = found.thresholds
-        self.mix_ = found.shares.reshape(len(BANDS), -1).sum(1)
-        self.calibration_ = found
-        self.report_ = summary(found, kind, eval, notes, self.seed, marks) | {"photos_per_person": photos_per_person}
+        self.prior_ = found.shares.reshape(len(BANDS), -1).sum(1)
+        self.choice_ = found
+        self.report_ = summary(found, kind, eval, notes, self.seed, caveats) | {"photos_per_person": photos_per_person}
         return self
 
     def predict(self, predictions: pd.DataFrame) -> pd.DataFrame:
@@ -109,12 +109,12 @@ class Combiner(BaseEstimator):
             "version": VERSION,
             "settings": self.get_params(),
             "thresholds": list(self.thresholds_),
-            "mix": list(map(float, self.mix_)),
+            "age_mix": list(map(float, self.prior_)),
             "report": self.report_,
         }
 
     @classmethod
-    def from_dict(cls, content: dict[str, Any]) -> Combiner:
+    def from_dict(cls, content: dict[str, Any]) -> ThresholdCombiner:
         """The combiner that `to_dict` described. Raises UserError for another version or task."""
         check_version(content)
         settings: dict[str, Any] = dict(content["settings"])
@@ -122,7 +122,7 @@ class Combiner(BaseEstimator):
             settings["prior"] = tuple(settings["prior"])
         self = cls(**settings)
         self.thresholds_ = (float(content["thresholds"][0]), float(content["thresholds"][1]))
-        self.mix_ = np.array(content["mix"])
+        self.prior_ = np.array(content["age_mix"])
         self.report_ = content["report"]
         return self
 
@@ -131,7 +131,7 @@ class Combiner(BaseEstimator):
         store.write_json(Path(path), self.to_dict())
 
     @classmethod
-    def load(cls, path: str | Path) -> Combiner:
+    def load(cls, path: str | Path) -> ThresholdCombiner:
         """Read what `save` wrote. Raises UserError when it is damaged, or of another version or task."""
         return cls.from_dict(store.read_json(Path(path)))
 

@@ -20,7 +20,7 @@ from models import backbone
 from models.cpu import faster
 from models.task import build_task
 from pipeline.run.presets import columns_of
-from pipeline.training.sampling import rows_of, steps_an_epoch, steps_of
+from pipeline.training.sampling import epoch_steps, rows_of, steps_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,11 +39,11 @@ class Effort:
     flops: float
 
 
-def flops_a_photo(task: str, settings: dict[str, Any]) -> float:
+def flops_per_photo(task: str, settings: dict[str, Any]) -> float:
     """Forward-backward FLOPs of one photo through the network that a task's settings describe."""
-    outputs = build_task(task, settings).outputs
+    num_logits = build_task(task, settings).num_logits
     with torch.random.fork_rng(devices=[]):  # counting must not change what is drawn after it
-        network = backbone.build(settings, outputs)
+        network = backbone.build(settings, num_logits)
         faster.give_back(network)  # ours spare dropped paths and padding
         return flops_of(network, torch.zeros(PHOTOS, 3, settings["height"], settings["width"], dtype=torch.uint8))
 
@@ -83,22 +83,22 @@ def _convolution_backward(
     return 2 * x[0] * places * prod(weight) * sum(map(bool, wanted[:2]))
 
 
-def photos_an_epoch(task: str, settings: dict[str, Any], rows: pd.DataFrame) -> int:
+def photos_per_epoch(task: str, settings: dict[str, Any], rows: pd.DataFrame) -> int:
     """How many of the rows of train photos (all with the task's labels) an epoch sees before whole batches are made."""
     one = build_task(task, settings)
-    classes = one.classes_of(one.targets(rows[list(columns_of(task))].to_numpy(np.float32)))
+    classes = one.true_class(one.targets(rows[list(columns_of(task))].to_numpy(np.float32)))
     every = np.arange(len(rows))
     return len(rows_of(every, classes, 0, settings["seed"], settings["sampling"], one.undersample))
 
 
 def effort(
-    flops: float, photos: int, batch: int, *, epochs: float | None = None, budget: float | None = None
+    flops: float, photos: int, batch_size: int, *, epochs: float | None = None, budget: float | None = None
 ) -> Effort:
     """The training of so many epochs, or the one nearest to a budget in FLOPs; at least a step.
 
     flops: of one photo; photos: of an epoch; batch: photos a step.
     """
-    batch = min(batch, photos)
-    an_epoch = steps_an_epoch(photos, batch)
-    steps = steps_of(budget / (flops * batch * an_epoch) if epochs is None else epochs, an_epoch)
-    return Effort(round(steps / an_epoch, 6), steps, steps * batch, steps * batch * flops)
+    batch_size = min(batch_size, photos)
+    steps_per_epoch = epoch_steps(photos, batch_size)
+    steps = steps_of(budget / (flops * batch_size * steps_per_epoch) if epochs is None else epochs, steps_per_epoch)
+    return Effort(round(steps / steps_per_epoch, 6), steps, steps * batch_size, steps * batch_size * flops)

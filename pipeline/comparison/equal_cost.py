@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from models.errors import UserError
 from models.labels import BANDS, band
-from pipeline.comparison.cost import Effort, effort, flops_a_photo, photos_an_epoch
+from pipeline.comparison.cost import Effort, effort, flops_per_photo, photos_per_epoch
 from pipeline.dataset.folds import folds_of, with_folds
 from pipeline.images.of_run import prepared
 from pipeline.run.folder import RECORDED
@@ -50,9 +50,9 @@ class Training:
         return (self.fold / "done" / "train.json").is_file()
 
     @property
-    def figures(self) -> dict[str, Any]:
+    def metrics(self) -> dict[str, Any]:
         """What the finished training told at its end."""
-        return store.read_json(self.fold / "done" / "train.json")["figures"]
+        return store.read_json(self.fold / "done" / "train.json")["metrics"]
 
 
 class Planner:
@@ -80,7 +80,7 @@ class Planner:
         """FLOPs of the preset's three specialists by their own epochs."""
         tables = {task: PRESETS[self.run.preset][task] for task in TASKS}
         return sum(
-            effort(self.flops(task, made), self.photos(task, made), made["batch"], epochs=made["epochs"]).flops
+            effort(self.flops(task, made), self.photos(task, made), made["batch_size"], epochs=made["epochs"]).flops
             for task, made in tables.items()
         )
 
@@ -105,7 +105,7 @@ class Planner:
         for task, resolved in system.resolved(self.run.preset).items():
             photos = self.photos(task, resolved, without, run)
             share = budget / len(system.settings)
-            length = effort(self.flops(task, resolved), photos, resolved["batch"], budget=share)
+            length = effort(self.flops(task, resolved), photos, resolved["batch_size"], budget=share)
             given = {name: value for name, value in of_run.items() if value is not None and value is not False}
             given |= system.settings[task]
             if "backbone_options" in given:
@@ -127,7 +127,7 @@ class Planner:
         known = rows[labels].notna().all(axis=1) & ~rows["fold"].isin(without) & ~rows["photo"].isin(list(bad))
         if not known.any():
             raise UserError(f"no train photo of {run.data} carries the labels that {task} needs, {', '.join(labels)}.")
-        return photos_an_epoch(task, made, rows[known])
+        return photos_per_epoch(task, made, rows[known])
 
     def _with_folds(self, run: Run) -> pd.DataFrame:
         if run.split not in self._rows:
@@ -136,10 +136,10 @@ class Planner:
 
     def flops(self, task: str, made: dict[str, Any]) -> float:
         """Forward-backward FLOPs of a photo; counted once for settings that differ in lr alone."""
-        mark = store.fingerprint([task, made | {"lr": None}])
-        if mark not in self._flops:
-            self._flops[mark] = flops_a_photo(task, made)
-        return self._flops[mark]
+        key = store.fingerprint([task, made | {"lr": None}])
+        if key not in self._flops:
+            self._flops[key] = flops_per_photo(task, made)
+        return self._flops[key]
 
 
 def factors_of(tune: str) -> list[float]:
@@ -157,5 +157,5 @@ def best_factors(trials: dict[float, list[Training]]) -> dict[str, float]:
     """The factor of the best validation macro-F1 for each task; trials: a system's trainings by factor."""
     tasks = [training.task for training in next(iter(trials.values()))]
     return {
-        task: max(trials, key=lambda factor, i=i: trials[factor][i].figures["macro_f1"]) for i, task in enumerate(tasks)
+        task: max(trials, key=lambda factor, i=i: trials[factor][i].metrics["macro_f1"]) for i, task in enumerate(tasks)
     }

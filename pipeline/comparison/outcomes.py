@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 
 from models.labels import band, decode, encode
 from pipeline.comparison.systems import System
-from pipeline.prediction.label_tables import averaged, chances_of
-from pipeline.prediction.out_of_fold import read_answers
+from pipeline.prediction.label_tables import averaged, probabilities_of
 from pipeline.prediction.tables import TRUTH
 from pipeline.runtime import store
 from pipeline.scoring.metrics import macro_f1
@@ -46,12 +45,12 @@ def at_30_60(labels: NDArray[np.int64], years: NDArray[np.float64]) -> NDArray[n
 
 def held_out(file: Path) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.str_]]:
     """Truth, likeliest label and person (n,) of the validation photos with all labels, of a rival's fold."""
-    table = read_answers(file)
+    table = store.read_csv(file)
     rows = table[table[list(TRUTH)].notna().all(axis=1)]
     truth = encode(
         rows["mask"].to_numpy(np.int64), rows["gender"].to_numpy(np.int64), band(rows["age"].to_numpy(float))
     )
-    return truth, chances_of(rows).argmax(1), rows["person"].to_numpy(str)
+    return truth, probabilities_of(rows).argmax(1), rows["person"].to_numpy(str)
 
 
 def validation_score(system: System, folder: Path) -> float:
@@ -63,20 +62,20 @@ def validation_score(system: System, folder: Path) -> float:
     return scores["plain" if system.same_as else "cross_fitted"]["macro_f1"]
 
 
-def eval_answers(system: System, folder: Path, photos: pd.Series) -> tuple[NDArray[np.int64], NDArray | None]:
+def eval_predictions(system: System, folder: Path, photos: pd.Series) -> tuple[NDArray[np.int64], NDArray | None]:
     """Labels (n,) and ages (n,), None where there are none, of the eval photos in the order of the submission."""
     place = system.place(folder)
-    labels = read_answers(place / "submission.csv")["ans"].to_numpy(np.int64)
+    labels = store.read_csv(place / "submission.csv")["ans"].to_numpy(np.int64)
     if len(labels) != len(photos):
         raise AssertionError("every eval photo has one label")
-    answers = read_answers(place / "predictions.csv")
+    predictions = store.read_csv(place / "predictions.csv")
     if system.likeliest:
-        found = averaged(answers)
-        likeliest = pd.Series(chances_of(found).argmax(1), index=found["photo"]).reindex(photos.astype("string"))
+        found = averaged(predictions)
+        likeliest = pd.Series(probabilities_of(found).argmax(1), index=found["photo"]).reindex(photos.astype("string"))
         return np.where(likeliest.isna(), labels, likeliest.fillna(0)).astype(np.int64), None
-    if "age_years" not in answers:
+    if "age_years" not in predictions:
         return labels, None
-    years = answers.groupby("photo")["age_years"].mean().reindex(photos.astype("string")).to_numpy(np.float64)
+    years = predictions.groupby("photo")["age_years"].mean().reindex(photos.astype("string")).to_numpy(np.float64)
     return (at_30_60(labels, years) if system.same_as else labels), years
 
 

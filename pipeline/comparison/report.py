@@ -74,8 +74,8 @@ def _row(one: Outcome, truth: pd.DataFrame | None) -> dict[str, Any]:
     row["macro_f1"] = macro_f1(true, one.labels)
     row["gap"] = one.validation - row["macro_f1"]
     row["accuracy"] = float((true == one.labels).mean())
-    for part, a, b in zip(("mask", "gender", "band"), decode(true), decode(one.labels), strict=True):
-        row[f"accuracy_{part}"] = float((a == b).mean())
+    for attribute, a, b in zip(("mask", "gender", "band"), decode(true), decode(one.labels), strict=True):
+        row[f"accuracy_{attribute}"] = float((a == b).mean())
     if one.years is not None:
         error = np.abs(one.years - truth["age"].to_numpy(np.float64, na_value=np.nan))
         row["age_error"] = float(np.nanmean(error)) if np.isfinite(error).any() else np.nan
@@ -134,9 +134,9 @@ def comparison_text(found: pd.DataFrame, about: str) -> str:
         lines += ["", f"{'':<20}{'mask':>8}{'gender':>8}{'band':>8}{'years':>8}  photos right, then wrong by attribute"]
         for _, r in rows.iterrows():
             years = f"{r['age_error']:.1f}" if pd.notna(r["age_error"]) else ""
-            parts = "".join(f"{r[f'accuracy_{part}']:>8.3f}" for part in ("mask", "gender", "band"))
+            accuracies = "".join(f"{r[f'accuracy_{attribute}']:>8.3f}" for attribute in ("mask", "gender", "band"))
             wrong = ", ".join(f"{r[column]:.0f} {name}" for name, column in WRONG.items())
-            lines.append(f"{r['system']:<20}{parts}{years:>8}  {wrong}")
+            lines.append(f"{r['system']:<20}{accuracies}{years:>8}  {wrong}")
     lines += ["", f"{'':<20}{'1e12 FLOPs':>12}{'seconds':>10}  learning rate"]
     for _, r in rows.iterrows():
         lines.append(f"{r['system']:<20}{r['flops'] / 1e12:>12.2f}{r['seconds']:>10.0f}  {r['lr_factors']}")

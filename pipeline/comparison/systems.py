@@ -12,7 +12,7 @@ BASELINE = "specialists"
 """Whom the others are compared with."""
 LEAK = "leak"
 """In the list of systems: the second table, of a network validated by photo and by person."""
-BORROWED = ("backbone", "backbone_options", "height", "width", "batch", "lr", "optimizer", "weight_decay",
+BORROWED = ("backbone", "backbone_options", "height", "width", "batch_size", "lr", "optimizer", "weight_decay",
             "layer_decay", "drop_path")  # fmt: skip
 """What a joint network takes over from the specialist whose backbone it has."""
 

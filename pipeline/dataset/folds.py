@@ -95,8 +95,8 @@ def _dealt(
         raise UserError(f"{folds} folds need {folds} train {several} or more, but there are {len(strata)}.")
     # Dealing the people out like cards, one stratum after another, gives the counts of scikit-learn's
     # StratifiedKFold without its refusal of small strata; a hash shuffles them alike in every version.
-    chance = [hashlib.sha256(f"{int(split_seed)}:{name}".encode()).digest() for name in names]
-    dealt = sorted(range(len(strata)), key=lambda i: (strata[i], chance[i]))
+    order = [hashlib.sha256(f"{int(split_seed)}:{name}".encode()).digest() for name in names]
+    dealt = sorted(range(len(strata)), key=lambda i: (strata[i], order[i]))
     fold = np.empty(len(strata), np.int64)
     fold[dealt] = np.arange(len(strata)) % folds
     return fold

@@ -28,17 +28,17 @@ def data_of(run: Run, given: EvalSettings | None = None) -> DataSet:
     return read_data_set(run.data, run.fixes, run.follow_links)
 
 
-def labelled(data: DataSet, task: str) -> pd.DataFrame:
+def train_rows(data: DataSet, task: str) -> pd.DataFrame:
     """The train rows that carry the labels a network learns from."""
     return data.train[data.train[list(columns_of(task))].notna().all(axis=1)]
 
 
-def photo_marks(data: DataSet, rows: pd.DataFrame) -> dict[str, str]:
+def photo_fingerprints(data: DataSet, rows: pd.DataFrame) -> dict[str, str]:
     """Fingerprints of what a network sees of these rows: the photos, and the face boxes where any has one."""
-    return {"photos": store.photo_fingerprint(data.root, rows["photo"].tolist()), "boxes": box_mark(rows)}
+    return {"photos": store.photo_fingerprint(data.root, rows["photo"].tolist()), "boxes": box_fingerprint(rows)}
 
 
-def box_mark(rows: pd.DataFrame) -> str:
+def box_fingerprint(rows: pd.DataFrame) -> str:
     """The fingerprint of the face boxes of these rows, NO_BOXES where none has one."""
     from pipeline.dataset.tables import BOX
 

@@ -55,13 +55,13 @@ class DataSet:
         if len(labels) != len(photos) or not photos.isin(labels.index).all():
             differing = sorted(photos.symmetric_difference(labels.index))
             raise ValueError(f"{len(differing)} photos lack a label or are no eval photos: {differing[:3]}")
-        answers = labels.reindex(photos)
-        if not answers.isin(range(LABELS)).all():
+        ordered = labels.reindex(photos)
+        if not ordered.isin(range(LABELS)).all():
             raise ValueError(f"some labels are not whole numbers from 0 to {LABELS - 1}")
         contest = self.layout == "contest"
         column, prefix = ("ImageID", f"{EVAL_IMAGES}/") if contest else ("photo", "")
         names = [photo.removeprefix(prefix) for photo in photos]
-        return pd.DataFrame({column: pd.array(names, "string"), "ans": answers.to_numpy(np.int64)})
+        return pd.DataFrame({column: pd.array(names, "string"), "ans": ordered.to_numpy(np.int64)})
 
 
 def read_data_set(root: Path, fixes: str | None = None, follow_links: bool = False) -> DataSet:

@@ -109,10 +109,10 @@ def path_fault(path: str) -> str | None:
         return "is blank"
     if path.startswith("/") or re.match(r"[A-Za-z]:[\\/]", path):
         return "is absolute; write it relative to the data set"
-    parts = path.split("/")
-    if ".." in parts:
+    steps = path.split("/")
+    if ".." in steps:
         return "leaves the data set; write a path inside it"
-    if "." in parts or "" in parts:
+    if "." in steps or "" in steps:
         return "is not plain; write it without empty or '.' parts"
     return None
 

@@ -41,9 +41,9 @@ def prepare(photos: Photos, name: str, size: Size, jobs: int) -> Prepared:
     """
     height, width = size
     boxes = None if photos.boxes is None else np.nan_to_num(photos.boxes, nan=-1).tolist()
-    mark = store.photo_fingerprint(photos.root, list(photos.names), times=True)
-    mark = store.fingerprint([mark, photos.crop, boxes])
-    folder = PREPARED / f"{name[:40]}-{height}x{width}-{mark}"
+    fingerprint = store.photo_fingerprint(photos.root, list(photos.names), times=True)
+    fingerprint = store.fingerprint([fingerprint, photos.crop, boxes])
+    folder = PREPARED / f"{name[:40]}-{height}x{width}-{fingerprint}"
     with store.locked(PREPARED / f".{folder.name}.lock", f"preparing {name}", wait=True):
         store.sweep(folder)
         if (folder / "bad.json").is_file():
@@ -83,11 +83,11 @@ def _decode_into(folder: Path, photos: Photos, size: Size, jobs: int) -> None:
     print(f"prepare: {len(photos.names)} photos at {size[0]}x{size[1]}, {needed / 1e6:.0f} MB in {folder}")
     bad, digest = {}, hashlib.sha256()
     with (
-        store.replacing(folder / "pixels.npy") as part,
+        store.replacing(folder / "pixels.npy") as temporary,
         Progress("prepare", len(photos.names), "photos") as progress,
     ):
-        pixels = np.lib.format.open_memmap(part, "w+", np.uint8, (len(photos.names), *size, 3))
-        _reserve(part)
+        pixels = np.lib.format.open_memmap(temporary, "w+", np.uint8, (len(photos.names), *size, 3))
+        _reserve(temporary)
         for index, photo in enumerate(decode_all(photos, [size], jobs)):
             if isinstance(photo, str):
                 bad[photos.names[index]] = photo

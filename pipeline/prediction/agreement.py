@@ -9,10 +9,10 @@ import pandas as pd
 
 from models.labels import BANDS, band
 from pipeline.prediction import label_tables
-from pipeline.prediction.labelled import Known, known
+from pipeline.prediction.labelled import LabelledPredictions, labelled_predictions
 from pipeline.prediction.tables import COLUMNS
 from pipeline.scoring.metrics import macro_f1
-from pipeline.scoring.surface import Answers
+from pipeline.scoring.surface import BinnedAges
 from pipeline.scoring.thresholds import crossings
 
 EQUAL, WITHIN = 0.99, 0.002
@@ -31,7 +31,7 @@ class Agreement:
         return self.equal >= EQUAL and self.difference <= WITHIN
 
 
-def agreement(reference: pd.DataFrame, answers: pd.DataFrame) -> Agreement:
+def agreement(reference: pd.DataFrame, predictions: pd.DataFrame) -> Agreement:
     """Compare two tables of validation answers about the same photos, labels at the reference's best thresholds.
 
     Where the answers are chances of labels or bands, a photo's label is its likeliest.
@@ -40,21 +40,26 @@ def agreement(reference: pd.DataFrame, answers: pd.DataFrame) -> Agreement:
     order. Answers that are no finite numbers, where the reference's are, agree with nothing. Raises UserError where
     no photo has all labels and answers.
     """
-    by_label = label_tables.answers_labels(reference)
+    by_label = label_tables.holds_probabilities(reference)
     columns = list(label_tables.columns_of(reference) if by_label else COLUMNS)
     given = np.isfinite(reference[columns])
-    if not (np.isfinite(answers[columns]) | ~given).all(axis=None):
+    if not (np.isfinite(predictions[columns]) | ~given).all(axis=None):
         return Agreement(int(given.all(axis=1).sum()), 0.0, 1.0)
     if by_label:
-        (rows, chances), (_, others) = label_tables.known(reference), label_tables.known(answers)
-        given, found = chances.argmax(1), others.argmax(1)
+        (rows, probabilities), (_, others) = (
+            label_tables.labelled_probabilities(reference),
+            label_tables.labelled_probabilities(predictions),
+        )
+        given, found = probabilities.argmax(1), others.argmax(1)
         scores = [macro_f1(rows.label, labels) for labels in (given, found)]
         return Agreement(len(rows.label), float((given == found).mean()), abs(scores[0] - scores[1]))
-    one, other = known(reference), known(answers)
-    thresholds = Answers(one.answer, one.label, one.cell).surface().best(crossings(one.age, one.answer))
+    one, other = labelled_predictions(reference), labelled_predictions(predictions)
+    thresholds = (
+        BinnedAges(one.predicted_age, one.label, one.cell).surface().best(crossings(one.age, one.predicted_age))
+    )
 
-    def labels(rows: Known) -> np.ndarray:
-        return rows.cell * len(BANDS) + band(rows.answer, thresholds)
+    def labels(rows: LabelledPredictions) -> np.ndarray:
+        return rows.cell * len(BANDS) + band(rows.predicted_age, thresholds)
 
     scores = [macro_f1(rows.label, labels(rows)) for rows in (one, other)]
     return Agreement(len(one.label), float((labels(one) == labels(other)).mean()), abs(scores[0] - scores[1]))

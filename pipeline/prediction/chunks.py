@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-class Parts:
+class Chunks:
     """Parts 0, 1, ... of a table in a folder beside it, each with a note (plain values for JSON).
 
     key: what the parts depend on; those of another key are not seen.
@@ -45,10 +45,10 @@ class Parts:
         """Write parts 0 to count - 1 as one table to `path`."""
         with store.replacing(path) as merged, merged.open("wb") as whole:
             for number in range(count):
-                with self._table(number).open("rb") as part:
-                    header = part.readline()
+                with self._table(number).open("rb") as chunk:
+                    header = chunk.readline()
                     whole.write(b"" if number else header)
-                    shutil.copyfileobj(part, whole)
+                    shutil.copyfileobj(chunk, whole)
 
 
 def clear(place: Path) -> None:

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from models.errors import UserError
-from pipeline.dataset.of_run import data_of, labelled, photo_marks
+from pipeline.dataset.of_run import data_of, photo_fingerprints, train_rows
 from pipeline.images.of_run import prepared
 from pipeline.prediction import ensemble
 from pipeline.prediction.agreement import agreement
-from pipeline.prediction.ensemble import Member
+from pipeline.prediction.ensemble import EnsembleMember
 from pipeline.prediction.out_of_fold import VALIDATION, gather, out_of_fold
 from pipeline.run import records
 from pipeline.run.folder import Run
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def members_of(
+def load_ensemble(
     run: Run, system: str, place: Path, folders: Sequence[Path], asked: str, flip: bool, device: str, threads: int
-) -> tuple[str, list[Member]]:
+) -> tuple[str, list[EnsembleMember]]:
     """A system's finished folds on the engine asked for, or on the next that agrees; and what the answers are called.
 
     place: where the eval answers go. flip: each answers the mean over a photo and its mirror image. Raises UserError
@@ -40,19 +40,19 @@ def members_of(
     """
     ladder, home = machine.ENGINES[asked], run.home(system)
 
-    def load(engine: str) -> list[Member]:
+    def load(engine: str) -> list[EnsembleMember]:
         return [ensemble.load(folder, device, threads, engine) for folder in folders]
 
     if ladder == ("torch",) and not flip:
         return "torch", load("torch")
-    marks = {str(f.relative_to(run.folder)): store.file_fingerprint(f / "weights.safetensors") for f in folders}
-    inputs = {"weights": marks, "ladder": ladder, "flip": flip}
+    fingerprints = {str(f.relative_to(run.folder)): store.file_fingerprint(f / "weights.safetensors") for f in folders}
+    inputs = {"weights": fingerprints, "ladder": ladder, "flip": flip}
     if device != "cpu":
         inputs["device"] = device  # an older record has none: where OpenVINO was chosen, it was on a processor
     with store.locked(home / "engine.lock", f"the choice of an engine for {home}", wait=True):
         stands = _standing(place, home, inputs)
         if stands is not None:
-            return stands["answers"], _flipped(load(stands["engine"]), flip)
+            return stands["predictions"], _flipped(load(stands["engine"]), flip)
         fault = _fault(run, folders)
         if fault is not None:
             if flip and _standing(place, home, inputs | {"ladder": machine.ENGINES["torch"]}) is None:
@@ -72,7 +72,7 @@ def members_of(
             table = _validation(run, system, members, name)
         if name != "torch":
             store.write_csv(place / VALIDATION, table.assign(engine=name))
-        _record(place, inputs, {"engine": engine, "answers": name})
+        _record(place, inputs, {"engine": engine, "predictions": name})
         return name, members
 
 
@@ -83,15 +83,15 @@ def _standing(place: Path, home: Path, inputs: dict[str, Any]) -> dict[str, Any]
         return own
     stands = records.finished(home, "engine", inputs)
     if stands is not None:
-        if stands["answers"] != "torch":
-            with store.replacing(place / VALIDATION) as part:
-                shutil.copyfile(home / VALIDATION, part)
+        if stands["predictions"] != "torch":
+            with store.replacing(place / VALIDATION) as temporary:
+                shutil.copyfile(home / VALIDATION, temporary)
         _record(place, inputs, stands)
     return stands
 
 
 def _record(place: Path, inputs: dict[str, Any], choice: dict[str, Any]) -> None:
-    records.record(place, "engine", inputs, [] if choice["answers"] == "torch" else [VALIDATION], choice)
+    records.record(place, "engine", inputs, [] if choice["predictions"] == "torch" else [VALIDATION], choice)
 
 
 def _fault(run: Run, folders: Sequence[Path]) -> str | None:
@@ -104,43 +104,43 @@ def _fault(run: Run, folders: Sequence[Path]) -> str | None:
         return "cannot be read"
     for folder in folders:
         made = store.read_json(folder / "settings.json")
-        now = photo_marks(data, labelled(data, made["task"]))
-        if any(made["inputs"].get(name, mark) != mark for name, mark in now.items()):
+        now = photo_fingerprints(data, train_rows(data, made["task"]))
+        if any(made["inputs"].get(name, fingerprint) != fingerprint for name, fingerprint in now.items()):
             return "have changed"
     return None
 
 
-def _flipped(members: Sequence[Member], flip: bool) -> list[Member]:
+def _flipped(members: Sequence[EnsembleMember], flip: bool) -> list[EnsembleMember]:
     return [replace(member, flip=flip) for member in members]
 
 
 def _first_that_agrees(
-    run: Run, system: str, ladder: Sequence[str], load: Callable[[str], list[Member]]
-) -> tuple[str, list[Member], pd.DataFrame]:
+    run: Run, system: str, ladder: Sequence[str], load: Callable[[str], list[EnsembleMember]]
+) -> tuple[str, list[EnsembleMember], pd.DataFrame]:
     """The engine, the members on it, and their validation answers."""
     reference = gather(run, system)
     for engine in ladder[:-1]:
         try:
             members = load(engine)
-            answers = _validation(run, system, members, engine)
+            predictions = _validation(run, system, members, engine)
         except (UserError, OSError):  # such as a full disk, which is no fault of the engine
             raise
         except Exception as problem:  # torch's and OpenVINO's converters raise whatever they meet
             told = (str(problem).strip().splitlines() or [type(problem).__name__])[0].rstrip(".")
             print(f"predict: {engine} cannot run these networks ({told}) and is not used")
             continue
-        found = agreement(reference, answers)
+        found = agreement(reference, predictions)
         print(
             f"predict: {engine} gives {found.equal:.2%} of {found.photos} validation photos the label that torch gives "
             f"them, and its macro-F1 differs by {found.difference:.4f}: {'used' if found.holds else 'not used'}",
             flush=True,
         )
         if found.holds:
-            return engine, members, answers
+            return engine, members, predictions
     return "torch", load("torch"), reference
 
 
-def _validation(run: Run, system: str, members: Sequence[Member], what: str) -> pd.DataFrame:
+def _validation(run: Run, system: str, members: Sequence[EnsembleMember], what: str) -> pd.DataFrame:
     """The out-of-fold answers of these members, as `gather` gives torch's."""
     data = data_of(run)
     place = {photo: row for row, photo in enumerate(data.train["photo"])}
@@ -148,12 +148,12 @@ def _validation(run: Run, system: str, members: Sequence[Member], what: str) -> 
     count = sum(len(out_of_fold(folder)) for folder in by_folder)
     with Progress(f"{what} on validation photos", count, "photos") as progress:
 
-        def answers_of(folder: Path) -> pd.DataFrame:
+        def predictions_of(folder: Path) -> pd.DataFrame:
             member, table = by_folder[folder], out_of_fold(folder)
             pixels = prepared(run, data, member.size).pixels
             rows = table["photo"].map(place).to_numpy(np.int64)
-            answers = ensemble.answers_about(member, pixels, rows, progress.advance)
-            table[list(member.specialist.answers)] = answers
+            predictions = ensemble.predict_rows(member, pixels, rows, progress.advance)
+            table[list(member.task.columns)] = predictions
             return table
 
-        return gather(run, system, answers_of)
+        return gather(run, system, predictions_of)

@@ -45,25 +45,23 @@ def build(name: str, network: Network, size: Size, plan: Plan) -> Engine:
     if name == "compiled":
         plan = replace(plan, precision="bfloat16")
         network.compile()
-    return lambda photos: outputs_of(network, photos, np.arange(len(photos)), plan).numpy()
+    return lambda photos: logits_of(network, photos, np.arange(len(photos)), plan).numpy()
 
 
 @torch.inference_mode()
-def outputs_of(
-    network: torch.nn.Module, photos: NDArray[np.uint8], rows: NDArray[np.int64], plan: Plan
-) -> torch.Tensor:
+def logits_of(network: torch.nn.Module, photos: NDArray[np.uint8], rows: NDArray[np.int64], plan: Plan) -> torch.Tensor:
     """The network's outputs (N, outputs), float32 on the CPU, for rows (N,) of photos (M, H, W, 3)."""
     network.eval()
     device = next(network.parameters()).device
-    outputs = []
+    logits = []
     for start in range(0, len(rows), BATCH):
         batch = _padded(photos[rows[start : start + BATCH]], BATCH)
         pixels = torch.from_numpy(batch).to(device, non_blocking=True).permute(0, 3, 1, 2)
         if not plan.channels_last:
             pixels = pixels.contiguous()
         with plan.autocast():
-            outputs.append(network(pixels).float())
-    return torch.cat(outputs)[: len(rows)].cpu()
+            logits.append(network(pixels).float())
+    return torch.cat(logits)[: len(rows)].cpu()
 
 
 def _openvino(network: Network, size: Size, threads: int, precision: str) -> Engine:

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 
 from models import backbone
 from models.errors import UserError
-from models.task import Specialist, build_task
+from models.task import Task, build_task
 from pipeline.images.framing import Size
 from pipeline.images.photos import Photos, decode_all
 from pipeline.prediction import engines
@@ -29,10 +29,10 @@ CHUNK = 8 * BATCH
 
 
 @dataclass(frozen=True)
-class Member:
+class EnsembleMember:
     """One network of one fold, ready to answer."""
 
-    specialist: Specialist
+    task: Task
     fold: int
     folder: Path
     size: Size
@@ -40,16 +40,16 @@ class Member:
     flip: bool = False
     """Whether it answers the mean of its answers about a photo and its mirror image."""
 
-    def answers(self, photos: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def predict(self, photos: NDArray[np.uint8]) -> NDArray[np.float32]:
         """photos (N, H, W, 3) -> answer columns (N, len(specialist.answers))."""
-        answers = self.specialist.answer(torch.from_numpy(self.engine(photos))).numpy()
+        predictions = self.task.predict(torch.from_numpy(self.engine(photos))).numpy()
         if self.flip:
             mirrored = np.ascontiguousarray(photos[:, :, ::-1])
-            answers = (answers + self.specialist.answer(torch.from_numpy(self.engine(mirrored))).numpy()) / 2
-        return answers
+            predictions = (predictions + self.task.predict(torch.from_numpy(self.engine(mirrored))).numpy()) / 2
+        return predictions
 
 
-def load(folder: Path, device: str, threads: int, engine: str = "torch", flip: bool = False) -> Member:
+def load(folder: Path, device: str, threads: int, engine: str = "torch", flip: bool = False) -> EnsembleMember:
     """The network that was trained in a fold's folder.
 
     Raises UserError when its files are damaged, and what torch or OpenVINO raise where an engine other than torch
@@ -58,7 +58,7 @@ def load(folder: Path, device: str, threads: int, engine: str = "torch", flip: b
     made = store.read_json(folder / "settings.json")
     settings = made["settings"]
     one = build_task(made["task"], settings)
-    network = backbone.build(settings, one.outputs, learned=one.learned)
+    network = backbone.build(settings, one.num_logits, learned=one.learned)
     try:
         network.load_state_dict(load_file(folder / "weights.safetensors"))
     except FileNotFoundError:
@@ -74,11 +74,11 @@ def load(folder: Path, device: str, threads: int, engine: str = "torch", flip: b
     if plan.channels_last:
         network = network.to(memory_format=torch.channels_last)
     size = (settings["height"], settings["width"])
-    return Member(one, made["fold"], folder, size, engines.build(engine, network.to(device), size, plan), flip)
+    return EnsembleMember(one, made["fold"], folder, size, engines.build(engine, network.to(device), size, plan), flip)
 
 
-def answers_about(
-    member: Member,
+def predict_rows(
+    member: EnsembleMember,
     pixels: NDArray[np.uint8],
     rows: NDArray[np.int64],
     advance: Callable[[int], None] = lambda photos: None,
@@ -87,15 +87,15 @@ def answers_about(
 
     advance: told how many photos were answered.
     """
-    answers = []
+    predictions = []
     for start in range(0, len(rows), CHUNK):
-        answers.append(member.answers(pixels[rows[start : start + CHUNK]]))
-        advance(len(answers[-1]))
-    return np.concatenate(answers)
+        predictions.append(member.predict(pixels[rows[start : start + CHUNK]]))
+        advance(len(predictions[-1]))
+    return np.concatenate(predictions)
 
 
 def predict(
-    members: Sequence[Member], photos: Photos, jobs: int, progress: Progress
+    members: Sequence[EnsembleMember], photos: Photos, jobs: int, progress: Progress
 ) -> tuple[pd.DataFrame, dict[str, str]]:
     """Answers of all members about all photos, each photo decoded once.
 
@@ -105,16 +105,16 @@ def predict(
     sizes = list(dict.fromkeys(member.size for member in members))
     folds = sorted({member.fold for member in members})
     bad: dict[str, str] = {}
-    parts: list[pd.DataFrame] = []
+    pieces: list[pd.DataFrame] = []
     waiting: list[tuple[str, dict[Size, NDArray[np.uint8]]]] = []
 
-    def answer() -> None:
+    def flush() -> None:
         names = [name for name, _ in waiting]
         tables = {fold: pd.DataFrame({"photo": names, "fold": fold}) for fold in folds}
         stacks = {size: np.stack([pixels[size] for _, pixels in waiting]) for size in sizes}
         for member in members:
-            tables[member.fold][list(member.specialist.answers)] = member.answers(stacks[member.size])
-        parts.extend(tables.values())
+            tables[member.fold][list(member.task.columns)] = member.predict(stacks[member.size])
+        pieces.extend(tables.values())
         waiting.clear()
 
     for name, decoded in zip(photos.names, decode_all(photos, sizes, jobs), strict=True):
@@ -123,12 +123,12 @@ def predict(
         else:
             waiting.append((name, decoded))
         if len(waiting) == BATCH:
-            answer()
+            flush()
         progress.advance()
     if waiting:
-        answer()
-    columns = ["photo", "fold", *dict.fromkeys(c for m in members for c in m.specialist.answers)]
-    table = pd.concat(parts) if parts else pd.DataFrame()
+        flush()
+    columns = ["photo", "fold", *dict.fromkeys(c for m in members for c in m.task.columns)]
+    table = pd.concat(pieces) if pieces else pd.DataFrame()
     order = {name: place for place, name in enumerate(photos.names)}
     table = table.reindex(columns=columns)
     return table.sort_values("photo", key=lambda p: p.map(order), kind="stable", ignore_index=True), bad

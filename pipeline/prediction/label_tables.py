@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from models.errors import UserError
 from models.labels import BANDS, GENDERS, LABELS, MASKS
-from pipeline.prediction.labelled import Known, assemble
+from pipeline.prediction.labelled import LabelledPredictions, assemble
 from pipeline.prediction.tables import MASK_COLUMNS, TRUTH
 
 LABEL_COLUMNS = tuple(f"label_{label:02d}" for label in range(LABELS))
@@ -17,7 +17,7 @@ YEARS = (20.0, 45.0, 70.0)
 """The ages that stand for the bands where an answer in years is needed."""
 
 
-def answers_labels(table: pd.DataFrame) -> bool:
+def holds_probabilities(table: pd.DataFrame) -> bool:
     """Whether a table holds such answers."""
     return "age_years" not in table and (LABEL_COLUMNS[0] in table or BAND_COLUMNS[0] in table)
 
@@ -27,7 +27,7 @@ def columns_of(table: pd.DataFrame) -> tuple[str, ...]:
     return LABEL_COLUMNS if LABEL_COLUMNS[0] in table else (*MASK_COLUMNS, "gender_female", *BAND_COLUMNS)
 
 
-def chances_of(table: pd.DataFrame) -> NDArray[np.float64]:
+def probabilities_of(table: pd.DataFrame) -> NDArray[np.float64]:
     """(n, 18) the chance of each label, rows summing to one; heads by attribute are multiplied as if independent.
 
     Raises UserError for a missing column, or a value that is no probability.
@@ -45,16 +45,18 @@ def chances_of(table: pd.DataFrame) -> NDArray[np.float64]:
         photo = table["photo"][wrong].iloc[0]
         raise UserError(f"the answers about {photo} are no probabilities: run predict again")
     if columns == LABEL_COLUMNS:
-        chances = values
+        probabilities = values
     else:
         mask, female, bands = values[:, : len(MASKS)], values[:, len(MASKS)], values[:, len(MASKS) + 1 :]
         gender = np.stack([1 - female, female], 1)
-        chances = (mask[:, :, None, None] * gender[:, None, :, None] * bands[:, None, None, :]).reshape(-1, LABELS)
-    chances = np.maximum(chances, 1e-9)
-    return chances / chances.sum(1, keepdims=True)
+        probabilities = (mask[:, :, None, None] * gender[:, None, :, None] * bands[:, None, None, :]).reshape(
+            -1, LABELS
+        )
+    probabilities = np.maximum(probabilities, 1e-9)
+    return probabilities / probabilities.sum(1, keepdims=True)
 
 
-def known(validation: pd.DataFrame) -> tuple[Known, NDArray[np.float64]]:
+def labelled_probabilities(validation: pd.DataFrame) -> tuple[LabelledPredictions, NDArray[np.float64]]:
     """The complete rows of a validation table, and their chances (n, 18).
 
     A row's age answer is what its bands let expect (`expected_age`), since there are no years. Raises UserError as
@@ -64,19 +66,19 @@ def known(validation: pd.DataFrame) -> tuple[Known, NDArray[np.float64]]:
     rows = validation[whole]
     if not len(rows):
         raise UserError("no validation photo has all three labels and an answer: train the network again")
-    chances = chances_of(rows)
-    cells = chances.argmax(1) // len(BANDS)
-    return assemble(rows, expected_age(chances), cells, int((~whole).sum())), chances
+    probabilities = probabilities_of(rows)
+    cells = probabilities.argmax(1) // len(BANDS)
+    return assemble(rows, expected_age(probabilities), cells, int((~whole).sum())), probabilities
 
 
-def expected_age(chances: NDArray) -> NDArray[np.float64]:
+def expected_age(probabilities: NDArray) -> NDArray[np.float64]:
     """(n,) years to expect from chances (n, 18): a number that grows with each older band's chance."""
-    return chances.reshape(-1, len(MASKS) * len(GENDERS), len(BANDS)).sum(1) @ np.array(YEARS)
+    return probabilities.reshape(-1, len(MASKS) * len(GENDERS), len(BANDS)).sum(1) @ np.array(YEARS)
 
 
 def by_network(predictions: pd.DataFrame) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """(n, K) expected ages, NaN where a network is missing, and answered genders, of n photos by K folds."""
-    chances = chances_of(predictions)
+    probabilities = probabilities_of(predictions)
     photo, _ = pd.factorize(predictions["photo"])
     fold = (
         pd.factorize(predictions["fold"], use_na_sentinel=False)[0]
@@ -85,8 +87,8 @@ def by_network(predictions: pd.DataFrame) -> tuple[NDArray[np.float64], NDArray[
     )
     age = np.full((photo.max() + 1, fold.max() + 1), np.nan)
     gender = np.zeros(age.shape, np.int64)
-    age[photo, fold] = expected_age(chances)
-    gender[photo, fold] = chances.argmax(1) // len(BANDS) % len(GENDERS)
+    age[photo, fold] = expected_age(probabilities)
+    gender[photo, fold] = probabilities.argmax(1) // len(BANDS) % len(GENDERS)
     return age, gender
 
 

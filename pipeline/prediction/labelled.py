@@ -14,7 +14,7 @@ from pipeline.prediction.tables import COLUMNS, TRUTH, cell, checked
 
 
 @dataclass(frozen=True)
-class Known:
+class LabelledPredictions:
     """Answers beside the truth, for n photos of P people.
 
     person (n,) from 0 to P - 1 in order of appearance; age, answer (n,) years; label (n,) true labels; band,
@@ -24,7 +24,7 @@ class Known:
 
     person: NDArray[np.int64]
     age: NDArray[np.float64]
-    answer: NDArray[np.float64]
+    predicted_age: NDArray[np.float64]
     label: NDArray[np.int64]
     band: NDArray[np.int64]
     gender: NDArray[np.int64]
@@ -49,7 +49,7 @@ class Known:
         return np.bincount(self.band[self.first], minlength=len(BANDS))
 
 
-def known(validation: pd.DataFrame) -> Known:
+def labelled_predictions(validation: pd.DataFrame) -> LabelledPredictions:
     """The complete rows of a validation table, as arrays.
 
     validation: one row per photo with photo, person, mask, gender, age and the answers (`COLUMNS`). Rows
@@ -71,16 +71,18 @@ def known(validation: pd.DataFrame) -> Known:
     return assemble(rows, rows["age_years"].to_numpy(np.float64), cell(rows), int((~whole).sum()))
 
 
-def assemble(rows: pd.DataFrame, answer: NDArray[np.float64], cells: NDArray[np.int64], dropped: int = 0) -> Known:
+def assemble(
+    rows: pd.DataFrame, predicted_age: NDArray[np.float64], cells: NDArray[np.int64], dropped: int = 0
+) -> LabelledPredictions:
     """Complete rows (person, mask, gender, age and, where known, fold) beside their age answers and cells, (n,)."""
     mask, gender = rows["mask"].to_numpy(np.int64), rows["gender"].to_numpy(np.int64)
     age = rows["age"].to_numpy(np.float64)
     bands = band(age)
     person, _ = pd.factorize(rows["person"].astype(str))
-    return Known(
+    return LabelledPredictions(
         person=person.astype(np.int64),
         age=age,
-        answer=answer,
+        predicted_age=predicted_age,
         label=encode(mask, gender, bands),
         band=bands,
         gender=gender,

@@ -11,7 +11,7 @@ from pipeline.run import records
 from pipeline.run.folder import Run
 from pipeline.run.presets import SYSTEMS
 from pipeline.runtime import store
-from pipeline.scoring.caveats import CAUTIONS
+from pipeline.scoring.caveats import CAVEAT_SENTENCES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,28 +21,14 @@ VALIDATION = "validation.csv"
 """Beside eval answers of an engine other than torch: what it answers about the validation photos."""
 
 
-def read_answers(path: Path) -> pd.DataFrame:
-    """An answer table. Raises UserError when it is missing or damaged."""
-    import pandas as pd
-
-    names = ("photo", "person", "ImageID")  # someone may be called NA, a photo 000123
-    try:
-        blanks = {column: "" for column in pd.read_csv(path, nrows=0).columns if column not in names}
-        return pd.read_csv(path, dtype=dict.fromkeys(names, "string"), keep_default_na=False, na_values=blanks)
-    except FileNotFoundError:
-        raise UserError(f"{path} is missing; run the stage that writes it again.") from None
-    except (ValueError, UnicodeDecodeError) as damage:
-        raise UserError(f"{path} is damaged ({damage}); delete it and run the stages again.") from None
-
-
 def out_of_fold(folder: Path) -> pd.DataFrame:
     """The answers of a finished fold about the people it held out, as training wrote them."""
     records.check(folder, "train", ["validation.csv"])
-    return read_answers(folder / "validation.csv")
+    return store.read_csv(folder / "validation.csv")
 
 
 def gather(
-    run: Run, system: str = "specialists", answers_of: Callable[[Path], pd.DataFrame] = out_of_fold
+    run: Run, system: str = "specialists", predictions_of: Callable[[Path], pd.DataFrame] = out_of_fold
 ) -> pd.DataFrame:
     """The out-of-fold answers of a system's networks side by side, one row per photo.
 
@@ -56,7 +42,7 @@ def gather(
     keys = ["photo", "person", "fold", *TRUTH]
     whole: pd.DataFrame | None = None
     for task in SYSTEMS[system]:
-        table = pd.concat([answers_of(folder) for folder in finished(run, task).values()])
+        table = pd.concat([predictions_of(folder) for folder in finished(run, task).values()])
         whole = table if whole is None else whole.merge(table, on=keys, how="outer")
     if whole["photo"].duplicated().any():
         raise UserError(
@@ -72,7 +58,7 @@ def validation_by(run: Run, system: str, place: Path, engine: str) -> pd.DataFra
     path = place / VALIDATION
     if not has_validation_by(place, engine):
         raise UserError(f"{path} is missing, damaged or of another engine than {engine}; run predict again.")
-    return read_answers(path)
+    return store.read_csv(path)
 
 
 def has_validation_by(place: Path, engine: str) -> bool:
@@ -82,14 +68,14 @@ def has_validation_by(place: Path, engine: str) -> bool:
         return engine == "torch"
     made = store.read_json(record)
     stands = made["wrote"].get(VALIDATION) == store.file_fingerprint(place / VALIDATION)
-    return made["figures"]["answers"] == engine and stands
+    return made["metrics"]["predictions"] == engine and stands
 
 
-def cautions(run: Run, system: str) -> dict[str, str]:
+def caveats_of_run(run: Run, system: str) -> dict[str, str]:
     """What speaks against trusting a run's validation scores: a word to set beside them, and a sentence each."""
     done = [folder / "done" / "train.json" for task in SYSTEMS[system] for folder in run.finished_folds(task).values()]
-    figures = [store.read_json(record)["figures"] for record in done]
-    return {word: told for word, told in CAUTIONS.items() if any(made.get(word) for made in figures)}
+    metrics = [store.read_json(record)["metrics"] for record in done]
+    return {word: told for word, told in CAVEAT_SENTENCES.items() if any(made.get(word) for made in metrics)}
 
 
 def finished(run: Run, task: str) -> dict[int, Path]:
@@ -100,15 +86,15 @@ def finished(run: Run, task: str) -> dict[int, Path]:
     return folders
 
 
-def network_mark(folder: Path) -> list[str | None]:
+def network_fingerprint(folder: Path) -> list[str | None]:
     """What a finished fold answers by: the fingerprints of its settings and weights."""
     return [store.file_fingerprint(folder / name) for name in ("settings.json", "weights.safetensors")]
 
 
 def check_networks(run: Run, place: Path) -> None:
     """Raises UserError where a network was trained anew since it answered the eval photos of a place."""
-    for folder, mark in records.figures_of(place, "predict").get("weights", {}).items():
-        if network_mark(run.folder / folder) != mark:
+    for folder, fingerprint in records.metrics_of(place, "predict").get("weights", {}).items():
+        if network_fingerprint(run.folder / folder) != fingerprint:
             raise UserError(
                 f"{place / 'predictions.csv'} was answered by another network than {run.folder / folder} holds now; "
                 f"run predict again."

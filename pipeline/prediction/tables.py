@@ -41,11 +41,11 @@ def checked(table: pd.DataFrame, name: str, also: tuple[str, ...] = ()) -> pd.Da
         raise UserError(f"the {name} answers hold something that is not a number: {error}") from None
     if np.isinf(numbers.to_numpy()).any():
         raise UserError(f"the {name} answers hold an infinite value")
-    chances = numbers[[*MASK_COLUMNS, "gender_female"]]
-    outside = ((chances < -1e-6) | (chances > 1 + 1e-6)).any(axis=1)
+    probabilities = numbers[[*MASK_COLUMNS, "gender_female"]]
+    outside = ((probabilities < -1e-6) | (probabilities > 1 + 1e-6)).any(axis=1)
     if outside.any():
         raise UserError(f"the {name} answers hold a probability outside 0 to 1, first at {_photo(table, outside)}")
-    masks = chances[list(MASK_COLUMNS)]
+    masks = probabilities[list(MASK_COLUMNS)]
     uneven = masks.notna().all(axis=1) & ((masks.sum(axis=1) - 1).abs() > 1e-3)
     if uneven.any():
         raise UserError(
@@ -82,11 +82,11 @@ def by_network(predictions: pd.DataFrame) -> tuple[NDArray[np.float64], NDArray[
     table = checked(predictions, "eval")
     row = pd.Index(means["photo"]).get_indexer(table["photo"])
     folds, _ = pd.factorize(table["fold"], use_na_sentinel=False) if "fold" in table else (np.zeros(len(table), int), 0)
-    answer = np.full((len(means), folds.max() + 1), np.nan)
-    female = np.full_like(answer, np.nan)
-    answer[row, folds], female[row, folds] = table["age_years"], table["gender_female"]
+    predicted_age = np.full((len(means), folds.max() + 1), np.nan)
+    female = np.full_like(predicted_age, np.nan)
+    predicted_age[row, folds], female[row, folds] = table["age_years"], table["gender_female"]
     female = np.where(np.isnan(female), means["gender_female"].to_numpy()[:, None], female)
-    return answer, (female > 0.5).astype(np.int64)
+    return predicted_age, (female > 0.5).astype(np.int64)
 
 
 def _photo(table: pd.DataFrame, rows: pd.Series) -> str:

@@ -14,7 +14,7 @@ NETWORKS = tuple(task for tasks in SYSTEMS.values() for task in tasks)
 
 _COMMON = {
     "seed": 0,
-    "batch": 32,
+    "batch_size": 32,
     "sampling": "all",
     "optimizer": "adamw",
     "warmup": 0.1,  # share of the steps
@@ -24,7 +24,7 @@ _COMMON = {
     "patience": 0,  # epochs; 0: never stops early
     "dropout": 0.0,
     "drop_path": 0.0,
-    "clip": 1.0,  # largest norm of the gradient
+    "max_grad_norm": 1.0,  # largest norm of the gradient
 }
 _CLASSES = {"loss": "cross_entropy", "smoothing": 0.05, "focal_gamma": 2.0}
 _MASK = _CLASSES | {"class_balance": 0.0, "undersample": 2.0}
@@ -47,7 +47,7 @@ _CONVNEXT_ATTO = {
     "backbone_options": {
         "norm_layer": "batchnorm2d", "ls_init_value": None, "conv_stem": True, "fan_in_init": True,
     },
-    "epochs": 5, "batch": 16, "optimizer": "muon", "lr": 6e-3, "weight_decay": 0.05,
+    "epochs": 5, "batch_size": 16, "optimizer": "muon", "lr": 6e-3, "weight_decay": 0.05,
 }
 _CONVNEXT_TINY = {
     "backbone": "convnext_tiny", "backbone_options": {},
@@ -68,7 +68,7 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
             "backbone": "efficientnet_b0", "backbone_options": {},
             # Where a mask sits shows at this size too, and its network is the slowest of the three on a CPU.
             "height": 96, "width": 72,
-            "epochs": 6, "batch": 16, "optimizer": "muon", "lr": 6e-3, "weight_decay": 0.05,
+            "epochs": 6, "batch_size": 16, "optimizer": "muon", "lr": 6e-3, "weight_decay": 0.05,
         },
         "gender": _COMMON | _SCRATCH | _GENDER | {
             "backbone": "swin_tiny_patch4_window7_224",
@@ -76,7 +76,7 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
                 "embed_dim": 48, "depths": [1, 2, 3, 1], "num_heads": [2, 4, 8, 16], "window_size": 4,
                 "conv_stem": True,
             },
-            "epochs": 3, "batch": 16, "optimizer": "muon", "lr": 2e-3, "weight_decay": 0.05, "drop_path": 0.1,
+            "epochs": 3, "batch_size": 16, "optimizer": "muon", "lr": 2e-3, "weight_decay": 0.05, "drop_path": 0.1,
         },
         "age": _COMMON | _SCRATCH | _AGE | _CONVNEXT_ATTO,
         "joint": _COMMON | _SCRATCH | _CLASSES | _CONVNEXT_ATTO,

@@ -36,7 +36,7 @@ def _backbone(name: str, **more: Any) -> dict[str, Any]:
 
 def _by_photo(backbone: str, saw: str) -> Recipe:
     """One network, 18 labels, judged on photos of people it had learned from."""
-    made = _backbone(backbone, epochs=30, batch=32)
+    made = _backbone(backbone, epochs=30, batch_size=32)
     return Recipe("joint", saw, {"joint": made}, _PRETRAINED | {"split": "photo"})
 
 
@@ -54,7 +54,7 @@ RECIPES: dict[str, Recipe] = {
     "note-xception": Recipe(
         "joint",
         "accuracy 76.6 %, F1 0.687; batch 64 and dropout 0.7 were worse",
-        {"joint": _XCEPTION | _ADAM | {"lr": 1e-3, "schedule": "step", "batch": 32, "dropout": 0.5}},
+        {"joint": _XCEPTION | _ADAM | {"lr": 1e-3, "schedule": "step", "batch_size": 32, "dropout": 0.5}},
         _PRETRAINED | {"held_out": 0.1},
     ),
     "note-xception-radam": Recipe(
@@ -63,7 +63,7 @@ RECIPES: dict[str, Recipe] = {
         {
             "joint": _XCEPTION | _PLAIN | {
                 "optimizer": "radam", "lr": 1.5e-3, "weight_decay": 1e-4, "schedule": "cosine", "period": 50.0,
-                "batch": 32, "dropout": 0.5,
+                "batch_size": 32, "dropout": 0.5,
             },
         },
         _PRETRAINED | {"held_out": 0.1},
@@ -73,7 +73,7 @@ RECIPES: dict[str, Recipe] = {
         "F1 0.6548; 0.6770 at full size and batch 64; 0.6925 with dropout, stopped early",
         {
             "joint": _backbone("efficientnet_b0", height=512, width=384) | _ADAM | {
-                "schedule": "step", "batch": 64, "dropout": 0.5, "patience": 3,
+                "schedule": "step", "batch_size": 64, "dropout": 0.5, "patience": 3,
             },
         },
         _PRETRAINED | {"held_out": 0.05},

@@ -32,14 +32,14 @@ def finished(folder: Path, stage: str, inputs: dict[str, Any]) -> dict[str, Any]
     if not path.is_file():
         return None
     record = store.read_json(path)
-    stands = all(store.file_fingerprint(folder / name) == mark for name, mark in record["wrote"].items())
-    return record["figures"] if stands and record["inputs"] == store.fingerprint(inputs) else None
+    stands = all(store.file_fingerprint(folder / name) == fingerprint for name, fingerprint in record["wrote"].items())
+    return record["metrics"] if stands and record["inputs"] == store.fingerprint(inputs) else None
 
 
-def figures_of(folder: Path, stage: str) -> dict[str, Any]:
+def metrics_of(folder: Path, stage: str) -> dict[str, Any]:
     """The figures of the last time a stage ran here, on whatever inputs; none where it never did."""
     path = folder / "done" / f"{stage}.json"
-    return store.read_json(path)["figures"] if path.is_file() else {}
+    return store.read_json(path)["metrics"] if path.is_file() else {}
 
 
 def check(folder: Path, stage: str, names: Iterable[str]) -> None:
@@ -53,7 +53,7 @@ def check(folder: Path, stage: str, names: Iterable[str]) -> None:
 
 
 def record(
-    folder: Path, stage: str, inputs: dict[str, Any], wrote: Iterable[str], figures: dict[str, Any]
+    folder: Path, stage: str, inputs: dict[str, Any], wrote: Iterable[str], metrics: dict[str, Any]
 ) -> dict[str, Any]:
     """Note that a stage ran with these inputs and wrote these files; returns the figures."""
     store.write_json(
@@ -61,7 +61,7 @@ def record(
         {
             "inputs": store.fingerprint(inputs),
             "wrote": {name: store.file_fingerprint(folder / name) for name in wrote},
-            "figures": figures,
+            "metrics": metrics,
         },
     )
-    return figures
+    return metrics

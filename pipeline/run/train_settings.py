@@ -41,7 +41,7 @@ class Train(RunSettings):
     """And after so many seconds (default: 60), beside the one after each epoch."""
     epochs: MaybeNumber = None
     """How often each photo is seen; 6.5 is six epochs and a half."""
-    batch: MaybeWhole = None
+    batch_size: MaybeWhole = None
     """Photos a step."""
     sampling: MaybeText = None
     """all: every photo in its turn (and see --undersample). balanced: every class equally often, as many photos an
@@ -66,7 +66,7 @@ class Train(RunSettings):
     an --lr of its own."""
     layer_decay: MaybeNumber = None
     """Learning rate of a layer as a share of the next one's, for pretrained weights."""
-    clip: MaybeNumber = None
+    max_grad_norm: MaybeNumber = None
     """Largest norm of the gradient."""
     dropout: MaybeNumber = None
     """Before the last layer."""

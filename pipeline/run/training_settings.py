@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 TINY = 1e-12  # above zero
 RANGES: dict[str, tuple[float, float | None]] = {
-    "batch": (1, None),
+    "batch_size": (1, None),
     **dict.fromkeys(("height", "width"), (8, 4096)),
-    **dict.fromkeys(("epochs", "lr", "clip", "age_spread", "age_scale"), (TINY, None)),
+    **dict.fromkeys(("epochs", "lr", "max_grad_norm", "age_spread", "age_scale"), (TINY, None)),
     **dict.fromkeys(("dropout", "drop_path", "smoothing"), (0, 0.999)),
     **dict.fromkeys(("warmup", "class_balance", "rare_ages"), (0, 1)),
     "seed": (0, 1e15),
@@ -148,7 +148,9 @@ def check_same(folder: Path, inputs: dict[str, str], chosen: dict[str, Any]) -> 
         if made["settings"].get(name) != value
     ]
     differences += [
-        f"  {_INPUTS[name]} have changed" for name, mark in inputs.items() if made["inputs"].get(name, mark) != mark
+        f"  {_INPUTS[name]} have changed"
+        for name, fingerprint in inputs.items()
+        if made["inputs"].get(name, fingerprint) != fingerprint
     ]
     if differences:
         raise UserError(

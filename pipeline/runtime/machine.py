@@ -91,9 +91,9 @@ LONG = 6_000
 """Answers from which on a faster engine is worth its start and its check against the reference."""
 
 
-def engine(device: str, answers: int) -> str:
+def engine(device: str, predictions: int) -> str:
     """The engine for so many answers (photos x networks) on a device, cpu or cuda."""
-    if answers < LONG:
+    if predictions < LONG:
         return "torch"
     if device == "cuda":
         return "compiled" if has_compiler() else "torch"

@@ -32,7 +32,7 @@ FLOATS = "%.9g"
 
 
 @contextmanager
-def replacing(path: Path, *, marked: bool = False) -> Iterator[Path]:
+def replacing(path: Path, *, with_fingerprint: bool = False) -> Iterator[Path]:
     """A temporary path beside `path`; on leaving, what was written there takes the place of `path`.
 
     If the block raises, the temporary file goes and `path` stays as it was. marked: the name is given the
@@ -41,16 +41,16 @@ def replacing(path: Path, *, marked: bool = False) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
     os.close(handle)
-    part = Path(name)
+    temporary = Path(name)
     try:
-        yield part
-        with part.open("rb+") as written:
+        yield temporary
+        with temporary.open("rb+") as written:
             os.fsync(written.fileno())
-        part.chmod(0o666 & ~_umask())  # mkstemp's files are private to the user
-        part.replace(path.with_stem(f"{path.stem}-{file_fingerprint(part)}") if marked else path)
+        temporary.chmod(0o666 & ~_umask())  # mkstemp's files are private to the user
+        temporary.replace(path.with_stem(f"{path.stem}-{file_fingerprint(temporary)}") if with_fingerprint else path)
         flush_folder(path.parent)
     finally:
-        part.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
 def is_whole(path: Path) -> bool:
@@ -60,8 +60,8 @@ def is_whole(path: Path) -> bool:
 
 def sweep(folder: Path) -> None:
     """Remove what processes that were killed left unfinished here; for whoever holds the folder's lock."""
-    for part in (*folder.glob(".*.part"), *folder.glob("done/.*.part")):
-        part.unlink(missing_ok=True)
+    for temporary in (*folder.glob(".*.part"), *folder.glob("done/.*.part")):
+        temporary.unlink(missing_ok=True)
 
 
 def _umask() -> int:
@@ -80,8 +80,8 @@ def flush_folder(folder: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    with replacing(path) as part:
-        part.write_text(text, encoding="utf-8")
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path, value: dict[str, Any]) -> None:
@@ -108,8 +108,22 @@ def write_csv(path: Path, table: pd.DataFrame) -> None:
     texts = table.select_dtypes(["object", "string"])
     has_returns = any(texts[name].astype("string").str.contains("\r", regex=False).any() for name in texts)
     quoting = csv.QUOTE_NONNUMERIC if has_returns else csv.QUOTE_MINIMAL
-    with replacing(path) as part:
-        table.to_csv(part, index=False, float_format=FLOATS, lineterminator="\n", quoting=quoting)
+    with replacing(path) as temporary:
+        table.to_csv(temporary, index=False, float_format=FLOATS, lineterminator="\n", quoting=quoting)
+
+
+def read_csv(path: Path) -> pd.DataFrame:
+    """What `write_csv` wrote; texts stay texts. Raises UserError when it is missing or damaged."""
+    import pandas as pd
+
+    names = ("photo", "person", "ImageID")  # someone may be called NA, a photo 000123
+    try:
+        blanks = {column: "" for column in pd.read_csv(path, nrows=0).columns if column not in names}
+        return pd.read_csv(path, dtype=dict.fromkeys(names, "string"), keep_default_na=False, na_values=blanks)
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing; run the stage that writes it again.") from None
+    except (ValueError, UnicodeDecodeError) as damage:
+        raise UserError(f"{path} is damaged ({damage}); delete it and run the stages again.") from None
 
 
 def fingerprint(value: Any) -> str:
@@ -132,14 +146,14 @@ def photo_fingerprint(root: Path, photos: list[str], *, times: bool = False) -> 
 
     `times`: and by when they last changed, which a copy of the data set does not keep, for what can be made anew.
     """
-    marks = []
+    entries = []
     for photo in photos:
         try:
             found = os.stat(root / photo)
-            marks.append((photo, found.st_size, found.st_mtime_ns) if times else (photo, found.st_size))
+            entries.append((photo, found.st_size, found.st_mtime_ns) if times else (photo, found.st_size))
         except OSError:
-            marks.append((photo, None))
-    return fingerprint(marks)
+            entries.append((photo, None))
+    return fingerprint(entries)
 
 
 @contextmanager
@@ -177,5 +191,5 @@ def write_weights(path: Path, weights: dict[str, Any]) -> None:
 
     # Its own `save_file` hides a full disk behind an error of its own.
     content = save({name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()})
-    with replacing(path) as part:
-        part.write_bytes(content)
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)

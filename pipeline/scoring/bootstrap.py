@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def interval(
     truth: ArrayLike,
-    answer: ArrayLike,
+    predictions: ArrayLike,
     person: ArrayLike | None = None,
     photos_per_person: float = 1.0,
     level: float = 0.95,
@@ -31,14 +31,14 @@ def interval(
     persons count as photos / photos_per_person: so many photos are drawn inside each gender x band.
     weights: (n,) of the photos, only where persons are named.
     """
-    drawn = resample(truth, answer, person, photos_per_person, draws, seed, weights)
+    drawn = resample(truth, predictions, person, photos_per_person, draws, seed, weights)
     low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 
 
 def resample(
     truth: ArrayLike,
-    answer: ArrayLike,
+    predictions: ArrayLike,
     person: ArrayLike | None = None,
     photos_per_person: float = 1.0,
     draws: int = 2000,
@@ -46,12 +46,13 @@ def resample(
     weights: ArrayLike | None = None,
 ) -> NDArray[np.float64]:
     """(draws,) macro-F1 of resampled people; the arguments are those of `interval`."""
-    return resample_together(truth, np.asarray(answer)[None], person, photos_per_person, draws, seed, weights)[:, 0]
+    together = np.asarray(predictions)[None]
+    return resample_together(truth, together, person, photos_per_person, draws, seed, weights)[:, 0]
 
 
 def resample_together(
     truth: ArrayLike,
-    answers: ArrayLike,
+    predictions: ArrayLike,
     person: ArrayLike | None = None,
     photos_per_person: float = 1.0,
     draws: int = 2000,
@@ -62,20 +63,20 @@ def resample_together(
 
     answers: (K, n) labels; the other arguments are those of `interval`.
     """
-    answers = np.asarray(answers, np.int64)
-    truth = as_labels(truth, answers[0])[0]
+    predictions = np.asarray(predictions, np.int64)
+    truth = as_labels(truth, predictions[0])[0]
     stratum = truth % (LABELS // len(MASKS))
     if person is None:
         # photos with the same truth and answers are alike: one unit for each such row, drawn by its count
-        rows, count = np.unique(np.column_stack([truth, *answers]), axis=0, return_counts=True)
-        truth, answers, unit = rows[:, 0], rows[:, 1:].T, np.arange(len(rows))
+        rows, count = np.unique(np.column_stack([truth, *predictions]), axis=0, return_counts=True)
+        truth, predictions, unit = rows[:, 0], rows[:, 1:].T, np.arange(len(rows))
         unit_stratum = truth % (LABELS // len(MASKS))
         divide = photos_per_person
     else:
         _, first, unit = np.unique(np.asarray(person), return_index=True, return_inverse=True)
         unit_stratum, count, divide = stratum[first], np.ones(len(first), np.int64), 1.0
     weights = None if weights is None or person is None else np.asarray(weights, np.float64)
-    tables = [counts_of(unit, truth * LABELS + answer, len(count), weights) for answer in answers]
+    tables = [counts_of(unit, truth * LABELS + labels, len(count), weights) for labels in predictions]
     units = np.concatenate([*(table[:, : 2 * LABELS] for table in tables), tables[0][:, 2 * LABELS :]], axis=1)
     rng = np.random.default_rng(seed)
     total = np.zeros((draws, units.shape[1]))
@@ -87,7 +88,7 @@ def resample_together(
             times = _times(rng, count[rows], size, stop - start)
             total[start:stop] += times @ units[rows]
     true = total[:, None, -LABELS:]
-    hit, predicted = total[:, :-LABELS].reshape(draws, len(answers), 2, LABELS).transpose(2, 0, 1, 3)
+    hit, predicted = total[:, :-LABELS].reshape(draws, len(predictions), 2, LABELS).transpose(2, 0, 1, 3)
     return f1_of(hit, predicted, true).sum(2) / (true > 0).sum(2)
 
 

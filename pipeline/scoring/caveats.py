@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-MARKS = {"leaky": "leaky", "optimistic": "optimistic: it chose the epoch"}
+CAVEATS = {"leaky": "leaky", "optimistic": "optimistic: it chose the epoch"}
 """What stands beside a validation score that flatters, by its name in logs and records."""
-CAUTIONS = {
+CAVEAT_SENTENCES = {
     "leaky": "split by photo: the same faces stand on both sides, so the validation scores are leaky; split by person "
     "to know the score to expect",
     "optimistic": "the validation scores are optimistic: early stopping chose its epoch by them",
@@ -14,7 +14,7 @@ CAUTIONS = {
 """The same in a sentence."""
 
 
-def marked(figures: dict[str, Any]) -> str:
+def caveat_suffix(metrics: dict[str, Any]) -> str:
     """What a validation score must not be shown without, by what stands beside it in a log or record."""
-    words = [word for name, word in MARKS.items() if figures.get(name)]
+    words = [word for name, word in CAVEATS.items() if metrics.get(name)]
     return f" ({', '.join(words)})" if words else ""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def evaluate(
     truth: pd.DataFrame,
-    answers: pd.DataFrame,
+    predictions: pd.DataFrame,
     photos_per_person: float = 7.0,
     draws: int = 2000,
     seed: int = 0,
@@ -31,7 +31,7 @@ def evaluate(
     photos_per_person: the train figure, used where persons are unknown. Raises UserError when a photo is
     scored twice, or not at all.
     """
-    known, rows, y, p, person = _joined(truth, answers)
+    known, rows, y, p, person = _joined(truth, predictions)
 
     def interval_of(labels: NDArray[np.int64]) -> list[float]:
         return list(interval(y, labels, person, photos_per_person, draws=draws, seed=seed))
@@ -40,7 +40,7 @@ def evaluate(
     assert full.sum() == len(known), "every photo is scored exactly once"
     f1 = f1_of(np.diag(full), full.sum(0), full.sum(1))
     present = int((full.sum(1) > 0).sum())
-    parts = {"mask": MASKS, "gender": GENDERS, "band": BANDS}
+    attributes = {"mask": MASKS, "gender": GENDERS, "band": BANDS}
     result: dict[str, Any] = {
         "photos": len(known),
         "people": len(np.unique(person)) if person is not None else None,
@@ -55,7 +55,7 @@ def evaluate(
     }
     if present < LABELS:
         result["macro_f1_18"] = float(f1.sum() / LABELS)
-    for (name, words), a, b in zip(parts.items(), decode(y), decode(p), strict=True):
+    for (name, words), a, b in zip(attributes.items(), decode(y), decode(p), strict=True):
         result[f"accuracy_{name}"] = float((a == b).mean())
         result[f"confusion_{name}"] = confusion(a, b, len(words)).tolist()
     if "age_years" in rows:
@@ -64,26 +64,26 @@ def evaluate(
 
 
 def _joined(
-    truth: pd.DataFrame, answers: pd.DataFrame
+    truth: pd.DataFrame, predictions: pd.DataFrame
 ) -> tuple[pd.DataFrame, pd.DataFrame, NDArray[np.int64], NDArray[np.int64], NDArray[np.str_] | None]:
     """The photos whose truth is known, the answers about them, both as labels (n,), and the persons (n,) if known."""
     import pandas as pd
 
-    for name, table in (("truth", truth), ("answers", answers)):
+    for name, table in (("truth", truth), ("predictions", predictions)):
         twice = table["photo"][table["photo"].duplicated()]
         if len(twice):
             raise UserError(f"the {name} name the photo {twice.iloc[0]} more than once: score it once")
     known = truth[truth["label"].notna()]
     if not len(known):
         raise UserError("the truth names no label of any photo: there is nothing to score")
-    missing = ~known["photo"].isin(answers["photo"])
+    missing = ~known["photo"].isin(predictions["photo"])
     if missing.any():
         raise UserError(f"{missing.sum()} photos have no answer, the first is {known['photo'][missing].iloc[0]}")
-    rows = answers.set_index("photo").loc[known["photo"]]
+    rows = predictions.set_index("photo").loc[known["photo"]]
     if rows["label"].isna().any():
         raise UserError(f"the answer of {rows.index[rows['label'].isna()][0]} is blank")
     y, p = known["label"].to_numpy(np.int64), rows["label"].to_numpy(np.int64)
-    for name, labels in (("truth", y), ("answers", p)):
+    for name, labels in (("truth", y), ("predictions", p)):
         if labels.min() < 0 or labels.max() >= LABELS:
             raise UserError(f"the {name} hold a label outside 0 to {LABELS - 1}")
     person = known["person"] if "person" in known else pd.Series(pd.NA, index=known.index)

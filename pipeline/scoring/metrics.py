@@ -24,34 +24,34 @@ ERRORS = ("correct", "age", "mask_state", "gender", "gender,age", "mask_state,ag
 """The rows of the table of errors: which parts of the label are wrong."""
 
 
-def macro_f1(truth: ArrayLike, answer: ArrayLike, weights: ArrayLike | None = None) -> float:
+def macro_f1(truth: ArrayLike, predictions: ArrayLike, weights: ArrayLike | None = None) -> float:
     """Macro-F1 over the labels that occur in the truth.
 
     truth, answer: (n,) whole numbers from 0; weights: (n,) of at least 0, all one when left out; a label whose
     photos all weigh 0 does not occur.
     Raises ValueError when there is no photo or the lengths differ.
     """
-    truth, answer = as_labels(truth, answer)
-    classes = int(max(truth.max(), answer.max())) + 1
+    truth, predictions = as_labels(truth, predictions)
+    classes = int(max(truth.max(), predictions.max())) + 1
     weights = None if weights is None else np.asarray(weights, np.float64)
     true = np.bincount(truth, weights, minlength=classes)
-    predicted = np.bincount(answer, weights, minlength=classes)
-    right = truth == answer
+    predicted = np.bincount(predictions, weights, minlength=classes)
+    right = truth == predictions
     hit = np.bincount(truth[right], None if weights is None else weights[right], minlength=classes)
     return float(f1_of(hit, predicted, true)[true > 0].mean())
 
 
-def confusion(truth: ArrayLike, answer: ArrayLike, classes: int) -> NDArray[np.int64]:
+def confusion(truth: ArrayLike, predictions: ArrayLike, classes: int) -> NDArray[np.int64]:
     """(classes, classes) counts: rows are the truth, columns the answer; both (n,) whole numbers."""
-    truth, answer = np.asarray(truth, np.int64), np.asarray(answer, np.int64)
-    if truth.size and not (min(truth.min(), answer.min()) >= 0 and max(truth.max(), answer.max()) < classes):
+    truth, predictions = np.asarray(truth, np.int64), np.asarray(predictions, np.int64)
+    if truth.size and not (min(truth.min(), predictions.min()) >= 0 and max(truth.max(), predictions.max()) < classes):
         raise ValueError(f"a class is not between 0 and {classes - 1}")
-    return np.bincount(truth * classes + answer, minlength=classes * classes).reshape(classes, classes)
+    return np.bincount(truth * classes + predictions, minlength=classes * classes).reshape(classes, classes)
 
 
-def errors(truth: ArrayLike, answer: ArrayLike) -> dict[str, int]:
+def errors(truth: ArrayLike, predictions: ArrayLike) -> dict[str, int]:
     """How many photos have which parts of their label wrong; (n,) labels; the counts sum to n."""
-    wrong = [a != b for a, b in zip(decode(truth), decode(answer), strict=True)]
+    wrong = [a != b for a, b in zip(decode(truth), decode(predictions), strict=True)]
     code = wrong[0] * 4 + wrong[1] * 2 + wrong[2] * 1
     count = np.bincount(code, minlength=8)
     names = [",".join(n for n, bit in zip(ATTRIBUTES, (4, 2, 1), strict=True) if c & bit) for c in range(8)]
@@ -68,21 +68,23 @@ def f1_of(hit: NDArray, predicted: NDArray, true: NDArray) -> NDArray[np.float64
 
 def counts_of(unit: NDArray, pair: NDArray, units: int, weights: NDArray | None = None) -> NDArray[np.float64]:
     """(units, 3 * 18): per unit its hits, its answers and its truths, by label."""
-    truth, answer = pair // LABELS, pair % LABELS
-    right = truth == answer
+    truth, predictions = pair // LABELS, pair % LABELS
+    right = truth == predictions
     table = [
         np.bincount(
             unit[keep] * LABELS + label[keep],
             None if weights is None else weights[keep],
             minlength=units * LABELS,
         ).reshape(units, LABELS)
-        for keep, label in ((right, truth), (slice(None), answer), (slice(None), truth))
+        for keep, label in ((right, truth), (slice(None), predictions), (slice(None), truth))
     ]
     return np.concatenate(table, axis=1).astype(np.float64)
 
 
-def as_labels(truth: ArrayLike, answer: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    truth, answer = np.asarray(truth, np.int64), np.asarray(answer, np.int64)
-    if truth.ndim != 1 or truth.shape != answer.shape or not truth.size:
-        raise ValueError(f"truth and answer are lists of the same length, not {truth.shape} and {answer.shape}")
-    return truth, answer
+def as_labels(truth: ArrayLike, predictions: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    truth, predictions = np.asarray(truth, np.int64), np.asarray(predictions, np.int64)
+    if truth.ndim != 1 or truth.shape != predictions.shape or not truth.size:
+        raise ValueError(
+            f"truth and predictions are lists of the same length, not {truth.shape} and {predictions.shape}"
+        )
+    return truth, predictions

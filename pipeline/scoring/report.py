@@ -16,8 +16,8 @@ def score_text(result: dict[str, Any]) -> str:
         lines[0] += f"; {result['labels_present']} of {LABELS} labels occur, over all 18: {result['macro_f1_18']:.4f}"
     if "macro_f1_30_60" in result:
         lines.append(f"  with age thresholds 30 and 60 it would be {result['macro_f1_30_60']:.4f}")
-    parts = ", ".join(f"{name} {result[f'accuracy_{name}']:.4f}" for name in ("mask", "gender", "band"))
-    lines.append(f"accuracy {result['accuracy']:.4f}  ({parts})")
+    accuracies = ", ".join(f"{name} {result[f'accuracy_{name}']:.4f}" for name in ("mask", "gender", "band"))
+    lines.append(f"accuracy {result['accuracy']:.4f}  ({accuracies})")
     if result.get("age_error") is not None:
         lines.append(f"age error {result['age_error']:.2f} years on average")
     lines += ["", "photos wrong by attribute"]

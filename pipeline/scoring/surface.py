@@ -43,10 +43,10 @@ class Surface:
             from scipy.ndimage import label
 
             corner = slice(rows.min(), rows.max() + 1), slice(columns.min(), columns.max() + 1)
-            parts, _ = label(top[corner])
-            part = parts[rows - rows.min(), columns - columns.min()]
+            regions, _ = label(top[corner])
+            region = regions[rows - rows.min(), columns - columns.min()]
             far = (self.grid[rows] - fallback[0]) ** 2 + (self.grid[columns] - fallback[1]) ** 2
-            keep = part == part[np.argmin(far)]
+            keep = region == region[np.argmin(far)]
             rows, columns = rows[keep], columns[keep]
         middle = self.grid[rows].mean(), self.grid[columns].mean()
         # a top may be bent: its member nearest the middle is surely on it
@@ -59,7 +59,7 @@ class Surface:
         return float(self.values[i, j])
 
 
-class Answers:
+class BinnedAges:
     """Age answers binned once, so that surfaces for many weights come cheap.
 
     answer: (n,) years; label: (n,) true labels; cell: (n,) predicted mask * 2 + gender; grid: (G,) rising
@@ -69,19 +69,19 @@ class Answers:
 
     def __init__(
         self,
-        answer: ArrayLike,
+        predicted_age: ArrayLike,
         label: ArrayLike,
         cell: ArrayLike,
         grid: ArrayLike | None = None,
         bandwidth: float = 0.0,
     ) -> None:
-        answer, label = np.asarray(answer, np.float64), np.asarray(label, np.int64)
+        predicted_age, label = np.asarray(predicted_age, np.float64), np.asarray(label, np.int64)
         cell = np.asarray(cell, np.int64)
-        if not (answer.shape == label.shape == cell.shape) or answer.ndim != 1 or not answer.size:
-            raise ValueError(f"lists of one length are needed, not {answer.shape} {label.shape} {cell.shape}")
-        if not np.isfinite(answer).all():
+        if not (predicted_age.shape == label.shape == cell.shape) or predicted_age.ndim != 1 or not predicted_age.size:
+            raise ValueError(f"lists of one length are needed, not {predicted_age.shape} {label.shape} {cell.shape}")
+        if not np.isfinite(predicted_age).all():
             raise ValueError("an age answer is not finite")
-        self.grid = default_grid(answer) if grid is None else np.asarray(grid, np.float64)
+        self.grid = default_grid(predicted_age) if grid is None else np.asarray(grid, np.float64)
         self.label, self.right = label, np.flatnonzero(label // len(BANDS) == cell)
         self.present = np.bincount(label, minlength=LABELS) > 0
         self.spread = None
@@ -92,7 +92,7 @@ class Answers:
             start, step = self.grid[0] - REACH * bandwidth, min(STEP, bandwidth / 3)
             self.bins = int(np.ceil((self.grid[-1] + REACH * bandwidth - start) / step)) + 2
             points = start + step * np.arange(self.bins)
-            place = np.clip((answer - start) / step, 0, self.bins - 1.001)
+            place = np.clip((predicted_age - start) / step, 0, self.bins - 1.001)
             bin = place.astype(np.int64)
             # an answer between two points is shared between them: an error of second order in the step
             self.share = place - bin
@@ -100,7 +100,7 @@ class Answers:
             self.spread = ndtr((self.grid[None, :] - points[:, None]) / bandwidth)
         else:
             bin, self.share, self.bins = (
-                np.searchsorted(self.grid, answer, side="right"),
+                np.searchsorted(self.grid, predicted_age, side="right"),
                 None,
                 len(self.grid) + 1,
             )
@@ -116,11 +116,11 @@ class Answers:
         weights = None if weights is None else np.asarray(weights, np.float64)
         right = None if weights is None else weights[self.right]
         hits = self._histogram(self.by_label, right, None if self.share is None else self.share[self.right], LABELS)
-        answers = self._histogram(self.by_cell, weights, self.share, CELLS)
+        predicted = self._histogram(self.by_cell, weights, self.share, CELLS)
         truths = np.bincount(self.label, weights, minlength=LABELS).astype(np.float64)
         return (
             self._cumulate(hits).reshape(CELLS, len(BANDS), -1),
-            self._cumulate(answers),
+            self._cumulate(predicted),
             truths.reshape(CELLS, len(BANDS)),
         )
 
@@ -148,7 +148,7 @@ class Answers:
         return np.concatenate([table @ self.spread, table.sum(1, keepdims=True)], axis=1)
 
 
-def surface_of(grid: NDArray, hits: NDArray, answers: NDArray, truths: NDArray, present: NDArray) -> Surface:
+def surface_of(grid: NDArray, hits: NDArray, predicted: NDArray, truths: NDArray, present: NDArray) -> Surface:
     """The surface from the cumulative tables of `Answers.below`; present: (18,) labels that count.
 
     As in `scoring.macro_f1`, a label whose photos all weigh 0 does not occur.
@@ -156,14 +156,14 @@ def surface_of(grid: NDArray, hits: NDArray, answers: NDArray, truths: NDArray, 
     """
     size = len(grid)
     low, middle, high = hits.transpose(1, 0, 2)
-    young = _ratio(2 * low[:, :size], answers[:, :size] + truths[:, :1])
-    old = _ratio(2 * (high[:, size:] - high[:, :size]), answers[:, size:] - answers[:, :size] + truths[:, 2:])
+    young = _ratio(2 * low[:, :size], predicted[:, :size] + truths[:, :1])
+    old = _ratio(2 * (high[:, size:] - high[:, :size]), predicted[:, size:] - predicted[:, :size] + truths[:, 2:])
     present = present.reshape(CELLS, len(BANDS)) & (truths > 0)
     values = (young * present[:, :1]).sum(0)[:, None] + (old * present[:, 2:]).sum(0)[None, :]
     for c in np.flatnonzero(present[:, 1]):
-        hit, answer = 2 * middle[c, :size], answers[c, :size]
+        hit, below = 2 * middle[c, :size], predicted[c, :size]
         above = hit[None, :] - hit[:, None]
-        total = answer[None, :] + (truths[c, 1] - answer[:, None])
+        total = below[None, :] + (truths[c, 1] - below[:, None])
         # where the pair is in order the total is at least the truths; elsewhere the value is dropped
         np.maximum(total, truths[c, 1], out=total)
         above /= total
@@ -181,26 +181,26 @@ class ByClass:
 
     def __init__(
         self,
-        answer: NDArray,
+        predicted_age: NDArray,
         label: NDArray,
         cell: NDArray,
         grid: NDArray,
         bandwidth: float,
         weights: NDArray | None = None,
     ) -> None:
-        table = Answers(answer, label, cell, grid, bandwidth)
+        table = BinnedAges(predicted_age, label, cell, grid, bandwidth)
         self.grid, self.present = table.grid, table.present
         self.hits, _, self.truths = table.below(weights)
         kind = class_of(label)
         one = np.ones(len(label)) if weights is None else weights
-        self.answers = np.stack([table.cells_below(one * (kind == k)) for k in range(CELLS)])
+        self.predicted = np.stack([table.cells_below(one * (kind == k)) for k in range(CELLS)])
 
     def surface(self, factor: NDArray) -> Surface:
         """The surface when photos of each class (band * 2 + gender) count factor (6,) times."""
         # the label (cell, band) belongs to the class band * 2 + its cell's gender
         own = factor[np.arange(len(BANDS))[None, :] * 2 + np.arange(CELLS)[:, None] % 2]
-        answers = np.tensordot(factor, self.answers, axes=1)
-        return surface_of(self.grid, self.hits * own[:, :, None], answers, self.truths * own, self.present)
+        predicted = np.tensordot(factor, self.predicted, axes=1)
+        return surface_of(self.grid, self.hits * own[:, :, None], predicted, self.truths * own, self.present)
 
     def mean(self, factors: NDArray) -> Surface:
         """The mean surface over factors (B, 6): the score to expect when the mix is not known for sure."""
@@ -215,9 +215,9 @@ def class_of(label: NDArray) -> NDArray[np.int64]:
     return label % len(BANDS) * 2 + label // len(BANDS) % 2
 
 
-def default_grid(answer: NDArray, step: float = STEP) -> NDArray[np.float64]:
+def default_grid(predicted_age: NDArray, step: float = STEP) -> NDArray[np.float64]:
     """Every multiple of the step from below the lowest answer to above the highest."""
-    first, last = np.floor(answer.min() / step), np.ceil(answer.max() / step) + 1
+    first, last = np.floor(predicted_age.min() / step), np.ceil(predicted_age.max() / step) + 1
     return np.round(np.arange(first, last + 1) * step, 6)
 
 

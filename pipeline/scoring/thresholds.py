@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pipeline.scoring.surface import COARSE, STEP, Answers, ByClass, Surface, class_of, default_grid
+from pipeline.scoring.surface import COARSE, STEP, BinnedAges, ByClass, Surface, class_of, default_grid
 
-PULL = 5.0
+SHRINKAGE = 5.0
 """The fallback counts as so many people beside those of the smaller band at a threshold."""
 
 
 def choose(
-    answer: NDArray,
+    predicted_age: NDArray,
     label: NDArray,
     cell: NDArray,
     factors: NDArray,
@@ -26,38 +26,40 @@ def choose(
     The other arguments are those of `ByClass` and `Surface.best`.
     """
     if len(factors) == 1:
-        surface = Answers(answer, label, cell, bandwidth=bandwidth)
+        surface = BinnedAges(predicted_age, label, cell, bandwidth=bandwidth)
         each = factors[0][class_of(label)]
         found = surface.surface(each if weights is None else each * weights)
         return found.best(fallback), found
-    table = ByClass(answer, label, cell, default_grid(answer, COARSE), bandwidth, weights)
+    table = ByClass(predicted_age, label, cell, default_grid(predicted_age, COARSE), bandwidth, weights)
     coarse = table.mean(factors)
     around = np.round(np.arange(-15, 16) * STEP, 6)
     near = np.unique(np.round([t + around for t in coarse.best(fallback)], 6))
-    return ByClass(answer, label, cell, near, bandwidth, weights).mean(factors).best(fallback), coarse
+    return ByClass(predicted_age, label, cell, near, bandwidth, weights).mean(factors).best(fallback), coarse
 
 
-def crossings(age: ArrayLike, answer: ArrayLike, at: tuple[float, float] = (29.5, 59.5)) -> tuple[float, float]:
+def crossings(age: ArrayLike, predicted_age: ArrayLike, at: tuple[float, float] = (29.5, 59.5)) -> tuple[float, float]:
     """The fallback thresholds: the answers where the fitted line of answer on age crosses two ages.
 
     age, answer: (n,) years. With fewer than three ages or a line that does not rise there is no line to trust:
     the ages themselves are returned.
     """
-    age, answer = np.asarray(age, np.float64), np.asarray(answer, np.float64)
+    age, predicted_age = np.asarray(age, np.float64), np.asarray(predicted_age, np.float64)
     if len(np.unique(age)) < 3:
         return at
-    slope, start = np.polyfit(age, answer, 1)
+    slope, start = np.polyfit(age, predicted_age, 1)
     if slope <= 0:
         return at
     return float(start + slope * at[0]), float(start + slope * at[1])
 
 
-def pull_of(counts: NDArray) -> NDArray[np.float64]:
+def shrinkage_of(counts: NDArray) -> NDArray[np.float64]:
     """(2,) how far the lower and the upper threshold are drawn, by the people of each band (3,) beside them."""
-    return PULL / (PULL + np.array([counts[:2].min(), counts[1:].min()]))
+    return SHRINKAGE / (SHRINKAGE + np.array([counts[:2].min(), counts[1:].min()]))
 
 
-def drawn_in(thresholds: tuple[float, float], fallback: tuple[float, float], pull: NDArray) -> tuple[float, float]:
+def shrunk(thresholds: tuple[float, float], fallback: tuple[float, float], shrinkage: NDArray) -> tuple[float, float]:
     """The thresholds, drawn toward the fallback by so much (2,); in years, to a millionth."""
-    low, high = (float(np.round((1 - p) * t + p * f, 6)) for p, t, f in zip(pull, thresholds, fallback, strict=True))
+    low, high = (
+        float(np.round((1 - p) * t + p * f, 6)) for p, t, f in zip(shrinkage, thresholds, fallback, strict=True)
+    )
     return low, high

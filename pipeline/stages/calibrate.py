@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from models.errors import UserError
-from pipeline.prediction.out_of_fold import VALIDATION, cautions, check_networks, read_answers, validation_by
+from pipeline.prediction.out_of_fold import VALIDATION, caveats_of_run, check_networks, validation_by
 from pipeline.run import records
 from pipeline.run.folder import Run, open_run
 from pipeline.run.presets import SYSTEMS
@@ -31,20 +31,20 @@ def calibrate(settings: Calibrate) -> dict[str, Any]:
     """Choose the two age thresholds for the mix of ages of the eval photos, and tell the score to expect."""
     run = open_run(settings, make=False)
     place, system = run.place(settings), run.system(settings)
-    given = settings.prior or records.figures_of(place, "calibrate").get("prior") or "auto"
+    given = settings.prior or records.metrics_of(place, "calibrate").get("prior") or "auto"
     prior = parse_prior(given)
     files = [folder / "validation.csv" for task in SYSTEMS[system] for folder in run.finished_folds(task).values()]
-    predictions = place / "predictions.csv"
+    path = place / "predictions.csv"
     inputs = {
         "validation": {str(file.relative_to(run.folder)): store.file_fingerprint(file) for file in files},
         "by_engine": store.file_fingerprint(place / VALIDATION),
-        "predictions": store.file_fingerprint(predictions),
+        "predictions": store.file_fingerprint(path),
         "prior": prior,
         "version": records.COMBINER_VERSION,
     }
-    against = cautions(run, system)
-    if against:
-        inputs["cautions"] = against
+    caveats = caveats_of_run(run, system)
+    if caveats:
+        inputs["caveats"] = caveats
     with records.alone(place, "calibrate"):
         done = records.finished(place, "calibrate", inputs)
         if done:
@@ -54,30 +54,30 @@ def calibrate(settings: Calibrate) -> dict[str, Any]:
 
         records.check(place, "predict", ["predictions.csv"])
         check_networks(run, place)
-        answers = read_answers(predictions) if predictions.is_file() else None
-        engine = "torch" if answers is None or "engine" not in answers else str(answers["engine"].iloc[0])
+        predictions = store.read_csv(path) if path.is_file() else None
+        engine = "torch" if predictions is None or "engine" not in predictions else str(predictions["engine"].iloc[0])
         validation = validation_by(run, system, place, engine)
-        if answers is not None and isinstance(prior, str):
+        if predictions is not None and isinstance(prior, str):
             print(
                 "calibrate: trying the estimate of the age mix on your own people; this takes some seconds", flush=True
             )
         combiner = combiner_for(validation, prior).fit(
             validation,
-            answers,
-            notes=tuple(against.values()),
-            marks=tuple(against),
+            predictions,
+            notes=tuple(caveats.values()),
+            caveats=tuple(caveats),
             photos_per_person=_photos_per_person(run, system),
         )
         combiner.save(place / "combiner.json")
         print(combiner.report())
-        figures = {"prior": given, "told": combiner.told(), "predictions": inputs["predictions"], **combiner.report_}
-        return records.record(place, "calibrate", inputs, ["combiner.json"], figures)
+        metrics = {"prior": given, "told": combiner.told(), "predictions": inputs["predictions"], **combiner.report_}
+        return records.record(place, "calibrate", inputs, ["combiner.json"], metrics)
 
 
 def _photos_per_person(run: Run, system: str) -> float | None:
     """Of the train people, where the run is split by photo: a fold then holds but some photos of each person."""
     done = [folder / "done/train.json" for task in SYSTEMS[system] for folder in run.finished_folds(task).values()]
-    told = [store.read_json(record)["figures"].get("photos_per_person") for record in done]
+    told = [store.read_json(record)["metrics"].get("photos_per_person") for record in done]
     return max((count for count in told if count is not None), default=None)
 
 

@@ -228,7 +228,7 @@ class _Comparison:
             ],
             self.at_once,
             "compare",
-            lambda job: f"macro-F1 {left[job.name].figures['macro_f1']:.3f}",
+            lambda job: f"macro-F1 {left[job.name].metrics['macro_f1']:.3f}",
         )
 
     def _answer(self) -> None:
@@ -259,13 +259,13 @@ class _Comparison:
         work: dict[tuple[str, int], list[Training]],
         factors: dict[str, dict[str, float]],
     ) -> Outcome:
-        from pipeline.comparison.outcomes import Outcome, eval_answers, validation_score
+        from pipeline.comparison.outcomes import Outcome, eval_predictions, validation_score
 
         source = system.same_as or system.name
         folder, trainings = self._folder(source, seed), work[source, seed]
         labels = years = None
         if len(self.data.eval):
-            labels, years = eval_answers(system, folder, self.data.eval["photo"])
+            labels, years = eval_predictions(system, folder, self.data.eval["photo"])
         return Outcome(
             system.name,
             seed,
@@ -274,7 +274,7 @@ class _Comparison:
             years,
             factors.get(source, {}),
             sum(training.effort.flops for training in trainings),
-            sum(training.figures["seconds"] for training in trainings),
+            sum(training.metrics["seconds"] for training in trainings),
         )
 
     def _tell(self, outcomes: list[Outcome], inputs: dict[str, Any]) -> dict[str, Any]:
@@ -302,8 +302,8 @@ class _Comparison:
             print(f"\n{leak_text(tables['leak'])}")
         for name, table in tables.items():
             store.write_csv(self.place / f"{name}.csv", table)
-        figures = {name: _plain(table) for name, table in tables.items()}
-        return records.record(self.place, "compare", inputs, [f"{name}.csv" for name in tables], figures)
+        metrics = {name: _plain(table) for name, table in tables.items()}
+        return records.record(self.place, "compare", inputs, [f"{name}.csv" for name in tables], metrics)
 
     def _about(self, truth: pd.DataFrame | None) -> str:
         from pipeline.comparison.outcomes import person_of

@@ -67,7 +67,7 @@ def _drawn(folder: Path, given: dict[str, Any]) -> dict[str, Any] | None:
     if any(recorded["settings"].get(name) != value for name, value in given.items()):
         return None
     print(f"data: {folder} is already drawn")
-    return recorded["figures"]
+    return recorded["metrics"]
 
 
 def _draw(folder: Path, given: dict[str, Any]) -> dict[str, Any]:
@@ -77,12 +77,12 @@ def _draw(folder: Path, given: dict[str, Any]) -> dict[str, Any]:
     people = {"people": 400, "eval_people": 150, "seed": 0, "difficulty": 1.0} | given
     data_set.sweep(folder)
     with Progress("data", people["people"] + people["eval_people"], "people") as progress:
-        figures = data_set.draw(
+        metrics = data_set.draw(
             folder,
             **people,
             progress=lambda done, _: progress.advance(done - progress.done),
             # Before the folder appears: a folder without its record would be taken for somebody else's.
-            ready=lambda counts: store.write_json(_record(folder), {"settings": people, "figures": counts}),
+            ready=lambda counts: store.write_json(_record(folder), {"settings": people, "metrics": counts}),
         )
     print(f"data: drew {people['people']} train and {people['eval_people']} eval people in {folder}")
-    return figures
+    return metrics

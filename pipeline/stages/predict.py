@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from tyro.conf import arg
 
 from models.errors import UserError
-from pipeline.dataset.of_run import NO_BOXES, box_mark, data_of, labelled
+from pipeline.dataset.of_run import NO_BOXES, box_fingerprint, data_of, train_rows
 from pipeline.images.of_run import framed, listed
 from pipeline.prediction import chunks
-from pipeline.prediction.out_of_fold import finished, has_validation_by, network_mark, read_answers
+from pipeline.prediction.out_of_fold import finished, has_validation_by, network_fingerprint
 from pipeline.run import records, training_settings
 from pipeline.run.folder import LABELLED, Run, open_run
 from pipeline.run.presets import SYSTEMS
@@ -23,8 +23,8 @@ from pipeline.runtime import store
 if TYPE_CHECKING:
     from pipeline.dataset.photos import DataSet
 
-PART = 1024
-"""Photos that are answered between two times of writing."""
+CHUNK = 1024
+"""Photos that are written between two times of writing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +63,7 @@ def predict(settings: Predict) -> dict[str, Any]:
     inputs = {
         "photos": store.photo_fingerprint(data.root, data.eval["photo"].tolist(), times=True),
         "boxes": store.fingerprint(data.eval.drop(columns=["photo", "person"]).to_numpy().tolist()),
-        "weights": {str(f.relative_to(run.folder)): network_mark(f) for f in folders},
+        "weights": {str(f.relative_to(run.folder)): network_fingerprint(f) for f in folders},
         "crop": run.crop,
     } | _asked(place, run.home(system), settings)
     if settings.plan:
@@ -86,8 +86,8 @@ def _check_boxes(data: DataSet, folders: list[Path]) -> None:
     """
     for folder in folders:
         made = store.read_json(folder / "settings.json")
-        rows = labelled(data, made["task"])
-        now = box_mark(rows)
+        rows = train_rows(data, made["task"])
+        now = box_fingerprint(rows)
         if not rows.empty and (made["inputs"].get("boxes", now) == NO_BOXES) != (now == NO_BOXES):
             training_settings.check_same(folder, {"boxes": now}, {})
 
@@ -98,12 +98,12 @@ def _mended(place: Path, data: DataSet, done: dict[str, Any]) -> bool:
         return False
     from pipeline.images.photos import mended
 
-    return mended(data.root, read_answers(place / "bad_photos.csv")["photo"])
+    return mended(data.root, store.read_csv(place / "bad_photos.csv")["photo"])
 
 
 def _asked(place: Path, home: Path, settings: Predict) -> dict[str, str]:
     """How to answer: as given, else as the last time here or for the run's own photos, else by machine, unflipped."""
-    last = records.figures_of(place, "predict") or records.figures_of(home, "predict")
+    last = records.metrics_of(place, "predict") or records.metrics_of(home, "predict")
     return {
         "engine": settings.engine or last.get("asked", "auto"),
         "flip": settings.flip or last.get("flip", "no"),
@@ -119,14 +119,14 @@ def _plan(asked: dict[str, Any], threads: int | None, photos: int, networks: int
     return {"device": device, "threads": threads, "engine": engine}
 
 
-def _machine(asked: dict[str, Any], threads: int | None, answers: int) -> tuple[str, int, str]:
+def _machine(asked: dict[str, Any], threads: int | None, predictions: int) -> tuple[str, int, str]:
     """Device, threads and engine for so many photos x networks."""
     import torch
 
     from pipeline.runtime import machine
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    engine = machine.engine(device, answers) if asked["engine"] == "auto" else asked["engine"]
+    engine = machine.engine(device, predictions) if asked["engine"] == "auto" else asked["engine"]
     return device, threads or machine.available_cores(), engine
 
 
@@ -148,42 +148,44 @@ def _predict(run: Run, settings: Predict, data: Any, folders: list, inputs: dict
 
     from pipeline.images.photos import mended
     from pipeline.prediction import engines, ensemble
-    from pipeline.prediction.engine_choice import members_of
+    from pipeline.prediction.engine_choice import load_ensemble
     from pipeline.runtime.progress import Progress
 
     place = run.place(settings)
     device, threads, engine = _machine(inputs, settings.threads, len(data.eval) * len(folders))
     torch.set_num_threads(threads)
-    answers_by, members = members_of(
+    predicted_by, members = load_ensemble(
         run, run.system(settings), place, folders, engine, inputs["flip"] == "yes", device, threads
     )
-    device = engines.device_of(answers_by, device)
-    print(f"predict: {len(data.eval)} photos, {len(members)} networks on {device} by {answers_by}", flush=True)
+    device = engines.device_of(predicted_by, device)
+    print(f"predict: {len(data.eval)} photos, {len(members)} networks on {device} by {predicted_by}", flush=True)
     bad: dict[str, str] = {}
-    answered = chunks.Parts(place, store.fingerprint([inputs, answers_by]))
-    count = math.ceil(len(data.eval) / PART)
+    written = chunks.Chunks(place, store.fingerprint([inputs, predicted_by]))
+    count = math.ceil(len(data.eval) / CHUNK)
     with Progress("predict", len(data.eval), "photos") as progress:
         for number in range(count):
-            some = data.eval.iloc[number * PART : (number + 1) * PART]
-            note = answered.note(number)
+            some = data.eval.iloc[number * CHUNK : (number + 1) * CHUNK]
+            note = written.note(number)
             if note is None or mended(data.root, note["bad"]):
-                answers, undecoded = ensemble.predict(members, framed(run, data, some), threads, progress)
-                table = some[["photo", "person"]].merge(answers, on="photo", how="inner").assign(engine=answers_by)
-                if len(table) != len(answers) or table["photo"].nunique() + len(undecoded) != len(some):
-                    raise AssertionError("every eval photo is answered exactly once by every fold, or is bad")
+                predictions, undecoded = ensemble.predict(members, framed(run, data, some), threads, progress)
+                table = (
+                    some[["photo", "person"]].merge(predictions, on="photo", how="inner").assign(engine=predicted_by)
+                )
+                if len(table) != len(predictions) or table["photo"].nunique() + len(undecoded) != len(some):
+                    raise AssertionError("every eval photo is written exactly once by every fold, or is bad")
                 note = {"bad": undecoded}
-                answered.write(number, table, note)
+                written.write(number, table, note)
             else:
                 progress.skip(len(some))
             bad |= note["bad"]
     if len(bad) == len(data.eval):
         raise UserError(f"none of the {len(bad)} eval photos can be decoded; bring photos that can:\n{listed(bad)}")
-    answered.merge(count, place / "predictions.csv")
+    written.merge(count, place / "predictions.csv")
     store.write_csv(place / "bad_photos.csv", pd.DataFrame({"photo": list(bad), "reason": list(bad.values())}))
     if bad:
         print(f"predict: {len(bad)} photos cannot be decoded; submit gives them its most common label:\n{listed(bad)}")
-    figures = {"photos": len(data.eval), "networks": len(members), "bad": len(bad), "engine": answers_by}
-    figures |= {"asked": inputs["engine"], "flip": inputs["flip"], "weights": inputs["weights"]}
-    records.record(place, "predict", inputs, ["predictions.csv", "bad_photos.csv"], figures)
+    metrics = {"photos": len(data.eval), "networks": len(members), "bad": len(bad), "engine": predicted_by}
+    metrics |= {"asked": inputs["engine"], "flip": inputs["flip"], "weights": inputs["weights"]}
+    records.record(place, "predict", inputs, ["predictions.csv", "bad_photos.csv"], metrics)
     chunks.clear(place)
-    return figures
+    return metrics

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from models.errors import UserError
 from pipeline.dataset.of_run import data_of
-from pipeline.prediction.out_of_fold import read_answers
 from pipeline.run import records
 from pipeline.run.folder import open_run
 from pipeline.run.settings import Flag, SystemSettings
@@ -56,12 +55,12 @@ def _score(home: Path, data: DataSet, truth: pd.DataFrame) -> dict[str, Any]:
     submission = home / "submission.csv"
     if not submission.is_file():
         raise UserError(f"{submission} is missing; run make submit first.")
-    for name, mark in records.figures_of(home, "submit").get("made_of", {}).items():
-        if store.file_fingerprint(home / name) != mark:
+    for name, fingerprint in records.metrics_of(home, "submit").get("made_of", {}).items():
+        if store.file_fingerprint(home / name) != fingerprint:
             raise UserError(f"{submission} was made of other answers or thresholds than stand now; run submit again.")
-    answers = read_answers(home / "predictions.csv")
-    years = answers.groupby("photo", as_index=False)["age_years"].mean() if "age_years" in answers else None
-    labels = read_answers(submission)
+    predictions = store.read_csv(home / "predictions.csv")
+    years = predictions.groupby("photo", as_index=False)["age_years"].mean() if "age_years" in predictions else None
+    labels = store.read_csv(submission)
     asked = data.submission(pd.Series(0, index=data.eval["photo"]))
     if labels.iloc[:, 0].astype(str).tolist() != asked.iloc[:, 0].astype(str).tolist():
         raise UserError(f"{submission} is about other photos than {data.root}; run make submit again.")
@@ -70,14 +69,14 @@ def _score(home: Path, data: DataSet, truth: pd.DataFrame) -> dict[str, Any]:
     labels["photo"] = data.eval["photo"].to_numpy()
     labels = labels.rename(columns={"ans": "label"})
     report = store.read_json(home / "combiner.json")["report"]
-    figures = evaluate(
+    metrics = evaluate(
         truth,
         labels if years is None else labels.merge(years, on="photo", how="left"),
         photos_per_person=report.get("photos_per_person") or report["photos"] / report["people"],
     )
-    print(score_text(figures))
+    print(score_text(metrics))
     if report["expected"]:
-        figures["expected"] = report["expected"]
+        metrics["expected"] = report["expected"]
         print(f"\nbefore the truth was opened: {expected_line(report)}")
-    store.write_json(home / "score.json", figures)
-    return figures
+    store.write_json(home / "score.json", metrics)
+    return metrics

@@ -6,7 +6,6 @@ from typing import Any
 
 from models.errors import UserError
 from pipeline.dataset.of_run import data_of
-from pipeline.prediction.out_of_fold import read_answers
 from pipeline.run import records
 from pipeline.run.folder import open_run
 from pipeline.run.settings import EvalSettings
@@ -43,14 +42,14 @@ def _submit(place: Any, data: Any, inputs: dict[str, Any]) -> dict[str, Any]:
     if not (place / "combiner.json").is_file():
         raise UserError(f"{place} has no combiner.json yet; run make calibrate first.")
     records.check(place, "predict", ["predictions.csv"])
-    if records.figures_of(place, "calibrate").get("predictions", inputs["predictions"]) != inputs["predictions"]:
+    if records.metrics_of(place, "calibrate").get("predictions", inputs["predictions"]) != inputs["predictions"]:
         raise UserError(
             f"{place / 'combiner.json'} was fitted to other answers than {place / 'predictions.csv'} holds now; "
             f"run calibrate again."
         )
     combiner = combiners.load(place / "combiner.json")
-    answers = read_answers(place / "predictions.csv")
-    labels = combiner.predict(answers).set_index("photo")["label"]
+    predictions = store.read_csv(place / "predictions.csv")
+    labels = combiner.predict(predictions).set_index("photo")["label"]
     listed = set(data.eval["photo"])
     if not set(labels.index) <= listed:
         raise UserError(f"{place / 'predictions.csv'} is about other photos than {data.root}; run make predict again.")
@@ -62,10 +61,10 @@ def _submit(place: Any, data: Any, inputs: dict[str, Any]) -> dict[str, Any]:
     if len(table) != len(data.eval):
         raise AssertionError("every eval photo has one row")
     store.write_csv(place / "submission.csv", table)
-    figures = {
+    metrics = {
         "photos": len(table),
         "undecoded": len(undecoded),
         "made_of": {"predictions.csv": inputs["predictions"], "combiner.json": inputs["combiner"]},
         "expected": expected_line(combiner.report_) if combiner.report_["expected"] else None,
     }
-    return records.record(place, "submit", inputs, ["submission.csv"], figures)
+    return records.record(place, "submit", inputs, ["submission.csv"], metrics)

@@ -12,7 +12,7 @@ from pipeline.run.folder import FOLD_FILES, Fold, Run, open_run
 from pipeline.run.train_settings import Train
 from pipeline.runtime import store
 from pipeline.runtime.machine import Plan
-from pipeline.scoring.caveats import CAUTIONS, marked
+from pipeline.scoring.caveats import CAVEAT_SENTENCES, caveat_suffix
 
 
 def train(settings: Train) -> dict[str, Any]:
@@ -27,22 +27,22 @@ def train(settings: Train) -> dict[str, Any]:
     if settings.plan:
         return _tell_plan(run, settings, given, numbers)
     from pipeline.dataset.folds import folds_of
-    from pipeline.dataset.of_run import data_of, labelled, photo_marks
+    from pipeline.dataset.of_run import data_of, photo_fingerprints, train_rows
 
     data = data_of(run)
     columns = list(presets.columns_of(settings.task))
-    rows = labelled(data, settings.task)
+    rows = train_rows(data, settings.task)
     if rows.empty:
         what = f"label {columns[0]}" if len(columns) == 1 else f"labels {', '.join(columns)} together"
         raise UserError(f"no train photo of {run.data} carries the {what}; there is nothing to learn.")
     folds = folds_of(run, data.train)
-    inputs = photo_marks(data, rows) | {
+    inputs = photo_fingerprints(data, rows) | {
         "labels": store.fingerprint((rows[columns[0]] if len(columns) == 1 else rows[columns].to_numpy()).tolist()),
         "folds": store.fingerprint(folds.astype(str).to_numpy().tolist()),
     }
     if run.split == "photo" and not any(run.folder.glob("*/fold*/settings.json")):
-        print(f"train {settings.task}: {CAUTIONS['leaky']}")
-    figures: dict[str, Any] = {}
+        print(f"train {settings.task}: {CAVEAT_SENTENCES['leaky']}")
+    metrics: dict[str, Any] = {}
     for number in numbers:
         folder = run.folder / settings.task / f"fold{number}"
         fold = Fold(
@@ -51,8 +51,10 @@ def train(settings: Train) -> dict[str, Any]:
         if number in run.finished_folds(settings.task) and not settings.restart:
             training_settings.check_same(fold.folder, fold.inputs, given)
             records.check(folder, "train", FOLD_FILES)
-            log = store.read_json(folder / "done" / "train.json")["figures"]
-            print(f"train {settings.task}: fold {number} is finished, macro-F1 {log['macro_f1']:.3f}{marked(log)}")
+            log = store.read_json(folder / "done" / "train.json")["metrics"]
+            print(
+                f"train {settings.task}: fold {number} is finished, macro-F1 {log['macro_f1']:.3f}{caveat_suffix(log)}"
+            )
         else:
             _check_beside(run, fold, settings)
             first = os.environ.get("RANK", "0") == "0"  # of several processes, the first holds the lock
@@ -61,8 +63,8 @@ def train(settings: Train) -> dict[str, Any]:
                 from pipeline.training.fold import train_fold
 
                 log = train_fold(run, data, rows, folds, fold, given, settings)
-        figures[f"fold{number}"] = log
-    return figures
+        metrics[f"fold{number}"] = log
+    return metrics
 
 
 def _check_beside(run: Run, fold: Fold, settings: Train) -> None:

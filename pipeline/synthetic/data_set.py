@@ -247,10 +247,10 @@ def _write_tables(root: Path, everyone: list[_Someone], drawn: list, seed: int) 
     rows = [(one.id, labels.GENDERS[one.gender], "Drawn", one.years, one.path) for one in train]
     _write_csv(root / "train" / "train.csv", ("id", "gender", "race", "age", "path"), rows)
 
-    key, marks = [], []
+    key, landmarks = [], []
     for one, photos in zip(everyone, drawn, strict=True):
         for photo, points, mask in photos:
-            marks.append((photo, *(f"{value:.1f}" for value in points.ravel())))
+            landmarks.append((photo, *(f"{value:.1f}" for value in points.ravel())))
             if one.part == "eval":
                 label = int(labels.encode(mask, one.gender, labels.band(one.years)))
                 key.append((Path(photo).name, label, one.path, one.years))
@@ -259,7 +259,7 @@ def _write_tables(root: Path, everyone: list[_Someone], drawn: list, seed: int) 
     _write_csv(root / "key.csv", ("ImageID", "ans", "person", "age"), key)
     _write_csv(root / "eval" / "info.csv", ("ImageID", "ans"), [(row[0], 0) for row in key])
     head = ("photo", *(f"{point}_{axis}" for point in POINTS for axis in "xy"))
-    _write_csv(root / "landmarks.csv", head, sorted(marks))
+    _write_csv(root / "landmarks.csv", head, sorted(landmarks))
 
 
 def _write_csv(path: Path, head: Iterable[str], rows: Iterable) -> None:

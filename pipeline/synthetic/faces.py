@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from pipeline.synthetic.ink import Layer, Points, arc, both, curve, disc, mix
+from pipeline.synthetic.ink import Layer, Points, arc, blend, both, curve, disc
 from pipeline.synthetic.people import COLLAR, GREY, LOW, ROUND, SCARF, Traits
 
 NOSE, MOUTH = 27.0, 41.0
@@ -113,7 +113,7 @@ class Person(Traits):
         for side in (-1, 1):
             flap = [(self.neck + 2, top - 7), (self.neck + 9, top + 8), (13, top + 34), (0, top + 17)]
             flap = [(side * x, y) for x, y in flap]
-            base.fill(flap, mix(self.cloth, (255, 255, 255), 0.35))
+            base.fill(flap, blend(self.cloth, (255, 255, 255), 0.35))
             base.line([*flap[1:], flap[0]], self.cloth * 0.6, 0.8)
 
     def _skin(self, base: Layer) -> None:
@@ -206,14 +206,14 @@ class Person(Traits):
             shape = curve(both([(0, 32), (15, 35), (17, 48), (11, chin + 2)]), closed=True)
         else:  # a moustache
             shape = curve(both([(0, 31), (9, 33), (17, 40), (8, 38), (0, 37)]), closed=True)
-        ink = mix(self.colour * 0.85, GREY, 0.85 * self.grey)
+        ink = blend(self.colour * 0.85, GREY, 0.85 * self.grey)
         base.glaze([shape], ink, self.beard, blur=1.2 if self.beard < 0.5 else 0.5)
         if self.beard > 0.5:
-            marks = []
+            strokes = []
             for x, y, lean in rng.uniform((-34, 30, -1.5), (34, chin, 1.5), (70, 3)):
                 if cv2.pointPolygonTest(shape.astype(np.float32), (x, y), False) > 0:
-                    marks.append([(x, y), (x + lean, y + 4)])
-            base.glaze(marks, mix(ink, GREY, 0.4) if rng.random() < self.grey else ink * 0.6, 0.6, width=0.8)
+                    strokes.append([(x, y), (x + lean, y + 4)])
+            base.glaze(strokes, blend(ink, GREY, 0.4) if rng.random() < self.grey else ink * 0.6, 0.6, width=0.8)
 
     def _strands(self, layer: Layer, lines: list[Points]) -> None:
         """Tint strands of hair: most darker, some lighter, and the grey ones."""
@@ -222,8 +222,8 @@ class Person(Traits):
         light = ~grey & (kind > 0.85)
         for chosen, colour, strength, width in (
             (~grey & ~light, self.colour * 0.6, 0.55, 1.2),
-            (light, mix(self.colour, (255, 240, 210), 0.3), 0.6, 1.2),
-            (grey, mix(self.colour, (230, 230, 228), 0.85), 0.8, 1.0),
+            (light, blend(self.colour, (255, 240, 210), 0.3), 0.6, 1.2),
+            (grey, blend(self.colour, (230, 230, 228), 0.85), 0.8, 1.0),
         ):
             layer.glaze([lines[i] for i in np.flatnonzero(chosen)], colour, strength, width=width)
 

@@ -19,7 +19,7 @@ Points = NDArray[np.float64]  # (n, 2)
 Colour = NDArray[np.float64]  # RGB, 0 to 255
 
 
-def mix(a: ArrayLike, b: ArrayLike, t: float) -> NDArray[np.float64]:
+def blend(a: ArrayLike, b: ArrayLike, t: float) -> NDArray[np.float64]:
     return np.asarray(a, float) * (1 - t) + np.asarray(b, float) * t
 
 
@@ -27,13 +27,13 @@ def shade_of(table: NDArray, t: float) -> Colour:
     """The colour at the share t of a table of colours, between two rows where need be."""
     place = min(max(t, 0), 1) * (len(table) - 1)
     i = min(int(place), len(table) - 2)
-    return mix(table[i], table[i + 1], place - i)
+    return blend(table[i], table[i + 1], place - i)
 
 
 def any_colour(rng: np.random.Generator, dull: float = 0.0) -> Colour:
     """A colour of any brightness; `dull` from 0 to 1 takes the saturation out."""
     colour = rng.uniform(15, 245, 3)
-    return mix(colour, np.full(3, colour.mean()), dull)
+    return blend(colour, np.full(3, colour.mean()), dull)
 
 
 def curve(points: ArrayLike, closed: bool = False, steps: int = 8) -> Points:
@@ -120,12 +120,12 @@ class Layer:
                 cv2.fillPoly(stencil, [points], 255, cv2.LINE_AA, 4)
         if blur:
             stencil = _soften(stencil, blur * FINE)
-        part = self.image[y0:y1, x0:x1]
+        area = self.image[y0:y1, x0:x1]
         share = cv2.convertScaleAbs(stencil, alpha=min(opacity, 1.0))
-        tint = cv2.multiply(share, np.ascontiguousarray(part[..., 3]), scale=1 / 255)
+        tint = cv2.multiply(share, np.ascontiguousarray(area[..., 3]), scale=1 / 255)
         left = cv2.bitwise_not(share)
         new = cv2.merge([cv2.convertScaleAbs(tint, alpha=value / 255) for value in _ink(colour)])
-        part[:] = cv2.add(cv2.multiply(part, cv2.merge([left] * 4), scale=1 / 255), new)
+        area[:] = cv2.add(cv2.multiply(area, cv2.merge([left] * 4), scale=1 / 255), new)
 
     def over(self, top: "Layer") -> None:
         """Lay another layer on this one."""
@@ -134,9 +134,9 @@ class Layer:
             return
         self._touched[:2] = np.minimum(self._touched[:2], top._touched[:2])
         self._touched[2:] = np.maximum(self._touched[2:], top._touched[2:])
-        part, upper = self.image[y0:y1, x0:x1], top.image[y0:y1, x0:x1]
+        area, upper = self.image[y0:y1, x0:x1], top.image[y0:y1, x0:x1]
         clear = cv2.bitwise_not(np.ascontiguousarray(upper[..., 3]))
-        part[:] = cv2.add(cv2.multiply(part, cv2.merge([clear] * 4), scale=1 / 255), upper)
+        area[:] = cv2.add(cv2.multiply(area, cv2.merge([clear] * 4), scale=1 / 255), upper)
 
 
 def _ink(colour: ArrayLike) -> tuple[float, float, float, float]:

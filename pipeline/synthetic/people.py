@@ -7,7 +7,7 @@ then (a smooth forehead at fifty, a dyed grandmother, a man with a bob); at 3 th
 
 import numpy as np
 
-from pipeline.synthetic.ink import Colour, any_colour, mix, shade_of
+from pipeline.synthetic.ink import Colour, any_colour, blend, shade_of
 
 SKIN = np.array([(252, 222, 200), (240, 198, 165), (222, 170, 130), (186, 128, 92), (138, 90, 62), (98, 64, 46)], float)
 """Colours of skin, from light to dark."""
@@ -43,7 +43,7 @@ class _Cues:
         leaning = self._leaning + spread * self._difficulty * self._rng.normal()
         return float(np.clip(0.5 + 0.36 * leaning, 0, 1))
 
-    def chance(self, share: float) -> bool:
+    def happens(self, share: float) -> bool:
         return bool(self._rng.random() < share)
 
 
@@ -72,17 +72,17 @@ class Traits:
         self.eye = rng.choice(_EYES)
         self.eye_gap = rng.uniform(18.5, 21.5)
         self.nose_width = rng.uniform(7, 10.5) + 1.2 * (1 - cues.female())
-        self.freckles = cues.chance(0.12)
+        self.freckles = cues.happens(0.12)
 
     def _draw_gender(self, rng: np.random.Generator, cues: _Cues, gender: int) -> None:
         """What gender shows in, apart from the build."""
         self.brow, self.lash, self.lips = cues.female(), cues.female(), cues.female()
         self.eye_shadow = rng.choice(_EYE_SHADOWS)
         self.hair_length = cues.female(0.5)
-        bearded = gender == 0 and cues.chance(0.6)
+        bearded = gender == 0 and cues.happens(0.6)
         self.beard = float(rng.choice([0.25, 0.6, 0.95])) if bearded else 0.0
         self.beard_cut = int(rng.integers(3))
-        self.earring = cues.chance(0.03 + 0.6 * cues.female() ** 2)
+        self.earring = cues.happens(0.03 + 0.6 * cues.female() ** 2)
         self.earring_colour = rng.choice(_EARRINGS)
 
     def _draw_age(self, cues: _Cues, gender: int) -> None:
@@ -91,29 +91,29 @@ class Traits:
         self.forehead, self.feet, self.bags = cues.old(24, 72), cues.old(20, 70), cues.old(22, 72)
         self.folds, self.necklines, self.droop = cues.old(22, 72), cues.old(28, 75), cues.old(20, 75)
         self.sag, self.spots, self.thin = cues.old(30, 78), cues.old(35, 80), cues.old(25, 75)
-        dyed = cues.chance((0.25 if gender else 0.08) * min(self.difficulty, 1))
+        dyed = cues.happens((0.25 if gender else 0.08) * min(self.difficulty, 1))
         self.grey = cues.old(32, 70) * (0.25 if dyed else 1.0)
         self.recede = cues.old(22, 80) * (0.45 if gender else 1.0)
-        self.bald = gender == 0 and cues.chance(0.05 + 0.35 * cues.old(28, 75))
+        self.bald = gender == 0 and cues.happens(0.05 + 0.35 * cues.old(28, 75))
 
     def _draw_looks(self, rng: np.random.Generator, cues: _Cues) -> None:
         """Hair, glasses and clothes."""
-        odd = cues.chance(0.03)
+        odd = cues.happens(0.03)
         colour = any_colour(rng) if odd else rng.choice(_HAIR, p=_HAIR_ODDS) * rng.uniform(0.8, 1.15)
         self.colour = np.clip(colour, 8, 245)
-        self.brow_colour = mix(mix(self.colour, (40, 30, 25), 0.5), GREY, 0.8 * cues.old(40, 75))
+        self.brow_colour = blend(blend(self.colour, (40, 30, 25), 0.5), GREY, 0.8 * cues.old(40, 75))
         self.curl = rng.uniform(0, 1) ** 2
         self.volume = rng.uniform(2, 9)
         self.parting = rng.uniform(-22, 22)
-        self.fringe = cues.chance(0.12 + 0.2 * self.hair_length)
-        self.glasses = int(rng.integers(1, 4)) if cues.chance(0.18 + 0.2 * cues.old(30, 70)) else 0
+        self.fringe = cues.happens(0.12 + 0.2 * self.hair_length)
+        self.glasses = int(rng.integers(1, 4)) if cues.happens(0.18 + 0.2 * cues.old(30, 70)) else 0
         self.glass_colour = any_colour(rng, 0.5) * 0.5
         self.cloth, self.cloth_too = any_colour(rng, 0.5), any_colour(rng, 0.4)
         self.cloth_pattern = int(rng.integers(5))
-        self.neckline = int(rng.choice(4, p=mix(*_NECKLINES, cues.female())))
-        self.tie = self.neckline == COLLAR and cues.chance(0.55 * (1 - cues.female()))
+        self.neckline = int(rng.choice(4, p=blend(*_NECKLINES, cues.female())))
+        self.tie = self.neckline == COLLAR and cues.happens(0.55 * (1 - cues.female()))
 
     @property
     def tint(self) -> Colour:
         """The colour of the hair, grey and all."""
-        return mix(self.colour, GREY * 0.85, 0.65 * self.grey**1.5)
+        return blend(self.colour, GREY * 0.85, 0.65 * self.grey**1.5)

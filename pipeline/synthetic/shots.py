@@ -5,7 +5,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.synthetic.faces import MOUTH, NOSE, Person
-from pipeline.synthetic.ink import FINE, ORIGIN, Layer, Points, any_colour, arc, both, curve, disc, mix, shade_of
+from pipeline.synthetic.ink import FINE, ORIGIN, Layer, Points, any_colour, arc, blend, both, curve, disc, shade_of
 from pipeline.synthetic.people import SKIN
 
 HEIGHT, WIDTH = 256, 192
@@ -34,7 +34,7 @@ def backdrop(rng: np.random.Generator) -> NDArray[np.uint8]:
 
     down = np.linspace(0, 1, high)[:, None, None]
     top = any_colour(rng, 0.75)
-    bottom = mix(top, any_colour(rng, 0.75), rng.uniform(0, 0.8))
+    bottom = blend(top, any_colour(rng, 0.75), rng.uniform(0, 0.8))
     image = np.broadcast_to(top * (1 - down) + bottom * down, (high, wide, 3)).astype(np.uint8).copy()
     kind, colour = int(rng.integers(5)), ink(0.75)
     if kind == 1:  # lights
@@ -81,7 +81,7 @@ def _mouth(layer: Layer, who: Person, rng: np.random.Generator) -> tuple[float, 
     smile, half = rng.uniform(-0.5, 4.5), rng.uniform(12.5, 16)
     gape = rng.uniform(2, 6) if rng.random() < 0.35 else 0.0
     full = (1.8 + 3.4 * who.lips) * (1 - 0.35 * who.thin)
-    ink = mix(who.skin * (0.78, 0.52, 0.5), (195, 40, 65), 0.85 * max(0.0, who.lips - 0.3))
+    ink = blend(who.skin * (0.78, 0.52, 0.5), (195, 40, 65), 0.85 * max(0.0, who.lips - 0.3))
     corner = MOUTH - smile * 0.5
     upper, middle = arc(0, corner, half, smile - full), arc(0, corner, half, smile)
     lower = arc(0, corner, half, smile + full * 1.3 + gape)
@@ -124,7 +124,7 @@ def _mask(layer: Layer, who: Person, rng: np.random.Generator, worn: str) -> Non
     else:
         top, bottom = rng.uniform(50, 56), who.chin + rng.uniform(8, 16)
     side_top = top - rng.uniform(2, 8) if worn == "chin" else top + rng.uniform(1, 6)
-    middle, low = mix(side_top, bottom, 0.45), mix(side_top, bottom, 0.85)
+    middle, low = blend(side_top, bottom, 0.45), blend(side_top, bottom, 0.85)
     tail = bottom + (rng.uniform(8, 18) if cut == _SCARF else 0)
 
     wide = [share * max(who.half_width(min(y, who.chin - 12)), 24.0)
@@ -136,7 +136,7 @@ def _mask(layer: Layer, who: Person, rng: np.random.Generator, worn: str) -> Non
     shape[:, 1] += slant * shape[:, 0]
     shape = curve(shape, closed=True, steps=6)
 
-    thread = mix(colour, (235, 235, 235), 0.3) if rng.random() < 0.6 else colour * 0.7
+    thread = blend(colour, (235, 235, 235), 0.3) if rng.random() < 0.6 else colour * 0.7
     if cut != _SCARF:
         for side in (-1, 1):
             for x, y, ear in ((wide[0], side_top, -4), (wide[2], low, 14)):
@@ -148,7 +148,7 @@ def _mask(layer: Layer, who: Person, rng: np.random.Generator, worn: str) -> Non
     dark = colour * 0.62
     cloth.glaze(_folds(cut, top, tail), dark, 0.7, width=1.2)
     if worn == "chin":
-        creases = [arc(rng.uniform(-5, 5), mix(top, tail, f), 30, 5) for f in (0.3, 0.6)]
+        creases = [arc(rng.uniform(-5, 5), blend(top, tail, f), 30, 5) for f in (0.3, 0.6)]
         cloth.glaze(creases, dark, 0.6, width=1.4)
     if worn == "right":
         cloth.glaze([disc(-3, NOSE - 2, 8)], (255, 255, 255), 0.25, blur=4)

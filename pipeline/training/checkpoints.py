@@ -26,7 +26,7 @@ def found(folder: Path) -> list[Path]:
 
 def save(folder: Path, step: int, state: dict[str, Any]) -> None:
     """Add a checkpoint; of the older ones the newest stays, in case this one is damaged on disk."""
-    with store.replacing(folder / f"resume-{step:06d}.pt", marked=True) as path, path.open("wb") as file:
+    with store.replacing(folder / f"resume-{step:06d}.pt", with_fingerprint=True) as path, path.open("wb") as file:
         try:
             torch.save(state, file)
         except RuntimeError as problem:

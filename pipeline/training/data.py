@@ -20,7 +20,7 @@ from pipeline.runtime.machine import Plan
 
 
 @dataclass(frozen=True)
-class Part:
+class TrainingData:
     """What a network learns from: rows of `pixels` (M, H, W, 3) with `targets`, NaN where there is none.
 
     Targets are (M,), or (M, k) where a network learns k things at once. `check` are un-augmented train rows, for
@@ -78,9 +78,10 @@ def _outlive_signals(_: int) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
-def check_batch(name: str, batch: int, processes: int) -> None:
+def check_batch_size(name: str, batch_size: int, processes: int) -> None:
     """Raises UserError where processes cannot share a batch evenly."""
-    if batch % processes:
+    if batch_size % processes:
         raise UserError(
-            f"{name}: {batch} photos a step cannot be shared evenly by {processes} processes; give another --batch."
+            f"{name}: {batch_size} photos a step cannot be shared evenly by {processes} processes; give another "
+            f"--batch-size."
         )

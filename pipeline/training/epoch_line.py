@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pipeline.scoring.caveats import marked
+from pipeline.scoring.caveats import caveat_suffix
 
 
 def whole(epochs: float) -> str:
@@ -22,7 +22,7 @@ def epoch_line(row: dict[str, Any], epochs: float) -> str:
         shown.append(f"error {row['mean_absolute_error']:.2f} years")
     shown += [
         f"accuracy {row['accuracy']:.3f}",
-        f"macro-F1 {row['macro_f1']:.3f}{marked(row)}",
+        f"macro-F1 {row['macro_f1']:.3f}{caveat_suffix(row)}",
         f"gap {row['gap']:+.3f}",
     ]
     return "  ".join([*shown, f"{row['seconds']:.0f} s"])

@@ -5,27 +5,27 @@ from __future__ import annotations
 import torch
 
 from models.backbone import Network
-from models.task import Specialist
-from pipeline.prediction.engines import outputs_of
+from models.task import Task
+from pipeline.prediction.engines import logits_of
 from pipeline.runtime.machine import Plan
 from pipeline.scoring.metrics import macro_f1
-from pipeline.training.data import Part
+from pipeline.training.data import TrainingData
 
 
-def evaluate(specialist: Specialist, network: Network, part: Part, plan: Plan) -> dict[str, float]:
+def evaluate(task: Task, network: Network, data: TrainingData, plan: Plan) -> dict[str, float]:
     """Loss, accuracy and macro-F1 of the validation photos, and by how much train people's macro-F1 is higher (gap)."""
-    figures: dict[str, float] = {}
-    for name, rows in (("validation", part.validation), ("train", part.check)):
-        outputs = outputs_of(network, part.pixels, rows, plan)
-        targets = torch.from_numpy(part.targets[rows])
-        answers = specialist.answer(outputs).numpy()
-        truth, classes = specialist.classes_of(targets.numpy()), specialist.classify(answers)
+    metrics: dict[str, float] = {}
+    for name, rows in (("validation", data.validation), ("train", data.check)):
+        logits = logits_of(network, data.pixels, rows, plan)
+        targets = torch.from_numpy(data.targets[rows])
+        predictions = task.predict(logits).numpy()
+        truth, classes = task.true_class(targets.numpy()), task.predicted_class(predictions)
         prefix = "" if name == "validation" else "train_"
         if name == "validation":
-            loss = specialist.loss(outputs, targets, torch.ones(len(targets)))
-            figures["validation_loss"] = loss.item()
-            figures |= specialist.figures(answers, targets.numpy())
-            figures["accuracy"] = float((truth == classes).mean())
-        figures[f"{prefix}macro_f1"] = macro_f1(truth, classes)
-    figures["gap"] = figures["train_macro_f1"] - figures["macro_f1"]
-    return figures
+            loss = task.loss(logits, targets, torch.ones(len(targets)))
+            metrics["validation_loss"] = loss.item()
+            metrics |= task.metrics(predictions, targets.numpy())
+            metrics["accuracy"] = float((truth == classes).mean())
+        metrics[f"{prefix}macro_f1"] = macro_f1(truth, classes)
+    metrics["gap"] = metrics["train_macro_f1"] - metrics["macro_f1"]
+    return metrics

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from models import backbone
 from models.backbone import Network
 from models.errors import UserError
-from models.task import Specialist, build_task
+from models.task import Task, build_task
 from pipeline.dataset.folds import with_folds
 from pipeline.dataset.photos import DataSet
 from pipeline.images.of_run import prepared
@@ -27,7 +27,7 @@ from pipeline.run.train_settings import Train
 from pipeline.runtime import machine, store
 from pipeline.runtime.machine import Plan
 from pipeline.training import checkpoints
-from pipeline.training.data import Part, check_batch
+from pipeline.training.data import TrainingData, check_batch_size
 from pipeline.training.epoch_line import silent
 from pipeline.training.plan import kept_plan, plan_of
 from pipeline.training.trainer import CHECKPOINTS, Trainer
@@ -51,17 +51,17 @@ def train_fold(
     if held_out.all() or not held_out.any():
         raise UserError(f"{name}: there are no people with the label {settings.task} on both sides of the split.")
     one = build_task(settings.task, fold.settings)
-    part = _training_data(one, data, rows, held_out, photos.pixels, run.split)
-    network = _network(one, part, fold.settings, run.weights)
-    check_batch(name, fold.settings["batch"], processes.num_processes)
+    training_data = _training_data(one, data, rows, held_out, photos.pixels, run.split)
+    network = _network(one, training_data, fold.settings, run.weights)
+    check_batch_size(name, fold.settings["batch_size"], processes.num_processes)
     if processes.is_main_process:  # only now: nothing is written for what cannot be trained
         _begin(run, fold, photos.digest, given, settings, say)
     processes.wait_for_everyone()
     plan = Plan(**store.read_json(fold.folder / "settings.json")["plan"])
     parameters = sum(p.numel() for p in network.parameters())
     say(
-        f"{name}: {fold.settings['backbone']}, {parameters / 1e6:.1f} M weights, {len(part.train)} photos of "
-        f"{rows[~held_out]['person'].nunique()} people to learn from, {len(part.validation)} of "
+        f"{name}: {fold.settings['backbone']}, {parameters / 1e6:.1f} M weights, {len(training_data.train)} photos of "
+        f"{rows[~held_out]['person'].nunique()} people to learn from, {len(training_data.validation)} of "
         f"{rows[held_out]['person'].nunique()} held out; {plan.precision}, {plan.threads} threads; "
         f"up to {parameters * 20 / 1e6:.0f} MB of disk",
         flush=True,
@@ -69,37 +69,37 @@ def train_fold(
     leaky = {"leaky": True, "photos_per_person": len(rows) / rows["person"].nunique()} if run.split == "photo" else {}
     again = f"the same command{' without --restart' if settings.restart else ''}"
     trainer = Trainer(
-        one, network, part, fold.settings, plan, fold.folder, name, _often(settings), tuple(leaky)[:1], again
+        one, network, training_data, fold.settings, plan, fold.folder, name, _often(settings), tuple(leaky)[:1], again
     )
     log = trainer.run()
     if processes.is_main_process:
         _finish(fold, trainer, rows[held_out], {"seconds": float(log["seconds"].sum())} | leaky)
     processes.wait_for_everyone()
-    return store.read_json(fold.folder / "done" / "train.json")["figures"]
+    return store.read_json(fold.folder / "done" / "train.json")["metrics"]
 
 
 def _training_data(
-    one: Specialist,
+    one: Task,
     data: DataSet,
     rows: pd.DataFrame,
     held_out: NDArray[np.bool_],
     pixels: NDArray[np.uint8],
     split: str,
-) -> Part:
+) -> TrainingData:
     """The rows to learn from and those held out, as rows of the prepared photos."""
     place = {photo: row for row, photo in enumerate(data.train["photo"])}
     where = rows["photo"].map(place).to_numpy(np.int64)
-    learned = one.targets(rows[list(presets.columns_of(one.task))].to_numpy(np.float32))
+    learned = one.targets(rows[list(presets.columns_of(one.name))].to_numpy(np.float32))
     targets = np.full((len(data.train), *learned.shape[1:]), np.nan, np.float32)
     targets[where] = learned
-    return Part(pixels, targets, where[~held_out], where[held_out], where[checked_rows(rows, held_out, split)])
+    return TrainingData(pixels, targets, where[~held_out], where[held_out], where[checked_rows(rows, held_out, split)])
 
 
-def _network(one: Specialist, part: Part, settings: dict[str, Any], weights: str) -> Network:
+def _network(one: Task, training_data: TrainingData, settings: dict[str, Any], weights: str) -> Network:
     """The network at its beginning, which follows from the seed."""
     torch.manual_seed(settings["seed"])
-    network = backbone.build(settings, one.outputs, weights, one.learned)
-    network.begin_at(one.first_bias(torch.from_numpy(part.targets[part.train])))
+    network = backbone.build(settings, one.num_logits, weights, one.learned)
+    network.begin_at(one.initial_bias(torch.from_numpy(training_data.targets[training_data.train])))
     return network
 
 
@@ -114,14 +114,14 @@ def _finish(fold: Fold, trainer: Trainer, held: pd.DataFrame, more: dict[str, An
     """Write the weights, their predictions about the rows held out, and, last, the record that the fold is finished."""
     store.write_weights(fold.folder / "weights.safetensors", trainer.averaged.state_dict())
     member = ensemble.load(fold.folder, trainer.plan.device, trainer.plan.threads)
-    answers = ensemble.answers_about(member, trainer.part.pixels, trainer.part.validation)
-    if not (len(answers) == len(held) == held["photo"].nunique()):
+    predictions = ensemble.predict_rows(member, trainer.data.pixels, trainer.data.validation)
+    if not (len(predictions) == len(held) == held["photo"].nunique()):
         raise AssertionError("every validation photo is answered exactly once")
     table = held[["photo", "person", "fold", "mask", "gender", "age"]].reset_index(drop=True)
-    table[list(trainer.specialist.answers)] = answers
+    table[list(trainer.task.columns)] = predictions
     store.write_csv(fold.folder / "validation.csv", table)
-    figures = {name: value for name, value in trainer.row.items() if name != "epoch"} | more
-    records.record(fold.folder, "train", fold.inputs, FOLD_FILES, figures)
+    metrics = {name: value for name, value in trainer.row.items() if name != "epoch"} | more
+    records.record(fold.folder, "train", fold.inputs, FOLD_FILES, metrics)
     checkpoints.clear(fold.folder)
 
 

@@ -14,14 +14,14 @@ AGAIN = 1_000_000
 """A photo that comes again within an epoch is altered as if so many epochs later: never twice the same way."""
 
 
-def steps_an_epoch(photos: int, batch: int) -> int:
+def epoch_steps(photos: int, batch_size: int) -> int:
     """Only whole batches; the photos left over differ from epoch to epoch."""
-    return max(1, photos // batch)
+    return max(1, photos // batch_size)
 
 
-def steps_of(epochs: float, an_epoch: int) -> int:
+def steps_of(epochs: float, steps_per_epoch: int) -> int:
     """The steps of a run, the nearest to its epochs, whole or not; at least one."""
-    return max(1, round(an_epoch * epochs))
+    return max(1, round(steps_per_epoch * epochs))
 
 
 def undersampled(
@@ -75,7 +75,7 @@ def rows_of(
 
 def batches(
     rows: Callable[[int], NDArray[np.int64]],
-    batch: int,
+    batch_size: int,
     epochs: float,
     seed: int,
     start: int = 0,
@@ -87,14 +87,14 @@ def batches(
     `rows` gives the rows of an epoch, as many in each. The k-th repetition of a row within an epoch is given as
     of epoch + k * AGAIN.
     """
-    an_epoch = steps_an_epoch(len(rows(0)), batch)
-    steps = steps_of(epochs, an_epoch)
-    for epoch in range(start // an_epoch, -(-steps // an_epoch)):
+    steps_per_epoch = epoch_steps(len(rows(0)), batch_size)
+    steps = steps_of(epochs, steps_per_epoch)
+    for epoch in range(start // steps_per_epoch, -(-steps // steps_per_epoch)):
         order = np.random.default_rng((seed, epoch)).permutation(rows(epoch))
         keys = np.stack([epoch + AGAIN * repetitions(order), order], axis=1).tolist()
-        for step in range(an_epoch):
-            if start <= epoch * an_epoch + step < steps:
-                of_step = keys[step * batch : (step + 1) * batch]
+        for step in range(steps_per_epoch):
+            if start <= epoch * steps_per_epoch + step < steps:
+                of_step = keys[step * batch_size : (step + 1) * batch_size]
                 yield [tuple(key) for key in of_step[rank::ranks]]
 
 

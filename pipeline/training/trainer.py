@@ -25,15 +25,15 @@ from torch import Tensor
 
 from models.backbone import Network
 from models.errors import UserError
-from models.task import Specialist
+from models.task import Task
 from pipeline.images.augment import Augmenter
 from pipeline.runtime import store
 from pipeline.runtime.machine import Plan, settle
 from pipeline.runtime.progress import Progress, duration
 from pipeline.runtime.stopping import StoppedError, Stopping
-from pipeline.scoring.caveats import marked
+from pipeline.scoring.caveats import caveat_suffix
 from pipeline.training import checkpoints, muon, sampling
-from pipeline.training.data import Loader, Part, check_batch
+from pipeline.training.data import Loader, TrainingData, check_batch_size
 from pipeline.training.early_stopping import EarlyStopping
 from pipeline.training.epoch_line import epoch_line, silent, whole
 from pipeline.training.evaluation import evaluate
@@ -63,19 +63,19 @@ class Trainer:
 
     def __init__(
         self,
-        specialist: Specialist,
+        task: Task,
         network: Network,
-        part: Part,
+        data: TrainingData,
         settings: dict[str, Any],
         plan: Plan,
         folder: Path,
         name: str,
         often: tuple[int, float] = CHECKPOINTS,
-        marks: tuple[str, ...] = (),
+        caveats: tuple[str, ...] = (),
         again: str = "the same command",
     ):
-        self.often, self.marks, self.again = often, marks, again
-        self.specialist, self.part, self.settings, self.plan = specialist, part, settings, plan
+        self.often, self.caveats, self.again = often, caveats, again
+        self.task, self.data, self.settings, self.plan = task, data, settings, plan
         self.folder, self.name = folder, name
         settle(plan)
         self.accelerator = Accelerator(cpu=plan.device == "cpu", step_scheduler_with_optimizer=False)
@@ -85,12 +85,12 @@ class Trainer:
             # Not to be had on CPUs. timm's, because torch's own drops the activations in timm's normalisations.
             network = convert_sync_batchnorm(network)
         network = network.to(self.accelerator.device)
-        an_epoch = len(self.rows_of_epoch(0))
-        self.batch = min(settings["batch"], an_epoch)
-        self.micro = self.batch
-        check_batch(name, self.batch, self.accelerator.num_processes)
-        self.an_epoch = sampling.steps_an_epoch(an_epoch, self.batch)
-        self.steps = sampling.steps_of(settings["epochs"], self.an_epoch)
+        photos_per_epoch = len(self.rows_of_epoch(0))
+        self.batch_size = min(settings["batch_size"], photos_per_epoch)
+        self.micro_batch_size = self.batch_size
+        check_batch_size(name, self.batch_size, self.accelerator.num_processes)
+        self.steps_per_epoch = sampling.epoch_steps(photos_per_epoch, self.batch_size)
+        self.steps = sampling.steps_of(settings["epochs"], self.steps_per_epoch)
         self.early = EarlyStopping(settings["patience"])
         optimizer = create_optimizer_v2(
             network.backbone,
@@ -105,9 +105,9 @@ class Trainer:
         self.network = network
         self.model, self.optimizer = self.accelerator.prepare(network, optimizer)
         device = self.accelerator.device
-        self.targets = torch.from_numpy(part.targets)
+        self.targets = torch.from_numpy(data.targets)
         self.weights = torch.zeros(len(self.targets))
-        self.weights[part.train] = specialist.weights(self.targets[part.train])
+        self.weights[data.train] = task.weights(self.targets[data.train])
         self.targets, self.weights = self.targets.to(device), self.weights.to(device)
         self.step, self.over = 0, False
         self.epoch_started = time.monotonic()
@@ -130,11 +130,11 @@ class Trainer:
         self._resume()
         settings, accelerator = self.settings, self.accelerator
         steps = [] if self.over else sampling.batches(
-            self.rows_of_epoch, self.batch, settings["epochs"], settings["seed"], self.step,
+            self.rows_of_epoch, self.batch_size, settings["epochs"], settings["seed"], self.step,
             accelerator.process_index, accelerator.num_processes,
         )  # fmt: skip
-        augmenter = Augmenter(self.specialist.augmentation, settings["seed"])
-        loader = Loader(self.part.pixels, augmenter, steps, self.plan)
+        augmenter = Augmenter(self.task.augmentation, settings["seed"])
+        loader = Loader(self.data.pixels, augmenter, steps, self.plan)
         try:
             self._run(loader)
         except (RuntimeError, EOFError, ConnectionError):
@@ -148,27 +148,27 @@ class Trainer:
             if "more than 1 value per channel" not in str(problem):
                 raise
             raise UserError(
-                f"{self.name}: batch normalisation cannot learn from one photo of this size; give a larger --batch, or "
-                f"larger photos, and --restart."
+                f"{self.name}: batch normalisation cannot learn from one photo of this size; give a larger "
+                f"--batch-size, or larger photos, and --restart."
             ) from None
         if self.early.best is not None and self._leads():
             self.averaged.load_state_dict(self.early.best["weights"])
             print(
-                f"{self.name}: the weights of epoch {whole(self.row['epoch'])} are the model{marked(self.row)}",
+                f"{self.name}: the weights of epoch {whole(self.row['epoch'])} are the model{caveat_suffix(self.row)}",
                 flush=True,
             )
         return pd.DataFrame(self.log)
 
     def _run(self, loader: Loader) -> None:
         saved = started = time.monotonic()
-        first, total, done = self.step, self.steps * self.batch, self.step * self.batch
+        first, total, done = self.step, self.steps * self.batch_size, self.step * self.batch_size
         # Several processes must not stop at different steps; they end at once, as ever.
         catch = self.accelerator.num_processes == 1
         with Stopping(catch) as stop, Progress(self.name, total, "photos", done, quiet=not self._leads()) as progress:
             for pixels, rows in loader:
                 self.train_step(pixels.to(self.accelerator.device, non_blocking=True), rows)
                 self.step += 1
-                ends = self.step % self.an_epoch == 0 or self.step == self.steps
+                ends = self.step % self.steps_per_epoch == 0 or self.step == self.steps
                 if self.step % FINITE_EVERY == 0 or ends:
                     self._check_finite()
                     progress.advance(0, f"loss {self.loss_sum.item() / self._steps_in():.3f}")
@@ -181,7 +181,7 @@ class Trainer:
                 elif stop.asked or self._is_time(time.monotonic() - saved):
                     self._save()
                     saved = time.monotonic()
-                progress.advance(self.batch)
+                progress.advance(self.batch_size)
                 if stop.asked:
                     raise StoppedError(
                         f"{self.name}: stopped by {signal.Signals(stop.asked).name} at step {self.step} of "
@@ -193,7 +193,7 @@ class Trainer:
 
     def _steps_in(self) -> int:
         """How many steps of the present epoch are done."""
-        return self.step % self.an_epoch or self.an_epoch
+        return self.step % self.steps_per_epoch or self.steps_per_epoch
 
     def _is_time(self, seconds: float) -> bool:
         """Whether a checkpoint is due, so many seconds after the last."""
@@ -202,9 +202,9 @@ class Trainer:
 
     def rows_of_epoch(self, epoch: int) -> NDArray[np.int64]:
         """The rows that an epoch sees, in no order."""
-        train, settings = self.part.train, self.settings
-        classes = self.specialist.classes_of(self.part.targets[train])
-        most = self.specialist.undersample
+        train, settings = self.data.train, self.settings
+        classes = self.task.true_class(self.data.targets[train])
+        most = self.task.undersample
         return sampling.rows_of(train, classes, epoch, settings["seed"], settings["sampling"], most)
 
     def _leads(self) -> bool:
@@ -212,7 +212,7 @@ class Trainer:
 
     def train_step(self, pixels: Tensor, rows: Tensor) -> None:
         """One step on photos (B, H, W, 3), rows (B,) of the data."""
-        settings, period = self.settings, self.settings["period"] * self.an_epoch
+        settings, period = self.settings, self.settings["period"] * self.steps_per_epoch
         share = learning_rate(
             self.step, self.steps, settings["warmup"], settings["schedule"], period, settings["gamma"]
         )
@@ -228,7 +228,7 @@ class Trainer:
                 break
             except torch.OutOfMemoryError:
                 self._halve()
-        norm = self.accelerator.clip_grad_norm_(self.model.parameters(), settings["clip"])
+        norm = self.accelerator.clip_grad_norm_(self.model.parameters(), settings["max_grad_norm"])
         with muon.products_in(self.plan.muon_precision):
             self.optimizer.step()
         self.optimizer.zero_grad()
@@ -238,12 +238,12 @@ class Trainer:
     def gradients(self, pixels: Tensor, rows: Tensor) -> Tensor:
         """Gradients of the whole batch, `micro` photos at a time; returns its loss."""
         total = torch.zeros((), device=self.accelerator.device)
-        for start in range(0, len(rows), self.micro):
-            some = rows[start : start + self.micro].to(self.accelerator.device, non_blocking=True)
-            photos = pixels[start : start + self.micro].permute(0, 3, 1, 2)
+        for start in range(0, len(rows), self.micro_batch_size):
+            some = rows[start : start + self.micro_batch_size].to(self.accelerator.device, non_blocking=True)
+            photos = pixels[start : start + self.micro_batch_size].permute(0, 3, 1, 2)
             with self.plan.autocast():
-                outputs = self.model(photos if self.plan.channels_last else photos.contiguous())
-            loss = self.specialist.loss(outputs, self.targets[some], self.weights[some])
+                logits = self.model(photos if self.plan.channels_last else photos.contiguous())
+            loss = self.task.loss(logits, self.targets[some], self.weights[some])
             loss = loss * (len(some) / len(rows))
             self.accelerator.backward(loss)
             total += loss.detach()
@@ -252,14 +252,14 @@ class Trainer:
     def _halve(self) -> None:
         self.optimizer.zero_grad()
         torch.cuda.empty_cache()
-        if self.micro == 1 or self.accelerator.num_processes > 1:
+        if self.micro_batch_size == 1 or self.accelerator.num_processes > 1:
             raise UserError(
-                f"{self.name}: the GPU's memory is full at {self.micro} photos at a time; give a smaller "
-                f"--batch, photo size or backbone."
+                f"{self.name}: the GPU's memory is full at {self.micro_batch_size} photos at a time; give a smaller "
+                f"--batch-size, photo size or backbone."
             ) from None
-        self.micro = math.ceil(self.micro / 2)
+        self.micro_batch_size = math.ceil(self.micro_batch_size / 2)
         print(
-            f"{self.name}: the GPU's memory is full; now {self.micro} photos at a time, same batch.",
+            f"{self.name}: the GPU's memory is full; now {self.micro_batch_size} photos at a time, same batch.",
             flush=True,
         )
 
@@ -272,7 +272,7 @@ class Trainer:
 
     def evaluate(self) -> dict[str, float]:
         """The averaged weights on validation people, and on un-augmented train people."""
-        return evaluate(self.specialist, self.averaged, self.part, self.plan)
+        return evaluate(self.task, self.averaged, self.data, self.plan)
 
     def end_epoch(self, progress: Progress) -> None:
         """Judge the averaged weights, tell and log what came out, write a checkpoint; with several processes, all."""
@@ -280,13 +280,14 @@ class Trainer:
         self.loss_sum = self.accelerator.reduce(self.loss_sum, "mean")
         if self._leads():
             steps = self._steps_in()
-            epoch = self.step // self.an_epoch if steps == self.an_epoch else self.step / self.an_epoch
+            whole_epoch = steps == self.steps_per_epoch
+            epoch = self.step // self.steps_per_epoch if whole_epoch else self.step / self.steps_per_epoch
             row = {
                 "epoch": epoch,
                 "train_loss": self.loss_sum.item() / steps,
                 **self.evaluate(),
             }
-            row |= dict.fromkeys(self.marks, True)
+            row |= dict.fromkeys(self.caveats, True)
             if self.early.patience:
                 self.early.see(row["macro_f1"], len(self.log), self.averaged.state_dict())
                 row["optimistic"] = True
@@ -317,7 +318,7 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "loss_sum": self.loss_sum.item(),
             "spent": time.monotonic() - self.epoch_started,
-            "micro": self.micro,
+            "micro_batch_size": self.micro_batch_size,
             "log": self.log,
             "early": self.early.state(),
         }
@@ -339,7 +340,7 @@ class Trainer:
                 f"{self.name}: the checkpoint in {self.folder} is of another network "
                 f"({str(other).splitlines()[0]}); start again with --restart."
             ) from None
-        self.step, self.micro, self.log = state["step"], state["micro"], state["log"]
+        self.step, self.micro_batch_size, self.log = state["step"], state["micro_batch_size"], state["log"]
         self.loss_sum.fill_(state["loss_sum"])
         self.epoch_started -= state.get("spent", 0.0)  # seconds; a checkpoint of an older version has none
         self.early.load(state.get("early"))  # a checkpoint of an older version has none

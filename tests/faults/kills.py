@@ -29,17 +29,23 @@ from pipeline.training import checkpoints, evaluation, trainer
 KINDS: dict[str, tuple[str, list[tuple[object, str]]]] = {
     "epoch": ("train", [(trainer.Trainer, "train_step")]),
     "checkpoint": ("train", [(checkpoints, "save"), (torch, "save")]),
-    "validation": ("train", [(evaluation, "outputs_of"), (ensemble.Member, "answers")]),
-    "prediction": ("predict", [(ensemble.Member, "answers"), (chunks.Parts, "write"), (chunks.Parts, "merge")]),
+    "validation": ("train", [(evaluation, "logits_of"), (ensemble.EnsembleMember, "predict")]),
+    "prediction": (
+        "predict",
+        [(ensemble.EnsembleMember, "predict"), (chunks.Chunks, "write"), (chunks.Chunks, "merge")],
+    ),
     "calibration": (
         "calibrate",
         [
             (threshold_combiner, "choose_thresholds"),
             (threshold_combiner, "summary"),
-            (threshold_combiner.Combiner, "save"),
+            (threshold_combiner.ThresholdCombiner, "save"),
         ],
     ),
-    "submission": ("submit", [(threshold_combiner.Combiner, "predict"), (store, "write_csv"), (records, "record")]),
+    "submission": (
+        "submit",
+        [(threshold_combiner.ThresholdCombiner, "predict"), (store, "write_csv"), (records, "record")],
+    ),
 }
 """The stage of each kind, and whose calls there are its moments."""
 
@@ -72,7 +78,7 @@ class Moments:
 
     def _around(self, called: Callable, step: bool) -> Callable:
         def watched(*given: object, **named: object) -> object:
-            if not step or given[0].step % given[0].an_epoch:  # steps: in the middle of an epoch
+            if not step or given[0].step % given[0].steps_per_epoch:  # steps: in the middle of an epoch
                 self._moment()
             result = called(*given, **named)
             self._moment()
@@ -144,8 +150,8 @@ def main() -> int:
     reader.add_argument("--only", type=int, help="replay this one")
     reader.add_argument("--part", default="0/1", help="0/2 and 1/2 share the kills between two processes")
     given = reader.parse_args()
-    part, parts_in_all = map(int, given.part.split("/"))
-    print(f"{given.kills} kills, seed {given.seed}, part {given.part}", flush=True)
+    part, parts_in_all = map(int, given.data.split("/"))
+    print(f"{given.kills} kills, seed {given.seed}, part {given.data}", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         started, home = time.monotonic(), Home(Path(folder))
         moments = {(kind, place): count(home, kind, place) for kind in KINDS for place in places(kind)}

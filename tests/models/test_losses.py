@@ -276,15 +276,15 @@ def test_gradcheck_of_the_age_distribution():
 @pytest.mark.parametrize("kind", ["cross_entropy", "focal", "soft_f1"])
 def test_gradcheck_of_the_classifiers(task, kind):
     one = build_task(task, PRESETS["small"][task] | {"loss": kind})
-    logits = LOGITS[:, : one.outputs].clone().requires_grad_()
-    targets = (TARGETS % one.outputs).float()
+    logits = LOGITS[:, : one.num_logits].clone().requires_grad_()
+    targets = (TARGETS % one.num_logits).float()
     assert torch.autograd.gradcheck(lambda z: one.loss(z, targets, WEIGHTS), logits)
 
 
 @pytest.mark.parametrize("kind", ["l1", "mse", "distribution"])
 def test_gradcheck_of_ages(kind):
     one = build_task("age", PRESETS["small"]["age"] | {"age_loss": kind})
-    outputs = AGE_LOGITS.double()[:, : one.outputs].clone().requires_grad_()
+    outputs = AGE_LOGITS.double()[:, : one.num_logits].clone().requires_grad_()
     assert torch.autograd.gradcheck(lambda z: one.loss(z, AGES.double(), WEIGHTS[:6]), outputs)
 
 

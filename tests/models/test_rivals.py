@@ -28,8 +28,8 @@ def make(task, **settings):
     return build_task(task, PRESETS["small"][task] | {"smoothing": 0.0} | settings)
 
 
-def outputs_of(one, n, seed=0):
-    return torch.from_numpy(np.random.default_rng(seed).normal(0, 3, (n, one.outputs + one.learned))).float()
+def logits_of(one, n, seed=0):
+    return torch.from_numpy(np.random.default_rng(seed).normal(0, 3, (n, one.num_logits + one.learned))).float()
 
 
 @every
@@ -40,25 +40,25 @@ def test_contract(task, given):
     weights = one.weights(targets)
     assert weights.shape == (len(LABELLED),)
     assert weights.mean().item() == pytest.approx(1, abs=1e-6)
-    out = outputs_of(one, len(LABELLED)).requires_grad_()
+    out = logits_of(one, len(LABELLED)).requires_grad_()
     loss = one.loss(out, targets, weights)
     assert loss.shape == ()
     loss.backward()
     assert torch.isfinite(out.grad).all()
-    assert (out.grad[:, : one.outputs].abs().sum(1) > 0).all()
-    answers = one.answer(out.detach())
-    assert (answers.shape, answers.dtype) == ((len(LABELLED), len(one.answers)), torch.float32)
-    truth, classes = one.classes_of(targets.numpy()), one.classify(answers.numpy())
+    assert (out.grad[:, : one.num_logits].abs().sum(1) > 0).all()
+    answers = one.predict(out.detach())
+    assert (answers.shape, answers.dtype) == ((len(LABELLED), len(one.columns)), torch.float32)
+    truth, classes = one.true_class(targets.numpy()), one.predicted_class(answers.numpy())
     assert truth.tolist() == encode(LABELLED[:, 0], LABELLED[:, 1], band(LABELLED[:, 2])).tolist()
     assert set(classes.tolist()) <= set(range(LABELS))
-    assert one.first_bias(targets).shape == (one.outputs,)
+    assert one.initial_bias(targets).shape == (one.num_logits,)
 
 
 @every
 def test_following_the_gradient_finds_the_labels(task, given):
     one = make(task, age_spread=0.5, **given)
     targets = torch.from_numpy(one.targets(LABELLED))
-    out = torch.zeros(len(targets), one.outputs + one.learned, requires_grad=True)
+    out = torch.zeros(len(targets), one.num_logits + one.learned, requires_grad=True)
     optimizer = torch.optim.Adam([out], lr=0.3)
     for step in range(400):
         for group in optimizer.param_groups:
@@ -66,12 +66,12 @@ def test_following_the_gradient_finds_the_labels(task, given):
         optimizer.zero_grad()
         one.loss(out, targets, torch.ones(len(targets))).backward()
         optimizer.step()
-    found = one.classify(one.answer(out.detach()).numpy())
+    found = one.predicted_class(one.predict(out.detach()).numpy())
     # An age at a band's very edge may be answered a hair below it.
     sure = ~np.isin(LABELLED[:, 2], (30, 60)) | (given.get("age_head") == "bands") | (task == "joint")
-    assert found[sure].tolist() == one.classes_of(targets.numpy())[sure].tolist()
-    figures = one.figures(one.answer(out.detach()).numpy(), targets.numpy())
-    if "age_years" in one.answers:
+    assert found[sure].tolist() == one.true_class(targets.numpy())[sure].tolist()
+    figures = one.metrics(one.predict(out.detach()).numpy(), targets.numpy())
+    if "age_years" in one.columns:
         assert figures["mean_absolute_error"] < 1
     else:
         assert figures == {}
@@ -82,11 +82,11 @@ def test_the_first_bias_answers_how_common_each_answer_is(task, given):
     one, rng = make(task, **given), np.random.default_rng(0)
     rows = LABELLED[rng.choice(len(LABELLED), 500, p=np.arange(1, 37) / np.arange(1, 37).sum())]
     targets = torch.from_numpy(one.targets(rows))
-    bias = torch.cat([one.first_bias(targets), torch.zeros(one.learned)])
-    answer = dict(zip(one.answers, one.answer(bias[None])[0].tolist(), strict=True))
+    bias = torch.cat([one.initial_bias(targets), torch.zeros(one.learned)])
+    answer = dict(zip(one.columns, one.predict(bias[None])[0].tolist(), strict=True))
     shares = {"gender_female": rows[:, 1].mean(), "age_years": rows[:, 2].mean()}
     shares |= {f"band_{b}": (band(rows[:, 2]) == b).mean() for b in range(len(BANDS))}
-    shares |= {f"label_{k:02d}": (one.classes_of(targets.numpy()) == k).mean() for k in range(LABELS)}
+    shares |= {f"label_{k:02d}": (one.true_class(targets.numpy()) == k).mean() for k in range(LABELS)}
     for column, value in answer.items():
         if column in shares:
             assert value == pytest.approx(shares[column], abs=2.5 if column == "age_years" else 0.01)
@@ -94,7 +94,7 @@ def test_the_first_bias_answers_how_common_each_answer_is(task, given):
 
 def test_the_heads_are_the_specialists_on_slices():
     one, settings = make("multihead", head_balance="sum"), PRESETS["small"]["multihead"]
-    targets, out = torch.from_numpy(one.targets(LABELLED)), outputs_of(one, len(LABELLED))
+    targets, out = torch.from_numpy(one.targets(LABELLED)), logits_of(one, len(LABELLED))
     weights = torch.rand(len(LABELLED))
     parts = out.split([3, 2, 101], 1)
     alone = [
@@ -110,16 +110,16 @@ def test_the_heads_are_the_specialists_on_slices():
 
 def test_what_uncertainty_learns_stands_behind_the_outputs():
     one = make("multihead")
-    targets, out = torch.from_numpy(one.targets(LABELLED)), outputs_of(one, len(LABELLED))
-    out[:, one.outputs :] = torch.tensor([0.3, -0.2, 1.0])
+    targets, out = torch.from_numpy(one.targets(LABELLED)), logits_of(one, len(LABELLED))
+    out[:, one.num_logits :] = torch.tensor([0.3, -0.2, 1.0])
     plain = make("multihead", head_balance="sum")
     ones = torch.ones(len(LABELLED))
     each = [
         h.loss(o, targets[:, k], ones) for k, (h, o) in enumerate(zip(plain.heads, plain._slices(out), strict=True))
     ]
-    expected = losses.uncertainty_weighted(torch.stack(each), out[0, one.outputs :], [False] * 3).sum()
+    expected = losses.uncertainty_weighted(torch.stack(each), out[0, one.num_logits :], [False] * 3).sum()
     assert one.loss(out, targets, ones).item() == pytest.approx(expected.item(), rel=1e-6)
-    assert torch.equal(one.answer(out), plain.answer(out[:, : plain.outputs]))
+    assert torch.equal(one.predict(out), plain.predict(out[:, : plain.num_logits]))
 
 
 def test_a_heads_weight_holds_at_the_variances_that_are_learned():
@@ -128,11 +128,11 @@ def test_a_heads_weight_holds_at_the_variances_that_are_learned():
     pull = {}
     for weight in (1.0, 10.0):
         one = make("multihead", age_weight=weight)
-        out = outputs_of(one, len(LABELLED)).requires_grad_()
+        out = logits_of(one, len(LABELLED)).requires_grad_()
         slices = zip(one.heads, one._slices(out), strict=True)
         each = [h.loss(o, targets[:, k], torch.ones(len(targets))).item() for k, (h, o) in enumerate(slices)]
         with torch.no_grad():
-            out[:, one.outputs :] = torch.log(2 * torch.tensor(each))
+            out[:, one.num_logits :] = torch.log(2 * torch.tensor(each))
         one.loss(out, targets, torch.ones(len(targets))).backward()
         pull[weight] = [part.norm().item() for part in one._slices(out.grad)]
     assert pull[10.0][2] == pytest.approx(10 * pull[1.0][2], rel=1e-5)
@@ -144,14 +144,14 @@ def test_a_network_learns_its_log_variances_with_its_weights():
         "backbone": "test_convnext", "backbone_options": {}, "height": 64, "width": 48,
     }  # fmt: skip
     one = build_task("multihead", settings)
-    network = backbone.build(settings, one.outputs, learned=one.learned)
+    network = backbone.build(settings, one.num_logits, learned=one.learned)
     assert "backbone.learned" in network.state_dict()
     photos = torch.randint(0, 255, (2, 3, 64, 48), dtype=torch.uint8)
     targets = torch.from_numpy(one.targets(LABELLED[[0, -1]]))
     optimizer = torch.optim.Adam([network.backbone.learned], lr=0.2)
     out = network(photos)
-    assert out.shape == (2, one.outputs + 3)
-    assert (out[:, one.outputs :] == 0).all()
+    assert out.shape == (2, one.num_logits + 3)
+    assert (out[:, one.num_logits :] == 0).all()
     for _ in range(120):
         optimizer.zero_grad()
         one.loss(network(photos), targets, torch.ones(2)).backward()
@@ -178,6 +178,6 @@ def test_gradcheck(task, given):
     one = make(task, **given)
     rows = np.arange(0, len(LABELLED), 5)
     targets = torch.from_numpy(one.targets(LABELLED[rows])).double()
-    outputs = outputs_of(one, len(rows)).double().requires_grad_()
+    outputs = logits_of(one, len(rows)).double().requires_grad_()
     weights = torch.linspace(0.5, 1.5, len(rows), dtype=torch.float64)
     assert torch.autograd.gradcheck(lambda z: one.loss(z, targets, weights), outputs)

@@ -36,14 +36,14 @@ every = pytest.mark.parametrize(
 
 
 def outputs(one, n):
-    return torch.from_numpy(np.random.default_rng(n).normal(0, 3, (n, one.outputs))).float()
+    return torch.from_numpy(np.random.default_rng(n).normal(0, 3, (n, one.num_logits))).float()
 
 
 @every
 def test_contract(task, given):
     one, targets = make(task, **given), TARGETS[task]
-    assert (one.task, columns_of(task)) == (task, (task,))
-    assert one.answers == COLUMNS[task]
+    assert (one.name, columns_of(task)) == (task, (task,))
+    assert one.columns == COLUMNS[task]
     n = len(targets)
     out = outputs(one, n).requires_grad_()
     weights = one.weights(targets)
@@ -55,9 +55,9 @@ def test_contract(task, given):
     loss.backward()
     assert torch.isfinite(out.grad).all()
     assert (out.grad.abs().sum(1) > 0).all()
-    answers = one.answer(out.detach())
-    assert (answers.shape, answers.dtype) == ((n, len(one.answers)), torch.float32)
-    truth, classes = one.classes_of(targets.numpy()), one.classify(answers.numpy())
+    answers = one.predict(out.detach())
+    assert (answers.shape, answers.dtype) == ((n, len(one.columns)), torch.float32)
+    truth, classes = one.true_class(targets.numpy()), one.predicted_class(answers.numpy())
     for array in (truth, classes):
         assert (array.shape, array.dtype) == ((n,), np.int64)
         assert set(array.tolist()) <= set(range(one.classes))
@@ -67,7 +67,7 @@ def test_contract(task, given):
 @every
 def test_following_the_gradient_finds_the_targets(task, given):
     one, targets = make(task, smoothing=0.0, age_spread=0.5, **given), TARGETS[task]
-    out = torch.zeros(len(targets), one.outputs, requires_grad=True)
+    out = torch.zeros(len(targets), one.num_logits, requires_grad=True)
     optimizer = torch.optim.Adam([out], lr=0.3)
     for step in range(300):
         for group in optimizer.param_groups:
@@ -75,20 +75,20 @@ def test_following_the_gradient_finds_the_targets(task, given):
         optimizer.zero_grad()
         one.loss(out, targets, torch.ones_like(targets)).backward()
         optimizer.step()
-    answers = one.answer(out.detach()).numpy()
+    answers = one.predict(out.detach()).numpy()
     if task == "age":
         np.testing.assert_allclose(answers[:, 0], targets.numpy(), atol=0.5)
     else:
-        np.testing.assert_array_equal(one.classify(answers), one.classes_of(targets.numpy()))
-        np.testing.assert_array_equal(one.classes_of(targets.numpy()), targets.numpy())
+        np.testing.assert_array_equal(one.predicted_class(answers), one.true_class(targets.numpy()))
+        np.testing.assert_array_equal(one.true_class(targets.numpy()), targets.numpy())
 
 
 @every
 def test_bfloat16_outputs_answer_in_float32(task, given):
     one = make(task, **given)
     out = outputs(one, 4).bfloat16()
-    assert one.answer(out).dtype == torch.float32
-    torch.testing.assert_close(one.answer(out), one.answer(out.float()))
+    assert one.predict(out).dtype == torch.float32
+    torch.testing.assert_close(one.predict(out), one.predict(out.float()))
     targets = TARGETS[task][:4]
     assert one.loss(out, targets, torch.ones(4)).dtype == torch.float32
 
@@ -96,30 +96,30 @@ def test_bfloat16_outputs_answer_in_float32(task, given):
 def test_mask_answers_are_probabilities_and_the_largest_wins():
     one = make("mask")
     out = outputs(one, 50)
-    answers = one.answer(out).numpy()
+    answers = one.predict(out).numpy()
     np.testing.assert_allclose(answers.sum(1), 1, rtol=1e-6)
     assert (answers >= 0).all()
-    np.testing.assert_array_equal(one.classify(answers), out.argmax(1).numpy())
+    np.testing.assert_array_equal(one.predicted_class(answers), out.argmax(1).numpy())
 
 
 def test_gender_answers_the_probability_of_female():
     one = make("gender")
     out = torch.tensor([[5.0, 0.0], [0.0, 5.0], [0.0, 0.0]])
-    answers = one.answer(out).numpy()[:, 0]
+    answers = one.predict(out).numpy()[:, 0]
     np.testing.assert_allclose(answers, [1 / (1 + np.exp(5)), 1 / (1 + np.exp(-5)), 0.5], rtol=1e-5)
-    np.testing.assert_array_equal(one.classify(answers[:, None]), [0, 1, 1])
+    np.testing.assert_array_equal(one.predicted_class(answers[:, None]), [0, 1, 1])
 
 
 @pytest.mark.parametrize("kind", ["distribution", "l1", "mse"])
 def test_age_classes_are_bands_of_the_answer(kind):
     one = make("age", age_loss=kind)
     answers = np.array([[12.0], [29.99], [30.0], [59.99], [60.0], [88.0]], np.float32)
-    np.testing.assert_array_equal(one.classify(answers), [0, 0, 1, 1, 2, 2])
-    np.testing.assert_array_equal(one.classes_of(answers[:, 0]), band(answers[:, 0]))
+    np.testing.assert_array_equal(one.predicted_class(answers), [0, 0, 1, 1, 2, 2])
+    np.testing.assert_array_equal(one.true_class(answers[:, 0]), band(answers[:, 0]))
 
 
 def test_the_age_distribution_answers_within_its_years():
-    answers = make("age").answer(outputs(make("age"), 60) * 30)
+    answers = make("age").predict(outputs(make("age"), 60) * 30)
     assert answers.min() >= 0
     assert answers.max() <= 100
 
@@ -131,13 +131,13 @@ def test_regression_answers_invert_the_scaling_of_the_loss(kind, norm, scale):
     targets = TARGETS["age"]
     # The outputs at which the loss is zero are those whose answer is the target.
     zero = (
-        (targets - one.answer(torch.zeros(1, 1))[0, 0])
-        / (one.answer(torch.ones(1, 1)) - one.answer(torch.zeros(1, 1)))[0, 0]
+        (targets - one.predict(torch.zeros(1, 1))[0, 0])
+        / (one.predict(torch.ones(1, 1)) - one.predict(torch.zeros(1, 1)))[0, 0]
     )[:, None]
     assert one.loss(zero, targets, torch.ones(10)).item() == pytest.approx(0, abs=1e-9)
-    np.testing.assert_allclose(one.answer(zero)[:, 0], targets, rtol=1e-5, atol=1e-4)
+    np.testing.assert_allclose(one.predict(zero)[:, 0], targets, rtol=1e-5, atol=1e-4)
     # An error of `scale` years is one unit.
-    assert one.answer(zero + 1)[0, 0].item() == pytest.approx(targets[0].item() + scale, rel=1e-5)
+    assert one.predict(zero + 1)[0, 0].item() == pytest.approx(targets[0].item() + scale, rel=1e-5)
     off = norm(np.arange(10) / 10)
     weights = torch.linspace(0.1, 1.9, 10)
     loss = one.loss(zero + torch.arange(10)[:, None] / 10, targets, weights)
@@ -148,15 +148,15 @@ def test_a_run_made_before_age_scale_was_a_setting_answers_as_it_did():
     settings = PRESETS["small"]["age"] | {"age_loss": "l1"}
     del settings["age_scale"]
     one = build_task("age", settings)
-    assert one.answer(torch.tensor([[0.5], [-1.0]]))[:, 0].tolist() == [55, 25]
+    assert one.predict(torch.tensor([[0.5], [-1.0]]))[:, 0].tolist() == [55, 25]
     assert "age_scale" not in settings
 
 
 def test_figures_beside_the_scores_are_age_alones():
     answers, targets = np.array([[20.0], [44.5], [60.0]], np.float32), np.array([25.0, 44.0, 60.0], np.float32)
-    assert make("age").figures(answers, targets) == {"mean_absolute_error": pytest.approx(5.5 / 3)}
-    assert make("gender").figures(answers / 100, targets > 30) == {}
-    assert make("mask").figures(np.eye(3, dtype=np.float32), np.arange(3)) == {}
+    assert make("age").metrics(answers, targets) == {"mean_absolute_error": pytest.approx(5.5 / 3)}
+    assert make("gender").metrics(answers / 100, targets > 30) == {}
+    assert make("mask").metrics(np.eye(3, dtype=np.float32), np.arange(3)) == {}
 
 
 @pytest.mark.parametrize("given", [{}, {"undersample": 0.0}, {"undersample": 3.0}, {"sampling": "balanced"}])
@@ -208,11 +208,11 @@ def test_augmentation_suits(task):
 
 
 def test_a_head_may_begin_at_the_marginal_answer():
-    bias = make("gender").first_bias(TARGETS["gender"])
+    bias = make("gender").initial_bias(TARGETS["gender"])
     assert bias.softmax(0)[1].item() == pytest.approx((6 + 1) / (8 + 2))
-    even = make("mask", class_balance=1.0, undersample=0.0).first_bias(TARGETS["mask"].repeat(1000))
+    even = make("mask", class_balance=1.0, undersample=0.0).initial_bias(TARGETS["mask"].repeat(1000))
     assert even.softmax(0).tolist() == pytest.approx([1 / 3] * 3, abs=1e-3)
-    counts = make("mask", class_balance=0.0).first_bias(TARGETS["mask"].repeat(1000))
+    counts = make("mask", class_balance=0.0).initial_bias(TARGETS["mask"].repeat(1000))
     assert counts.softmax(0).tolist() == pytest.approx([10 / 14, 2 / 14, 2 / 14], abs=1e-3)
 
 
@@ -220,6 +220,6 @@ def test_a_head_may_begin_at_the_marginal_answer():
 def test_an_age_may_begin_at_the_mean(kind):
     one = make("age", age_loss=kind)
     ages = torch.from_numpy(np.random.default_rng(0).uniform(30, 60, 500)).float()
-    bias = one.first_bias(ages)
-    assert bias.shape == (one.outputs,)
-    assert one.answer(bias[None]).item() == pytest.approx(ages.mean().item(), abs=0.5)
+    bias = one.initial_bias(ages)
+    assert bias.shape == (one.num_logits,)
+    assert one.predict(bias[None]).item() == pytest.approx(ages.mean().item(), abs=0.5)

@@ -145,11 +145,11 @@ def readers(folder: Path) -> list[tuple[str, Reader]]:
 
     from models import backbone
     from models.task import build_task
-    from pipeline.combiner.threshold_combiner import Combiner
+    from pipeline.combiner.threshold_combiner import ThresholdCombiner
     from pipeline.dataset.photos import read_data_set
     from pipeline.dataset.truth import read_truth
-    from pipeline.prediction import ensemble, out_of_fold
-    from pipeline.prediction.labelled import known
+    from pipeline.prediction import ensemble
+    from pipeline.prediction.labelled import labelled_predictions
     from pipeline.prediction.tables import COLUMNS, by_network
     from pipeline.run import records
     from pipeline.run.folder import open_run
@@ -166,7 +166,7 @@ def readers(folder: Path) -> list[tuple[str, Reader]]:
     settings = PRESETS["small"]["mask"] | {
         "backbone": "test_efficientnet", "backbone_options": {}, "height": 32, "width": 24
     }  # fmt: skip
-    network = backbone.build(settings, build_task("mask", settings).outputs)
+    network = backbone.build(settings, build_task("mask", settings).num_logits)
     fold = run / "mask/fold0"
     plan = {"device": "cpu", "precision": "float32", "channels_last": False, "threads": 1, "workers": 0}
     made = {"task": "mask", "fold": 0, "settings": settings, "plan": plan, "inputs": {}}
@@ -184,7 +184,7 @@ def readers(folder: Path) -> list[tuple[str, Reader]]:
     store.write_csv(run / "validation.csv", table)
     store.write_csv(run / "predictions.csv", table[["photo", "person", "fold", *COLUMNS]])
     store.write_csv(run / "submission.csv", pd.DataFrame({"ImageID": ["a.png", "b.jpg"], "ans": [1, 2]}))
-    combiner = Combiner(prior="train", bandwidth=2.0, draws=5).fit(table)
+    combiner = ThresholdCombiner(prior="train", bandwidth=2.0, draws=5).fit(table)
     combiner.save(run / "combiner.json")
     records.record(run, "submit", {"a": 1}, ["submission.csv"], {"photos": 2})
     torch.set_num_threads(1)
@@ -201,15 +201,15 @@ def readers(folder: Path) -> list[tuple[str, Reader]]:
         ("contest/key.csv", lambda file: read_truth(folder / "contest")),
         ("general/photos.csv", general_of),
         ("fixes.csv", lambda file: read_data_set(folder / "contest", str(file))),
-        ("run/validation.csv", lambda file: known(out_of_fold.read_answers(file))),
-        ("run/predictions.csv", lambda file: by_network(out_of_fold.read_answers(file))),
-        ("run/predictions.csv", lambda file: combiner.predict(out_of_fold.read_answers(file))),
-        ("run/submission.csv", lambda file: out_of_fold.read_answers(file)),
+        ("run/validation.csv", lambda file: labelled_predictions(store.read_csv(file))),
+        ("run/predictions.csv", lambda file: by_network(store.read_csv(file))),
+        ("run/predictions.csv", lambda file: combiner.predict(store.read_csv(file))),
+        ("run/submission.csv", lambda file: store.read_csv(file)),
     ]
     return [
         *tables * 2,
         ("run/run.json", lambda file: open_run(RunSettings(run=run))),
-        ("run/combiner.json", lambda file: Combiner.load(file)),
+        ("run/combiner.json", lambda file: ThresholdCombiner.load(file)),
         ("run/done/submit.json", lambda file: records.finished(run, "submit", {"a": 1})),
         ("run/mask/fold0/settings.json", lambda file: ensemble.load(fold, "cpu", 1)),
         ("run/mask/fold0/weights.safetensors", lambda file: ensemble.load(fold, "cpu", 1)),

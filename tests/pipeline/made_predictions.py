@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipeline.combiner.threshold_choice import Eval
-from pipeline.prediction.labelled import Known
+from pipeline.combiner.threshold_choice import EvalPredictions
+from pipeline.prediction.labelled import LabelledPredictions
 
 
 def draw(rng, counts, offset=(0.0, 0.0, 0.0), networks=1, own=0.0, spread=5.0, middle=(30, 60), skew=False):
@@ -34,10 +34,10 @@ def draw(rng, counts, offset=(0.0, 0.0, 0.0), networks=1, own=0.0, spread=5.0, m
     line = (6 + 0.85 * age + np.array(offset)[band])[person]
     answer = np.stack([line + np.sqrt(1 - own) * noises[0] + np.sqrt(own) * one for one in noises[1:]], 1)
     said = np.where(rng.random(len(person)) < 0.95, gender[person], 1 - gender[person])
-    rows = Known(
+    rows = LabelledPredictions(
         person=person,
         age=age[person],
-        answer=answer[:, 0],
+        predicted_age=answer[:, 0],
         label=mask * 6 + gender[person] * 3 + band[person],
         band=band[person],
         gender=gender[person],
@@ -51,4 +51,4 @@ def draw(rng, counts, offset=(0.0, 0.0, 0.0), networks=1, own=0.0, spread=5.0, m
 
 def eval_of(rows, answer):
     """The same people as eval photos, whose persons are not known."""
-    return Eval(answer, np.repeat((rows.cell % 2)[:, None], answer.shape[1], 1), 7.0)
+    return EvalPredictions(answer, np.repeat((rows.cell % 2)[:, None], answer.shape[1], 1), 7.0)

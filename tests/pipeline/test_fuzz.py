@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 from models.errors import UserError
-from pipeline.prediction.labelled import known
+from pipeline.prediction.labelled import labelled_predictions
 from pipeline.prediction.tables import COLUMNS
 
 ROOT = Path(__file__).parents[2]
@@ -70,6 +70,6 @@ def test_mutated_tables_json_and_weights(tmp_path, first):
 def test_a_label_among_the_validation_answers_that_is_none(column, value, told):
     row = {"photo": "a.jpg", "person": "a", "fold": 0, "mask": "0", "gender": "1", "age": "30"}
     table = pd.DataFrame([row | dict(zip(COLUMNS, (0.5, 0.25, 0.25, 0.5, 31.0), strict=True))])
-    assert known(table).age == [30]
+    assert labelled_predictions(table).age == [30]
     with pytest.raises(UserError, match=told):
-        known(table.assign(**{column: value}))
+        labelled_predictions(table.assign(**{column: value}))

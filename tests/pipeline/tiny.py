@@ -24,9 +24,9 @@ def settings_of(task, name=None, size=(64, 48)):
     return PRESETS["small"][task] | made
 
 
-def network_of(name, seed=0, outputs=3, size=(64, 48)):
+def network_of(name, seed=0, num_logits=3, size=(64, 48)):
     torch.manual_seed(seed)
-    network = backbone.build(settings_of("mask", name, size), outputs)
+    network = backbone.build(settings_of("mask", name, size), num_logits)
     for module in network.modules():  # batch norms that do something
         if isinstance(module, torch.nn.BatchNorm2d):
             torch.nn.init.uniform_(module.running_mean, -0.2, 0.2)

@@ -36,7 +36,7 @@ def done(people, shared):
     with store.locked(shared / "home.lock", "a run for all tests", wait=True), inside(home):
         train_all(Path("runs/one"), people)
         figures = finish(Path("runs/one"))
-    return SimpleNamespace(home=home, run=home / "runs/one", data=people, figures=figures)
+    return SimpleNamespace(home=home, run=home / "runs/one", data=people, metrics=figures)
 
 
 @pytest.fixture

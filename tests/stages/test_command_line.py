@@ -100,7 +100,7 @@ def test_help_reads_well_and_imports_nothing_heavy(stage):
         (["train", "age", "--epochs", "--plan"], "--epochs: its value is missing"),
         (["train", "age", "--epochs", "five"], "--epochs five: it must be a number."),
         (["train", "age", "--epochs", "None"], "--epochs None: it must be a number."),
-        (["train", "age", "--batch", "1.5"], "--batch 1.5: it must be a whole number."),
+        (["train", "age", "--batch-size", "1.5"], "--batch-size 1.5: it must be a whole number."),
         (["train", "age", "--plan=yes"], "--plan=yes: it takes no value"),
         (["train"], "train trains one network: mask, gender, age, joint or multihead, and nothing was named"),
         (["train", "hair"], "train trains one network: mask, gender, age, joint or multihead, not hair"),

@@ -58,7 +58,7 @@ def compared(people, tmp_path_factory):
             figures = compare(settings(Path("people")))
     finally:
         systems.all_systems, systems.leaking, truth.read_truth = whole, leaking, read
-    return SimpleNamespace(home=home, place=home / RUN / "compare", figures=figures, opened=opened)
+    return SimpleNamespace(home=home, place=home / RUN / "compare", metrics=figures, opened=opened)
 
 
 @pytest.fixture
@@ -81,7 +81,7 @@ def test_the_table_is_that_of_the_submissions(compared):
     assert row["flops"] == pytest.approx(COST * 1e12, rel=0.1)
     report = read_json(compared.place / "specialists-seed0/combiner.json")["report"]["scores"]["train"]
     assert row["validation_macro_f1"] == pytest.approx(report["cross_fitted"]["macro_f1"], rel=1e-8)
-    done = [read_json(file)["figures"]["seconds"] for file in compared.place.rglob("done/train.json")]
+    done = [read_json(file)["metrics"]["seconds"] for file in compared.place.rglob("done/train.json")]
     assert len(done) == 3
     assert row["seconds"] == pytest.approx(sum(done))
 

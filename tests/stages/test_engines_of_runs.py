@@ -12,10 +12,10 @@ from tiny_runs import add_boxes, contents, train_tiny
 
 from models.errors import UserError
 from pipeline.prediction import engines, ensemble
-from pipeline.prediction.out_of_fold import gather, read_answers, validation_by
+from pipeline.prediction.out_of_fold import gather, validation_by
 from pipeline.run.folder import open_run
 from pipeline.run.settings import EvalSettings
-from pipeline.runtime import machine
+from pipeline.runtime import machine, store
 from pipeline.stages.calibrate import Calibrate, calibrate
 from pipeline.stages.predict import Predict, predict
 from pipeline.stages.submit import submit
@@ -28,14 +28,14 @@ def asked(copy, **settings) -> Predict:
 
 
 def test_openvino_answers_eval_and_validation_photos(copy, capsys):
-    torch = read_answers(copy.run / "predictions.csv")
+    torch = store.read_csv(copy.run / "predictions.csv")
     assert set(torch["engine"]) == {"torch"}
     assert not (copy.run / "validation.csv").exists()
     labels = (copy.run / "submission.csv").read_bytes()
     figures = predict(asked(copy, engine="openvino"))
     assert figures["engine"] == "openvino"
     assert "openvino gives 100.00% of 84 validation photos the label" in capsys.readouterr().out
-    faster = read_answers(copy.run / "predictions.csv")
+    faster = store.read_csv(copy.run / "predictions.csv")
     assert set(faster["engine"]) == {"openvino"}
     np.testing.assert_allclose(faster[COLUMNS], torch[COLUMNS], rtol=1e-3, atol=1e-3)
     run = open_run(EvalSettings(run=copy.run), make=False)
@@ -237,21 +237,21 @@ def test_another_device_chooses_anew(copy, monkeypatch, capsys):
     monkeypatch.setattr(engine_choice.prediction, "load", noted)
     for device in ("cpu", "cuda", "cuda"):
         given = (run, "specialists", copy.run, folders, "openvino", False, device, 1)
-        assert engine_choice.members_of(*given)[0] == "openvino"
+        assert engine_choice.load_ensemble(*given)[0] == "openvino"
     assert loaded == [("cpu", "openvino")] * 3 + [("cuda", "openvino")] * 6
     assert capsys.readouterr().out.count("validation photos the label") == 2
 
 
 @pytest.mark.slow
 def test_validation_photos_are_read_a_chunk_at_a_time(copy, monkeypatch):
-    counts, answers = [], ensemble.Member.answers
+    counts, answers = [], ensemble.EnsembleMember.answers
 
     def counted(member, photos):
         counts.append(len(photos))
         return answers(member, photos)
 
     monkeypatch.setattr(ensemble, "CHUNK", 64)
-    monkeypatch.setattr(ensemble.Member, "answers", counted)
+    monkeypatch.setattr(ensemble.EnsembleMember, "predictions", counted)
     before = (copy.run / "age/fold0/validation.csv").read_bytes()
     train_tiny(copy.run, copy.data, "age", restart=True)
     assert counts == [64, 20]

@@ -11,7 +11,7 @@ import torch
 
 from models.errors import UserError
 from pipeline.__main__ import main
-from pipeline.combiner.threshold_combiner import Combiner
+from pipeline.combiner.threshold_combiner import ThresholdCombiner
 from pipeline.dataset.photos import read_data_set
 from pipeline.dataset.truth import read_truth
 from pipeline.images.of_run import prepared
@@ -137,8 +137,8 @@ def test_what_reads_a_file_refuses_it_by_itself(copy, bomb, form):
     refused(copy.data / "train/train.csv", read_data_set, copy.data)
     refused(copy.data / "key.csv", read_truth, copy.data)
     refused(copy.run / "run.json", open_run, copy.settings)
-    refused(copy.run / "predictions.csv", out_of_fold.read_answers, copy.run / "predictions.csv")
-    refused(copy.run / "combiner.json", Combiner.load, copy.run / "combiner.json")
+    refused(copy.run / "predictions.csv", store.read_csv, copy.run / "predictions.csv")
+    refused(copy.run / "combiner.json", ThresholdCombiner.load, copy.run / "combiner.json")
     refused(fold / "weights.safetensors", ensemble.load, fold, "cpu", 1)
     refused(fold / "settings.json", ensemble.load, fold, "cpu", 1)
 
@@ -148,7 +148,7 @@ def test_an_eval_photo_gets_the_commonest_label(copy, bomb):
     for name, form in zip(names, FORMS, strict=False):
         plant(copy.data / "eval/images" / name, form(bomb))
     assert main(["predict", "--run", "runs/one"]) == 0
-    bad = out_of_fold.read_answers(copy.run / "bad_photos.csv")
+    bad = store.read_csv(copy.run / "bad_photos.csv")
     assert list(bad["photo"]) == [f"eval/images/{name}" for name in names[: len(FORMS)]]
 
 
@@ -164,9 +164,9 @@ def test_prepared_photos_are_prepared_anew(copy, bomb, capsys, file, form):
 
 
 @pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("marked", [False, True])
-def test_a_checkpoint_is_refused_even_with_the_mark_of_a_whole_one(tmp_path, bomb, form, marked):
-    with store.replacing(tmp_path / "age/resume-000001.pt", marked=marked) as path:
+@pytest.mark.parametrize("named", [False, True])
+def test_a_checkpoint_is_refused_even_with_the_mark_of_a_whole_one(tmp_path, bomb, form, named):
+    with store.replacing(tmp_path / "age/resume-000001.pt", with_fingerprint=named) as path:
         path.write_bytes(form(bomb))
     with pytest.raises(UserError, match="--restart"):
         checkpoints.load(tmp_path / "age", print)

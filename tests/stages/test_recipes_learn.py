@@ -10,7 +10,15 @@ from pipeline.stages.train import Train, train
 
 NETWORKS = [(name, task) for name, recipe in RECIPES.items() for task in presets.SYSTEMS[recipe.system]]
 BACKBONES = {"swin_tiny_patch4_window7_224": {"backbone": "swin_tiny_patch4_window7_224", "backbone_options": SWIN}}
-FEW = {"batch": 16, "height": 64, "width": 48, "threads": 1, "weights": "none", "layer_decay": 1.0, "drop_path": 0.0}
+FEW = {
+    "batch_size": 16,
+    "height": 64,
+    "width": 48,
+    "threads": 1,
+    "weights": "none",
+    "layer_decay": 1.0,
+    "drop_path": 0.0,
+}
 
 
 def tiny(name, task):

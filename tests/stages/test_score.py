@@ -26,5 +26,5 @@ def test_numbers_with_zeros_before_them_are_names_of_photos(copy, done):
         table.write_text(re.sub(r"[0-9a-f]{40}\.jpg", lambda found: number[found[0]], table.read_text()))
     for name in names:
         (copy.data / "eval/images" / name).rename(copy.data / "eval/images" / number[name])
-    assert finish(copy.run).score == done.figures.score
+    assert finish(copy.run).score == done.metrics.score
     assert (copy.run / "submission.csv").read_text().splitlines()[1].startswith("000000,")

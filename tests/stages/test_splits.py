@@ -50,15 +50,15 @@ def test_leaky_stands_wherever_the_validation_score_does(leaky):
     for task in ("mask", "gender", "age"):
         for fold in (0, 1):
             folder = home / RUN / task / f"fold{fold}"
-            assert read_json(folder / "done/train.json")["figures"]["leaky"] is True
+            assert read_json(folder / "done/train.json")["metrics"]["leaky"] is True
             assert pd.read_csv(folder / "log.csv")["leaky"].all()
     (heading,) = [line for line in lines if "macro-F1 of validation" in line]
     assert heading.endswith("(leaky)")
-    assert figures.calibrate["marks"] == ["leaky"]
+    assert figures.calibrate["caveats"] == ["leaky"]
     assert any("the same faces stand on both sides" in note for note in figures.calibrate["notes"])
     assert "on these 70 eval photos" in figures.submit["expected"]
     assert figures.submit["expected"].endswith("(leaky)")
-    assert figures.score["expected"]["marks"] == ["leaky"]
+    assert figures.score["expected"]["caveats"] == ["leaky"]
     assert any(line.startswith("before the truth was opened") and "(leaky)" in line for line in lines)
     assert "leaky" not in "".join(line for line in lines if line.startswith("macro-F1 0"))  # eval's own is honest
 
@@ -89,7 +89,7 @@ def test_a_run_by_person_has_no_mark(done):
     for task in ("mask", "gender", "age"):
         assert "leaky" not in (done.run / task / "fold0/log.csv").read_text()
         assert "leaky" not in (done.run / task / "fold0/done/train.json").read_text()
-    assert done.figures.calibrate["marks"] == []
+    assert done.metrics.calibrate["caveats"] == []
     assert "leaky" not in (done.run / "combiner.json").read_text()
 
 

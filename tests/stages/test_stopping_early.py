@@ -15,18 +15,18 @@ from pipeline.stages.submit import submit
 
 def test_a_fold_that_stopped_early_marks_every_score_after_it(copy, capsys):
     before = finish(copy.run)
-    assert before.calibrate["marks"] == []
+    assert before.calibrate["caveats"] == []
     assert "optimistic" not in capsys.readouterr().out
     (figures,) = train_tiny(copy.run, copy.data, "age", restart=True, epochs=3, patience=1).values()
     assert figures["optimistic"] is True
-    assert read_json(copy.run / "age/fold0/done/train.json")["figures"]["optimistic"] is True
+    assert read_json(copy.run / "age/fold0/done/train.json")["metrics"]["optimistic"] is True
     train_tiny(copy.run, copy.data, "age", epochs=3)
     assert f"fold 0 is finished, macro-F1 {figures['macro_f1']:.3f} (optimistic: it chose" in capsys.readouterr().out
     after = finish(copy.run)
     told = capsys.readouterr().out
     note = "the validation scores are optimistic: early stopping chose its epoch by them"
     assert after.calibrate["notes"][0] == note
-    assert after.calibrate["marks"] == after.score["expected"]["marks"] == ["optimistic"]
+    assert after.calibrate["caveats"] == after.score["expected"]["caveats"] == ["optimistic"]
     assert f"note: {note}" in told
     assert after.submit["expected"].endswith(" (optimistic)")
     scores = [line for line in told.splitlines() if "expect macro-F1" in line or "macro-F1 of validation" in line]
@@ -52,7 +52,7 @@ def test_figures_are_those_of_the_best_epoch(copy):
 def test_a_report_made_before_there_were_marks_is_told(done):
     report = dict(read_json(done.run / "combiner.json")["report"])
     line = expected_line(report)
-    del report["marks"]
+    del report["caveats"]
     assert expected_line(report) == line
 
 

@@ -52,9 +52,9 @@ def test_score_agrees_with_scikit_learn(done):
     submission = pd.read_csv(done.run / "submission.csv").merge(pd.read_csv(done.data / "key.csv"), on="ImageID")
     truth, answer = submission["ans_y"], submission["ans_x"]
     expected = f1_score(truth, answer, labels=np.unique(truth), average="macro", zero_division=0)
-    assert done.figures.score["macro_f1"] == pytest.approx(expected, abs=1e-12)
-    assert sum(done.figures.score["errors"].values()) == len(submission)
-    assert json.loads((done.run / "score.json").read_text())["macro_f1"] == done.figures.score["macro_f1"]
+    assert done.metrics.score["macro_f1"] == pytest.approx(expected, abs=1e-12)
+    assert sum(done.metrics.score["errors"].values()) == len(submission)
+    assert json.loads((done.run / "score.json").read_text())["macro_f1"] == done.metrics.score["macro_f1"]
 
 
 def test_validation_answers_are_about_people_held_out(done):
@@ -142,7 +142,7 @@ def test_another_prior_reruns_calibrate_and_is_remembered(copy):
     predict(Predict(run=copy.run, flip="yes"))  # other answers, so that calibrate runs again
     again = calibrate(Calibrate(run=copy.run))
     assert again["prior"] == "0.1,0.2,0.7"
-    assert again["mix"] == first["mix"]
+    assert again["age_mix"] == first["age_mix"]
 
 
 def test_files_that_no_longer_belong_together_are_refused(copy):
@@ -308,7 +308,7 @@ def test_changed_results_are_named_by_whoever_needs_them(copy, name, stages):
 
 
 def test_a_prediction_goes_on_after_its_last_whole_part(copy, monkeypatch):
-    monkeypatch.setattr(predict_stage, "PART", 20)
+    monkeypatch.setattr(predict_stage, "CHUNK", 20)
     (copy.run / "predictions.csv").rename(copy.run / "whole.csv")
     asked, work = [], ensemble.predict
 

@@ -10,7 +10,7 @@ from pipeline.__main__ import main
 from pipeline.comparison import systems
 from pipeline.comparison.systems import System
 
-SIZE = {"height": 64, "width": 48, "batch": 16}
+SIZE = {"height": 64, "width": 48, "batch_size": 16}
 SYSTEMS = ("specialists", "joint-efficientnet", "multihead-years", "specialists-30-60")
 
 

@@ -20,7 +20,7 @@ TINY = {
     "gender": {"backbone": "swin_tiny_patch4_window7_224", "backbone_options": SWIN},
     "age": {"backbone": "test_convnext"},
 }
-SIZE = {"epochs": 1, "batch": 16, "height": 64, "width": 48, "threads": 1}
+SIZE = {"epochs": 1, "batch_size": 16, "height": 64, "width": 48, "threads": 1}
 SMALL = SIZE | {"optimizer": "adamw", "lr": 3e-3}  # Muon takes a third of the time of networks that small
 
 

@@ -5,7 +5,7 @@ import pytest
 from scipy.special import log_softmax
 
 from models.labels import LABELS, decode
-from pipeline.combiner.calibration import SPREAD, Honest, fit_calibration, shares_of
+from pipeline.combiner.calibration import SPREAD, Calibration, fit_calibration, shares_of
 
 
 def drawn(count=3000, seed=0):
@@ -48,7 +48,7 @@ def test_no_other_temperature_or_bias_is_likelier(people):
 
     def loss(given):
         log_temperature, biases = given[0], given[1:]
-        log = Honest(np.exp(log_temperature), biases_of(*np.split(biases, [3, 5, 8]))).log(chances)
+        log = Calibration(np.exp(log_temperature), biases_of(*np.split(biases, [3, 5, 8]))).log(chances)
         return -log[np.arange(500), label].mean() * people + (biases @ biases) / 2 / SPREAD**2
 
     every = np.stack([biases_of(*np.split(row, [3, 5, 8])) for row in np.eye(14)], 1)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from made_predictions import draw
 
-from pipeline.combiner.cross_fitting import parts_of
+from pipeline.combiner.cross_fitting import inner_folds_of
 from pipeline.combiner.densities import FLOOR, Densities, Smoothing, _at_edges, _balanced, _edges, choose_smoothing
 from pipeline.combiner.pooled_residuals import PooledResiduals
 
@@ -23,7 +23,7 @@ def test_bins_hold_equal_shares_of_bands_that_count_alike():
     edges = _edges(rows, 12)
     assert len(edges) == 11
     weight = 1 / np.bincount(rows.band)[rows.band]
-    held = np.bincount(np.searchsorted(edges, rows.answer, side="right"), weight)
+    held = np.bincount(np.searchsorted(edges, rows.predicted_age, side="right"), weight)
     np.testing.assert_allclose(held / 3, 1 / 12, atol=0.01)
 
 
@@ -32,10 +32,10 @@ def test_without_smoothing_a_density_is_a_histogram():
     found = Densities(rows, BARE)
     assert found.density.sum(1) == pytest.approx(np.ones(6))
     assert found.shares.sum(1) == pytest.approx(np.ones(500))
-    code = found.code(rows.answer, rows.cell % 2)
+    code = found.code(rows.predicted_age, rows.cell % 2)
     for kind in range(6):
         inside = rows.band * 2 + rows.gender == kind
-        plain = np.histogram(rows.answer[inside], np.concatenate([[-1e9], found.edges, [1e9]]))[0] / inside.sum()
+        plain = np.histogram(rows.predicted_age[inside], np.concatenate([[-1e9], found.edges, [1e9]]))[0] / inside.sum()
         even = _balanced(rows, found.edges)
         np.testing.assert_allclose(ages(found.density)[kind], (1 - FLOOR) * plain + FLOOR * even, atol=1e-9)
         said = found.density[kind].reshape(-1, 2).sum(0)
@@ -48,7 +48,7 @@ def test_a_class_is_drawn_toward_its_band_and_a_band_toward_the_model():
     smoothing = Smoothing(8, (5.0, 2.0, 30.0), (1.0, 10.0, 3.0))
     found = Densities(rows, smoothing)
     model = _at_edges(PooledResiduals(rows), found.edges)
-    place, first = np.searchsorted(found.edges, rows.answer, side="right"), rows.first
+    place, first = np.searchsorted(found.edges, rows.predicted_age, side="right"), rows.first
     for kind in range(6):
         band, gender = divmod(kind, 2)
         sums = np.zeros((2, 8))  # of people's shares: of the band, of the class
@@ -72,27 +72,27 @@ def test_the_model_counts_as_much_as_it_is_worth():
     chosen = {}
     for skew in (False, True):
         rows, _ = draw(np.random.default_rng(3), (800, 800, 300), skew=skew, spread=8.0)
-        chosen[skew] = choose_smoothing(rows, parts_of(rows))
+        chosen[skew] = choose_smoothing(rows, inner_folds_of(rows))
     assert min(chosen[False].toward_model) > 100 > 40 > max(chosen[True].toward_model)
 
 
 def test_genders_that_differ_are_kept_apart():
     rows, _ = draw(np.random.default_rng(4), (300, 300, 60))
-    alike = choose_smoothing(rows, parts_of(rows)).toward_band[0]
-    apart = replace(rows, answer=rows.answer + 12 * rows.gender * (rows.band == 0))
-    assert choose_smoothing(apart, parts_of(apart)).toward_band[0] <= 8 < alike
+    alike = choose_smoothing(rows, inner_folds_of(rows)).toward_band[0]
+    apart = replace(rows, predicted_age=rows.predicted_age + 12 * rows.gender * (rows.band == 0))
+    assert choose_smoothing(apart, inner_folds_of(apart)).toward_band[0] <= 8 < alike
 
 
 def test_nothing_else_makes_people_held_out_likelier():
     rows, _ = draw(np.random.default_rng(5), (60, 50, 20), skew=True)
-    part = parts_of(rows)
+    part = inner_folds_of(rows)
     chosen = choose_smoothing(rows, part)
 
     def likelihood(smoothing):
         """Of people held out, each band counting alike, by fitting each part's others from nothing."""
         model, edges = PooledResiduals(rows), _edges(rows, smoothing.bins)
         total, first = np.zeros(3), rows.first
-        place, even = np.searchsorted(edges, rows.answer, side="right"), _balanced(rows, edges)
+        place, even = np.searchsorted(edges, rows.predicted_age, side="right"), _balanced(rows, edges)
         for k in np.unique(part):
             prior = _at_edges(model, edges, model.density((part != k).astype(float)))
             for person in np.flatnonzero(part == k):
@@ -117,11 +117,13 @@ def test_nothing_else_makes_people_held_out_likelier():
 
 def test_equal_predictions_fall_into_one_bin_and_choose_no_number_of_them():
     rows, _ = draw(np.random.default_rng(7), (200, 200, 100))
-    half = replace(rows, answer=np.where(rows.answer > np.median(rows.answer), 58.0, rows.answer))
+    half = replace(
+        rows, predicted_age=np.where(rows.predicted_age > np.median(rows.predicted_age), 58.0, rows.predicted_age)
+    )
     found = Densities(half, Smoothing(48))
     assert found.bins < 40
     assert _balanced(half, found.edges).sum() == pytest.approx(1)
-    chosen = [choose_smoothing(one, parts_of(rows)).bins for one in (rows, half)]
+    chosen = [choose_smoothing(one, inner_folds_of(rows)).bins for one in (rows, half)]
     assert chosen[1] <= 2 * chosen[0]
 
 

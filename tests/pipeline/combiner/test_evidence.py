@@ -12,7 +12,7 @@ from scipy.stats import chi2
 
 from pipeline.combiner.densities import Densities, Smoothing
 from pipeline.combiner.evidence import TOWARD_MULTINOMIAL, Evidence, em, evidence
-from pipeline.combiner.posterior import ANYTHING, NEAR_TRAIN, drawn_from_prior, posterior, prior
+from pipeline.combiner.posterior import ANYTHING, NEAR_TRAIN, drawn_from_hyperprior, hyperprior, posterior
 
 TRAIN = np.array([0.47, 0.45, 0.08])
 
@@ -44,7 +44,7 @@ def test_em_returns_a_mix_it_was_given_exactly():
 def of_people(rows, eval_rows, smoothing=Smoothing(12)):  # noqa: B008
     """The evidence of eval people, given validation people."""
     densities = Densities(rows, smoothing)
-    code = densities.code(eval_rows.answer, eval_rows.cell % 2)
+    code = densities.code(eval_rows.predicted_age, eval_rows.cell % 2)
     return evidence(densities, np.bincount(code, minlength=densities.density.shape[1]) / len(code), eval_rows.people)
 
 
@@ -111,7 +111,9 @@ def test_genders_inside_the_bands_follow_what_is_seen():
     rng = np.random.default_rng(3)
     rows, (eval_rows, _) = draw(rng, (200, 200, 80))[0], draw(rng, (150, 100, 100))
     keep = (eval_rows.gender == 1) | (rng.random(350) < 0.3)[eval_rows.person]
-    some = replace(eval_rows, **{name: getattr(eval_rows, name)[keep] for name in ("answer", "cell", "gender", "band")})
+    some = replace(
+        eval_rows, **{name: getattr(eval_rows, name)[keep] for name in ("predicted_age", "cell", "gender", "band")}
+    )
     made = of_people(rows, replace(some, people=int(keep.sum() / 7)))
     women = np.bincount(some.band, some.gender) / np.bincount(some.band)
     np.testing.assert_allclose(made.genders[:, 1], women, atol=0.08)
@@ -122,10 +124,10 @@ def test_the_prior_is_a_density_over_all_mixes():
     ends = (np.indices((1000, 1000)).reshape(2, -1).T + 0.5) / 1000
     ends = ends[ends.sum(1) < 1]
     mixes = np.stack([ends[:, 0], 1 - ends.sum(1), ends[:, 1]], 1)
-    density = np.exp(prior(mixes, TRAIN))
+    density = np.exp(hyperprior(mixes, TRAIN))
     assert density.mean() / 2 == pytest.approx(1, abs=0.01)  # half of the square is a mix
     rng = np.random.default_rng(4)
-    drawn = np.array([drawn_from_prior(rng, TRAIN) for _ in range(4000)])
+    drawn = np.array([drawn_from_hyperprior(rng, TRAIN) for _ in range(4000)])
     np.testing.assert_allclose(drawn.mean(0), density @ mixes / density.sum(), atol=0.015)
     near = np.abs(drawn - TRAIN).max(1) < 0.03
     expected = density[np.abs(mixes - TRAIN).max(1) < 0.03].sum() / density.sum()
@@ -139,7 +141,7 @@ def test_the_posterior_is_prior_times_likelihood(found, widen):
     ends = ends[ends.sum(1) < 1]
     mixes = np.stack([ends[:, 0], 1 - ends.sum(1), ends[:, 1]], 1)
     statistic, sharp = found.statistic(mixes)
-    log = sharp - statistic / 2 / widen + prior(mixes, TRAIN)
+    log = sharp - statistic / 2 / widen + hyperprior(mixes, TRAIN)
     weight = np.exp(log - log.max())
     made = posterior(found, TRAIN, widen)
     np.testing.assert_allclose(made.mean, weight @ mixes / weight.sum(), atol=0.004)
@@ -158,7 +160,7 @@ def test_much_evidence_leaves_little_and_none_leaves_hardly_more_than_the_prior(
     np.testing.assert_allclose(sharp.mean, many.likeliest, atol=0.01)
     assert sharp.draws(500, np.random.default_rng(0)).std(0).max() < 0.01
     none = posterior(replace(found, eval_people=1e-3), TRAIN)
-    drawn = np.array([drawn_from_prior(np.random.default_rng(s), TRAIN) for s in range(3000)])
+    drawn = np.array([drawn_from_hyperprior(np.random.default_rng(s), TRAIN) for s in range(3000)])
     np.testing.assert_allclose(none.mean, drawn.mean(0), atol=0.03)
 
 

@@ -7,7 +7,7 @@ from made_predictions import draw, eval_of
 from pipeline.combiner import prior_estimate
 from pipeline.combiner.class_prior import bands_of, factors, people_of
 from pipeline.combiner.expected_score import centre_of, expected_score, expected_scores
-from pipeline.combiner.threshold_choice import choose_thresholds, fuse, mix_of_eval
+from pipeline.combiner.threshold_choice import choose_thresholds, fuse, prior_of_eval
 from pipeline.scoring.metrics import macro_f1
 from pipeline.scoring.surface import class_of
 
@@ -64,7 +64,7 @@ def test_a_mix_that_is_not_known_is_part_of_the_interval(monkeypatch):
         rows, _ = draw(rng, (400, 400, 60), spread=9.0)
         seen, answer = draw(rng, (120, 30, 200), spread=9.0)
         eval, train = eval_of(seen, answer), rows.counts / rows.people
-        guess = mix_of_eval(rows, eval)
+        guess = prior_of_eval(rows, eval)
         sure, unsure = choose_thresholds(rows, train, eval), choose_thresholds(rows, train, eval, guess=guess)
         assert unsure.thresholds == sure.thresholds
         labels = fuse(rows, sure.thresholds)

@@ -12,9 +12,9 @@ from models.labels import LABELS, band, encode
 from pipeline.combiner import combiners, prior_estimate
 from pipeline.combiner.class_prior import bands_of, factors, with_bands
 from pipeline.combiner.expected_score import centre_of, expected_interval, expected_scores
-from pipeline.combiner.label_combiner import OFFSETS, LabelShift, best_offsets, with_offsets
-from pipeline.combiner.threshold_choice import Eval, mix_of_eval, person_weights
-from pipeline.combiner.threshold_combiner import Combiner
+from pipeline.combiner.label_combiner import OFFSETS, LabelCombiner, best_offsets, with_offsets
+from pipeline.combiner.threshold_choice import EvalPredictions, person_weights, prior_of_eval
+from pipeline.combiner.threshold_combiner import ThresholdCombiner
 from pipeline.prediction import label_tables
 from pipeline.runtime.store import read_json
 from pipeline.scoring.surface import class_of
@@ -91,15 +91,15 @@ def truth_of(table):
 
 def test_the_mix_is_recovered_and_correcting_for_it_gains(tables):
     validation, evaluation = tables
-    estimated = LabelShift("estimate").fit(validation, evaluation)
-    found = np.array(estimated.report_["mix"]["used"])
+    estimated = LabelCombiner("estimate").fit(validation, evaluation)
+    found = np.array(estimated.report_["age_mix"]["used"])
     actual = np.bincount(band(evaluation["age"]), minlength=3) / len(evaluation)
     np.testing.assert_allclose(found, actual, atol=0.04)
     scores = {
         name: f1_score(truth_of(evaluation), one.predict(evaluation)["label"], average="macro")
-        for name, one in (("estimated", estimated), ("train", LabelShift("train").fit(validation, evaluation)))
+        for name, one in (("estimated", estimated), ("train", LabelCombiner("train").fit(validation, evaluation)))
     }
-    plain = f1_score(truth_of(evaluation), label_tables.chances_of(evaluation).argmax(1), average="macro")
+    plain = f1_score(truth_of(evaluation), label_tables.probabilities_of(evaluation).argmax(1), average="macro")
     assert scores["estimated"] > plain + 0.03
     assert scores["estimated"] > scores["train"] + 0.01
     low, high = estimated.report_["expected"]["interval"]
@@ -111,9 +111,9 @@ def test_a_network_that_learned_from_another_mix_is_corrected_too(tables):
     found = {}
     for name, learned in (("natural", shares_of(tables[0])), ("balanced", np.full((2, 3), 1 / 6))):
         validation, evaluation = (answered(table, learned, seed) for seed, table in enumerate(tables, 7))
-        made = LabelShift("estimate").fit(validation, evaluation)
+        made = LabelCombiner("estimate").fit(validation, evaluation)
         actual = np.bincount(band(evaluation["age"]), minlength=3) / len(evaluation)
-        np.testing.assert_allclose(made.report_["mix"]["used"], actual, atol=0.06)
+        np.testing.assert_allclose(made.report_["age_mix"]["used"], actual, atol=0.06)
         found[name] = f1_score(truth_of(evaluation), made.predict(evaluation)["label"], average="macro")
     assert found["balanced"] > found["natural"] - 0.02
 
@@ -126,18 +126,18 @@ def test_a_class_without_validation_people_is_still_answered(tables):
     validation = answered(people, shares_of(people), 3)[~old_men]
     truth = truth_of(tables[1])
     there = truth % 6 == 2
-    found = LabelShift("train").fit(validation, tables[1]).predict(tables[1])["label"].to_numpy()
+    found = LabelCombiner("train").fit(validation, tables[1]).predict(tables[1])["label"].to_numpy()
     assert (found[there] == truth[there]).mean() > 0.2
 
 
 def test_offsets_of_few_people_are_drawn_to_none(tables):
     people = people_of(71, (0.07, 0.5, 0.43), 4)
     few = answered(people, shares_of(people), 5)
-    made = LabelShift("train").fit(few, tables[1])
+    made = LabelCombiner("train").fit(few, tables[1])
     counts = made.report_["people_by_band"]
     pulls = [5 / (n + 5) for n in (min(counts[:2]), min(counts[1:]))]
-    assert made.report_["pull"] == pytest.approx(pulls)
-    scores, label = made._scores(label_tables.chances_of(few)), truth_of(few)
+    assert made.report_["shrinkage"] == pytest.approx(pulls)
+    scores, label = made._scores(label_tables.probabilities_of(few)), truth_of(few)
     whole = best_offsets(scores, label, np.ones(len(label)))
     assert made.offsets_ == pytest.approx([(1 - p) * o for p, o in zip(pulls, whole, strict=True)])
     assert f"offset of the young is drawn {pulls[0]:.0%} of the way to 0" in made.report()
@@ -169,43 +169,43 @@ def test_offsets_move_bands_alone():
 
 def test_a_given_mix_is_used_as_it_is(tables):
     validation, evaluation = tables
-    made = LabelShift((0.2, 0.3, 0.5)).fit(validation, evaluation)
-    np.testing.assert_allclose(made.report_["mix"]["used"], (0.2, 0.3, 0.5))
+    made = LabelCombiner((0.2, 0.3, 0.5)).fit(validation, evaluation)
+    np.testing.assert_allclose(made.report_["age_mix"]["used"], (0.2, 0.3, 0.5))
     # all that a mix may do is multiply
-    rows = label_tables.chances_of(validation)
+    rows = label_tables.probabilities_of(validation)
     times = factors(made.shares_, made.train_)[class_of(np.arange(LABELS))]
-    np.testing.assert_allclose(np.exp(made._scores(rows)), np.exp(made.honest_.log(rows)) * times)
+    np.testing.assert_allclose(np.exp(made._scores(rows)), np.exp(made.calibration_.log(rows)) * times)
 
 
 def test_few_people_in_a_band_mean_the_train_mix(tables):
     _, evaluation = tables
     people = stratified((30, 30, 5), 8)
     few = answered(people, shares_of(people), 9)
-    made = LabelShift().fit(few, evaluation)
-    assert made.report_["mix"]["kind"] == "train"
+    made = LabelCombiner().fit(few, evaluation)
+    assert made.report_["age_mix"]["kind"] == "train"
     assert "with only 5 validation people 60 and over" in made.report_["notes"][0]
-    assert LabelShift("estimate").fit(few, evaluation).report_["mix"]["kind"] == "estimate"
-    assert "no eval answers" in LabelShift().fit(few).report_["notes"][0]
+    assert LabelCombiner("estimate").fit(few, evaluation).report_["age_mix"]["kind"] == "estimate"
+    assert "no eval answers" in LabelCombiner().fit(few).report_["notes"][0]
     with pytest.raises(UserError, match="there are none: run predict"):
-        LabelShift("estimate").fit(few)
+        LabelCombiner("estimate").fit(few)
     nobody = few[band(few["age"]) < 2]
     with pytest.raises(UserError, match="no validation person is 60 and over"):
-        LabelShift().fit(nobody, evaluation)
+        LabelCombiner().fit(nobody, evaluation)
 
 
 def test_few_eval_photos_mean_the_train_mix(tables):
     validation, evaluation = tables
-    made = LabelShift().fit(validation, evaluation[:21])
-    assert made.report_["mix"]["kind"] == "train"
+    made = LabelCombiner().fit(validation, evaluation[:21])
+    assert made.report_["age_mix"]["kind"] == "train"
     assert any("the eval photos count as only 3 people" in note for note in made.report_["notes"])
-    assert LabelShift("estimate").fit(validation, evaluation[:21]).report_["mix"]["kind"] == "estimate"
+    assert LabelCombiner("estimate").fit(validation, evaluation[:21]).report_["age_mix"]["kind"] == "estimate"
 
 
 def test_the_genders_inside_a_band_are_the_train_peoples(tables):
-    made = LabelShift().fit(*tables)
+    made = LabelCombiner().fit(*tables)
     shares, train = (mix.reshape(3, 2) for mix in (made.shares_, made.train_))
     np.testing.assert_allclose(shares / shares.sum(1, keepdims=True), train / train.sum(1, keepdims=True))
-    mix = made.report_["mix"]
+    mix = made.report_["age_mix"]
     assert mix["kind"] == "estimate"
     low, high = np.array(mix["interval"]).T
     actual = np.bincount(band(tables[1]["age"]), minlength=3) / len(tables[1])
@@ -221,11 +221,11 @@ def test_the_expected_age_grows_with_older_bands():
     one, other = (answered(people_of(5, TRAIN, 0), np.full((2, 3), 1 / 6), seed) for seed in (1, 2))
     age, gender = label_tables.by_network(pd.concat([one, other[7:].assign(fold=3)]))
     assert age.shape == gender.shape == (35, 2)
-    chances = label_tables.chances_of(one)
+    chances = label_tables.probabilities_of(one)
     np.testing.assert_allclose(age[:, 0], label_tables.expected_age(chances))
     assert np.array_equal(gender[:, 0], chances.argmax(1) // 3 % 2)
     assert np.isnan(age[:7, 1]).all()
-    np.testing.assert_allclose(age[7:, 1], label_tables.expected_age(label_tables.chances_of(other))[7:])
+    np.testing.assert_allclose(age[7:, 1], label_tables.expected_age(label_tables.probabilities_of(other))[7:])
 
 
 def stratified(counts, seed):
@@ -238,10 +238,10 @@ def stratified(counts, seed):
 
 def test_the_score_to_expect_runs_over_the_mixes_that_are_possible(tables):
     few = answered(stratified((30, 30, 8), 11), np.full((2, 3), 1 / 6), 12)
-    made = LabelShift("train").fit(few, tables[1])
-    rows, chances = label_tables.known(few)
-    held = made._cross_fitted(rows, chances, np.ones(len(rows.label)), np.array(made.report_["pull"]))
-    guess = mix_of_eval(rows, Eval(*label_tables.by_network(tables[1]), 7.0))
+    made = LabelCombiner("train").fit(few, tables[1])
+    rows, chances = label_tables.labelled_probabilities(few)
+    held = made._cross_fitted(rows, chances, np.ones(len(rows.label)), np.array(made.report_["shrinkage"]))
+    guess = prior_of_eval(rows, EvalPredictions(*label_tables.by_network(tables[1]), 7.0))
     possible = with_bands(bands_of(guess.draws), made.train_)
     expected = made.report_["expected"]
     assert expected["macro_f1"] == pytest.approx(centre_of(rows, held, possible))
@@ -256,7 +256,7 @@ def test_the_score_to_expect_runs_over_the_mixes_that_are_possible(tables):
 @pytest.mark.parametrize(("counts", "told"), [((30, 30, 1), "1 validation person is"), ((30, 30, 2), "2 validation")])
 def test_a_band_of_one_or_two_people_gives_no_interval(tables, tmp_path, counts, told):
     few = stratified(counts, 13)
-    made = LabelShift("train").fit(answered(few, shares_of(few) + 0.01, 14), tables[1])
+    made = LabelCombiner("train").fit(answered(few, shares_of(few) + 0.01, 14), tables[1])
     assert made.report_["expected"]["interval"] is None
     assert any("no interval" in note and told in note and "60 and over" in note for note in made.report_["notes"])
     assert "(no interval)" in made.report()
@@ -267,9 +267,9 @@ def test_a_band_of_one_or_two_people_gives_no_interval(tables, tmp_path, counts,
 def test_what_is_saved_answers_the_same(tables, tmp_path):
     validation, evaluation = tables
     made = combiners.combiner_for(validation, "auto").fit(
-        validation, evaluation, marks=("leaky",), notes=("take care",)
+        validation, evaluation, caveats=("leaky",), notes=("take care",)
     )
-    assert isinstance(made, LabelShift)
+    assert isinstance(made, LabelCombiner)
     made.save(tmp_path / "combiner.json")
     again = combiners.load(tmp_path / "combiner.json")
     pd.testing.assert_frame_equal(again.predict(evaluation), made.predict(evaluation))
@@ -277,16 +277,16 @@ def test_what_is_saved_answers_the_same(tables, tmp_path):
     assert made.report().count("(leaky)") == 2
     content = read_json(tmp_path / "combiner.json")
     del content["biases"]  # as before there were any
-    assert not combiners.LabelShift.from_dict(content).honest_.biases.any()
+    assert not combiners.LabelCombiner.from_dict(content).calibration_.biases.any()
     assert "note: take care" in made.report()
     with pytest.raises(UserError, match="version 9"):
-        LabelShift.from_dict({"task": "face18: mask x gender x age band", "version": 9})
-    assert isinstance(combiners.combiner_for(pd.DataFrame(columns=["photo", "age_years"]), "auto"), Combiner)
+        LabelCombiner.from_dict({"task": "face18: mask x gender x age band", "version": 9})
+    assert isinstance(combiners.combiner_for(pd.DataFrame(columns=["photo", "age_years"]), "auto"), ThresholdCombiner)
 
 
 def test_folds_are_averaged_and_order_kept(tables):
     validation, evaluation = tables
-    made = LabelShift("train").fit(validation, evaluation)
+    made = LabelCombiner("train").fit(validation, evaluation)
     other = evaluation.assign(fold=1, **{c: evaluation[c].to_numpy()[::-1] for c in label_tables.LABEL_COLUMNS})
     both = made.predict(pd.concat([evaluation, other]))
     assert both["photo"].tolist() == evaluation["photo"].tolist()
@@ -301,8 +301,8 @@ def test_heads_by_attribute_are_multiplied():
         "photo": ["a"], "mask_worn": [0.7], "mask_wrong": [0.2], "mask_none": [0.1], "gender_female": [0.4],
         "band_0": [0.5], "band_1": [0.3], "band_2": [0.2],
     })  # fmt: skip
-    assert label_tables.answers_labels(table)
-    chances = label_tables.chances_of(table)[0]
+    assert label_tables.holds_probabilities(table)
+    chances = label_tables.probabilities_of(table)[0]
     for mask, gender, b in itertools.product(range(3), range(2), range(3)):
         expected = (0.7, 0.2, 0.1)[mask] * (0.6, 0.4)[gender] * (0.5, 0.3, 0.2)[b]
         assert chances[encode(mask, gender, b)] == pytest.approx(expected)
@@ -318,18 +318,18 @@ def test_heads_by_attribute_are_multiplied():
 )
 def test_chances_that_are_none(tables, change, told):
     with pytest.raises(UserError, match=told):
-        label_tables.chances_of(tables[0].assign(**change))
+        label_tables.probabilities_of(tables[0].assign(**change))
     with pytest.raises(UserError, match="lack the column label_07"):
-        label_tables.chances_of(tables[0].drop(columns="label_07"))
+        label_tables.probabilities_of(tables[0].drop(columns="label_07"))
 
 
 def test_the_likeliest_label_of_one_head_or_of_three():
     rng = np.random.default_rng(2)
     one = pd.DataFrame(rng.random((50, LABELS)), columns=list(label_tables.LABEL_COLUMNS))
-    assert np.array_equal(label_tables.chances_of(one).argmax(1), one.to_numpy().argmax(1))
+    assert np.array_equal(label_tables.probabilities_of(one).argmax(1), one.to_numpy().argmax(1))
     names = ["mask_worn", "mask_wrong", "mask_none", "gender_female", *label_tables.BAND_COLUMNS]
     three = pd.DataFrame(rng.random((50, 7)), columns=names)
-    for label, (_, row) in zip(label_tables.chances_of(three).argmax(1), three.iterrows(), strict=True):
+    for label, (_, row) in zip(label_tables.probabilities_of(three).argmax(1), three.iterrows(), strict=True):
         assert label // 6 == row[names[:3]].to_numpy().argmax()
         assert (label // 3 % 2 == 1) == (row["gender_female"] > 0.5)
         assert label % 3 == row[names[4:]].to_numpy().argmax()

@@ -9,10 +9,10 @@ import pytest
 from made_predictions import draw
 
 from pipeline.combiner import self_test as trial
-from pipeline.combiner.cross_fitting import parts_of
+from pipeline.combiner.cross_fitting import inner_folds_of
 from pipeline.combiner.densities import Smoothing, choose_smoothing
-from pipeline.combiner.self_test import LEAST, MIXES, SMALLEST, SelfTest, in_mix, of_people, self_test
-from pipeline.prediction.labelled import known
+from pipeline.combiner.self_test import LEAST, PRIORS, SMALLEST, SelfTest, in_prior, of_people, self_test
+from pipeline.prediction.labelled import labelled_predictions
 
 REAL = Path(__file__).parents[4] / "shared/predictions/portraits-lite0.csv"
 
@@ -46,11 +46,11 @@ def test_whole_people_of_the_other_half_stand_as_eval_people(rows, monkeypatch):
 def test_as_many_people_as_can_be_had_in_a_mix():
     band = np.repeat([0, 1, 2], (50, 40, 10))
     rng = np.random.default_rng(1)
-    chosen = in_mix(band, np.arange(100), np.array([0.25, 0.25, 0.5]), rng)
+    chosen = in_prior(band, np.arange(100), np.array([0.25, 0.25, 0.5]), rng)
     assert np.bincount(band[chosen]).tolist() == [5, 5, 10]
     assert len(set(chosen)) == len(chosen)
-    assert len(in_mix(band, np.arange(0, 100, 2), np.array([0.5, 0.4, 0.1]), rng)) == 50
-    none = in_mix(band, np.arange(90), np.array([0.5, 0.4, 0.1]), rng)
+    assert len(in_prior(band, np.arange(0, 100, 2), np.array([0.5, 0.4, 0.1]), rng)) == 50
+    none = in_prior(band, np.arange(90), np.array([0.5, 0.4, 0.1]), rng)
     assert len(none) == 0
 
 
@@ -59,7 +59,7 @@ def test_some_people_are_the_same_people(rows):
     some = of_people(rows, people)
     assert some.people == 3
     for place, person in enumerate(people):
-        for name in ("age", "answer", "label", "band", "gender", "cell"):
+        for name in ("age", "predicted_age", "label", "band", "gender", "cell"):
             there = getattr(rows, name)[rows.person == person]
             assert np.array_equal(getattr(some, name)[some.person == place], there)
 
@@ -135,7 +135,7 @@ def test_another_way_to_label_is_judged_by_its_own_score(rows):
         return [0.5, 0.4, 0.3]
 
     told = self_test(rows, Smoothing(), 8, score=score)
-    assert given == [[(1, 3), (MIXES, 3), (MIXES, 3)]] * 8
+    assert given == [[(1, 3), (PRIORS, 3), (PRIORS, 3)]] * 8
     assert told.step == 0
 
 
@@ -155,8 +155,8 @@ def test_of_many_people_some_are_tried(rows, monkeypatch):
 
 @pytest.mark.skipif(not REAL.is_file(), reason="needs the shared predictions")
 def test_real_people_know_how_far_an_estimate_may_be_trusted():
-    rows = known(pd.read_csv(REAL))
-    told = self_test(rows, choose_smoothing(rows, parts_of(rows)), 60)
+    rows = labelled_predictions(pd.read_csv(REAL))
+    told = self_test(rows, choose_smoothing(rows, inner_folds_of(rows)), 60)
     assert told.error(np.array([0.47, 0.45, 0.08])) < 0.05 < told.error(np.array([0.3, 0.3, 0.4])) < 0.15
     assert 1 <= told.widen < 1.6
     assert told.step > 0

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from made_predictions import draw, eval_of
 
-from pipeline.combiner.cross_fitting import BANDWIDTH, best_bandwidth, cross_fitted, parts_of
+from pipeline.combiner.cross_fitting import BANDWIDTH, best_bandwidth, cross_fitted, inner_folds_of
 from pipeline.combiner.expected_score import expected_scores
 from pipeline.combiner.threshold_choice import choose_thresholds, fuse, person_weights
 from pipeline.scoring.metrics import macro_f1
@@ -45,7 +45,7 @@ def test_answers_are_drawn_in_as_averaging_five_networks_narrows_them():
 
 def test_cross_fitting_answers_every_photo_by_people_of_other_parts():
     rows, _ = draw(np.random.default_rng(12), (60, 60, 30))
-    part = parts_of(rows)
+    part = inner_folds_of(rows)
     stratum = rows.gender[rows.first] * 3 + rows.band[rows.first]
     table = np.array([np.bincount(part[stratum == s], minlength=5) for s in range(6)])
     assert (np.ptp(table, axis=1) <= 1).all(), "parts are stratified"
@@ -53,7 +53,7 @@ def test_cross_fitting_answers_every_photo_by_people_of_other_parts():
     assert np.array_equal(labels // 3, rows.cell)
     # the answers of one part may not change what that part is answered by
     mine = part[rows.person] == 2
-    other = replace(rows, answer=np.where(mine, 100.0, rows.answer))
+    other = replace(rows, predicted_age=np.where(mine, 100.0, rows.predicted_age))
     changed = cross_fitted(other, np.full((1, 6), 1 / 6), 2.0, np.zeros(2))
     assert (changed[mine] % 3 == 2).all()
 

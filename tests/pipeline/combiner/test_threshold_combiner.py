@@ -10,7 +10,7 @@ from sklearn.base import clone
 from models.errors import UserError
 from pipeline.combiner import prior_estimate
 from pipeline.combiner.report import expected_line, report
-from pipeline.combiner.threshold_combiner import Combiner
+from pipeline.combiner.threshold_combiner import ThresholdCombiner
 from pipeline.prediction.tables import COLUMNS, average_folds, by_network
 from pipeline.scoring.metrics import macro_f1
 
@@ -64,7 +64,7 @@ def tables():
 
 @pytest.fixture(scope="module")
 def fitted(tables):
-    return Combiner(draws=40).fit(*tables)
+    return ThresholdCombiner(draws=40).fit(*tables)
 
 
 def truth_of(table):
@@ -88,11 +88,11 @@ def test_the_estimated_mix_scores_above_the_train_mix_and_30_60(fitted, tables):
     scores = {"estimate": macro_f1(truth, fitted.predict(tables[1])["label"])}
     plain = fitted.predict(tables[1])
     scores["30/60"] = macro_f1(truth, plain["label"] // 3 * 3 + np.digitize(plain["age_years"], [30, 60]))
-    train = Combiner(prior="train", draws=40).fit(*tables)
+    train = ThresholdCombiner(prior="train", draws=40).fit(*tables)
     scores["train"] = macro_f1(truth, train.predict(tables[1])["label"])
     assert scores["estimate"] > scores["train"] - 0.005
     assert scores["estimate"] > scores["30/60"] + 0.02
-    assert fitted.mix_ == pytest.approx(np.array([40, 30, 50]) / 120, abs=0.1)
+    assert fitted.prior_ == pytest.approx(np.array([40, 30, 50]) / 120, abs=0.1)
     low, high = fitted.report_["expected"]["interval"]
     assert low - 0.02 < scores["estimate"] < high + 0.02
 
@@ -102,14 +102,14 @@ def test_clone_params_and_json_round_trip(fitted, tables, tmp_path):
     assert again.get_params() == fitted.get_params()
     assert not hasattr(again, "thresholds_")
     fitted.save(tmp_path / "combiner.json")
-    loaded = Combiner.load(tmp_path / "combiner.json")
+    loaded = ThresholdCombiner.load(tmp_path / "combiner.json")
     pd.testing.assert_frame_equal(loaded.predict(tables[1]), fitted.predict(tables[1]))
     assert loaded.get_params() == fitted.get_params()
     assert loaded.to_dict() == fitted.to_dict()
     assert [p.name for p in tmp_path.iterdir()] == ["combiner.json"]
     assert again.fit(*tables).to_dict() == fitted.to_dict(), "a seed is all the luck there is"
-    given = Combiner(prior=(0.2, 0.3, 0.5), bandwidth=0.0, draws=5).fit(tables[0])
-    assert Combiner.from_dict(given.to_dict()).get_params() == given.get_params()
+    given = ThresholdCombiner(prior=(0.2, 0.3, 0.5), bandwidth=0.0, draws=5).fit(tables[0])
+    assert ThresholdCombiner.from_dict(given.to_dict()).get_params() == given.get_params()
 
 
 def test_the_report_tells_what_it_was_fitted_on(fitted, tables):
@@ -118,7 +118,7 @@ def test_the_report_tells_what_it_was_fitted_on(fitted, tables):
     assert told["photos"] == len(tables[0])
     assert told["people_by_band"] == [150, 150, 60]
     assert told["folds"] == 5
-    assert told["mix"]["kind"] == "estimate"
+    assert told["age_mix"]["kind"] == "estimate"
     text = report(told)
     assert expected_line(told) in text
     assert "used: estimated" in text
@@ -132,20 +132,20 @@ def test_the_report_tells_what_it_was_fitted_on(fitted, tables):
 def test_marks_and_notes_that_are_handed_in_stand_in_the_report(tables):
     notes, marks = ("the validation scores are optimistic: so it goes",), ("optimistic", "leaky")
     plain, told = (
-        Combiner(prior="train", draws=20).fit(*tables, **given).report_
-        for given in ({}, {"notes": notes, "marks": marks})
+        ThresholdCombiner(prior="train", draws=20).fit(*tables, **given).report_
+        for given in ({}, {"notes": notes, "caveats": marks})
     )
     assert told["notes"] == [*notes, *plain["notes"]]
-    assert (plain["marks"], told["marks"], told["expected"]["marks"]) == ([], list(marks), list(marks))
-    assert "marks" not in plain["expected"]
+    assert (plain["caveats"], told["caveats"], told["expected"]["caveats"]) == ([], list(marks), list(marks))
+    assert "caveats" not in plain["expected"]
     assert expected_line(told) == f"{expected_line(plain)} (optimistic, leaky)"
     assert f"note: {notes[0]}" in report(told)
     assert json.loads(json.dumps(told, allow_nan=False)) == told
 
 
 def test_a_given_mix_is_used_and_the_expected_score_follows(tables):
-    combiner = Combiner(prior=(1 / 3, 0.25, 1 - 1 / 3 - 0.25), draws=40).fit(*tables)
-    assert combiner.mix_ == pytest.approx([1 / 3, 0.25, 5 / 12])
+    combiner = ThresholdCombiner(prior=(1 / 3, 0.25, 1 - 1 / 3 - 0.25), draws=40).fit(*tables)
+    assert combiner.prior_ == pytest.approx([1 / 3, 0.25, 5 / 12])
     score = macro_f1(truth_of(tables[1]), combiner.predict(tables[1])["label"])
     low, high = combiner.report_["expected"]["interval"]
     assert low - 0.02 < score < high + 0.02
@@ -155,18 +155,20 @@ def test_people_who_lie_in_several_folds(tables):
     """As of a run split by photo: people are resampled whole, and eval photos count by the train figure."""
     validation, eval = tables
     torn = validation.assign(fold=np.arange(len(validation)) % 5)
-    told = Combiner(draws=40).fit(torn, eval).report_
-    whole = Combiner(draws=40).fit(validation, eval).report_
+    told = ThresholdCombiner(draws=40).fit(torn, eval).report_
+    whole = ThresholdCombiner(draws=40).fit(validation, eval).report_
     assert told == whole
     some = torn[torn["fold"] == 0]
-    few = Combiner(draws=40, prior="train").fit(some, eval, photos_per_person=7.0)
+    few = ThresholdCombiner(draws=40, prior="train").fit(some, eval, photos_per_person=7.0)
     assert few.report_["people"] == some["person"].nunique()
     assert few.report_["photos_per_person"] == 7.0
     assert few.report_["folds"] == 1
     spread = []
     for count in (None, 7.0):
         low, high = (
-            Combiner(draws=40, prior="train").fit(some, eval, photos_per_person=count).report_["expected"]["interval"]
+            ThresholdCombiner(draws=40, prior="train")
+            .fit(some, eval, photos_per_person=count)
+            .report_["expected"]["interval"]
         )
         spread.append(high - low)
     assert spread[1] > spread[0]  # 120 eval people, not as many as there are photos
@@ -174,31 +176,31 @@ def test_people_who_lie_in_several_folds(tables):
 
 def test_few_people_in_a_band_fall_back_and_say_so(tables):
     few = people(np.random.default_rng(1), (60, 60, 5))
-    combiner = Combiner(draws=20).fit(few, tables[1])
+    combiner = ThresholdCombiner(draws=20).fit(few, tables[1])
     told = combiner.report_
-    assert told["mix"]["kind"] == "train"
+    assert told["age_mix"]["kind"] == "train"
     assert any("with only 5 validation people 60 and over" in note and "FOLDS=all" in note for note in told["notes"])
     assert any("where not all are trained" in note for note in told["notes"])  # they may be
-    assert told["mix"]["tried"] is None
-    assert told["pull"] == pytest.approx([5 / 65, 0.5])
+    assert told["age_mix"]["tried"] is None
+    assert told["shrinkage"] == pytest.approx([5 / 65, 0.5])
     assert any("upper threshold is drawn 50%" in note for note in told["notes"])
     assert not any("lower threshold" in note for note in told["notes"])
-    estimated = Combiner(prior="estimate", draws=20).fit(few, tables[1])
-    assert estimated.report_["mix"]["kind"] == "estimate"
+    estimated = ThresholdCombiner(prior="estimate", draws=20).fit(few, tables[1])
+    assert estimated.report_["age_mix"]["kind"] == "estimate"
 
 
 @pytest.mark.parametrize(("step", "gain"), [(0.0, -0.004), (0.5, 0.02), (1.0, 0.03)])
 def test_an_estimate_is_used_as_far_as_it_gained_on_ones_own_people(tables, monkeypatch, step, gain):
     monkeypatch.setattr("pipeline.combiner.self_test.SelfTest.step", step)
     monkeypatch.setattr("pipeline.combiner.self_test.SelfTest.gains", np.full((9, 3), gain))
-    told = Combiner(draws=20, bandwidth=2.0).fit(*tables).report_
-    mix = {name: np.array(told["mix"][name]) for name in ("train", "used", "estimate")}
+    told = ThresholdCombiner(draws=20, bandwidth=2.0).fit(*tables).report_
+    mix = {name: np.array(told["age_mix"][name]) for name in ("train", "used", "estimate")}
     np.testing.assert_allclose(mix["used"], mix["train"] + step * (mix["estimate"] - mix["train"]))
-    assert told["mix"]["kind"] == ("estimate" if step else "train")
+    assert told["age_mix"]["kind"] == ("estimate" if step else "train")
     (note,) = [note for note in told["notes"] if "on your own people" in note]
     told_as = f"{'gained' if gain > 0 else 'lost'} {abs(gain):.3f} macro-F1 (give or take 0.000) against the train mix"
     assert told_as in note
-    assert told["mix"]["tried"]["gains"] == pytest.approx([gain, gain])
+    assert told["age_mix"]["tried"]["gains"] == pytest.approx([gain, gain])
     assert any("not used" in note for note in told["notes"]) == (step == 0)
     lines = report(told).splitlines()
     assert sum("95 % interval of it" in line for line in lines) == 1
@@ -206,7 +208,7 @@ def test_an_estimate_is_used_as_far_as_it_gained_on_ones_own_people(tables, monk
     assert any("used: toward the estimate" in line for line in lines) == (step == 0.5)
     assert any("used: estimated" in line for line in lines) == (step == 1)
     assert any("over all age mixes that the eval photos leave possible" in line for line in lines)
-    insists = Combiner("estimate", draws=20, bandwidth=2.0).fit(*tables).report_["mix"]
+    insists = ThresholdCombiner("estimate", draws=20, bandwidth=2.0).fit(*tables).report_["age_mix"]
     np.testing.assert_allclose(insists["used"], insists["estimate"])
 
 
@@ -214,27 +216,30 @@ def test_few_eval_photos_tell_no_mix(tables):
     validation, eval = tables
     for people, kind in ((1 / 7, "train"), (29, "train"), (30, "tried")):
         photos = eval["photo"].unique()[: round(7 * people)]
-        told = Combiner(draws=20, bandwidth=2.0).fit(validation, eval[eval["photo"].isin(photos)]).report_
-        assert told["mix"]["kind"] == "train" or people >= 30
+        told = ThresholdCombiner(draws=20, bandwidth=2.0).fit(validation, eval[eval["photo"].isin(photos)]).report_
+        assert told["age_mix"]["kind"] == "train" or people >= 30
         notes = [note for note in told["notes"] if "the eval photos count as only" in note]
         assert len(notes) == (kind == "train")
         assert not any("FOLDS" in note for note in notes), "more folds are of no help"
     one = eval[eval["photo"] == photos[0]]
-    assert Combiner("estimate", draws=20, bandwidth=2.0).fit(validation, one).report_["mix"]["kind"] == "estimate"
+    assert (
+        ThresholdCombiner("estimate", draws=20, bandwidth=2.0).fit(validation, one).report_["age_mix"]["kind"]
+        == "estimate"
+    )
 
 
 @pytest.mark.parametrize("old", [1, 2, 3])
 def test_a_band_of_one_or_two_people_gives_no_interval(tables, tmp_path, old):
     validation = people(np.random.default_rng(3), (40, 30, old))
-    combiner = Combiner(draws=20, bandwidth=2.0).fit(validation, tables[1])
+    combiner = ThresholdCombiner(draws=20, bandwidth=2.0).fit(validation, tables[1])
     told = combiner.report_
     assert (told["expected"]["interval"] is None) == (old < 3)
     assert any("the expected score has no interval" in note for note in told["notes"]) == (old < 3)
     assert ("(no interval)" in expected_line(told)) == (old < 3)
     assert expected_line(told) in report(told)
     combiner.save(tmp_path / "combiner.json")
-    assert Combiner.load(tmp_path / "combiner.json").report() == combiner.report()
-    young = Combiner((0.6, 0.4, 0.0), draws=20, bandwidth=2.0).fit(validation, tables[1]).report_
+    assert ThresholdCombiner.load(tmp_path / "combiner.json").report() == combiner.report()
+    young = ThresholdCombiner((0.6, 0.4, 0.0), draws=20, bandwidth=2.0).fit(validation, tables[1]).report_
     assert young["expected"]["interval"] is not None, "a band that does not count needs nobody"
 
 
@@ -243,33 +248,36 @@ def test_answers_unlike_any_mix_are_calibrated_for_the_train_mix_by_default(tabl
     elsewhere = people(rng, (40, 90, 50), "e")
     middle = elsewhere["age"].between(30, 59)
     elsewhere.loc[middle, "age_years"] -= 0.85 * (elsewhere.loc[middle, "age"] - 38)
-    told = {prior: Combiner(prior=prior, draws=30).fit(tables[0], elsewhere).report_ for prior in ("auto", "estimate")}
-    assert told["auto"]["mix"]["unlike"]
-    assert told["auto"]["mix"]["kind"] == "train"
-    assert told["auto"]["mix"]["used"] == pytest.approx(told["auto"]["mix"]["train"])
+    told = {
+        prior: ThresholdCombiner(prior=prior, draws=30).fit(tables[0], elsewhere).report_
+        for prior in ("auto", "estimate")
+    }
+    assert told["auto"]["age_mix"]["unlike"]
+    assert told["auto"]["age_mix"]["kind"] == "train"
+    assert told["auto"]["age_mix"]["used"] == pytest.approx(told["auto"]["age_mix"]["train"])
     for one in told.values():
         assert any("unlike your validation people in any mix" in note for note in one["notes"])
     assert any("not used" in note for note in told["auto"]["notes"])
     (line,) = [line for line in report(told["auto"]).splitlines() if line.startswith("  estimated ")]
     assert not any("on your own people" in note for note in told["auto"]["notes"]), "it would contradict"
-    assert f"{told['auto']['mix']['estimate'][1]:.1%}" in line
-    assert told["estimate"]["mix"]["kind"] == "estimate"
+    assert f"{told['auto']['age_mix']['estimate'][1]:.1%}" in line
+    assert told["estimate"]["age_mix"]["kind"] == "estimate"
 
 
 def test_without_eval_answers_the_train_mix_is_used_and_said(tables):
-    combiner = Combiner(draws=10).fit(tables[0])
-    assert combiner.report_["mix"]["kind"] == "train"
+    combiner = ThresholdCombiner(draws=10).fit(tables[0])
+    assert combiner.report_["age_mix"]["kind"] == "train"
     assert combiner.report_["expected"] is None
     assert "no eval answers" in combiner.report_["notes"][0]
     with pytest.raises(UserError, match="run predict"):
-        Combiner(prior="estimate").fit(tables[0])
+        ThresholdCombiner(prior="estimate").fit(tables[0])
 
 
 def test_incomplete_rows_are_dropped_and_counted(tables):
     validation = tables[0].copy()
     validation["age"] = validation["age"].where(validation.index % 100 != 0)
     validation.loc[validation.index % 100 == 1, "gender_female"] = np.nan
-    combiner = Combiner(prior="train", draws=5).fit(validation)
+    combiner = ThresholdCombiner(prior="train", draws=5).fit(validation)
     gone = validation.index.isin(range(0, len(validation), 100)) | (validation.index % 100 == 1)
     assert combiner.report_["dropped"] == gone.sum()
     assert combiner.report_["photos"] == len(validation) - gone.sum()
@@ -318,7 +326,7 @@ def test_bad_tables_are_refused_in_one_sentence(name, tables):
     for table in ("validation", "eval"):
         broken = [spoil(t) if which == table else t for which, t in zip(("validation", "eval"), tables, strict=True)]
         with pytest.raises(UserError, match=message) as error:
-            Combiner(draws=5).fit(*broken)
+            ThresholdCombiner(draws=5).fit(*broken)
         assert "\n" not in str(error.value)
 
 
@@ -334,26 +342,26 @@ def test_bad_tables_are_refused_in_one_sentence(name, tables):
 )
 def test_bad_priors_are_refused(prior, message, tables):
     with pytest.raises(UserError, match=message):
-        Combiner(prior=prior).fit(*tables)
+        ThresholdCombiner(prior=prior).fit(*tables)
 
 
 def test_a_band_without_people_is_named(tables):
     table = tables[0]
     with pytest.raises(UserError, match="no validation person is 60 and over"):
-        Combiner(prior="train").fit(table[table["age"] < 60])
+        ThresholdCombiner(prior="train").fit(table[table["age"] < 60])
     with pytest.raises(UserError, match="a mask other than"):
-        Combiner(prior="train").fit(table.assign(mask=3))
+        ThresholdCombiner(prior="train").fit(table.assign(mask=3))
     with pytest.raises(UserError, match="bandwidth"):
-        Combiner(bandwidth=-1).fit(table)
+        ThresholdCombiner(bandwidth=-1).fit(table)
 
 
 def test_other_files_are_refused(fitted, tmp_path):
     content = fitted.to_dict()
     for key, value, message in (("version", 99, "of version 99"), ("task", "cats", "another task")):
         with pytest.raises(UserError, match=message):
-            Combiner.from_dict(content | {key: value})
+            ThresholdCombiner.from_dict(content | {key: value})
     path = tmp_path / "combiner.json"
     fitted.save(path)
     path.write_text(path.read_text().replace('"thresholds"', '"threshold"'))
     with pytest.raises(UserError, match=r"combiner\.json is damaged"):
-        Combiner.load(path)
+        ThresholdCombiner.load(path)

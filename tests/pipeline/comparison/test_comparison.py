@@ -8,7 +8,7 @@ import pytest
 from sklearn.metrics import f1_score
 
 from models.labels import band, encode
-from pipeline.comparison.outcomes import Outcome, at_30_60, eval_answers, validation_score
+from pipeline.comparison.outcomes import Outcome, at_30_60, eval_predictions, validation_score
 from pipeline.comparison.report import COLUMNS, WRONG, comparison_table, comparison_text, leak_table, leak_text
 from pipeline.comparison.systems import all_systems, leaking
 from pipeline.prediction.label_tables import LABEL_COLUMNS
@@ -142,16 +142,16 @@ def test_eval_answers_are_in_the_order_of_the_photos_and_folds_are_averaged(tmp_
     photos, years = pd.Series(["b", "a", "c"], dtype="string"), np.array([20.0, 40.0, 70.0])
     known = all_systems("small")
     run_of(tmp_path, photos, [0, 0, 0], years)
-    labels, found = eval_answers(known["specialists"], tmp_path, photos)
+    labels, found = eval_predictions(known["specialists"], tmp_path, photos)
     assert labels.tolist() == [0, 0, 0]
     assert found.tolist() == [20, 40, 70]
-    assert eval_answers(known["specialists-30-60"], tmp_path, photos)[0].tolist() == [0, 1, 2]
+    assert eval_predictions(known["specialists-30-60"], tmp_path, photos)[0].tolist() == [0, 1, 2]
     run_of(tmp_path / "joint", photos, [5, 6, 7])
-    labels, found = eval_answers(known["joint-swin"], tmp_path, photos)
+    labels, found = eval_predictions(known["joint-swin"], tmp_path, photos)
     assert labels.tolist() == [5, 6, 7]
     assert found is None
     with pytest.raises(AssertionError):
-        eval_answers(known["joint-swin"], tmp_path, photos[:2])
+        eval_predictions(known["joint-swin"], tmp_path, photos[:2])
 
 
 def test_thresholds_are_judged_on_others_than_chose_them(tmp_path):
@@ -172,7 +172,7 @@ def test_the_leak_is_shown_by_likeliest_labels(tmp_path):
     store.write_csv(
         tmp_path / "joint/predictions.csv", pd.concat([pd.DataFrame({"photo": ["a", "b"]}), chances], axis=1)
     )
-    labels, years = eval_answers(system, tmp_path, photos)
+    labels, years = eval_predictions(system, tmp_path, photos)
     assert labels.tolist() == [4, 7, 1]  # c could not be decoded
     assert years is None
 

@@ -9,7 +9,7 @@ from tiny import settings_of
 from torch import nn
 
 from models import backbone
-from pipeline.comparison.cost import effort, flops_a_photo, flops_of, photos_an_epoch
+from pipeline.comparison.cost import effort, flops_of, flops_per_photo, photos_per_epoch
 from pipeline.training.sampling import undersampled
 
 
@@ -56,9 +56,9 @@ def test_attention_costs_its_products():
 def test_a_specialist_costs_about_three_times_its_forward_pass(task):
     settings = settings_of(task)
     state = torch.get_rng_state()
-    found = flops_a_photo(task, settings)
+    found = flops_per_photo(task, settings)
     assert torch.equal(torch.get_rng_state(), state)
-    assert found == flops_a_photo(task, settings)
+    assert found == flops_per_photo(task, settings)
     network = backbone.build(settings, 3)
     layers = []
     for layer in network.modules():
@@ -77,11 +77,11 @@ def test_paths_dropped_and_places_padded_cost_what_timms_do():
     assert timms.layers[0].blocks[0].input_resolution[1] % 4 == 0
     assert timms.layers[1].blocks[0].input_resolution[1] % 4 == 2  # padded
     photos = torch.randn(2, 3, settings["height"], settings["width"])
-    assert flops_a_photo("gender", settings | {"drop_path": 0.9}) == flops_of(timms, photos)
+    assert flops_per_photo("gender", settings | {"drop_path": 0.9}) == flops_of(timms, photos)
 
 
 def test_larger_photos_cost_more():
-    small, large = (flops_a_photo("mask", settings_of("mask", size=size)) for size in ((64, 64), (128, 128)))
+    small, large = (flops_per_photo("mask", settings_of("mask", size=size)) for size in ((64, 64), (128, 128)))
     assert large == pytest.approx(4 * small, rel=0.05)
 
 
@@ -94,8 +94,8 @@ def test_an_effort_is_the_nearest_to_its_budget_and_asks_for_the_same_epochs():
         step = flops * min(batch, photos)
         assert found.steps == 1 or abs(found.flops - budget) <= step / 2 * (1 + 1e-9)
         assert found.flops == pytest.approx(found.photos * flops) == pytest.approx(found.steps * step)
-        an_epoch = max(1, photos // min(batch, photos))
-        assert max(1, round(found.epochs * an_epoch)) == found.steps
+        steps_per_epoch = max(1, photos // min(batch, photos))
+        assert max(1, round(found.epochs * steps_per_epoch)) == found.steps
         assert effort(flops, photos, batch, epochs=found.epochs) == found
 
 
@@ -110,5 +110,5 @@ def test_an_epoch_of_the_mask_specialist_is_as_long_as_it_trains():
     for most in (0.0, 1.0, 2.0):
         settings = settings_of("mask") | {"undersample": most}
         expected = undersampled(np.arange(70), mask, most, 3, 0)
-        assert photos_an_epoch("mask", settings, rows) == len(expected)
-    assert photos_an_epoch("age", settings_of("age"), rows) == 70
+        assert photos_per_epoch("mask", settings, rows) == len(expected)
+    assert photos_per_epoch("age", settings_of("age"), rows) == 70

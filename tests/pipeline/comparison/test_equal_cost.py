@@ -51,7 +51,7 @@ def test_the_usual_cost_is_that_of_the_presets_epochs(planner):
         if task == "mask":  # of the mask worn right, twice as many as of the rarest
             counts = learning["mask"].value_counts()
             photos = counts.clip(upper=2 * counts.min()).sum()
-        total += made["epochs"] * (photos // made["batch"]) * made["batch"] * 1e6 * (1 + i)
+        total += made["epochs"] * (photos // made["batch_size"]) * made["batch_size"] * 1e6 * (1 + i)
     assert planner.usual_cost() == pytest.approx(total)
 
 
@@ -115,7 +115,7 @@ def test_factors_are_sorted_by_their_distance_from_one():
 
 def test_each_network_gets_its_own_best_factor_and_ties_go_to_the_first():
     def trial(mask: float, age: float) -> list:
-        return [SimpleNamespace(task=t, figures={"macro_f1": f}) for t, f in (("mask", mask), ("age", age))]
+        return [SimpleNamespace(task=t, metrics={"macro_f1": f}) for t, f in (("mask", mask), ("age", age))]
 
     trials = {1.0: trial(0.5, 0.5), 0.5: trial(0.5, 0.4), 2.0: trial(0.4, 0.6)}
     assert best_factors(trials) == {"mask": 1.0, "age": 2.0}

@@ -18,7 +18,6 @@ from pipeline.images.framing import fit
 from pipeline.images.of_run import listed
 from pipeline.images.photos import Photos, decode_all
 from pipeline.images.prepared import prepare
-from pipeline.prediction import out_of_fold
 from pipeline.runtime import store
 
 SIZE = (16, 12)
@@ -193,11 +192,11 @@ def test_a_name_is_kept_to_the_letter(tmp_path, name):
     assert data.eval["photo"][0] == name
     np.testing.assert_array_equal(answer(Photos(root, [name])), fit(UPRIGHT, *SIZE))
     store.write_csv(tmp_path / "answers.csv", data.train[["photo", "person", "age"]])
-    back = out_of_fold.read_answers(tmp_path / "answers.csv")
+    back = store.read_csv(tmp_path / "answers.csv")
     assert list(back["photo"]) == list(data.train["photo"])
     assert list(back["person"]) == list(data.train["person"])
     store.write_csv(tmp_path / "submission.csv", data.submission(pd.Series(7, index=data.eval["photo"])))
-    assert list(out_of_fold.read_answers(tmp_path / "submission.csv")["photo"]) == list(data.eval["photo"])
+    assert list(store.read_csv(tmp_path / "submission.csv")["photo"]) == list(data.eval["photo"])
 
 
 def test_a_number_in_the_contests_submission_is_kept_to_the_letter(tmp_path):
@@ -206,7 +205,7 @@ def test_a_number_in_the_contests_submission_is_kept_to_the_letter(tmp_path):
     touch(*(root / "eval/images" / name for name in names))
     data = read_data_set(root)
     store.write_csv(tmp_path / "submission.csv", data.submission(pd.Series(7, index=data.eval["photo"])))
-    assert list(out_of_fold.read_answers(tmp_path / "submission.csv")["ImageID"]) == names
+    assert list(store.read_csv(tmp_path / "submission.csv")["ImageID"]) == names
 
 
 @pytest.mark.parametrize("name", NAMES.values(), ids=NAMES)

@@ -7,9 +7,9 @@ from sklearn.metrics import f1_score
 
 from models.labels import band, encode
 from pipeline.prediction.agreement import EQUAL, WITHIN, Agreement, agreement
-from pipeline.prediction.labelled import known
+from pipeline.prediction.labelled import labelled_predictions
 from pipeline.prediction.tables import cell
-from pipeline.scoring.surface import Answers
+from pipeline.scoring.surface import BinnedAges
 from pipeline.scoring.thresholds import crossings
 
 
@@ -40,8 +40,10 @@ def test_against_labels_made_by_hand(shift):
     table = answered()
     female = table["gender_female"].mask(table.index % 50 == 0, 1 - table["gender_female"])
     other = table.assign(age_years=table["age_years"] + shift, gender_female=female)
-    rows = known(table)
-    thresholds = Answers(rows.answer, rows.label, rows.cell).surface().best(crossings(rows.age, rows.answer))
+    rows = labelled_predictions(table)
+    thresholds = (
+        BinnedAges(rows.predicted_age, rows.label, rows.cell).surface().best(crossings(rows.age, rows.predicted_age))
+    )
     truth = encode(table["mask"], table["gender"], band(table["age"]))
     one, two = (cell(t) * 3 + band(t["age_years"], thresholds) for t in (table, other))
     assert (one // 3 != two // 3).any()

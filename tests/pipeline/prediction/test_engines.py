@@ -11,7 +11,7 @@ import torch
 from tiny import NETWORKS, network_of
 
 from pipeline.prediction import engines
-from pipeline.prediction.engines import BATCH, PIECE, outputs_of
+from pipeline.prediction.engines import BATCH, PIECE, logits_of
 from pipeline.runtime import machine
 from pipeline.runtime.machine import Plan
 
@@ -43,7 +43,7 @@ def test_outputs_are_those_of_padded_batches(name, plan):
     if plan.precision == "bfloat16" and name == "test_convnext":
         pytest.skip("one column wide at the end, which oneDNN gets wrong; machine.plan avoids it")
     rows = np.random.default_rng(1).permutation(len(PHOTOS))[: BATCH + 5]
-    outputs = outputs_of(network, PHOTOS, rows, plan)
+    outputs = logits_of(network, PHOTOS, rows, plan)
     assert (outputs.shape, outputs.dtype) == ((len(rows), 3), torch.float32)
     padded = np.concatenate([PHOTOS[rows], np.zeros((BATCH - 5, 64, 48, 3), np.uint8)])
     network.eval()
@@ -62,15 +62,15 @@ def test_outputs_are_those_of_padded_batches(name, plan):
 @pytest.mark.parametrize("name", NETWORKS)
 def test_answers_do_not_depend_on_how_many_photos_come_after(name):
     network, rows = network_of(name), np.arange(len(PHOTOS))
-    whole = outputs_of(network, PHOTOS, rows, PLANS[1])
+    whole = logits_of(network, PHOTOS, rows, PLANS[1])
     for count in (1, 7, BATCH, BATCH + 1, 2 * BATCH):
-        assert torch.equal(outputs_of(network, PHOTOS, rows[:count], PLANS[1]), whole[:count])
+        assert torch.equal(logits_of(network, PHOTOS, rows[:count], PLANS[1]), whole[:count])
 
 
 def test_outputs_leave_the_network_as_it_is():
     network = network_of("test_efficientnet").train()
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    outputs_of(network, PHOTOS, np.arange(3), PLANS[0])
+    logits_of(network, PHOTOS, np.arange(3), PLANS[0])
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
 
 

@@ -35,7 +35,7 @@ def trained(folder, task, fold, seed, size):
     """A fold's folder as train leaves it."""
     settings = settings_of(task, size=size)
     one = build_task(task, settings)
-    network = network_of(settings["backbone"], seed, one.outputs, size)
+    network = network_of(settings["backbone"], seed, one.num_logits, size)
     plan = {"device": "cpu", "precision": "bfloat16", "channels_last": task == "mask", "threads": 1, "workers": 0}
     store.write_json(folder / "settings.json", {"task": task, "fold": fold, "settings": settings, "plan": plan})
     store.write_weights(folder / "weights.safetensors", network.state_dict())
@@ -78,7 +78,7 @@ def test_load_rebuilds_the_network(run, monkeypatch):
     monkeypatch.setattr(engines, "build", lambda *given: built.append(given))
     for (task, fold), network in networks.items():
         member = ensemble.load(root / task / f"fold{fold}", "cpu", 1)
-        assert (member.specialist.task, member.fold) == (task, fold)
+        assert (member.task.name, member.fold) == (task, fold)
         assert member.size == ((80, 60) if task == "age" else (64, 48))
         engine, loaded, size, plan = built.pop()
         assert (engine, size) == ("torch", member.size)
@@ -122,8 +122,8 @@ def test_every_photo_is_decoded_once_and_answered_by_every_fold(run, album, monk
         some = good[::9]
         pixels = np.stack([fit(read_photo(album.root / name), *size, None, 0.9) for name in some])
         with torch.no_grad():
-            direct = one.answer(network(torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous())).numpy()
-        mine = table[table["fold"] == fold].set_index("photo").loc[some, list(one.answers)].to_numpy()
+            direct = one.predict(network(torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous())).numpy()
+        mine = table[table["fold"] == fold].set_index("photo").loc[some, list(one.columns)].to_numpy()
         np.testing.assert_allclose(mine, direct, rtol=1e-3, atol=1e-4)
 
 
@@ -132,8 +132,8 @@ def test_flipped_answers_are_the_mean_over_the_mirror_image(run):
     plain, flipped = (ensemble.load(root / "mask" / "fold0", "cpu", 1, flip=flip) for flip in (False, True))
     photos = np.random.default_rng(2).integers(0, 256, (3, 64, 48, 3), np.uint8)
     mirrored = np.stack([cv2.flip(photo, 1) for photo in photos])
-    np.testing.assert_allclose(flipped.answers(photos), (plain.answers(photos) + plain.answers(mirrored)) / 2)
-    assert not np.allclose(flipped.answers(photos), plain.answers(photos), atol=1e-6)
+    np.testing.assert_allclose(flipped.predict(photos), (plain.predict(photos) + plain.predict(mirrored)) / 2)
+    assert not np.allclose(flipped.predict(photos), plain.predict(photos), atol=1e-6)
 
 
 @pytest.mark.parametrize("engine", ["torch", "openvino"])
@@ -146,9 +146,9 @@ def test_answers_a_chunk_at_a_time_are_those_about_all_at_once(run, task, engine
     photos = np.random.default_rng(3).integers(0, 256, (2 * BATCH + 30, *member.size, 3), np.uint8)
     rows = np.random.default_rng(4).permutation(len(photos))[: 2 * BATCH + 9]
     told = []
-    answers = ensemble.answers_about(member, photos, rows, told.append)
+    answers = ensemble.predict_rows(member, photos, rows, told.append)
     assert told == [BATCH, BATCH, 9]
-    assert answers.tobytes() == member.answers(photos[rows]).tobytes()
+    assert answers.tobytes() == member.predict(photos[rows]).tobytes()
 
 
 def test_openvino_works_on_the_processor_of_a_machine_with_a_gpu(run, monkeypatch):
@@ -157,7 +157,7 @@ def test_openvino_works_on_the_processor_of_a_machine_with_a_gpu(run, monkeypatc
     monkeypatch.setattr(torch.nn.Module, "to", lambda network, *given, **_: moved.extend(given) or network)
     member = ensemble.load(root / "gender" / "fold0", "cuda", 1, "openvino")
     assert moved == ["cpu"]
-    assert member.answers(np.zeros((3, 64, 48, 3), np.uint8)).shape == (3, 1)
+    assert member.predict(np.zeros((3, 64, 48, 3), np.uint8)).shape == (3, 1)
 
 
 def test_only_bad_photos(run, tmp_path):
@@ -167,7 +167,7 @@ def test_only_bad_photos(run, tmp_path):
     table, bad = ensemble.predict(members, photos, 1, Progress("predict", 2, "photos"))
     assert bad == dict.fromkeys(photos.names, "it does not exist")
     assert len(table) == 0
-    assert {"photo", "fold", *members[0].specialist.answers} == set(table.columns)
+    assert {"photo", "fold", *members[0].task.columns} == set(table.columns)
 
 
 @pytest.mark.parametrize("damage", ["short", "noise", "other", "gone"])

@@ -90,14 +90,14 @@ def test_options_that_a_setting_of_ours_decides_are_refused():
         given(Train(task="age", backbone_options='{"drop_rate": 0.9}'), "age", RUN)
 
 
-MARKS = {"photos": "a", "labels": "b", "folds": "c"}
-BOXED = MARKS | {"boxes": "d"}
+CAVEATS = {"photos": "a", "labels": "b", "folds": "c"}
+BOXED = CAVEATS | {"boxes": "d"}
 
 
 @pytest.mark.parametrize(
     ("then", "now", "changed"),
     [
-        (MARKS, BOXED, []),  # begun before there were boxes among the inputs
+        (CAVEATS, BOXED, []),  # begun before there were boxes among the inputs
         (BOXED, BOXED, []),
         (BOXED, BOXED | {"boxes": "e"}, ["the face boxes"]),
         (BOXED, BOXED | {"labels": "e", "boxes": "e"}, ["the labels", "the face boxes"]),
@@ -144,4 +144,4 @@ def test_every_word_means_something():
     for kind in CHOICES["sampling"]:
         assert len(sampling.rows_of(targets.numpy(), targets.numpy(), 0, 0, kind, 0)) == 2
     for kind in CHOICES["age_loss"]:
-        assert build_task("age", PRESETS["small"]["age"] | {"age_loss": kind}).outputs in (1, 101)
+        assert build_task("age", PRESETS["small"]["age"] | {"age_loss": kind}).num_logits in (1, 101)

@@ -68,7 +68,7 @@ def test_on_a_gpu(computer, name):
 
 
 @pytest.mark.parametrize(
-    ("device", "answers", "files", "compiler", "engine"),
+    ("device", "predictions", "files", "compiler", "engine"),
     [
         ("cpu", machine.LONG - 1, BF16, True, "torch"),
         ("cpu", machine.LONG, BF16, True, "openvino-bfloat16"),
@@ -78,10 +78,10 @@ def test_on_a_gpu(computer, name):
         ("cuda", machine.LONG, {}, False, "torch"),
     ],
 )
-def test_the_engine_for_so_many_answers(computer, monkeypatch, device, answers, files, compiler, engine):
+def test_the_engine_for_so_many_answers(computer, monkeypatch, device, predictions, files, compiler, engine):
     computer(cores=2, files=files)
     monkeypatch.setattr(machine.shutil, "which", lambda name: name if compiler else None)
-    assert machine.engine(device, answers) == engine
+    assert machine.engine(device, predictions) == engine
 
 
 def test_every_engine_falls_back_on_the_reference():

@@ -127,7 +127,7 @@ def test_every_flipped_bit_of_a_json_file_is_seen(tmp_path):
 
 
 def test_a_marked_file_is_known_by_its_name(tmp_path):
-    with store.replacing(tmp_path / "a-1.pt", marked=True) as part:
+    with store.replacing(tmp_path / "a-1.pt", with_fingerprint=True) as part:
         part.write_bytes(b"content")
     (name,) = names(tmp_path)
     path = tmp_path / name

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from sklearn.metrics import f1_score
 
 from pipeline.scoring.metrics import macro_f1
-from pipeline.scoring.surface import Answers, ByClass, Surface, class_of, default_grid
-from pipeline.scoring.thresholds import choose, crossings, drawn_in, pull_of
+from pipeline.scoring.surface import BinnedAges, ByClass, Surface, class_of, default_grid
+from pipeline.scoring.thresholds import choose, crossings, shrinkage_of, shrunk
 
 
 @st.composite
@@ -49,7 +49,7 @@ def test_the_surface_is_scikit_learns_score_on_500_problems(problem):
 
 def check_every_pair(problem):
     grid, answer, label, cell, weights = problem
-    surface = Answers(answer, label, cell, grid).surface(weights)
+    surface = BinnedAges(answer, label, cell, grid).surface(weights)
     truths = np.bincount(label, weights, minlength=18)
     # Sums over the middle band are differences: a label of a billionth of the weight keeps half its digits.
     off = 1e-12 if truths[truths > 0].min() > 1e-8 * truths.sum() else 1e-6
@@ -72,7 +72,7 @@ def test_a_bandwidth_gives_the_expected_counts_of_answers_with_noise(bandwidth):
     rng = np.random.default_rng(0)
     answer, label, cell = problem(rng)
     weights = rng.exponential(1, len(answer))
-    spread = Answers(answer, label, cell, bandwidth=bandwidth)
+    spread = BinnedAges(answer, label, cell, bandwidth=bandwidth)
     hits, answers, _ = spread.below(weights)
     times = 4000
     noisy = np.sort(answer[:, None] + bandwidth * rng.normal(size=(len(answer), times)), axis=1)
@@ -99,7 +99,7 @@ def test_tables_by_class_give_the_surface_of_any_mix(bandwidth):
     answer, label, cell = problem(rng)
     weights, factor = rng.exponential(1, len(answer)), rng.uniform(0.1, 3, 6)
     grid = np.arange(15.0, 75.0, 0.5)
-    whole = Answers(answer, label, cell, grid, bandwidth).surface(weights * factor[class_of(label)])
+    whole = BinnedAges(answer, label, cell, grid, bandwidth).surface(weights * factor[class_of(label)])
     table = ByClass(answer, label, cell, grid, bandwidth, weights)
     assert table.surface(factor).values == pytest.approx(whole.values, abs=1e-9)
     other = rng.uniform(0.1, 3, 6)
@@ -121,7 +121,7 @@ def test_best_is_the_middle_of_the_flat_top():
     # perfect answers 20, 40 and 60: any thresholds between them are right
     answer = np.tile([20.0, 40.0, 60.0], 6)
     label = np.arange(18)
-    surface = Answers(answer, label, label // 3).surface()
+    surface = BinnedAges(answer, label, label // 3).surface()
     assert surface.values.max() == 1.0
     assert surface.best() == pytest.approx((30.05, 50.05), abs=0.051)
 
@@ -143,9 +143,9 @@ def test_best_lies_on_a_bent_top():
 
 
 def test_one_person_and_answers_beyond_the_grid():
-    surface = Answers([25.0] * 7, [0, 0, 0, 0, 0, 6, 12], [0, 0, 0, 0, 0, 2, 4]).surface()
+    surface = BinnedAges([25.0] * 7, [0, 0, 0, 0, 0, 6, 12], [0, 0, 0, 0, 0, 2, 4]).surface()
     assert surface.at(surface.best()) == 1.0
-    outside = Answers([5.0, 99.0], [0, 2], [0, 0], grid=np.array([30.0, 60.0]), bandwidth=1.0).surface()
+    outside = BinnedAges([5.0, 99.0], [0, 2], [0, 0], grid=np.array([30.0, 60.0]), bandwidth=1.0).surface()
     assert outside.values[0, 1] == pytest.approx(1.0)
 
 
@@ -159,16 +159,16 @@ def test_the_default_grid_covers_the_answers_in_tenths():
 
 def test_bad_lists_are_refused():
     with pytest.raises(ValueError, match="not finite"):
-        Answers([np.nan], [0], [0])
+        BinnedAges([np.nan], [0], [0])
     with pytest.raises(ValueError, match="one length"):
-        Answers([1.0, 2.0], [0], [0])
+        BinnedAges([1.0, 2.0], [0], [0])
 
 
 def test_a_label_that_weighs_nothing_does_not_count():
     """As where a given mix holds nobody who is 60 and over: right answers score 1, not two thirds of it."""
     answer, label = np.tile([20.0, 40.0, 60.0], 6), np.arange(18)
     factor = np.array([1.0, 1.0, 1.0, 1.0, 0.0, 0.0])
-    assert Answers(answer, label, label // 3).surface(factor[class_of(label)]).values.max() == pytest.approx(1)
+    assert BinnedAges(answer, label, label // 3).surface(factor[class_of(label)]).values.max() == pytest.approx(1)
     one, found = choose(answer, label, label // 3, factor[None], 0.0, (30.0, 60.0))
     assert found.at(one) == pytest.approx(1)
     grid = default_grid(answer)
@@ -192,9 +192,9 @@ def test_the_fallback_is_where_the_line_crosses():
 
 def test_a_threshold_is_drawn_by_the_people_of_the_smaller_band_beside_it():
     """Without a step: one person more or less moves it little."""
-    assert pull_of(np.array([5, 20, 95])) == pytest.approx([0.5, 0.2])
-    steps = np.array([pull_of(np.array([1000, 1000, n]))[1] for n in range(1, 200)])
+    assert shrinkage_of(np.array([5, 20, 95])) == pytest.approx([0.5, 0.2])
+    steps = np.array([shrinkage_of(np.array([1000, 1000, n]))[1] for n in range(1, 200)])
     assert (np.diff(steps) < 0).all()
     assert np.abs(np.diff(steps[10:])).max() < 0.03
-    assert drawn_in((30.0, 58.0), (34.0, 60.0), np.array([0.25, 0.5])) == (31.0, 59.0)
-    assert drawn_in((30.0, 58.0), (34.0, 60.0), np.zeros(2)) == (30.0, 58.0)
+    assert shrunk((30.0, 58.0), (34.0, 60.0), np.array([0.25, 0.5])) == (31.0, 59.0)
+    assert shrunk((30.0, 58.0), (34.0, 60.0), np.zeros(2)) == (30.0, 58.0)

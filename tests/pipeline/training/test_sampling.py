@@ -12,9 +12,9 @@ from pipeline.training.sampling import (
     AGAIN,
     balanced,
     batches,
+    epoch_steps,
     repetitions,
     rows_of,
-    steps_an_epoch,
     steps_of,
     undersampled,
 )
@@ -26,7 +26,7 @@ def test_every_epoch_is_whole_batches_of_different_photos(count, batch, epochs, 
     batch = min(batch, count)  # as the trainer does
     rows = np.arange(100, 100 + count)
     made = list(batches(lambda _: rows, batch, epochs, seed))
-    assert steps_an_epoch(count, batch) == count // batch
+    assert epoch_steps(count, batch) == count // batch
     assert len(made) == epochs * (count // batch)
     assert {len(step) for step in made} == {batch}
     for epoch in range(epochs):
@@ -81,14 +81,16 @@ def test_the_slices_of_processes_partition_each_batch(ranks):
 
 
 @pytest.mark.parametrize(
-    ("epochs", "an_epoch", "steps"),
+    ("epochs", "steps_per_epoch", "steps"),
     [(6, 7, 42), (6.0, 7, 42), (6.5, 10, 65), (0.5, 3, 2), (0.01, 3, 1), (1 / 3, 30, 10), (1e-9, 1, 1)],
 )
-def test_a_run_has_the_steps_nearest_to_its_epochs(epochs, an_epoch, steps):
-    assert steps_of(epochs, an_epoch) == steps
-    made = list(batches(lambda _: np.arange(an_epoch * 4 + 3), 4, epochs, 0))
+def test_a_run_has_the_steps_nearest_to_its_epochs(epochs, steps_per_epoch, steps):
+    assert steps_of(epochs, steps_per_epoch) == steps
+    made = list(batches(lambda _: np.arange(steps_per_epoch * 4 + 3), 4, epochs, 0))
     assert len(made) == steps
-    assert made == list(batches(lambda _: np.arange(an_epoch * 4 + 3), 4, 9, 0))[:steps]  # cut short, not otherwise
+    assert (
+        made == list(batches(lambda _: np.arange(steps_per_epoch * 4 + 3), 4, 9, 0))[:steps]
+    )  # cut short, not otherwise
 
 
 @given(st.integers(2, 60), st.integers(1, 9), st.floats(0.1, 4), st.data())

@@ -23,7 +23,7 @@ from timm.optim import muon as timms_muon
 from models import backbone
 from models.errors import UserError
 from models.task import build_task
-from pipeline.prediction.engines import outputs_of
+from pipeline.prediction.engines import logits_of
 from pipeline.run.presets import PRESETS
 from pipeline.runtime import store
 from pipeline.runtime.machine import Plan
@@ -33,7 +33,7 @@ from pipeline.training import checkpoints, evaluation, muon
 from pipeline.training import trainer as training
 from pipeline.training.epoch_line import epoch_line
 from pipeline.training.schedule import learning_rate
-from pipeline.training.trainer import Part, Trainer
+from pipeline.training.trainer import Trainer, TrainingData
 
 ROOT = Path(__file__).parents[3]
 TESTS = [str(folder) for folder in Path(__file__).parents[:2]]
@@ -65,7 +65,14 @@ def one_thread():
 
 def settings_of(task, **given):
     name, options = NETWORKS[task]
-    tiny = {"backbone": name, "backbone_options": options, "height": SIZE[0], "width": SIZE[1], "batch": 7, "epochs": 2}
+    tiny = {
+        "backbone": name,
+        "backbone_options": options,
+        "height": SIZE[0],
+        "width": SIZE[1],
+        "batch_size": 7,
+        "epochs": 2,
+    }
     return PRESETS["small"][task] | tiny | given
 
 
@@ -80,14 +87,14 @@ def part_of(task):
     rows = stream.permutation(PHOTOS + 10)
     targets[rows[-2:]] = np.nan
     train = np.sort(rows[:PHOTOS])
-    return Part(PIXELS, targets, train, np.sort(rows[PHOTOS:-2]), train[::3])
+    return TrainingData(PIXELS, targets, train, np.sort(rows[PHOTOS:-2]), train[::3])
 
 
 def trainer_of(task, folder, *, plan=None, seed=0, often=training.CHECKPOINTS, **given):
     made = settings_of(task, **given)
     one = build_task(task, made)
     torch.manual_seed(seed)
-    network = backbone.build(made, one.outputs)
+    network = backbone.build(made, one.num_logits)
     return Trainer(one, network, part_of(task), made, plan or PLANS[task], folder, f"{task} fold 0", often)
 
 
@@ -135,27 +142,27 @@ def test_the_schedule_reaches_the_optimizer_with_its_period_in_epochs(tmp_path, 
 def seen_by(trainer):
     """The classes of the photos of each step, after a run."""
     steps, train_step = [], trainer.train_step
-    targets = trainer.part.targets
+    targets = trainer.data.targets
     trainer.train_step = lambda pixels, rows: (steps.append(targets[rows.numpy()]), train_step(pixels, rows))
     trainer.run()
-    return trainer.specialist.classes_of(np.concatenate(steps)).reshape(len(steps), -1)
+    return trainer.task.true_class(np.concatenate(steps)).reshape(len(steps), -1)
 
 
 def test_balanced_epochs_hold_every_class_equally_often(tmp_path):
     part = part_of("age")
-    counts = np.bincount(build_task("age", settings_of("age")).classes_of(part.targets[part.train]))
+    counts = np.bincount(build_task("age", settings_of("age")).true_class(part.targets[part.train]))
     assert len(counts) == 3
     assert len(set(counts.tolist())) > 1
-    classes = seen_by(trainer_of("age", tmp_path, sampling="balanced", batch=8))
+    classes = seen_by(trainer_of("age", tmp_path, sampling="balanced", batch_size=8))
     assert classes.shape == (6, 8)
     for epoch in (classes[:3], classes[3:]):
         assert np.bincount(epoch.ravel()).tolist() == [8, 8, 8]
 
 
 def test_balanced_wins_over_undersampling(tmp_path):
-    mask = trainer_of("mask", tmp_path, sampling="balanced", undersample=0.5, batch=8)
+    mask = trainer_of("mask", tmp_path, sampling="balanced", undersample=0.5, batch_size=8)
     assert len(mask.rows_of_epoch(0)) == PHOTOS
-    assert len(trainer_of("mask", tmp_path, undersample=0.5, batch=8).rows_of_epoch(0)) < PHOTOS
+    assert len(trainer_of("mask", tmp_path, undersample=0.5, batch_size=8).rows_of_epoch(0)) < PHOTOS
 
 
 @pytest.mark.parametrize("layer_decay", [1.0, 0.7])
@@ -516,10 +523,10 @@ def test_after_a_restart_the_way_on_is_without_it(tmp_path):
 
 
 def test_one_photo_cannot_be_normalised(tmp_path):
-    trainer = trainer_of("mask", tmp_path, batch=1)
+    trainer = trainer_of("mask", tmp_path, batch_size=1)
 
     trainer.train_step = lambda *_: torch.nn.BatchNorm2d(8)(torch.zeros(1, 8, 1, 1))  # what torch says then
-    with pytest.raises(UserError, match=r"give a larger --batch"):
+    with pytest.raises(UserError, match=r"give a larger --batch-size"):
         trainer.run()
 
 
@@ -618,11 +625,11 @@ def run_until(trainer, after):
 
 
 def test_half_an_epoch_is_trained_and_judged_at_its_end(tmp_path, capsys):
-    trainer, each = trainer_of("age", tmp_path, batch=6, epochs=1.5), []
+    trainer, each = trainer_of("age", tmp_path, batch_size=6, epochs=1.5), []
     gradients = trainer.gradients
     trainer.gradients = lambda *given: (each.append(gradients(*given)), each[-1])[1]
     log = trainer.run()
-    assert (trainer.an_epoch, trainer.steps, trainer.step) == (4, 6, 6)
+    assert (trainer.steps_per_epoch, trainer.steps, trainer.step) == (4, 6, 6)
     assert log["epoch"].tolist() == [1, 1.5]
     means = [torch.stack(part).double().mean().item() for part in (each[:4], each[4:])]
     np.testing.assert_allclose(log["train_loss"], means, rtol=1e-5)
@@ -631,7 +638,7 @@ def test_half_an_epoch_is_trained_and_judged_at_its_end(tmp_path, capsys):
 
 @pytest.mark.parametrize("after", [3, 5])
 def test_a_run_that_ends_within_an_epoch_may_be_interrupted(tmp_path, after):
-    given = {"batch": 6, "epochs": 1.5, "often": (1, 1e9)}
+    given = {"batch_size": 6, "epochs": 1.5, "often": (1, 1e9)}
     trainer = trainer_of("age", tmp_path / "whole", **given)
     log = trainer.run()
     run_until(trainer_of("age", tmp_path / "resumed", **given), after)
@@ -660,7 +667,7 @@ def impatient(folder, seed=0, **given):
     judge, ends = trainer.evaluate, {}
 
     def judged():
-        epoch = trainer.step // trainer.an_epoch
+        epoch = trainer.step // trainer.steps_per_epoch
         ends[epoch] = weights_of(trainer)
         return judge() | {"macro_f1": SCORES[epoch - 1]}
 
@@ -677,7 +684,7 @@ def stopped(tmp_path_factory):
 
 def test_patience_ends_a_run_and_the_best_epoch_is_the_model(stopped):
     trainer = stopped.trainer
-    assert trainer.step == 4 * trainer.an_epoch < trainer.steps
+    assert trainer.step == 4 * trainer.steps_per_epoch < trainer.steps
     assert stopped.log["macro_f1"].tolist() == SCORES[:4]
     assert trainer.row["epoch"] == 2
     assert same(weights_of(trainer), stopped.ends[2])
@@ -754,16 +761,16 @@ def test_a_checkpoint_from_before_early_stopping_is_gone_on_from(whole, tmp_path
 @pytest.mark.parametrize("task", NETWORKS)
 def test_the_log_judges_the_averaged_weights_on_exactly_the_held_out_photos(whole, task):
     trainer, _, log, folder = whole[task]
-    part, one = part_of(task), trainer.specialist
+    part, one = part_of(task), trainer.task
     assert log["epoch"].tolist() == [1, 2]
     last = log.iloc[-1]
     figures = {}
     for name, rows in (("validation", part.validation), ("check", part.check)):
-        outputs = outputs_of(trainer.averaged, PIXELS, rows, PLANS[task])
+        outputs = logits_of(trainer.averaged, PIXELS, rows, PLANS[task])
         assert len(outputs) == len(rows)
         targets = torch.from_numpy(part.targets[rows])
-        answers = one.answer(outputs).numpy()
-        truth, classes = one.classes_of(targets.numpy()), one.classify(answers)
+        answers = one.predict(outputs).numpy()
+        truth, classes = one.true_class(targets.numpy()), one.predicted_class(answers)
         figures[name] = macro_f1(truth, classes)
         if name == "validation":
             assert last["accuracy"] == pytest.approx((truth == classes).mean())
@@ -783,9 +790,9 @@ def test_marks_stand_in_the_lines_and_the_log(whole, tmp_path, capsys):
     made = settings_of("mask")
     one = build_task("mask", made)
     torch.manual_seed(0)
-    network = backbone.build(made, one.outputs)
+    network = backbone.build(made, one.num_logits)
     capsys.readouterr()
-    trainer = Trainer(one, network, part_of("mask"), made, PLANS["mask"], tmp_path, "mask fold 0", marks=("leaky",))
+    trainer = Trainer(one, network, part_of("mask"), made, PLANS["mask"], tmp_path, "mask fold 0", caveats=("leaky",))
     log = trainer.run()
     lines = [line for line in capsys.readouterr().out.splitlines() if "macro-F1" in line]
     assert len(lines) == 2
@@ -801,16 +808,16 @@ def test_judging_sees_photos_as_they_are_and_only_those_of_its_rows(tmp_path, mo
     trainer, part, seen = trainer_of("mask", tmp_path), part_of("mask"), []
     monkeypatch.setattr(
         evaluation,
-        "outputs_of",
+        "logits_of",
         lambda network, pixels, rows, plan: (
             seen.append((network, pixels, rows)),
-            outputs_of(network, pixels, rows, plan),
+            logits_of(network, pixels, rows, plan),
         )[1],
     )
     trainer.evaluate()
     assert all(network is trainer.averaged for network, _, _ in seen)
     assert [rows.tolist() for _, _, rows in seen] == [part.validation.tolist(), part.check.tolist()]
-    assert all(pixels is trainer.part.pixels for _, pixels, _ in seen)
+    assert all(pixels is trainer.data.pixels for _, pixels, _ in seen)
     assert not set(part.validation) & set(part.train)
     assert set(part.check) <= set(part.train)
 
@@ -842,7 +849,7 @@ def test_rare_classes_weigh_more_in_the_loss(tmp_path):
     trainer = trainer_of("mask", tmp_path, class_balance=1.0)
     part = part_of("mask")
     assert trainer.weights[part.train].mean().item() == pytest.approx(1, abs=1e-6)
-    expected = trainer.specialist.weights(torch.from_numpy(part.targets[part.train]))
+    expected = trainer.task.weights(torch.from_numpy(part.targets[part.train]))
     torch.testing.assert_close(trainer.weights[part.train], expected)
 
 
@@ -862,7 +869,7 @@ def tight(trainer, most):
 
 
 def one_batch(trainer):
-    rows = torch.from_numpy(trainer.part.train[: trainer.batch])
+    rows = torch.from_numpy(trainer.data.train[: trainer.batch_size])
     return torch.from_numpy(PIXELS[rows.numpy()]), rows
 
 
@@ -879,9 +886,9 @@ def test_out_of_memory_halves_the_micro_batch_and_keeps_the_gradient(tmp_path, c
         )[1]
         trainer.optimizer.step = step
         trainer.train_step(*one_batch(trainer))
-        gradients.append((kept, trainer.loss_sum.item(), trainer.micro))
-    (whole_, loss, micro), (split, split_loss, split_micro) = gradients
-    assert (micro, split_micro) == (7, 2)
+        gradients.append((kept, trainer.loss_sum.item(), trainer.micro_batch_size))
+    (whole_, loss, micro_batch_size), (split, split_loss, split_micro) = gradients
+    assert (micro_batch_size, split_micro) == (7, 2)
     assert split_loss == pytest.approx(loss, rel=1e-5)
     for name, gradient in whole_.items():
         torch.testing.assert_close(split[name], gradient, rtol=1e-4, atol=1e-5 * max(1.0, gradient.abs().max().item()))
@@ -897,13 +904,15 @@ def test_the_smaller_micro_batch_is_kept_on_resume(tmp_path):
     trainer.run()
     resumed = trainer_of("age", tmp_path, epochs=1)
     resumed.run()
-    assert resumed.micro == trainer.micro == 4
+    assert resumed.micro_batch_size == trainer.micro_batch_size == 4
 
 
 def test_memory_for_not_even_one_photo(tmp_path):
     trainer = trainer_of("age", tmp_path)
     tight(trainer, 0)
-    with pytest.raises(UserError, match=r"memory is full at 1 photos at a time; give a smaller --batch, photo size"):
+    with pytest.raises(
+        UserError, match=r"memory is full at 1 photos at a time; give a smaller --batch-size, photo size"
+    ):
         trainer.train_step(*one_batch(trainer))
 
 
@@ -930,7 +939,7 @@ def test_a_loss_that_is_not_finite_stops_and_leaves_the_last_checkpoint(tmp_path
 
 
 def test_a_loss_that_is_not_finite_is_not_checkpointed_between_epochs(tmp_path):
-    trainer = trainer_of("mask", tmp_path, batch=4, epochs=1, often=(0, -1.0))
+    trainer = trainer_of("mask", tmp_path, batch_size=4, epochs=1, often=(0, -1.0))
     gradients, calls = trainer.gradients, itertools.count()
     trainer.gradients = lambda *given: gradients(*given) * (float("nan") if next(calls) == 2 else 1)
     with pytest.raises(UserError, match="no longer finite at step 3 of 6"):
@@ -939,13 +948,13 @@ def test_a_loss_that_is_not_finite_is_not_checkpointed_between_epochs(tmp_path):
 
 
 def test_fewer_photos_than_a_batch(tmp_path):
-    trainer = trainer_of("mask", tmp_path, batch=500, epochs=3)
-    assert (trainer.batch, trainer.steps) == (PHOTOS, 3)
+    trainer = trainer_of("mask", tmp_path, batch_size=500, epochs=3)
+    assert (trainer.batch_size, trainer.steps) == (PHOTOS, 3)
     assert len(trainer.run()) == 3
 
 
 def test_gradients_are_clipped(tmp_path):
-    trainer, norms = trainer_of("age", tmp_path, clip=0.01, epochs=1), []
+    trainer, norms = trainer_of("age", tmp_path, max_grad_norm=0.01, epochs=1), []
     step = trainer.optimizer.step
     trainer.optimizer.step = lambda: (
         norms.append(torch.stack([p.grad.norm() for p in trainer.network.parameters()]).norm().item()),
@@ -957,10 +966,12 @@ def test_gradients_are_clipped(tmp_path):
 
 def test_a_network_learns(tmp_path):
     """Dark and bright photos are told apart: the loop, the loss and the averaging pull the same way."""
-    trainer = trainer_of("gender", tmp_path, epochs=8, lr=3e-3, batch=8)
+    trainer = trainer_of("gender", tmp_path, epochs=8, lr=3e-3, batch_size=8)
     pixels = PIXELS // 4
-    pixels[trainer.part.targets == 1] += 150
-    trainer.part = Part(pixels, trainer.part.targets, trainer.part.train, trainer.part.validation, trainer.part.check)
+    pixels[trainer.data.targets == 1] += 150
+    trainer.data = TrainingData(
+        pixels, trainer.data.targets, trainer.data.train, trainer.data.validation, trainer.data.check
+    )
     log = trainer.run()
     assert log["accuracy"].iloc[-1] == 1.0
     assert log["train_loss"].iloc[-1] < 0.6 * log["train_loss"].iloc[0]
@@ -1039,7 +1050,7 @@ def test_two_processes_train_like_one(tmp_path, task, optimizer):
         # Only the leader speaks and writes.
         assert done.stdout.count("epoch 2/2") == 1
     one, two = (load_file(tmp_path / ranks / "weights.safetensors") for ranks in "12")
-    new = trainer_of(task, tmp_path / "new", batch=6).averaged.state_dict()
+    new = trainer_of(task, tmp_path / "new", batch_size=6).averaged.state_dict()
     moved = torch.cat([(one[name] - new[name]).flatten() for name in one]).norm()
     apart = torch.cat([(one[name] - two[name]).flatten() for name in one]).norm()
     assert apart < 0.02 * moved
