@@ -75,7 +75,7 @@ predict: check
 else
 predict: train
 endif
-predict: ## answer the eval photos with the three specialists (or the SYSTEM)
+predict: ## predict the eval photos with the three specialists (or the SYSTEM)
 	@$(STAGE) predict $(AFTER) $(call given,THREADS,threads) $(args)
 
 calibrate: predict ## choose the age thresholds on held-out people

@@ -10,10 +10,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from models.labels import by_gender_first
 from pipeline.combiner.evidence import em
 from pipeline.combiner.pooled_residuals import STEP, PooledResiduals
-from pipeline.combiner.threshold_choice import EvalPredictions, person_weights
+from pipeline.combiner.threshold_choice import EvalPredictions
 from pipeline.prediction.labelled import LabelledPredictions
+from pipeline.scoring.bootstrap import person_weights
 
 SHRINKAGE = 30.0
 DRAWS = 50
@@ -44,7 +46,10 @@ def estimate(rows: LabelledPredictions, eval: EvalPredictions, seed: int = 0) ->
 
     everyone = np.arange(len(code))
     raw = bands(np.ones(rows.people), everyone)
-    draws = [bands(w, rng.integers(0, len(code), eval.people)) for w in person_weights(rows, DRAWS, rng)]
+    draws = [
+        bands(w, rng.integers(0, len(code), eval.people))
+        for w in person_weights(by_gender_first(rows.kind), DRAWS, rng)
+    ]
     return _drawn_in(raw, np.array(draws), rows.counts / rows.people)
 
 

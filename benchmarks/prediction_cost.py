@@ -45,7 +45,7 @@ def finish_run(run: Path, data: DataSet, settings: Settings, preset: str) -> Non
     held_out = data.train.merge(fold_table(data.train), on="person").query("fold == 0")
     photos = Photos(data.root, held_out["photo"].tolist())
     for folder in write_run(run, settings).values():
-        member = ensemble.load(folder, DEVICE, machine.available_cores(), engine=engines()[-1])
+        member = ensemble.load(folder, DEVICE, machine.available_cores(), machine.Engine.of(engines()[-1]))
         decoded = decode_all(photos, [member.size], machine.available_cores())
         answers = held_out[["photo", "person", "fold", "mask", "gender", "age"]].reset_index(drop=True)
         answers[list(member.task.answers)] = member.answers(np.stack([pixels[member.size] for pixels in decoded]))

@@ -235,7 +235,7 @@ def measure_prediction(data: DataSet, settings: Settings, amount: argparse.Names
 
     rivals: dict[str, Callable[[Sequence[str]], int]] = {}
     for engine in engines():
-        members = [ensemble.load(folder, DEVICE, cores, engine=engine) for folder in folders.values()]
+        members = [ensemble.load(folder, DEVICE, cores, machine.Engine.of(engine)) for folder in folders.values()]
         rivals[f"ours, {engine}"] = partial(ours, members)
         rivals[f"networks alone, {engine}"] = partial(alone, members)
     for name in ("usual", "tuned"):

@@ -1,8 +1,6 @@
-"""How old, in years? A distribution over the years 0 to 100, answered by its expectation."""
+"""How old, in years? A distribution over the years 0 to 100, predicted by its expectation."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -13,7 +11,7 @@ from models.labels import BANDS, OLDEST, band
 from models.task import Augmentation, Task
 
 MIDDLE = 45.0
-"""Plain regression answers MIDDLE + age_scale x output years, so that the output starts near the ages."""
+"""Plain regression predicts MIDDLE + age_scale x logit years, so that predictions start near the ages."""
 
 
 class Age(Task):
@@ -28,9 +26,6 @@ class Age(Task):
     # Wrinkles and grey hair are fine texture: little blur and noise, no erasing.
     augmentation = Augmentation(light=0.5, colour=0.15, grey=0.05, blur=0.03, noise=0.03)
     classes = len(BANDS)
-
-    def __init__(self, settings: dict[str, Any]):
-        super().__init__({"age_scale": 20.0} | settings)  # as it was before it was a setting
 
     @property
     def num_logits(self) -> int:

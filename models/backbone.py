@@ -19,9 +19,9 @@ STEP, LARGEST = 32, 4096
 
 
 class Network(nn.Module):
-    """uint8 photos in, outputs (logits) out.
+    """uint8 photos in, logits out.
 
-    Parameters: `learned` numbers follow the outputs of every photo, zero at first and learned with the weights;
+    Parameters: `learned` numbers follow the logits of every photo, zero at first and learned with the weights;
     `mean` and `deviation` are per channel, of pixels scaled to 0..1; they are no weights and stand
     in the run's settings.
     """
@@ -36,16 +36,16 @@ class Network(nn.Module):
         self.register_buffer("deviation", torch.tensor(deviation).view(1, 3, 1, 1) * 255, persistent=False)
 
     def begin_at(self, bias: Tensor) -> None:
-        """Give the last layer small weights and this bias (outputs,).
+        """Give the last layer small weights and this bias (num_logits,).
 
-        Some of timm's networks begin with outputs so large that early training goes into undoing them.
+        Some of timm's networks begin with logits so large that early training goes into undoing them.
         """
         head = self.backbone.get_classifier()
         nn.init.trunc_normal_(head.weight, std=0.01)
         head.bias.data.copy_(bias)
 
     def forward(self, photos: Tensor) -> Tensor:
-        """photos (N, 3, H, W) uint8 -> outputs (N, outputs + learned)."""
+        """photos (N, 3, H, W) uint8 -> logits (N, num_logits + learned)."""
         logits = self.backbone((photos.float() - self.mean) / self.deviation)
         if not self.learned:
             return logits
@@ -86,7 +86,7 @@ def build(settings: dict[str, Any], num_logits: int, weights: str = "none", lear
 def _assembled(
     settings: dict[str, Any], size: tuple[int, int], num_logits: int, weights: str, learned: int = 0
 ) -> Network:
-    """The network at a photo size, having answered one photo; raises UserError, or whatever timm raises."""
+    """The network at a photo size, having taken one photo; raises UserError, or whatever timm raises."""
     name = settings["backbone"]
     options: dict[str, Any] = {"num_classes": num_logits} | settings["backbone_options"]
     conv_stem, fan_in_init = options.pop("conv_stem", False), options.pop("fan_in_init", False)

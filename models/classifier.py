@@ -1,4 +1,4 @@
-"""A specialist whose targets are classes, answered as probabilities: what mask, gender and the rivals share."""
+"""A task whose targets are classes, predicted as probabilities: what mask, gender and the rivals share."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from models.task import Task
 
 
 class Classifier(Task):
-    """Answers the probability of every class, and of these the likeliest."""
+    """Predicts the probability of every class, and of these the likeliest."""
 
     def weights(self, targets: Tensor) -> Tensor:
         return torch.ones_like(targets, dtype=torch.float32)

@@ -1,4 +1,4 @@
-"""Male or female? Two classes, answered as the probability of female."""
+"""Male or female? Two classes, predicted as the probability of female."""
 
 from __future__ import annotations
 

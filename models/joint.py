@@ -15,7 +15,7 @@ class Joint(Classifier):
 
     name = "joint"
     columns = tuple(f"label_{label:02d}" for label in range(LABELS))
-    # One set of photos for all three questions: as far as the most careful of the specialists goes.
+    # One set of photos for all three attributes: as far as the most careful of the specialists goes.
     augmentation = Augmentation(light=0.5, colour=0.2, grey=0.05, blur=0.03, noise=0.03)
     num_logits = LABELS
     classes = LABELS

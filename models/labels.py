@@ -35,7 +35,7 @@ def decode(label: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.int64], NDAr
 
 
 def band(age: ArrayLike, thresholds: tuple[float, float] = BAND_STARTS) -> NDArray[np.int64]:
-    """The band of each age (or age answer) in years: how many of the two thresholds it reaches.
+    """The band of each age (or predicted age) in years: how many of the two thresholds it reaches.
 
     NaN has no band and belongs to no row that reaches here: it raises ValueError.
     """
@@ -43,3 +43,31 @@ def band(age: ArrayLike, thresholds: tuple[float, float] = BAND_STARTS) -> NDArr
     if np.isnan(age).any():
         raise ValueError("an age is missing; only known ages have a band")
     return (age >= thresholds[0]).astype(np.int64) + (age >= thresholds[1])
+
+
+CLASSES = len(BANDS) * len(GENDERS)
+"""The classes of people: band * 2 + gender. A prior has a share for each."""
+CELLS = len(MASKS) * len(GENDERS)
+"""What a photo shows beside the age: mask * 2 + gender."""
+
+
+def class_of(gender: ArrayLike, band: ArrayLike) -> NDArray[np.int64]:
+    """The class of each person; arrays of whole numbers that broadcast."""
+    return np.asarray(band, np.int64) * len(GENDERS) + np.asarray(gender, np.int64)
+
+
+def class_of_label(label: ArrayLike) -> NDArray[np.int64]:
+    """The class that each label of the 18 belongs to."""
+    _, gender, band = decode(label)
+    return class_of(gender, band)
+
+
+def by_gender_first(kind: ArrayLike) -> NDArray[np.int64]:
+    """Classes numbered by gender, then band: the order in which people are dealt to folds and drawn."""
+    kind = np.asarray(kind, np.int64)
+    return kind % len(GENDERS) * len(BANDS) + kind // len(GENDERS)
+
+
+def fused(cell: ArrayLike, age: ArrayLike, thresholds: tuple[float, float] = BAND_STARTS) -> NDArray[np.int64]:
+    """The label of each photo: its cell, and the band of its (predicted) age in years under the thresholds."""
+    return np.asarray(cell, np.int64) * len(BANDS) + band(age, thresholds)

@@ -1,6 +1,6 @@
-"""What networks minimise: a mean over photos of weight x loss of the photo, or, as macro-F1, a figure of the batch.
+"""What networks minimise: a mean over photos of weight x loss of the photo, or, as macro-F1, a metric of the batch.
 
-Outputs in half precision are widened to float32 first; float64 stays, so that gradients can be checked in it.
+Logits in half precision are widened to float32 first; float64 stays, so that gradients can be checked in it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def weighted_mean(losses: Tensor, weights: Tensor) -> Tensor:
 
 
 def widened(logits: Tensor) -> Tensor:
-    """Outputs of any shape in float32, or in float64 where they are."""
+    """Logits of any shape in float32, or in float64 where they are."""
     return logits if logits.dtype == torch.float64 else logits.float()
 
 
@@ -65,10 +65,10 @@ def focal(logits: Tensor, targets: Tensor, weights: Tensor, gamma: float, smooth
 
 
 def soft_macro_f1(logits: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
-    """1 - macro-F1 with probabilities in place of answers, over the classes that occur among the targets.
+    """1 - macro-F1 with probabilities in place of predicted classes, over the classes that occur among the targets.
 
-    logits (N, C), targets (N,) whole numbers; weights (N,) count photos. It is a figure of the batch, so large
-    batches serve it better, and a batch that is split for want of memory gives the mean of its parts' figures.
+    logits (N, C), targets (N,) whole numbers; weights (N,) count photos. It is a metric of the batch, so large
+    batches serve it better, and a batch that is split for want of memory gives the mean over its micro-batches.
     """
     truth = functional.one_hot(targets, logits.shape[1]).to(logits.dtype)
     shares, present = logits.softmax(1), truth.sum(0) > 0

@@ -1,4 +1,4 @@
-"""Is a mask worn right, worn wrong or not worn? Three classes, answered as probabilities."""
+"""Is a mask worn right, worn wrong or not worn? Three classes, predicted as probabilities."""
 
 from __future__ import annotations
 

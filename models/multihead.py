@@ -1,6 +1,6 @@
-"""The rival with three heads: one backbone that answers mask, gender and age side by side.
+"""The rival with three heads: one backbone that predicts mask, gender and age side by side.
 
-Its heads are the specialists' own questions, asked of slices of one network's outputs. What differs is that one
+Its heads are the specialists' own tasks, each on a slice of one network's logits. What differs is that one
 backbone has to please all three, and how their losses are added up: with `head_balance` sum as they are, where an age
 error in squared years drowns the others (the notes' macro-F1 of 0.06); with uncertainty each by a learned weight.
 """
@@ -22,7 +22,7 @@ from models.task import Augmentation, Task
 
 
 class Bands(Classifier):
-    """The age head as three classes, answered as probabilities; its targets are ages in years."""
+    """The age head as three classes, predicted as probabilities; its targets are ages in years."""
 
     name = "bands"
     columns = tuple(f"band_{number}" for number in range(len(BANDS)))
@@ -46,15 +46,15 @@ def _bands(ages: Tensor) -> Tensor:
 
 
 class Multihead(Task):
-    """`age_head`: years (as the age specialist answers) or bands; `head_balance`: uncertainty or sum.
+    """`age_head`: years (as the age specialist predicts) or bands; `head_balance`: uncertainty or sum.
 
     `mask_weight`, `gender_weight` and `age_weight` multiply the heads' terms of the loss. Targets are (N, 3): mask,
-    gender, age. With uncertainty the network learns a log-variance for each head beside its outputs (Kendall et al.
+    gender, age. With uncertainty the network learns a log-variance for each head beside its logits (Kendall et al.
     2018).
     """
 
     name = "multihead"
-    # One set of photos for all three questions: as far as the most careful of the specialists goes.
+    # One set of photos for all three attributes: as far as the most careful of the specialists goes.
     augmentation = Augmentation(light=0.5, colour=0.2, grey=0.05, blur=0.03, noise=0.03)
     classes = LABELS
 

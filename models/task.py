@@ -1,8 +1,8 @@
-"""The one contract between a network and the pipeline: labels in, targets, loss, answers.
+"""The one contract between a network and the pipeline: labels in, targets, loss, predictions.
 
-A specialist knows how labels become targets, how its outputs become a loss and named answer columns, and how strongly
-its photos may be altered. It knows nothing of files, folds or optimizers. The rivals, single networks that answer
-everything, keep the same contract.
+A task knows how labels become targets, how its network's logits become a loss and named prediction columns, and how
+strongly its photos may be altered. It knows nothing of files, folds or optimizers. The rivals, single networks that
+predict everything, keep the same contract.
 """
 
 from __future__ import annotations
@@ -43,15 +43,15 @@ class Augmentation:
 
 
 class Task(ABC):
-    """A question to a network. `settings` are the task's resolved settings (presets.py).
+    """What a network is to predict. `settings` are the task's resolved settings (presets.py).
 
     It learns from the photos that carry all its label columns (`presets.columns_of`). Targets are (N,), or (N, k) where
-    a network answers k questions.
+    a network predicts k labels side by side.
     """
 
     name: str
     columns: tuple[str, ...]
-    """The columns of its answer table."""
+    """The columns of its prediction table."""
     augmentation: Augmentation
 
     def __init__(self, settings: dict[str, Any]):
@@ -65,11 +65,11 @@ class Task(ABC):
     @property
     @abstractmethod
     def num_logits(self) -> int:
-        """How many outputs its network has."""
+        """How many logits its network has."""
 
     @property
     def learned(self) -> int:
-        """How many numbers of the loss its network learns beside; they follow the outputs."""
+        """How many numbers of the loss its network learns beside; they follow the logits."""
         return 0
 
     @property
@@ -87,29 +87,29 @@ class Task(ABC):
 
     @abstractmethod
     def initial_bias(self, targets: Tensor) -> Tensor:
-        """targets (N,) of the training photos -> outputs (outputs,) that answer their marginal distribution.
+        """targets (N,) of the training photos -> logits (num_logits,) that predict their marginal distribution.
 
-        A head that begins there need not spend its first epochs on learning how common each answer is.
+        A head that begins there need not spend its first epochs on learning how common each label is.
         """
 
     @abstractmethod
     def loss(self, logits: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
-        """outputs (N, outputs + learned), targets (N,), weights (N,) -> scalar."""
+        """logits (N, num_logits + learned), targets (N,), weights (N,) -> scalar."""
 
     @abstractmethod
     def predict(self, logits: Tensor) -> Tensor:
-        """outputs (N, outputs + learned) -> float32 (N, len(answers)), the answer columns."""
+        """logits (N, num_logits + learned) -> float32 (N, len(columns)), the prediction columns."""
 
     @abstractmethod
     def predicted_class(self, predictions: NDArray[np.float32]) -> NDArray[np.int64]:
-        """answers (N, len(answers)) -> the class (N,) each answer amounts to."""
+        """predictions (N, len(columns)) -> the class (N,) each prediction amounts to."""
 
     @abstractmethod
     def true_class(self, targets: NDArray[np.float32]) -> NDArray[np.int64]:
         """targets (N,) -> the true class (N,)."""
 
     def metrics(self, predictions: NDArray[np.float32], targets: NDArray[np.float32]) -> dict[str, float]:
-        """answers (N, len(answers)), targets (N,) -> what to tell of them beside loss, accuracy and macro-F1."""
+        """predictions (N, len(columns)), targets (N,) -> the metrics beside loss, accuracy and macro-F1."""
         return {}
 
 

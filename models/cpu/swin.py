@@ -37,7 +37,7 @@ class LeanSwinBlock(SwinTransformerBlock):
         if shifted:
             x = torch.roll(x, [-shift for shift in self.shift_size], (1, 2))
         if missing_rows or missing_columns:
-            # Padded places have the layer's answer to 0, which is its bias.
+            # Padded places hold what the layer makes of 0, which is its bias.
             triple = F.pad(F.linear(x, attention.qkv.weight), (0, 0, 0, missing_columns, 0, missing_rows))
             if attention.qkv.bias is not None:
                 triple = triple + attention.qkv.bias.to(triple.dtype)

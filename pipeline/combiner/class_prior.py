@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from models.labels import BANDS
-from pipeline.combiner.densities import CLASSES
+from models.labels import BANDS, CLASSES
 from pipeline.prediction.labelled import LabelledPredictions
 
 

@@ -7,11 +7,12 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from models.labels import BANDS, GENDERS, MASKS, band
+from models.labels import CLASSES, GENDERS, MASKS, by_gender_first, class_of_label, fused
 from pipeline.combiner.class_prior import factors, people_of
+from pipeline.dataset.folds import deal
 from pipeline.prediction.labelled import LabelledPredictions
 from pipeline.scoring.bootstrap import resample
-from pipeline.scoring.surface import COARSE, ByClass, class_of, default_grid
+from pipeline.scoring.surface import COARSE, ByClass, default_grid
 from pipeline.scoring.thresholds import choose, crossings, shrunk
 
 BANDWIDTH = 2.0
@@ -24,11 +25,8 @@ INNER_FOLDS = 5
 
 def inner_folds_of(rows: LabelledPredictions, seed: int = 0) -> NDArray[np.int64]:
     """(P,) a part from 0 to 4 for each person, stratified on gender x band."""
-    stratum = rows.gender[rows.first] * len(BANDS) + rows.band[rows.first]
-    order = np.lexsort((np.random.default_rng(seed).random(rows.people), stratum))
-    fold = np.empty(rows.people, np.int64)
-    fold[order] = np.arange(rows.people) % INNER_FOLDS
-    return fold
+    order = np.random.default_rng(seed).random(rows.people)
+    return deal(by_gender_first(rows.kind), order, INNER_FOLDS)
 
 
 def _held_out(
@@ -53,9 +51,7 @@ def cross_fitted(
     labels = np.empty(len(rows.person), np.int64)
     for inside, other, fallback in _held_out(rows, seed):
         best, _ = choose(rows.predicted_age, rows.label, rows.cell, times, bandwidth, fallback, other)
-        labels[inside] = rows.cell[inside] * len(BANDS) + band(
-            rows.predicted_age[inside], shrunk(best, fallback, shrinkage)
-        )
+        labels[inside] = fused(rows.cell[inside], rows.predicted_age[inside], shrunk(best, fallback, shrinkage))
     return labels
 
 
@@ -74,10 +70,10 @@ def cross_fitted_coarse(
         for m in range(len(MASKS)) if by_mask else (None,):
             if m is not None:
                 # the score is a sum over answered mask states: each has its own best thresholds
-                table.present = every & (np.arange(len(every)) // (len(GENDERS) * len(BANDS)) == m)
+                table.present = every & (np.arange(len(every)) // CLASSES == m)
             here = inside if m is None else inside & (mask == m)
             best = table.surface(factor).best(fallback) if table.present.any() else fallback
-            labels[here] = rows.cell[here] * len(BANDS) + band(rows.predicted_age[here], best)
+            labels[here] = fused(rows.cell[here], rows.predicted_age[here], best)
     return labels
 
 
@@ -87,7 +83,7 @@ def best_bandwidth(rows: LabelledPredictions, shares: NDArray, seed: int = 0) ->
     shares: (6,) the mix. The error is that of the difference over resampled people.
     """
     factor = factors(shares, people_of(rows))
-    weights = factor[class_of(rows.label)]
+    weights = factor[class_of_label(rows.label)]
     drawn = {}
     for h in BANDWIDTHS:
         labels = cross_fitted_coarse(rows, factor, h, seed=seed)

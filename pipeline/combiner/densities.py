@@ -13,12 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from models.labels import BANDS, GENDERS
+from models.labels import BANDS, CLASSES, GENDERS
 from pipeline.combiner.pooled_residuals import PooledResiduals
 from pipeline.prediction.labelled import LabelledPredictions
 
-CLASSES = len(BANDS) * len(GENDERS)
-"""The classes of a mix; a class is band * 2 + gender."""
 BINS = (8, 12, 16, 24, 32, 48)
 """The numbers of bins that are compared."""
 TOWARD_BAND = (2.0, 8.0, 32.0, 1e6)

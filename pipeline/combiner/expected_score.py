@@ -6,13 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from models.labels import LABELS
+from models.labels import CLASSES, LABELS, class_of_label, fused
 from pipeline.combiner.class_prior import bands_of, factors, people_of
-from pipeline.combiner.densities import CLASSES
-from pipeline.combiner.threshold_choice import ThresholdChoice, fuse
+from pipeline.combiner.threshold_choice import ThresholdChoice
 from pipeline.prediction.labelled import LabelledPredictions
+from pipeline.scoring.bootstrap import by_number
 from pipeline.scoring.metrics import counts_of, f1_of
-from pipeline.scoring.surface import class_of
 
 LEAST = 3
 """With fewer people in a band that counts, the expected score has no interval: drawn again they hardly differ."""
@@ -20,7 +19,7 @@ LEAST = 3
 
 def centre_of(rows: LabelledPredictions, labels: NDArray, priors: NDArray) -> float:
     """Macro-F1 of labels (n,), mean over mixes (B, 6)."""
-    kind, times = class_of(rows.label), factors(priors, people_of(rows))
+    kind, times = class_of_label(rows.label), factors(priors, people_of(rows))
     table = np.stack([counts_of(np.zeros(np.sum(kind == k), np.int64), (rows.label * LABELS + labels)[kind == k], 1)[0]
                       for k in range(CLASSES)])  # fmt: skip
     hit, predicted, true = (times @ table).reshape(-1, 3, LABELS).transpose(1, 0, 2)
@@ -44,8 +43,7 @@ def expected_scores(
         for k in np.flatnonzero(size):
             inside = np.flatnonzero((kind == k) & (times > 0))
             if len(inside):
-                pool = np.repeat(inside, times[inside])
-                total[i] += units[pool[rng.integers(0, len(pool), size[k])]].sum(0)
+                total[i] += (by_number(rng, times[inside], size[k], 1) @ units[inside])[0]
     hit, predicted, true = total.reshape(-1, 3, LABELS).transpose(1, 0, 2)
     return f1_of(hit, predicted, true).sum(1) / (true > 0).sum(1)
 
@@ -54,7 +52,7 @@ def expected_score(
     found: ThresholdChoice, people: int, centre: float, level: float = 0.9, seed: int = 0
 ) -> list[float] | None:
     """The interval of the macro-F1 to expect of so many eval people; centre: the cross-fitted score in their mix."""
-    labels = fuse(found.rows, found.thresholds)
+    labels = fused(found.rows.cell, found.rows.predicted_age, found.thresholds)
     drawn = expected_scores(found.rows, labels, found.possible, found.weights, people, seed)
     return expected_interval(centre, drawn, found.rows, found.possible.mean(0), level)
 

@@ -6,14 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from models.labels import BAND_STARTS, BANDS, band
+from models.labels import class_of_label, fused
 from pipeline.combiner.class_prior import factors
 from pipeline.combiner.cross_fitting import cross_fitted, cross_fitted_coarse
 from pipeline.combiner.expected_score import centre_of
-from pipeline.combiner.threshold_choice import ThresholdChoice, fuse
+from pipeline.combiner.threshold_choice import ThresholdChoice
 from pipeline.scoring.bootstrap import resample
 from pipeline.scoring.metrics import macro_f1
-from pipeline.scoring.surface import COARSE, BinnedAges, class_of, default_grid
+from pipeline.scoring.surface import COARSE, BinnedAges, default_grid
 from pipeline.scoring.thresholds import shrunk
 
 PRIORS = 20
@@ -28,8 +28,8 @@ def judge(found: ThresholdChoice, draws: int = 1000, seed: int = 0) -> tuple[dic
     """
     rows = found.rows
     labels_of = {
-        "plain": rows.cell * len(BANDS) + band(rows.predicted_age, BAND_STARTS),
-        "in_sample": fuse(rows, found.thresholds),
+        "plain": fused(rows.cell, rows.predicted_age),
+        "in_sample": fused(rows.cell, rows.predicted_age, found.thresholds),
         "cross_fitted": cross_fitted(rows, found.priors[:PRIORS], found.bandwidth, found.shrinkage, seed),
     }
     result: dict[str, Any] = {}
@@ -50,7 +50,7 @@ def judge(found: ThresholdChoice, draws: int = 1000, seed: int = 0) -> tuple[dic
 
 def threshold_intervals(found: ThresholdChoice, level: float = 0.95) -> list[list[float]]:
     """Two intervals in years: the best thresholds of each resample of people and mix."""
-    rows, kind = found.rows, class_of(found.rows.label)
+    rows, kind = found.rows, class_of_label(found.rows.label)
     binned = BinnedAges(
         rows.predicted_age, rows.label, rows.cell, default_grid(rows.predicted_age, COARSE), found.bandwidth
     )

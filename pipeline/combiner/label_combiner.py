@@ -17,11 +17,10 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from models.labels import BANDS, LABELS, decode
+from models.labels import BANDS, CLASSES, LABELS, by_gender_first, class_of_label, decode
 from pipeline.combiner.calibration import Calibration, fit_calibration, shares_of
 from pipeline.combiner.class_prior import bands_of, factors, people_of, with_bands
 from pipeline.combiner.cross_fitting import inner_folds_of
-from pipeline.combiner.densities import CLASSES
 from pipeline.combiner.expected_score import centre_of, expected_interval, expected_scores
 from pipeline.combiner.files import TASK, check_version
 from pipeline.combiner.prior import check_bands, check_prior, prior_kind
@@ -29,17 +28,19 @@ from pipeline.combiner.prior_estimate import Estimate
 from pipeline.combiner.report import expected_line, interval_notes, possible_line, prior_lines, shrinkage_notes
 from pipeline.combiner.self_test import Score, rows_of
 from pipeline.combiner.summary import LEVEL, estimate_told
-from pipeline.combiner.threshold_choice import EvalPredictions, person_weights, prior_of_eval
+from pipeline.combiner.threshold_choice import EvalPredictions, prior_of_eval
 from pipeline.prediction import label_tables
 from pipeline.prediction.labelled import LabelledPredictions
 from pipeline.run.records import COMBINER_VERSION as VERSION
 from pipeline.runtime import store
+from pipeline.scoring.bootstrap import person_weights
 from pipeline.scoring.metrics import f1_of, macro_f1
-from pipeline.scoring.surface import class_of
-from pipeline.scoring.thresholds import shrinkage_of
+from pipeline.scoring.thresholds import shrinkage_of, shrunk
 
 OFFSETS = np.linspace(-3, 3, 41)
 """What is added to the logarithm of a band's chances."""
+NONE = (0.0, 0.0)
+"""No offset of either band."""
 WIDTH = 2.0
 """The score over pairs of offsets is smoothed by a Gaussian of so many steps of theirs before its top is chosen."""
 
@@ -84,10 +85,12 @@ class LabelCombiner:
             guess = prior_of_eval(rows, eval, self.draws, self.seed, score)
         kind, toward = prior_kind(self.prior, rows, None if eval is None else eval.people, guess, notes)
         possible, prior = self._choose_prior(given, shares, guess, kind, toward)
-        weights = factors(self.shares_, train)[class_of(rows.label)]
+        weights = factors(self.shares_, train)[class_of_label(rows.label)]
         shrinkage = shrinkage_of(rows.counts)
         notes += shrinkage_notes(shrinkage, rows.counts, ("offset of the young", "offset of the old"), "0")
-        self.offsets_ = drawn(best_offsets(self._scores(probabilities), rows.label, weights), shrinkage)
+        self.offsets_ = shrunk(
+            best_offsets(self._scores(probabilities), rows.label, weights), NONE, shrinkage, decimals=None
+        )
         held_out = self._cross_fitted(rows, probabilities, weights, shrinkage)
         notes += [] if eval is None else interval_notes(rows.counts, bands_of(possible.mean(0)))
         self.report_ = {
@@ -138,7 +141,9 @@ class LabelCombiner:
             here = (fold == k)[rows.person]
             calibration = fit_calibration(probabilities[~here], rows.label[~here], int((fold != k).sum()))
             scores = self._scores(probabilities, calibration)
-            offsets = drawn(best_offsets(scores[~here], rows.label[~here], weights[~here]), shrinkage)
+            offsets = shrunk(
+                best_offsets(scores[~here], rows.label[~here], weights[~here]), NONE, shrinkage, decimals=None
+            )
             labels[here] = with_offsets(scores[here], offsets)
         return labels
 
@@ -152,7 +157,7 @@ class LabelCombiner:
     ) -> dict[str, Any]:
         """The score to expect of cross-fitted labels (n,), where the eval mix may be any that is possible (B, 6)."""
         centre = centre_of(rows, labels, possible)
-        weights = person_weights(rows, self.draws, np.random.default_rng(self.seed))
+        weights = person_weights(by_gender_first(rows.kind), self.draws, np.random.default_rng(self.seed))
         again = expected_scores(rows, labels, possible, weights, eval.people, self.seed)
         interval = expected_interval(centre, again, rows, possible.mean(0), LEVEL)
         return {
@@ -165,7 +170,7 @@ class LabelCombiner:
 
     def _scores(self, probabilities: NDArray, calibration: Calibration | None = None) -> NDArray[np.float64]:
         """(n, 18) the logarithm of corrected chances; honest: where it is not the fitted one."""
-        times = factors(self.shares_, self.train_)[class_of(np.arange(LABELS))]
+        times = factors(self.shares_, self.train_)[class_of_label(np.arange(LABELS))]
         return (calibration or self.calibration_).log(probabilities) + np.log(np.maximum(times, 1e-9))
 
     def predict(self, predictions: pd.DataFrame) -> pd.DataFrame:
@@ -221,7 +226,7 @@ class LabelCombiner:
         """What `save` wrote, read as JSON. Raises UserError when it is of another version or task."""
         check_version(content)
         self = cls(**content["settings"])
-        biases = np.array(content.get("biases", [0.0] * LABELS))  # before there were any
+        biases = np.array(content["biases"])
         self.calibration_ = Calibration(float(content["temperature"]), biases)
         self.offsets_ = tuple(map(float, content["offsets"]))
         self.shares_, self.train_ = np.array(content["shares"]), np.array(content["train"])
@@ -244,12 +249,6 @@ def with_offsets(scores: NDArray, offsets: tuple[float, float]) -> NDArray[np.in
     return (scores.reshape(len(scores), -1, len(BANDS)) + [offsets[0], 0.0, offsets[1]]).reshape(-1, LABELS).argmax(1)
 
 
-def drawn(offsets: tuple[float, float], shrinkage: NDArray) -> tuple[float, float]:
-    """The offsets drawn toward none by the pull (2,) of few people."""
-    young, old = (float((1 - p) * offset) for p, offset in zip(shrinkage, offsets, strict=True))
-    return young, old
-
-
 def offset_score(rows: LabelledPredictions, log: NDArray) -> Score:
     """How labels of greatest corrected chance score; log: (n, 18) the logarithms of honest chances.
 
@@ -261,10 +260,12 @@ def offset_score(rows: LabelledPredictions, log: NDArray) -> Score:
         fit, eval = rows_of(rows, others), rows_of(rows, chosen)
         train, found = shares_of(np.bincount(rows.kind[others], minlength=CLASSES)), []
         for some in priors:
-            times = factors(with_bands(some.mean(0), train), train)[class_of(np.arange(LABELS))]
+            times = factors(with_bands(some.mean(0), train), train)[class_of_label(np.arange(LABELS))]
             scores = log + np.log(np.maximum(times, 1e-9))
             weights = times[rows.label[fit]]
-            offsets = drawn(best_offsets(scores[fit], rows.label[fit], weights, every=4), shrinkage)
+            offsets = shrunk(
+                best_offsets(scores[fit], rows.label[fit], weights, every=4), NONE, shrinkage, decimals=None
+            )
             found.append(macro_f1(rows.label[eval], with_offsets(scores[eval], offsets)))
         return found
 

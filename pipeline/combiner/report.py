@@ -127,7 +127,7 @@ def expected_line(result: dict[str, Any]) -> str:
 
 def _caveat_suffix(result: dict[str, Any]) -> str:
     """What a score of this report must not be shown without."""
-    caveats = result.get("caveats")  # an older report has none
+    caveats = result["caveats"]
     return f" ({', '.join(caveats)})" if caveats else ""
 
 

@@ -14,10 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import chi2
 
-from models.labels import BANDS, GENDERS, band
+from models.labels import BANDS, GENDERS, fused
 from pipeline.combiner.densities import Densities, Smoothing
 from pipeline.combiner.evidence import evidence
 from pipeline.combiner.posterior import drawn_from_hyperprior, posterior
+from pipeline.dataset.folds import deal
 from pipeline.prediction.labelled import LabelledPredictions
 from pipeline.scoring.metrics import macro_f1
 from pipeline.scoring.surface import COARSE, ByClass, default_grid
@@ -156,7 +157,7 @@ def threshold_score(rows: LabelledPredictions) -> Score:
         for some in priors:
             surface = table.mean(np.repeat(some / train, len(GENDERS), axis=1))
             thresholds = shrunk(surface.best(fallback), fallback, shrinkage)
-            scores.append(macro_f1(eval.label, eval.cell * len(BANDS) + band(eval.predicted_age, thresholds)))
+            scores.append(macro_f1(eval.label, fused(eval.cell, eval.predicted_age, thresholds)))
         return scores
 
     return score
@@ -164,9 +165,8 @@ def threshold_score(rows: LabelledPredictions) -> Score:
 
 def _halves(kind: NDArray, rng: np.random.Generator) -> NDArray[np.bool_]:
     """(P,) which half each person is in, stratified on their class (P,)."""
-    half = np.empty(len(kind), bool)
-    half[np.lexsort((rng.random(len(kind)), kind))] = (np.arange(len(kind)) + rng.integers(2)) % 2 == 0
-    return half
+    first = int(rng.integers(2))
+    return deal(kind, rng.random(len(kind)), 2, first) == 0
 
 
 def in_prior(bands: NDArray, people: NDArray, prior: NDArray, rng: np.random.Generator) -> NDArray[np.int64]:

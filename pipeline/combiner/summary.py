@@ -64,7 +64,6 @@ def summary(
         "kept_by_averaging": found.keep,
         "scores": scores,
         "expected": expected,
-        "surface": _around(found),
         "caveats": list(caveats),
         "notes": notes,
     }
@@ -92,16 +91,3 @@ def estimate_told(guess: Estimate) -> dict[str, Any]:
             "widen": guess.tried.widen,
         }
     return told
-
-
-def _around(found: ThresholdChoice, reach: float = 10.0) -> dict[str, Any]:
-    """The score surface within 10 years of the thresholds, thinned to half years, for the report."""
-    grid, values = found.surface.grid, found.surface.values
-    step = max(1, round(0.5 / np.diff(grid).min()))
-    sides = [np.flatnonzero(np.abs(grid - t) <= reach)[::step] for t in found.thresholds]
-    table = values[np.ix_(*sides)]
-    return {
-        "lower": grid[sides[0]].tolist(),
-        "upper": grid[sides[1]].tolist(),
-        "macro_f1": [[round(v, 4) if np.isfinite(v) else None for v in row] for row in table.tolist()],
-    }

@@ -7,14 +7,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from models.labels import BANDS, band
+from models.labels import by_gender_first, class_of_label
 from pipeline.combiner.class_prior import factors, people_of, with_bands
 from pipeline.combiner.cross_fitting import BANDWIDTH, best_bandwidth, inner_folds_of
 from pipeline.combiner.pooled_residuals import PooledResiduals
 from pipeline.combiner.prior_estimate import Estimate, estimate
 from pipeline.combiner.self_test import Score
 from pipeline.prediction.labelled import LabelledPredictions
-from pipeline.scoring.surface import Surface, class_of
+from pipeline.scoring.bootstrap import person_weights
+from pipeline.scoring.surface import Surface
 from pipeline.scoring.thresholds import choose, crossings, shrinkage_of, shrunk
 
 
@@ -77,7 +78,7 @@ class ThresholdChoice:
     @property
     def photo_weights(self) -> NDArray[np.float64]:
         """(n,) how much each validation photo counts for the mix."""
-        return factors(self.shares, self.train)[class_of(self.rows.label)]
+        return factors(self.shares, self.train)[class_of_label(self.rows.label)]
 
 
 def choose_thresholds(
@@ -96,7 +97,7 @@ def choose_thresholds(
     bandwidth: None lets cross-fitting choose; guess: the estimate, where the eval photos' mix is not known; toward:
     1 sets the thresholds for the estimate alone, 0 for the mix alone.
     """
-    weights = person_weights(rows, draws, np.random.default_rng(seed))
+    weights = person_weights(by_gender_first(rows.kind), draws, np.random.default_rng(seed))
     train = people_of(rows)
     shares = with_bands(prior, train)
     priors = possible = shares[None]
@@ -124,16 +125,6 @@ def prior_of_eval(
     return estimate(rows, eval.predicted_age, eval.gender, eval.people, inner_folds_of(rows, seed), draws, seed, score)
 
 
-def person_weights(rows: LabelledPredictions, draws: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """(draws, P) times each person is drawn, with replacement inside each gender x band."""
-    stratum = rows.gender[rows.first] * len(BANDS) + rows.band[rows.first]
-    weights = np.zeros((draws, rows.people), np.int64)
-    for s in np.unique(stratum):
-        inside = np.flatnonzero(stratum == s)
-        weights[:, inside] = rng.multinomial(len(inside), np.full(len(inside), 1 / len(inside)), size=draws)
-    return weights
-
-
 def narrowed(rows: LabelledPredictions, removed: float) -> tuple[LabelledPredictions, float]:
     """Single-network answers drawn in to spread as averages do: the residuals lose the removed variance."""
     if removed <= 0:
@@ -142,8 +133,3 @@ def narrowed(rows: LabelledPredictions, removed: float) -> tuple[LabelledPredict
     residual = rows.predicted_age - expected
     keep = float(np.sqrt(max(0.05, 1 - removed / max((residual**2).mean(), 1e-9))))
     return replace(rows, predicted_age=expected + keep * residual), keep
-
-
-def fuse(rows: LabelledPredictions, thresholds: tuple[float, float]) -> NDArray[np.int64]:
-    """(n,) labels answered under the thresholds."""
-    return rows.cell * len(BANDS) + band(rows.predicted_age, thresholds)

@@ -11,7 +11,7 @@ import pandas as pd
 from sklearn.base import BaseEstimator
 
 from models.errors import UserError
-from models.labels import BANDS, band, encode
+from models.labels import BANDS, decode, fused
 from pipeline.combiner.files import TASK, check_version
 from pipeline.combiner.prior import check_bands, check_prior, prior_kind
 from pipeline.combiner.report import report
@@ -89,9 +89,9 @@ class ThresholdCombiner(BaseEstimator):
         Returns photo, label, mask, gender, band and the averaged answers.
         """
         rows = average_folds(predictions)
-        mask, gender = np.divmod(cell(rows), 2)
-        bands = band(rows["age_years"], self.thresholds_)
-        labels = {"label": encode(mask, gender, bands), "mask": mask, "gender": gender, "band": bands}
+        label = fused(cell(rows), rows["age_years"], self.thresholds_)
+        mask, gender, bands = decode(label)
+        labels = {"label": label, "mask": mask, "gender": gender, "band": bands}
         return pd.concat([rows[["photo"]], pd.DataFrame(labels), rows[list(COLUMNS)]], axis=1)
 
     def told(self) -> str:

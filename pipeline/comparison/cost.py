@@ -1,7 +1,7 @@
 """What a training costs: photos seen times the FLOPs of a photo's forward and backward pass.
 
 A product and a sum count as two FLOPs, and only matrix products and convolutions count, as is usual. What the
-machine makes of them (precision, threads, skipped photos of validation, layers that spare work) is no part.
+machine makes of them (precision, threads, skipped photos of validation, layers that spare work) does not count.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def effort(
 ) -> Effort:
     """The training of so many epochs, or the one nearest to a budget in FLOPs; at least a step.
 
-    flops: of one photo; photos: of an epoch; batch: photos a step.
+    flops: of one photo; photos: of an epoch; batch_size: photos a step.
     """
     batch_size = min(batch_size, photos)
     steps_per_epoch = epoch_steps(photos, batch_size)

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from models.labels import band, decode, encode
+from models.labels import BANDS, band, encode, fused
 from pipeline.comparison.systems import System
 from pipeline.prediction.label_tables import averaged, probabilities_of
 from pipeline.prediction.tables import TRUTH
@@ -22,7 +22,7 @@ class Outcome:
     """What a system of one seed came to.
 
     labels (n,): of the eval photos; years (n,): their ages, NaN where a photo could not be decoded, None where the
-    system answers none; validation: macro-F1 of people held out; factors: of the learning rate, by task; flops,
+    system predicts none; validation: macro-F1 of people held out; factors: of the learning rate, by task; flops,
     seconds: of its training.
     """
 
@@ -37,10 +37,9 @@ class Outcome:
 
 
 def at_30_60(labels: NDArray[np.int64], years: NDArray[np.float64]) -> NDArray[np.int64]:
-    """(n,) the labels with the bands of the answered ages (n,); a photo without an age keeps its label."""
-    mask, gender, bands = decode(labels)
+    """(n,) the labels with the bands of the predicted ages (n,); a photo without an age keeps its label."""
     known = np.isfinite(years)
-    return encode(mask, gender, np.where(known, band(np.where(known, years, 0.0)), bands))
+    return np.where(known, fused(labels // len(BANDS), np.where(known, years, 0.0)), labels)
 
 
 def held_out(file: Path) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.str_]]:

@@ -98,7 +98,7 @@ def _span(prefix: str, drawn: NDArray) -> dict[str, float]:
 def leak_table(scored: pd.DataFrame, files: dict[tuple[str, int], Path], draws: int = 2000) -> pd.DataFrame:
     """What validation told and what eval was, by split (photo or person) and seed.
 
-    scored: the `comparison_table` of the networks in `leaking`; files: their validation answers by system and seed.
+    scored: the `comparison_table` of the networks in `leaking`; files: their validation predictions by system and seed.
     """
     made = []
     for split, system in leaking().items():

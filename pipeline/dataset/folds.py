@@ -1,7 +1,7 @@
 """Folds by person: the photos of a person, of one face, clothes and background, fall into one fold.
 
 A run may be split by photo instead, as the notes were: then the same faces stand on both sides of the split, and
-the validation scores are marked leaky.
+the validation scores are shown as leaky.
 """
 
 import hashlib
@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from models.errors import UserError
-from models.labels import BANDS, MASKS, band
+from models.labels import MASKS, band, by_gender_first, class_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -79,7 +79,7 @@ def _strata(people: "pd.DataFrame") -> "NDArray[np.int64]":
     known = people["gender"].notna().to_numpy() & people["age"].notna().to_numpy()
     strata = np.full(len(people), -1)
     some = people[known]
-    strata[known] = some["gender"].to_numpy(np.int64) * len(BANDS) + band(some["age"].to_numpy(np.float64))
+    strata[known] = by_gender_first(class_of(some["gender"], band(some["age"].to_numpy(np.float64))))
     return strata
 
 
@@ -93,10 +93,21 @@ def _dealt(
         raise UserError(f"folds is {folds}, but a split by {one} needs at least 2.")
     if len(strata) < folds:
         raise UserError(f"{folds} folds need {folds} train {several} or more, but there are {len(strata)}.")
-    # Dealing the people out like cards, one stratum after another, gives the counts of scikit-learn's
-    # StratifiedKFold without its refusal of small strata; a hash shuffles them alike in every version.
-    order = [hashlib.sha256(f"{int(split_seed)}:{name}".encode()).digest() for name in names]
-    dealt = sorted(range(len(strata)), key=lambda i: (strata[i], order[i]))
+    # A hash shuffles them alike in every version.
+    digest = [hashlib.sha256(f"{int(split_seed)}:{name}".encode()).digest() for name in names]
+    order = np.argsort(sorted(range(len(digest)), key=digest.__getitem__))
+    return deal(strata, order, folds)
+
+
+def deal(strata: "NDArray[np.int64]", order: "NDArray", folds: int, first: int = 0) -> "NDArray[np.int64]":
+    """The fold (n,) of each of n: every stratum, and the whole, spread over the folds to within one.
+
+    strata: (n,) numbers; order: (n,) what decides inside a stratum, where the chance comes from; first: the fold that
+    is dealt first. Dealing out like cards, one stratum after another, gives the counts of scikit-learn's
+    StratifiedKFold without its refusal of small strata.
+    """
+    import numpy as np
+
     fold = np.empty(len(strata), np.int64)
-    fold[dealt] = np.arange(len(strata)) % folds
+    fold[np.lexsort((order, strata))] = (np.arange(len(strata)) + first) % folds
     return fold

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 NO_BOXES = store.fingerprint(None)
-"""The mark of rows without face boxes."""
+"""The fingerprint of rows without face boxes."""
 
 
 def data_of(run: Run, given: EvalSettings | None = None) -> DataSet:

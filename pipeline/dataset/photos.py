@@ -19,7 +19,7 @@ from pipeline.runtime.problems import Problems, check_folder, show, tell
 
 @dataclass(frozen=True, eq=False)
 class DataSet:
-    """A data set as read: what to train on, what to answer, and what the user should be told.
+    """A data set as read: what to train on, what to predict, and what the user should be told.
 
     Columns are `photo`, `person` (string), `mask`, `gender` (Int64), `age` (float64, years) and, where the
     data set has face boxes, `box_x`, `box_y`, `box_w`, `box_h` (float64, pixels).

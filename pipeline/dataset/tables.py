@@ -113,7 +113,7 @@ def path_fault(path: str) -> str | None:
     if ".." in steps:
         return "leaves the data set; write a path inside it"
     if "." in steps or "" in steps:
-        return "is not plain; write it without empty or '.' parts"
+        return "is not plain; write it without empty or '.' steps"
     return None
 
 

@@ -22,13 +22,12 @@ from pipeline.runtime.progress import Progress
 class Prepared:
     """Photos decoded, cropped and resized once: `pixels` (N, height, width, 3), memory-mapped.
 
-    `bad` maps the photos that could not be decoded to the reason; their pixels are zero. `digest` is of all pixels, or
-    None of those prepared by an older version.
+    `bad` maps the photos that could not be decoded to the reason; their pixels are zero. `digest` is of all pixels.
     """
 
     pixels: NDArray[np.uint8]
     bad: dict[str, str]
-    digest: str | None
+    digest: str
 
 
 PREPARED = Path("data/prepared")
@@ -67,7 +66,7 @@ def _open_prepared(folder: Path, photos: Photos, size: Size) -> Prepared:
     whole = isinstance(pixels, np.memmap) and pixels.shape == shape and pixels.dtype == np.uint8
     if not (whole and pixels.flags.c_contiguous):
         raise ValueError("pixels.npy holds something else")
-    return Prepared(pixels, record["bad"], record.get("digest"))
+    return Prepared(pixels, record["bad"], record["digest"])
 
 
 def _decode_into(folder: Path, photos: Photos, size: Size, jobs: int) -> None:

@@ -1,4 +1,4 @@
-"""Whether a faster engine answers as the reference does, on photos whose truth is known."""
+"""Whether a faster engine predicts as the reference does, on photos whose truth is known."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from models.labels import BANDS, band
+from models.labels import fused
 from pipeline.prediction import label_tables
 from pipeline.prediction.labelled import LabelledPredictions, labelled_predictions
 from pipeline.prediction.tables import COLUMNS
@@ -32,13 +32,13 @@ class Agreement:
 
 
 def agreement(reference: pd.DataFrame, predictions: pd.DataFrame) -> Agreement:
-    """Compare two tables of validation answers about the same photos, labels at the reference's best thresholds.
+    """Compare two tables of validation predictions about the same photos, labels at the reference's best thresholds.
 
-    Where the answers are chances of labels or bands, a photo's label is its likeliest.
+    Where the predictions are probabilities of labels or bands, a photo's label is its likeliest.
 
-    reference, answers: a row per photo with photo, person, fold, mask, gender, age and the answers, in the same
-    order. Answers that are no finite numbers, where the reference's are, agree with nothing. Raises UserError where
-    no photo has all labels and answers.
+    reference, predictions: a row per photo with photo, person, fold, mask, gender, age and the predictions, in the
+    same order. Predictions that are no finite numbers, where the reference's are, agree with nothing. Raises UserError
+    where no photo has all labels and predictions.
     """
     by_label = label_tables.holds_probabilities(reference)
     columns = list(label_tables.columns_of(reference) if by_label else COLUMNS)
@@ -59,7 +59,7 @@ def agreement(reference: pd.DataFrame, predictions: pd.DataFrame) -> Agreement:
     )
 
     def labels(rows: LabelledPredictions) -> np.ndarray:
-        return rows.cell * len(BANDS) + band(rows.predicted_age, thresholds)
+        return fused(rows.cell, rows.predicted_age, thresholds)
 
     scores = [macro_f1(rows.label, labels(rows)) for rows in (one, other)]
     return Agreement(len(one.label), float((labels(one) == labels(other)).mean()), abs(scores[0] - scores[1]))

@@ -1,4 +1,4 @@
-"""A long table, written as numbered whole parts and merged at the end, so that stopping costs one part at most."""
+"""A long table, written as numbered whole chunks and merged at the end, so that stopping costs one chunk at most."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 
 class Chunks:
-    """Parts 0, 1, ... of a table in a folder beside it, each with a note (plain values for JSON).
+    """Chunks 0, 1, ... of a table in a folder beside it, each with a note (plain values for JSON).
 
-    key: what the parts depend on; those of another key are not seen.
+    key: what the chunks depend on; those of another key are not seen.
     """
 
     def __init__(self, place: Path, key: str):
@@ -26,23 +26,23 @@ class Chunks:
         return self.folder / f"{number:06d}.csv"
 
     def note(self, number: int) -> dict[str, Any] | None:
-        """The note of a part that is there and whole, else None."""
+        """The note of a chunk that is there and whole, else None."""
         table = self._table(number)
         try:
             record = store.read_json(table.with_suffix(".json"))
-        except (FileNotFoundError, UserError):  # a damaged part is made again
+        except (FileNotFoundError, UserError):  # a damaged chunk is made again
             return None
         return record["note"] if record["table"] == store.file_fingerprint(table) else None
 
     def write(self, number: int, table: pd.DataFrame, note: dict[str, Any]) -> None:
-        """Write a part; all parts have the same columns."""
+        """Write a chunk; all chunks have the same columns."""
         path = self._table(number)
         store.write_csv(path, table)
         record = {"table": store.file_fingerprint(path), "note": note}
-        store.write_json(path.with_suffix(".json"), record)  # last: with it the part is whole
+        store.write_json(path.with_suffix(".json"), record)  # last: with it the chunk is whole
 
     def merge(self, count: int, path: Path) -> None:
-        """Write parts 0 to count - 1 as one table to `path`."""
+        """Write chunks 0 to count - 1 as one table to `path`."""
         with store.replacing(path) as merged, merged.open("wb") as whole:
             for number in range(count):
                 with self._table(number).open("rb") as chunk:
@@ -52,6 +52,6 @@ class Chunks:
 
 
 def clear(place: Path) -> None:
-    """Remove the parts of every key."""
+    """Remove the chunks of every key."""
     for folder in place.glob("parts-*"):
         shutil.rmtree(folder)

@@ -24,6 +24,7 @@ from pipeline.prediction.out_of_fold import VALIDATION, gather, out_of_fold
 from pipeline.run import records
 from pipeline.run.folder import Run
 from pipeline.runtime import machine, store
+from pipeline.runtime.machine import REFERENCE, Engine
 from pipeline.runtime.progress import Progress
 
 if TYPE_CHECKING:
@@ -32,66 +33,69 @@ if TYPE_CHECKING:
 
 def load_ensemble(
     run: Run, system: str, place: Path, folders: Sequence[Path], asked: str, flip: bool, device: str, threads: int
-) -> tuple[str, list[EnsembleMember]]:
-    """A system's finished folds on the engine asked for, or on the next that agrees; and what the answers are called.
+) -> tuple[Engine, list[EnsembleMember]]:
+    """A system's finished folds on the engine asked for, or on the next that agrees; and which one that is.
 
-    place: where the eval answers go. flip: each answers the mean over a photo and its mirror image. Raises UserError
-    when that is asked of a run whose train photos are gone or changed: its thresholds could not be chosen anew.
+    place: where the eval predictions go. flip: each predicts the mean over a photo and its mirror image. Raises
+    UserError when that is asked of a run whose train photos are gone or changed: its thresholds could not be chosen
+    anew.
     """
-    ladder, home = machine.ENGINES[asked], run.home(system)
+    ladder, home = machine.LADDERS[asked], run.home(system)
 
-    def load(engine: str) -> list[EnsembleMember]:
+    def load(engine: Engine) -> list[EnsembleMember]:
         return [ensemble.load(folder, device, threads, engine) for folder in folders]
 
-    if ladder == ("torch",) and not flip:
-        return "torch", load("torch")
+    if ladder == (REFERENCE,) and not flip:
+        return REFERENCE, load(REFERENCE)
     fingerprints = {str(f.relative_to(run.folder)): store.file_fingerprint(f / "weights.safetensors") for f in folders}
-    inputs = {"weights": fingerprints, "ladder": ladder, "flip": flip}
-    if device != "cpu":
-        inputs["device"] = device  # an older record has none: where OpenVINO was chosen, it was on a processor
+    inputs = {"weights": fingerprints, "ladder": list(map(str, ladder)), "flip": flip, "device": device}
     with store.locked(home / "engine.lock", f"the choice of an engine for {home}", wait=True):
         stands = _standing(place, home, inputs)
         if stands is not None:
-            return stands["predictions"], _flipped(load(stands["engine"]), flip)
+            return stands, load(stands)
         fault = _fault(run, folders)
         if fault is not None:
-            if flip and _standing(place, home, inputs | {"ladder": machine.ENGINES["torch"]}) is None:
+            last = replace(REFERENCE, flip=flip)
+            if flip and _standing(place, home, inputs | {"ladder": [str(REFERENCE)]}) is None:
                 raise UserError(
-                    f"--flip yes changes the answers, and the train photos of {run.folder} ({run.data}) {fault}, on "
-                    f"which the thresholds would be chosen anew; give --flip no."
+                    f"--flip yes changes the predictions, and the train photos of {run.folder} ({run.data}) {fault}, "
+                    f"on which the thresholds would be chosen anew; give --flip no."
                 )
             print(
                 f"predict: torch, because {asked} cannot be compared without the train photos ({run.data}), which "
                 f"{fault}"
             )
-            return "torch flip" if flip else "torch", _flipped(load("torch"), flip)
+            return last, load(last)
         engine, members, table = _first_that_agrees(run, system, ladder, load)
-        name = f"{engine} flip" if flip else engine
         if flip:
-            members = _flipped(members, flip)
-            table = _validation(run, system, members, name)
-        if name != "torch":
-            store.write_csv(place / VALIDATION, table.assign(engine=name))
-        _record(place, inputs, {"engine": engine, "predictions": name})
-        return name, members
+            engine = replace(engine, flip=True)
+            members = [replace(member, flip=True) for member in members]
+            table = _validation(run, system, members, engine)
+        if engine != REFERENCE:
+            store.write_csv(place / VALIDATION, table.assign(engine=str(engine)))
+        _record(place, inputs, engine)
+        return engine, members
 
 
-def _standing(place: Path, home: Path, inputs: dict[str, Any]) -> dict[str, Any] | None:
+def _standing(place: Path, home: Path, inputs: dict[str, Any]) -> Engine | None:
     """The choice made with these inputs: the place's own, else that for the run's photos, which becomes its own."""
     own = records.finished(place, "engine", inputs)
-    if own is not None or place == home:
-        return own
-    stands = records.finished(home, "engine", inputs)
-    if stands is not None:
-        if stands["predictions"] != "torch":
-            with store.replacing(place / VALIDATION) as temporary:
-                shutil.copyfile(home / VALIDATION, temporary)
-        _record(place, inputs, stands)
-    return stands
+    if own is not None:
+        return Engine.of(own["engine"])
+    stands = None if place == home else records.finished(home, "engine", inputs)
+    if stands is None:
+        return None
+    engine = Engine.of(stands["engine"])
+    if engine != REFERENCE:
+        with store.replacing(place / VALIDATION) as temporary:
+            shutil.copyfile(home / VALIDATION, temporary)
+    _record(place, inputs, engine)
+    return engine
 
 
-def _record(place: Path, inputs: dict[str, Any], choice: dict[str, Any]) -> None:
-    records.record(place, "engine", inputs, [] if choice["predictions"] == "torch" else [VALIDATION], choice)
+def _record(place: Path, inputs: dict[str, Any], engine: Engine) -> None:
+    wrote = [] if engine == REFERENCE else [VALIDATION]
+    records.record(place, "engine", inputs, wrote, {"engine": str(engine)})
 
 
 def _fault(run: Run, folders: Sequence[Path]) -> str | None:
@@ -105,18 +109,14 @@ def _fault(run: Run, folders: Sequence[Path]) -> str | None:
     for folder in folders:
         made = store.read_json(folder / "settings.json")
         now = photo_fingerprints(data, train_rows(data, made["task"]))
-        if any(made["inputs"].get(name, fingerprint) != fingerprint for name, fingerprint in now.items()):
+        if any(made["inputs"][name] != fingerprint for name, fingerprint in now.items()):
             return "have changed"
     return None
 
 
-def _flipped(members: Sequence[EnsembleMember], flip: bool) -> list[EnsembleMember]:
-    return [replace(member, flip=flip) for member in members]
-
-
 def _first_that_agrees(
-    run: Run, system: str, ladder: Sequence[str], load: Callable[[str], list[EnsembleMember]]
-) -> tuple[str, list[EnsembleMember], pd.DataFrame]:
+    run: Run, system: str, ladder: Sequence[Engine], load: Callable[[Engine], list[EnsembleMember]]
+) -> tuple[Engine, list[EnsembleMember], pd.DataFrame]:
     """The engine, the members on it, and their validation answers."""
     reference = gather(run, system)
     for engine in ladder[:-1]:
@@ -137,16 +137,16 @@ def _first_that_agrees(
         )
         if found.holds:
             return engine, members, predictions
-    return "torch", load("torch"), reference
+    return REFERENCE, load(REFERENCE), reference
 
 
-def _validation(run: Run, system: str, members: Sequence[EnsembleMember], what: str) -> pd.DataFrame:
+def _validation(run: Run, system: str, members: Sequence[EnsembleMember], engine: Engine) -> pd.DataFrame:
     """The out-of-fold answers of these members, as `gather` gives torch's."""
     data = data_of(run)
     place = {photo: row for row, photo in enumerate(data.train["photo"])}
     by_folder = {member.folder: member for member in members}
     count = sum(len(out_of_fold(folder)) for folder in by_folder)
-    with Progress(f"{what} on validation photos", count, "photos") as progress:
+    with Progress(f"{engine} on validation photos", count, "photos") as progress:
 
         def predictions_of(folder: Path) -> pd.DataFrame:
             member, table = by_folder[folder], out_of_fold(folder)

@@ -1,7 +1,7 @@
 """What runs a network over photos: torch in float32, the reference, and faster engines.
 
-An engine takes photos (N, H, W, 3) uint8 and gives the network's outputs (N, outputs) float32. It works in batches
-of one size, the last one padded, because a network's last bits depend on the size of its batch.
+An engine takes photos (N, H, W, 3) uint8 and gives the network's logits (N, num_logits + learned) float32. It works in
+batches of one size, the last one padded, because a network's last bits depend on the size of its batch.
 """
 
 from __future__ import annotations
@@ -21,36 +21,32 @@ import torch
 from numpy.typing import NDArray
 
 from models.backbone import Network
-from pipeline.runtime.machine import Plan
+from pipeline.runtime.machine import Engine, Plan
 
 BATCH = 64
 PIECE = 16
 """Photos of a batch of OpenVINO's; each of its streams works on one of them."""
 Size = tuple[int, int]
-Engine = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+Forward = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+"""Photos (N, H, W, 3) uint8 -> logits (N, num_logits + learned) float32."""
 
 
-def device_of(name: str, device: str) -> str:
-    """Where an engine of a name works on a machine whose device this is: OpenVINO's work on processors alone."""
-    return "cpu" if name.startswith("openvino") else device
-
-
-def build(name: str, network: Network, size: Size, plan: Plan) -> Engine:
-    """The engine of a name (`machine.engines`) for photos of a size (height, width).
+def build(engine: Engine, network: Network, size: Size, plan: Plan) -> Forward:
+    """A network's forward pass on an engine, for photos of a size (height, width).
 
     Raises whatever torch or OpenVINO raise for a network that they cannot convert.
     """
-    if name.startswith("openvino"):
-        return _openvino(network, size, plan.threads, "bf16" if name.endswith("bfloat16") else "f32")
-    if name == "compiled":
-        plan = replace(plan, precision="bfloat16")
+    if engine.name == "openvino":
+        return _openvino(network, size, plan.threads, "bf16" if engine.precision == "bfloat16" else "f32")
+    if engine.name == "compiled":
+        plan = replace(plan, precision=engine.precision)
         network.compile()
     return lambda photos: logits_of(network, photos, np.arange(len(photos)), plan).numpy()
 
 
 @torch.inference_mode()
 def logits_of(network: torch.nn.Module, photos: NDArray[np.uint8], rows: NDArray[np.int64], plan: Plan) -> torch.Tensor:
-    """The network's outputs (N, outputs), float32 on the CPU, for rows (N,) of photos (M, H, W, 3)."""
+    """The network's logits (N, num_logits + learned), float32 on the CPU, for rows (N,) of photos (M, H, W, 3)."""
     network.eval()
     device = next(network.parameters()).device
     logits = []
@@ -64,7 +60,7 @@ def logits_of(network: torch.nn.Module, photos: NDArray[np.uint8], rows: NDArray
     return torch.cat(logits)[: len(rows)].cpu()
 
 
-def _openvino(network: Network, size: Size, threads: int, precision: str) -> Engine:
+def _openvino(network: Network, size: Size, threads: int, precision: str) -> Forward:
     openvino, core = _openvinos_core()
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore", torch.jit.TracerWarning)

@@ -19,37 +19,37 @@ from models.task import Task, build_task
 from pipeline.images.framing import Size
 from pipeline.images.photos import Photos, decode_all
 from pipeline.prediction import engines
-from pipeline.prediction.engines import BATCH, Engine
+from pipeline.prediction.engines import BATCH, Forward
 from pipeline.runtime import store
-from pipeline.runtime.machine import Plan
+from pipeline.runtime.machine import REFERENCE, Engine, Plan
 from pipeline.runtime.progress import Progress
 
 CHUNK = 8 * BATCH
-"""Photos out of a memory map at a time: whole batches, so that the answers are those about all at once."""
+"""Photos out of a memory map at a time: whole batches, so that the predictions are those about all at once."""
 
 
 @dataclass(frozen=True)
 class EnsembleMember:
-    """One network of one fold, ready to answer."""
+    """One network of one fold, ready to predict."""
 
     task: Task
     fold: int
     folder: Path
     size: Size
-    engine: Engine
+    forward: Forward
     flip: bool = False
-    """Whether it answers the mean of its answers about a photo and its mirror image."""
+    """Whether it predicts the mean over a photo and its mirror image."""
 
     def predict(self, photos: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """photos (N, H, W, 3) -> answer columns (N, len(specialist.answers))."""
-        predictions = self.task.predict(torch.from_numpy(self.engine(photos))).numpy()
+        """photos (N, H, W, 3) -> prediction columns (N, len(task.columns))."""
+        predictions = self.task.predict(torch.from_numpy(self.forward(photos))).numpy()
         if self.flip:
             mirrored = np.ascontiguousarray(photos[:, :, ::-1])
-            predictions = (predictions + self.task.predict(torch.from_numpy(self.engine(mirrored))).numpy()) / 2
+            predictions = (predictions + self.task.predict(torch.from_numpy(self.forward(mirrored))).numpy()) / 2
         return predictions
 
 
-def load(folder: Path, device: str, threads: int, engine: str = "torch", flip: bool = False) -> EnsembleMember:
+def load(folder: Path, device: str, threads: int, engine: Engine = REFERENCE) -> EnsembleMember:
     """The network that was trained in a fold's folder.
 
     Raises UserError when its files are damaged, and what torch or OpenVINO raise where an engine other than torch
@@ -68,13 +68,14 @@ def load(folder: Path, device: str, threads: int, engine: str = "torch", flip: b
             f"{folder / 'weights.safetensors'} is damaged or of another network "
             f"({str(damage).splitlines()[0]}); train it again with --restart."
         ) from None
-    device = engines.device_of(engine, device)
+    device = engine.device(device)
     # As the reference: float32, whatever the training's precision was.
     plan = Plan(device, "float32", made["plan"]["channels_last"], threads, 0)
     if plan.channels_last:
         network = network.to(memory_format=torch.channels_last)
     size = (settings["height"], settings["width"])
-    return EnsembleMember(one, made["fold"], folder, size, engines.build(engine, network.to(device), size, plan), flip)
+    forward = engines.build(engine, network.to(device), size, plan)
+    return EnsembleMember(one, made["fold"], folder, size, forward, engine.flip)
 
 
 def predict_rows(
@@ -83,9 +84,9 @@ def predict_rows(
     rows: NDArray[np.int64],
     advance: Callable[[int], None] = lambda photos: None,
 ) -> NDArray[np.float32]:
-    """A member's answers about rows (N,) of prepared photos, of which but a chunk is in memory at a time.
+    """A member's predictions about rows (N,) of prepared photos, of which but a chunk is in memory at a time.
 
-    advance: told how many photos were answered.
+    advance: told how many photos were predicted.
     """
     predictions = []
     for start in range(0, len(rows), CHUNK):
@@ -97,9 +98,9 @@ def predict_rows(
 def predict(
     members: Sequence[EnsembleMember], photos: Photos, jobs: int, progress: Progress
 ) -> tuple[pd.DataFrame, dict[str, str]]:
-    """Answers of all members about all photos, each photo decoded once.
+    """Predictions of all members about all photos, each photo decoded once.
 
-    Returns the answer table (photo, fold, answer columns; one row per photo and fold, blank where a specialist
+    Returns the prediction table (photo, fold, prediction columns; one row per photo and fold, blank where a specialist
     has no such fold) and the photos that could not be decoded, with the reason. `progress` counts photos.
     """
     sizes = list(dict.fromkeys(member.size for member in members))

@@ -9,17 +9,17 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from models.errors import UserError
-from models.labels import BANDS, GENDERS, MASKS, band, encode
+from models.labels import BANDS, GENDERS, MASKS, band, class_of, encode
 from pipeline.prediction.tables import COLUMNS, TRUTH, cell, checked
 
 
 @dataclass(frozen=True)
 class LabelledPredictions:
-    """Answers beside the truth, for n photos of P people.
+    """Predictions beside the truth, for n photos of P people.
 
-    person (n,) from 0 to P - 1 in order of appearance; age, answer (n,) years; label (n,) true labels; band,
-    gender (n,) true; cell (n,) answered mask * 2 + gender; folds: how many folds the people come from;
-    dropped: how many rows lacked a label or an answer.
+    person (n,) from 0 to P - 1 in order of appearance; age, predicted_age (n,) years; label (n,) true labels;
+    band, gender (n,) true; cell (n,) predicted mask * 2 + gender; people: P; folds: how many folds they come from;
+    dropped: how many rows lacked a label or a prediction.
     """
 
     person: NDArray[np.int64]
@@ -41,7 +41,7 @@ class LabelledPredictions:
     @property
     def kind(self) -> NDArray[np.int64]:
         """(P,) the class of each person: band * 2 + gender."""
-        return (self.band * len(GENDERS) + self.gender)[self.first]
+        return class_of(self.gender, self.band)[self.first]
 
     @property
     def counts(self) -> NDArray[np.int64]:
@@ -52,29 +52,29 @@ class LabelledPredictions:
 def labelled_predictions(validation: pd.DataFrame) -> LabelledPredictions:
     """The complete rows of a validation table, as arrays.
 
-    validation: one row per photo with photo, person, mask, gender, age and the answers (`COLUMNS`). Rows
-    without a label or an answer are dropped and counted. Raises UserError for a table that is not so.
+    validation: one row per photo with photo, person, mask, gender, age and the predictions (`COLUMNS`). Rows
+    without a label or a prediction are dropped and counted. Raises UserError for a table that is not so.
     """
     table = checked(validation, "validation", ("person", *TRUTH))
     twice = table["photo"].duplicated()
     if twice.any():
-        raise UserError(f"the validation answers name the photo {table['photo'][twice].iloc[0]} more than once")
+        raise UserError(f"the validation predictions name the photo {table['photo'][twice].iloc[0]} more than once")
     whole = table[["person", *TRUTH, *COLUMNS]].notna().all(axis=1)
     rows = table[whole]
     if not len(rows):
         raise UserError(
-            "no validation photo has a label and an answer from each of the three specialists: "
+            "no validation photo has a label and a prediction from each of the three specialists: "
             "train the same fold of mask, gender and age"
         )
     if not (rows["mask"].isin(range(len(MASKS))).all() and rows["gender"].isin(range(len(GENDERS))).all()):
-        raise UserError("the validation answers hold a mask other than 0, 1, 2 or a gender other than 0, 1")
+        raise UserError("the validation predictions hold a mask other than 0, 1, 2 or a gender other than 0, 1")
     return assemble(rows, rows["age_years"].to_numpy(np.float64), cell(rows), int((~whole).sum()))
 
 
 def assemble(
     rows: pd.DataFrame, predicted_age: NDArray[np.float64], cells: NDArray[np.int64], dropped: int = 0
 ) -> LabelledPredictions:
-    """Complete rows (person, mask, gender, age and, where known, fold) beside their age answers and cells, (n,)."""
+    """Complete rows (person, mask, gender, age and, where known, fold) beside their predicted ages and cells, (n,)."""
     mask, gender = rows["mask"].to_numpy(np.int64), rows["gender"].to_numpy(np.int64)
     age = rows["age"].to_numpy(np.float64)
     bands = band(age)

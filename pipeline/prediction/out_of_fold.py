@@ -11,6 +11,7 @@ from pipeline.run import records
 from pipeline.run.folder import Run
 from pipeline.run.presets import SYSTEMS
 from pipeline.runtime import store
+from pipeline.runtime.machine import REFERENCE, Engine
 from pipeline.scoring.caveats import CAVEAT_SENTENCES
 
 if TYPE_CHECKING:
@@ -18,11 +19,11 @@ if TYPE_CHECKING:
 
 
 VALIDATION = "validation.csv"
-"""Beside eval answers of an engine other than torch: what it answers about the validation photos."""
+"""Beside eval predictions by an engine other than torch: what it predicts about the validation photos."""
 
 
 def out_of_fold(folder: Path) -> pd.DataFrame:
-    """The answers of a finished fold about the people it held out, as training wrote them."""
+    """The predictions of a finished fold about the people it held out, as training wrote them."""
     records.check(folder, "train", ["validation.csv"])
     return store.read_csv(folder / "validation.csv")
 
@@ -30,9 +31,9 @@ def out_of_fold(folder: Path) -> pd.DataFrame:
 def gather(
     run: Run, system: str = "specialists", predictions_of: Callable[[Path], pd.DataFrame] = out_of_fold
 ) -> pd.DataFrame:
-    """The out-of-fold answers of a system's networks side by side, one row per photo.
+    """The out-of-fold predictions of a system's networks side by side, one row per photo.
 
-    answers_of: of a fold's folder. Photos that some specialist did not answer out-of-fold have blanks there.
+    predictions_of: of a fold's folder. Photos that some specialist did not predict out-of-fold have blanks there.
     Raises UserError when a network has no finished fold, or when they learned from different labels or folds.
     """
     import pandas as pd
@@ -51,9 +52,9 @@ def gather(
     return whole
 
 
-def validation_by(run: Run, system: str, place: Path, engine: str) -> pd.DataFrame:
-    """The validation answers that go with a place's eval answers. Raises UserError when there are none."""
-    if engine == "torch":
+def validation_by(run: Run, system: str, place: Path, engine: Engine) -> pd.DataFrame:
+    """The validation predictions that go with a place's eval predictions. Raises UserError when there are none."""
+    if engine == REFERENCE:
         return gather(run, system)
     path = place / VALIDATION
     if not has_validation_by(place, engine):
@@ -61,18 +62,18 @@ def validation_by(run: Run, system: str, place: Path, engine: str) -> pd.DataFra
     return store.read_csv(path)
 
 
-def has_validation_by(place: Path, engine: str) -> bool:
-    """Whether such validation answers stand; they are not read."""
+def has_validation_by(place: Path, engine: Engine) -> bool:
+    """Whether such validation predictions stand; they are not read."""
     record = place / "done" / "engine.json"
-    if engine == "torch" or not record.is_file():
-        return engine == "torch"
+    if engine == REFERENCE or not record.is_file():
+        return engine == REFERENCE
     made = store.read_json(record)
     stands = made["wrote"].get(VALIDATION) == store.file_fingerprint(place / VALIDATION)
-    return made["metrics"]["predictions"] == engine and stands
+    return made["metrics"]["engine"] == str(engine) and stands
 
 
 def caveats_of_run(run: Run, system: str) -> dict[str, str]:
-    """What speaks against trusting a run's validation scores: a word to set beside them, and a sentence each."""
+    """The caveats of a run's validation scores: a word to set beside them, and a sentence each."""
     done = [folder / "done" / "train.json" for task in SYSTEMS[system] for folder in run.finished_folds(task).values()]
     metrics = [store.read_json(record)["metrics"] for record in done]
     return {word: told for word, told in CAVEAT_SENTENCES.items() if any(made.get(word) for made in metrics)}
@@ -87,15 +88,15 @@ def finished(run: Run, task: str) -> dict[int, Path]:
 
 
 def network_fingerprint(folder: Path) -> list[str | None]:
-    """What a finished fold answers by: the fingerprints of its settings and weights."""
+    """What a finished fold predicts by: the fingerprints of its settings and weights."""
     return [store.file_fingerprint(folder / name) for name in ("settings.json", "weights.safetensors")]
 
 
 def check_networks(run: Run, place: Path) -> None:
-    """Raises UserError where a network was trained anew since it answered the eval photos of a place."""
+    """Raises UserError where a network was trained anew since it predicted the eval photos of a place."""
     for folder, fingerprint in records.metrics_of(place, "predict").get("weights", {}).items():
         if network_fingerprint(run.folder / folder) != fingerprint:
             raise UserError(
-                f"{place / 'predictions.csv'} was answered by another network than {run.folder / folder} holds now; "
+                f"{place / 'predictions.csv'} was predicted by another network than {run.folder / folder} holds now; "
                 f"run predict again."
             )

@@ -1,4 +1,4 @@
-"""Prediction tables: what the specialists said about photos, checked, as arrays, and averaged over folds."""
+"""Prediction tables: what the specialists predict about photos, checked, as arrays, and averaged over folds."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from models.labels import GENDERS
 
 MASK_COLUMNS = ("mask_worn", "mask_wrong", "mask_none")
 COLUMNS = (*MASK_COLUMNS, "gender_female", "age_years")
-"""The named answers of the three specialists; the first four are probabilities."""
+"""The named predictions of the three specialists; the first four are probabilities."""
 TRUTH = ("mask", "gender", "age")
 
 
@@ -22,40 +22,40 @@ def cell(rows: pd.DataFrame) -> NDArray[np.int64]:
 
 
 def checked(table: pd.DataFrame, name: str, also: tuple[str, ...] = ()) -> pd.DataFrame:
-    """The table with numbers as float64 where answers and labels stand; blanks stay NaN.
+    """The table with numbers as float64 where predictions and labels stand; blanks stay NaN.
 
-    Raises UserError for a missing column, no rows, an answer that is not a finite number, probabilities
-    outside 0 to 1 or masks that do not sum to one, or answers of more than one engine.
+    Raises UserError for a missing column, no rows, a prediction that is not a finite number, probabilities
+    outside 0 to 1 or masks that do not sum to one, or predictions of more than one engine.
     """
     absent = [column for column in ("photo", *also, *COLUMNS) if column not in table]
     if absent:
-        raise UserError(f"the {name} answers lack the column {', '.join(absent)}")
+        raise UserError(f"the {name} predictions lack the column {', '.join(absent)}")
     if not len(table):
-        raise UserError(f"the {name} answers have no rows")
+        raise UserError(f"the {name} predictions have no rows")
     if "engine" in table and table["engine"].nunique() > 1:
         engines = ", ".join(sorted(table["engine"].dropna().astype(str).unique()))
-        raise UserError(f"the {name} answers come from different engines ({engines}): run predict again")
+        raise UserError(f"the {name} predictions come from different engines ({engines}): run predict again")
     try:
         numbers = table[[*COLUMNS, *(column for column in also if column in TRUTH)]].astype(np.float64)
     except (TypeError, ValueError) as error:
-        raise UserError(f"the {name} answers hold something that is not a number: {error}") from None
+        raise UserError(f"the {name} predictions hold something that is not a number: {error}") from None
     if np.isinf(numbers.to_numpy()).any():
-        raise UserError(f"the {name} answers hold an infinite value")
+        raise UserError(f"the {name} predictions hold an infinite value")
     probabilities = numbers[[*MASK_COLUMNS, "gender_female"]]
     outside = ((probabilities < -1e-6) | (probabilities > 1 + 1e-6)).any(axis=1)
     if outside.any():
-        raise UserError(f"the {name} answers hold a probability outside 0 to 1, first at {_photo(table, outside)}")
+        raise UserError(f"the {name} predictions hold a probability outside 0 to 1, first at {_photo(table, outside)}")
     masks = probabilities[list(MASK_COLUMNS)]
     uneven = masks.notna().all(axis=1) & ((masks.sum(axis=1) - 1).abs() > 1e-3)
     if uneven.any():
         raise UserError(
-            f"the {name} answers hold mask probabilities that do not sum to one, first at {_photo(table, uneven)}"
+            f"the {name} predictions hold mask probabilities that do not sum to one, first at {_photo(table, uneven)}"
         )
     return table.assign(**{column: numbers[column] for column in numbers})
 
 
 def average_folds(predictions: pd.DataFrame) -> pd.DataFrame:
-    """One row per photo: the mean of each answer over the folds that gave it, in order of appearance.
+    """One row per photo: the mean of each prediction over the folds that gave it, in order of appearance.
 
     predictions: one row per photo and fold, blank where a specialist has no such fold. Returns photo and
     `COLUMNS`. Raises UserError for a table that is not so, and for a photo that some specialist left blank.
@@ -63,19 +63,19 @@ def average_folds(predictions: pd.DataFrame) -> pd.DataFrame:
     table = checked(predictions, "eval")
     if "fold" in table and table.duplicated(["photo", "fold"]).any():
         twice = table.duplicated(["photo", "fold"])
-        raise UserError(f"the eval answers name {_photo(table, twice)} more than once for the same fold")
+        raise UserError(f"the eval predictions name {_photo(table, twice)} more than once for the same fold")
     means = table.groupby("photo", sort=False)[list(COLUMNS)].mean().reset_index()
     blank = means[list(COLUMNS)].isna()
     if blank.to_numpy().any():
         column = blank.any().idxmax()
-        raise UserError(f"the photo {means['photo'][blank[column]].iloc[0]} has no answer {column} in any fold")
+        raise UserError(f"the photo {means['photo'][blank[column]].iloc[0]} has no prediction of {column} in any fold")
     return means
 
 
 def by_network(predictions: pd.DataFrame) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """(n, K) age answers, NaN where a network is missing, and answered genders, of n photos by K folds.
+    """(n, K) predicted ages, NaN where a network is missing, and predicted genders, of n photos by K folds.
 
-    predictions: one row per photo and fold. Where a fold has no gender answer the photo's mean stands in.
+    predictions: one row per photo and fold. Where a fold predicts no gender the photo's mean stands in.
     Raises UserError as `average_folds` does.
     """
     means = average_folds(predictions)

@@ -26,6 +26,8 @@ from pipeline.runtime import store
 
 RECORDED = ("data", "recipe", "preset", "weights", "fixes", "crop", "split", "held_out", "split_seed",
             "skip_bad_photos", "follow_links", "leave_out")  # fmt: skip
+SCHEMA = 1
+"""Of everything that a run leaves; run.json holds it."""
 LABELLED = "folder.json"
 """In the place of a folder given as EVAL: which folder that is."""
 BEGUN = ("*/fold*/settings.json", "compare*/settings.json")
@@ -90,7 +92,7 @@ class Run:
         return dict(sorted(found.items()))
 
     def finished_folds(self, task: str) -> dict[int, Path]:
-        """The folds of a network whose answers stand."""
+        """The folds of a network whose predictions stand."""
         return {
             fold: folder
             for fold, folder in self.fold_folders(task).items()
@@ -128,19 +130,18 @@ def open_run(given: RunSettings, *, make: bool = True) -> Run:
 
         check_folder(given.data, Problems(f"The data set {show(given.data)}"))
     with store.locked(folder / "run.lock", f"the run {folder}", wait=True):
-        recorded = store.read_json(path) if path.is_file() else {}
+        recorded = _recorded(path)
         unchosen = {"recipe": None, "preset": run_defaults(recorded | {"preset": None})["preset"]}
         usual = run_defaults(recorded) | unchosen
         chosen = {name: value for name, value in recorded.items() if value != usual.get(name)}
         chosen |= {name: value for name in RECORDED if (value := _plain(getattr(given, name))) is not None}
         settings = run_defaults(chosen) | chosen
-        stood = usual | recorded if recorded else {}  # a run may be older than a setting
         begun = any(any(folder.glob(made)) for made in BEGUN)
         for name in RECORDED:
-            if begun and stood and name != "follow_links" and not _same(name, settings[name], stood[name]):
+            if begun and recorded and name != "follow_links" and not _same(name, settings[name], recorded[name]):
                 raise UserError(
-                    f"the run {folder} was trained with {name.replace('_', '-')} {stood[name]}, not {settings[name]}; "
-                    f"leave the setting out, or name another run with RUN=folder (--run)."
+                    f"the run {folder} was trained with {name.replace('_', '-')} {recorded[name]}, not "
+                    f"{settings[name]}; leave the setting out, or name another run with RUN=folder (--run)."
                 )
         if begun and "data" in recorded:
             settings["data"] = recorded["data"]
@@ -148,9 +149,22 @@ def open_run(given: RunSettings, *, make: bool = True) -> Run:
         folds, left_out = HELD_OUT[settings["held_out"]], settings["leave_out"]
         if left_out is not None and not 0 <= left_out < folds:
             raise UserError(f"--leave-out {left_out}: the folds are numbered from 0 to {folds - 1}.")
-        if settings != stood:
-            store.write_json(path, settings)
+        if settings != recorded:
+            store.write_json(path, settings | {"schema": SCHEMA})
     return Run(folder=folder, **(settings | {"data": Path(settings["data"])}))
+
+
+def _recorded(path: Path) -> dict[str, Any]:
+    """The settings in a run.json; none where there is no such file. Raises UserError for one of another schema."""
+    if not path.is_file():
+        return {}
+    recorded = store.read_json(path)
+    if recorded.pop("schema", None) != SCHEMA:
+        raise UserError(
+            f"the run {path.parent} was made by another version of face18, whose files this one does not read; name "
+            f"another run with RUN=folder (--run), or move that folder away."
+        )
+    return recorded
 
 
 def _default_folder(given: RunSettings) -> Path:

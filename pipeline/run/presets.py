@@ -9,7 +9,7 @@ from typing import Any
 TASKS = ("mask", "gender", "age")
 """The specialists; their names are the label columns that they learn from."""
 SYSTEMS = {"specialists": TASKS, "joint": ("joint",), "multihead": ("multihead",)}
-"""What answers photos, by its networks: the specialists, or one of their single-network rivals."""
+"""What predicts, by its networks: the specialists, or one of their single-network rivals."""
 NETWORKS = tuple(task for tasks in SYSTEMS.values() for task in tasks)
 
 _COMMON = {

@@ -53,7 +53,7 @@ RECIPES: dict[str, Recipe] = {
     "note-convnext": _by_photo("convnext_tiny", "validation F1 0.994 by photo, 0.6921 on the leaderboard"),
     "note-xception": Recipe(
         "joint",
-        "accuracy 76.6 %, F1 0.687; batch 64 and dropout 0.7 were worse",
+        "accuracy 76.6 %, F1 0.687; batch size 64 and dropout 0.7 were worse",
         {"joint": _XCEPTION | _ADAM | {"lr": 1e-3, "schedule": "step", "batch_size": 32, "dropout": 0.5}},
         _PRETRAINED | {"held_out": 0.1},
     ),
@@ -70,7 +70,7 @@ RECIPES: dict[str, Recipe] = {
     ),
     "note-efficientnet-b0": Recipe(
         "joint",
-        "F1 0.6548; 0.6770 at full size and batch 64; 0.6925 with dropout, stopped early",
+        "F1 0.6548; 0.6770 at full size and batch size 64; 0.6925 with dropout, stopped early",
         {
             "joint": _backbone("efficientnet_b0", height=512, width=384) | _ADAM | {
                 "schedule": "step", "batch_size": 64, "dropout": 0.5, "patience": 3,

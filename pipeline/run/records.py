@@ -1,6 +1,6 @@
 """Which stage was run here with what.
 
-A finished stage leaves `done/STAGE.json`: the fingerprints of what it read, of what it wrote, and its figures; with the
+A finished stage leaves `done/STAGE.json`: the fingerprints of what it read, of what it wrote, and its metrics; with the
 same inputs it need not run again.
 """
 
@@ -27,7 +27,7 @@ def alone(place: Path, stage: str) -> Iterator[None]:
 
 
 def finished(folder: Path, stage: str, inputs: dict[str, Any]) -> dict[str, Any] | None:
-    """The figures of a stage that ran here with these inputs and whose files still stand; else None."""
+    """The metrics of a stage that ran here with these inputs and whose files still stand; else None."""
     path = folder / "done" / f"{stage}.json"
     if not path.is_file():
         return None
@@ -37,7 +37,7 @@ def finished(folder: Path, stage: str, inputs: dict[str, Any]) -> dict[str, Any]
 
 
 def metrics_of(folder: Path, stage: str) -> dict[str, Any]:
-    """The figures of the last time a stage ran here, on whatever inputs; none where it never did."""
+    """The metrics of the last time a stage ran here, on whatever inputs; none where it never did."""
     path = folder / "done" / f"{stage}.json"
     return store.read_json(path)["metrics"] if path.is_file() else {}
 
@@ -55,7 +55,7 @@ def check(folder: Path, stage: str, names: Iterable[str]) -> None:
 def record(
     folder: Path, stage: str, inputs: dict[str, Any], wrote: Iterable[str], metrics: dict[str, Any]
 ) -> dict[str, Any]:
-    """Note that a stage ran with these inputs and wrote these files; returns the figures."""
+    """Note that a stage ran with these inputs and wrote these files; returns the metrics."""
     store.write_json(
         folder / "done" / f"{stage}.json",
         {

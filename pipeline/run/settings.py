@@ -56,7 +56,7 @@ class RunSettings:
     held_out: MaybeNumber = None
     """Share of the people a fold holds out for validation: 0.2 (default), 0.1 or 0.05; 5, 10 or 20 folds."""
     split: Annotated[Optional[str], arg(metavar="{person,photo}", help_behavior_hint="")] = None
-    """person (default), or photo: the same faces on both sides, so validation scores leak and are marked leaky."""
+    """person (default), or photo: the same faces on both sides, so validation scores leak and are shown as leaky."""
     recipe: MaybeText = None
     """A system of the notes (python -m pipeline recipes lists them); its settings stand beneath those given."""
     leave_out: MaybeWhole = None
@@ -74,7 +74,7 @@ class SystemSettings(RunSettings):
     """The settings of the stages that concern one of a run's systems."""
 
     system: MaybeText = None
-    """What answers: specialists (default), or the rivals joint or multihead."""
+    """What predicts: specialists (default), or the rivals joint or multihead."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -58,7 +58,7 @@ class Train(RunSettings):
     """What each step of the schedule multiplies the learning rate by."""
     patience: MaybeWhole = None
     """Stop early, after so many epochs without a better macro-F1 of the people held out; their scores are then
-    optimistic and marked so. 0: never."""
+    optimistic and shown so. 0: never."""
     weight_decay: MaybeNumber = None
     """On all but norms and biases."""
     optimizer: MaybeText = None
@@ -101,7 +101,7 @@ class Train(RunSettings):
     age_scale: MaybeNumber = None
     """Age: the unit, in years, in which plain regression learns."""
     age_head: MaybeText = None
-    """Multihead: its age head answers years or bands."""
+    """Multihead: its age head predicts years or bands."""
     head_balance: MaybeText = None
     """Multihead: its three losses add up by uncertainty (each with a weight that is learned), or as a plain sum."""
     mask_weight: MaybeNumber = None

@@ -49,7 +49,7 @@ OURS = {
     "drop_rate": "--dropout",
     "drop_path_rate": "--drop-path",
     "img_size": "--height and --width",
-    "num_classes": "what the network answers",
+    "num_classes": "what the network predicts",
 }
 """Options of timm's backbones that settings of ours decide."""
 _INPUTS = {
@@ -137,10 +137,7 @@ def of_fold(run: Run, task: str, folder: Path, chosen: dict[str, Any], restart: 
 
 
 def check_same(folder: Path, inputs: dict[str, str], chosen: dict[str, Any]) -> None:
-    """Raises UserError where a fold was begun on other inputs (fingerprints by name), or with other settings.
-
-    A fold may be older than an input, as than face boxes.
-    """
+    """Raises UserError where a fold was begun on other inputs (fingerprints by name), or with other settings."""
     made = store.read_json(folder / "settings.json")
     differences = [
         f"  {name}: {made['settings'].get(name)} then, {value} now"
@@ -148,9 +145,7 @@ def check_same(folder: Path, inputs: dict[str, str], chosen: dict[str, Any]) -> 
         if made["settings"].get(name) != value
     ]
     differences += [
-        f"  {_INPUTS[name]} have changed"
-        for name, fingerprint in inputs.items()
-        if made["inputs"].get(name, fingerprint) != fingerprint
+        f"  {_INPUTS[name]} have changed" for name, fingerprint in inputs.items() if made["inputs"][name] != fingerprint
     ]
     if differences:
         raise UserError(

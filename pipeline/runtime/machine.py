@@ -1,7 +1,7 @@
 """The plan for the machine at hand: precision, memory format, threads and loader workers.
 
 The plan is a static table, recorded with the run and kept when it resumes, so that the same command gives the
-same bytes on the same machine. It never touches the training batch.
+same bytes on the same machine. It never touches the batch size.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ ON_CPUS = (
     ("convnext", "bfloat16", True),
     ("", "bfloat16", False),
 )
-"""How CPUs train a backbone fastest, by the first part of its name that fits: precision where they have both, and
+"""How CPUs train a backbone fastest, by the first piece of its name that fits: precision where they have both, and
 whether channels last. Never compiled: on a CPU that gains a tenth at best and takes minutes (benchmarks/README.md)."""
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's malloc.h
 
@@ -33,7 +33,7 @@ M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's malloc.h
 PRECISIONS = ("float32", "bfloat16")
 NARROWEST = 64
 """Pixels. A strided 2x2 convolution in bfloat16 whose result is one column wide, as in a ConvNeXt's last stage under
-this, answers garbage on CPUs that differs from call to call (torch 2.15 with oneDNN 3.13, AMX)."""
+this, gives garbage on CPUs that differs from call to call (torch 2.15 with oneDNN 3.13, AMX)."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Plan:
     workers: int
     """Loader processes beside the training process."""
     muon_precision: str = "bfloat16"
-    """One of PRECISIONS, of Muon's matrix products; a plan from before it was chosen had timm's."""
+    """One of PRECISIONS, of Muon's matrix products; timm's own where nothing is chosen."""
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -77,22 +77,52 @@ def _usual(backbone: str, size: tuple[int, int]) -> Plan:
     return Plan("cpu", precision, channels_last, threads, 0, muon_precision=fastest)
 
 
-ENGINES = {
-    "torch": ("torch",),
-    "compiled": ("compiled", "torch"),
-    "openvino": ("openvino", "torch"),
-    "openvino-bfloat16": ("openvino-bfloat16", "openvino", "torch"),
+@dataclass(frozen=True)
+class Engine:
+    """What runs the networks of a prediction; its text, like "openvino-bfloat16 flip", stands in tables and messages.
+
+    name: torch, compiled (torch.compile, in bfloat16) or openvino (on processors); precision: one of PRECISIONS; flip:
+    whether it predicts the mean over each photo and its mirror image.
+    """
+
+    name: str = "torch"
+    precision: str = "float32"
+    flip: bool = False
+
+    def __str__(self) -> str:
+        word = "openvino-bfloat16" if (self.name, self.precision) == ("openvino", "bfloat16") else self.name
+        return f"{word} flip" if self.flip else word
+
+    @classmethod
+    def of(cls, text: str) -> Engine:
+        """The engine of a text that `str` made."""
+        word, _, flip = text.partition(" ")
+        name, _, precision = word.partition("-")
+        return cls(name, precision or {"compiled": "bfloat16"}.get(name, "float32"), flip == "flip")
+
+    def device(self, device: str) -> str:
+        """Where it works on a machine whose device this is: OpenVINO on processors alone."""
+        return "cpu" if self.name == "openvino" else device
+
+
+REFERENCE = Engine()
+"""torch in float32: what every other engine must agree with."""
+LADDERS = {
+    word: tuple(map(Engine.of, (word, *below)))
+    for word, below in {
+        "torch": (),
+        "compiled": ("torch",),
+        "openvino": ("torch",),
+        "openvino-bfloat16": ("openvino", "torch"),
+    }.items()
 }
-"""What answers photos, and what is tried in its place, always ending with the reference: torch in float32.
-
-compiled is torch in bfloat16; openvino, for processors, is float32 unless it says otherwise.
-"""
+"""The engines that can be asked for, and what is tried in the place of each, always ending with the reference."""
 LONG = 6_000
-"""Answers from which on a faster engine is worth its start and its check against the reference."""
+"""Predictions from which on a faster engine is worth its start and its check against the reference."""
 
 
-def engine(device: str, predictions: int) -> str:
-    """The engine for so many answers (photos x networks) on a device, cpu or cuda."""
+def usual_engine(device: str, predictions: int) -> str:
+    """The engine for so many predictions (photos x networks) on a device, cpu or cuda."""
     if predictions < LONG:
         return "torch"
     if device == "cuda":

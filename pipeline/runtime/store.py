@@ -35,8 +35,8 @@ FLOATS = "%.9g"
 def replacing(path: Path, *, with_fingerprint: bool = False) -> Iterator[Path]:
     """A temporary path beside `path`; on leaving, what was written there takes the place of `path`.
 
-    If the block raises, the temporary file goes and `path` stays as it was. marked: the name is given the
-    fingerprint of what was written, by which `is_whole` knows it.
+    If the block raises, the temporary file goes and `path` stays as it was. with_fingerprint: the name is
+    given that of what was written, by which `is_whole` knows it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
@@ -54,7 +54,7 @@ def replacing(path: Path, *, with_fingerprint: bool = False) -> Iterator[Path]:
 
 
 def is_whole(path: Path) -> bool:
-    """Whether a marked file holds what its name says."""
+    """Whether a file with a fingerprint in its name holds what that says."""
     return path.stem.rpartition("-")[2] == file_fingerprint(path)
 
 
@@ -127,7 +127,7 @@ def read_csv(path: Path) -> pd.DataFrame:
 
 
 def fingerprint(value: Any) -> str:
-    """16 hexadecimal digits that depend on every part of a JSON-able value, not on the order of keys."""
+    """16 hexadecimal digits that depend on everything in a JSON-able value, not on the order of keys."""
     canonical = json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 

@@ -1,17 +1,17 @@
-"""Intervals of macro-F1 that resample people."""
+"""People drawn again (Efron 1979), and intervals of macro-F1 that come of it."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from models.labels import LABELS, MASKS
+from models.labels import LABELS, by_gender_first, class_of_label
 from pipeline.scoring.metrics import as_labels, counts_of, f1_of
 
-if TYPE_CHECKING:
-    pass
+AT_ONCE = 250
+"""Draws that are made together."""
 
 
 def interval(
@@ -26,7 +26,7 @@ def interval(
 ) -> tuple[float, float]:
     """The percentile interval of macro-F1 when people are drawn again (Efron 1979).
 
-    truth, answer: (n,) labels of the 18; person: (n,) any hashable, or None where nobody is named. People
+    truth, predictions: (n,) labels of the 18; person: (n,) any hashable, or None where nobody is named. People
     are drawn with replacement inside each gender x band, so no draw loses an age band. Photos without
     persons count as photos / photos_per_person: so many photos are drawn inside each gender x band.
     weights: (n,) of the photos, only where persons are named.
@@ -61,16 +61,16 @@ def resample_together(
 ) -> NDArray[np.float64]:
     """(draws, K) macro-F1 of K systems on the same resampled people, so that differences in a draw are paired.
 
-    answers: (K, n) labels; the other arguments are those of `interval`.
+    predictions: (K, n) labels; the other arguments are those of `interval`.
     """
     predictions = np.asarray(predictions, np.int64)
     truth = as_labels(truth, predictions[0])[0]
-    stratum = truth % (LABELS // len(MASKS))
+    stratum = by_gender_first(class_of_label(truth))
     if person is None:
-        # photos with the same truth and answers are alike: one unit for each such row, drawn by its count
+        # photos with the same truth and predictions are alike: one unit for each such row, drawn by its count
         rows, count = np.unique(np.column_stack([truth, *predictions]), axis=0, return_counts=True)
         truth, predictions, unit = rows[:, 0], rows[:, 1:].T, np.arange(len(rows))
-        unit_stratum = truth % (LABELS // len(MASKS))
+        unit_stratum = by_gender_first(class_of_label(truth))
         divide = photos_per_person
     else:
         _, first, unit = np.unique(np.asarray(person), return_index=True, return_inverse=True)
@@ -80,23 +80,53 @@ def resample_together(
     units = np.concatenate([*(table[:, : 2 * LABELS] for table in tables), tables[0][:, 2 * LABELS :]], axis=1)
     rng = np.random.default_rng(seed)
     total = np.zeros((draws, units.shape[1]))
-    for s in np.unique(unit_stratum):
-        rows = np.flatnonzero(unit_stratum == s)
-        size = max(1, round(count[rows].sum() / divide))
-        for start in range(0, draws, 250):
-            stop = min(start + 250, draws)
-            times = _times(rng, count[rows], size, stop - start)
-            total[start:stop] += times @ units[rows]
+    for inside, some, times in resampled(unit_stratum, count, draws, by_the_faster, rng, divide):
+        total[some] += times.astype(np.float64) @ units[inside]
     true = total[:, None, -LABELS:]
     hit, predicted = total[:, :-LABELS].reshape(draws, len(predictions), 2, LABELS).transpose(2, 0, 1, 3)
     return f1_of(hit, predicted, true).sum(2) / (true > 0).sum(2)
 
 
-def _times(rng: np.random.Generator, count: NDArray, size: int, draws: int) -> NDArray[np.float64]:
-    """(draws, units) how often each unit is among `size` drawn with replacement in proportion to count."""
-    if (count == 1).all():  # numbering what is drawn is several times faster than a multinomial
-        drawn = rng.integers(0, len(count), (draws, size)) + np.arange(draws)[:, None] * len(count)
-        table = np.bincount(drawn.ravel(), minlength=draws * len(count)).reshape(draws, -1)
-    else:
-        table = rng.multinomial(size, count / count.sum(), size=draws)
-    return table.astype(np.float64)
+Draw = Callable[[np.random.Generator, NDArray, int, int], NDArray[np.int64]]
+"""A source of chance: how often each unit, standing for count (U,) of them, is among so many drawn; (draws, U)."""
+
+
+def by_number(rng: np.random.Generator, count: NDArray, size: int, draws: int) -> NDArray[np.int64]:
+    """Draws the numbers of what is drawn: where units are few, several times faster than a multinomial."""
+    pool = np.repeat(np.arange(len(count)), count)
+    drawn = pool[rng.integers(0, len(pool), (draws, size))] + np.arange(draws)[:, None] * len(count)
+    return np.bincount(drawn.ravel(), minlength=draws * len(count)).reshape(draws, -1)
+
+
+def by_share(rng: np.random.Generator, count: NDArray, size: int, draws: int) -> NDArray[np.int64]:
+    """Draws how often each unit is drawn."""
+    return rng.multinomial(size, count / count.sum(), size=draws)
+
+
+def by_the_faster(rng: np.random.Generator, count: NDArray, size: int, draws: int) -> NDArray[np.int64]:
+    """Draws numbers where every unit stands for one, and shares where some stand for more."""
+    return (by_number if (count == 1).all() else by_share)(rng, count, size, draws)
+
+
+def resampled(
+    stratum: NDArray, count: NDArray, draws: int, draw: Draw, rng: np.random.Generator, divide: float = 1.0
+) -> Iterator[tuple[NDArray[np.int64], slice, NDArray[np.int64]]]:
+    """Units drawn with replacement inside each stratum (U,): which units, which draws, and how often each.
+
+    count: (U,) how many each stands for; divide: of so many drawn, one counts. A few hundred draws come at a time, so
+    that memory stays small.
+    """
+    for s in np.unique(stratum):
+        inside = np.flatnonzero(stratum == s)
+        size = max(1, round(count[inside].sum() / divide))
+        for start in range(0, draws, AT_ONCE):
+            some = slice(start, min(start + AT_ONCE, draws))
+            yield inside, some, draw(rng, count[inside], size, some.stop - start)
+
+
+def person_weights(stratum: NDArray, draws: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """(draws, P) times each person is drawn, with replacement inside each stratum (P,)."""
+    weights = np.zeros((draws, len(stratum)), np.int64)
+    for inside, some, times in resampled(stratum, np.ones(len(stratum), np.int64), draws, by_share, rng):
+        weights[some, inside] = times
+    return weights

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import UserError
-from models.labels import BANDS, GENDERS, LABELS, MASKS, NAMES, band, decode, encode
+from models.labels import BANDS, GENDERS, LABELS, MASKS, NAMES, decode, fused
 from pipeline.scoring.bootstrap import interval
 from pipeline.scoring.metrics import confusion, errors, f1_of, macro_f1
 
@@ -24,11 +24,11 @@ def evaluate(
     draws: int = 2000,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Every figure of the score stage, ready for JSON.
+    """Every metric of the score stage, ready for JSON.
 
-    truth: photo, label, and where known person, age (years); answers: photo, label and, where known,
+    truth: photo, label, and where known person, age (years); predictions: photo, label and, where known,
     age_years. Each photo stands once in each. Photos whose truth is blank are counted, not scored.
-    photos_per_person: the train figure, used where persons are unknown. Raises UserError when a photo is
+    photos_per_person: of the train people, used where persons are unknown. Raises UserError when a photo is
     scored twice, or not at all.
     """
     known, rows, y, p, person = _joined(truth, predictions)
@@ -66,7 +66,7 @@ def evaluate(
 def _joined(
     truth: pd.DataFrame, predictions: pd.DataFrame
 ) -> tuple[pd.DataFrame, pd.DataFrame, NDArray[np.int64], NDArray[np.int64], NDArray[np.str_] | None]:
-    """The photos whose truth is known, the answers about them, both as labels (n,), and the persons (n,) if known."""
+    """The photos whose truth is known, their predictions, both as labels (n,), and the persons (n,) if known."""
     import pandas as pd
 
     for name, table in (("truth", truth), ("predictions", predictions)):
@@ -78,10 +78,10 @@ def _joined(
         raise UserError("the truth names no label of any photo: there is nothing to score")
     missing = ~known["photo"].isin(predictions["photo"])
     if missing.any():
-        raise UserError(f"{missing.sum()} photos have no answer, the first is {known['photo'][missing].iloc[0]}")
+        raise UserError(f"{missing.sum()} photos have no prediction, the first is {known['photo'][missing].iloc[0]}")
     rows = predictions.set_index("photo").loc[known["photo"]]
     if rows["label"].isna().any():
-        raise UserError(f"the answer of {rows.index[rows['label'].isna()][0]} is blank")
+        raise UserError(f"the prediction of {rows.index[rows['label'].isna()][0]} is blank")
     y, p = known["label"].to_numpy(np.int64), rows["label"].to_numpy(np.int64)
     for name, labels in (("truth", y), ("predictions", p)):
         if labels.min() < 0 or labels.max() >= LABELS:
@@ -105,8 +105,7 @@ def _of_ages(
         error = np.abs(years - known["age"].to_numpy(np.float64, na_value=np.nan))
         result["age_error"] = float(np.nanmean(error)) if np.isfinite(error).any() else None
     if np.isfinite(years).all():
-        mask, gender, _ = decode(p)
-        plain = encode(mask, gender, band(years))
+        plain = fused(p // len(BANDS), years)
         result["macro_f1_30_60"] = macro_f1(y, plain)
         result["interval_30_60"] = interval_of(plain)
     return result

@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 
 
 ATTRIBUTES = ("mask_state", "gender", "age")
-"""The three parts of a label, by the names of the table of errors, in the order of `decode`."""
+"""The three attributes of a label, by the names of the table of errors, in the order of `decode`."""
 ERRORS = ("correct", "age", "mask_state", "gender", "gender,age", "mask_state,age", "mask_state,gender",
           "mask_state,gender,age")  # fmt: skip
-"""The rows of the table of errors: which parts of the label are wrong."""
+"""The rows of the table of errors: which attributes are wrong."""
 
 
 def macro_f1(truth: ArrayLike, predictions: ArrayLike, weights: ArrayLike | None = None) -> float:
     """Macro-F1 over the labels that occur in the truth.
 
-    truth, answer: (n,) whole numbers from 0; weights: (n,) of at least 0, all one when left out; a label whose
+    truth, predictions: (n,) whole numbers from 0; weights: (n,) of at least 0, all one when left out; a label whose
     photos all weigh 0 does not occur.
     Raises ValueError when there is no photo or the lengths differ.
     """
@@ -42,7 +42,7 @@ def macro_f1(truth: ArrayLike, predictions: ArrayLike, weights: ArrayLike | None
 
 
 def confusion(truth: ArrayLike, predictions: ArrayLike, classes: int) -> NDArray[np.int64]:
-    """(classes, classes) counts: rows are the truth, columns the answer; both (n,) whole numbers."""
+    """(classes, classes) counts: rows are the truth, columns the predictions; both (n,) whole numbers."""
     truth, predictions = np.asarray(truth, np.int64), np.asarray(predictions, np.int64)
     if truth.size and not (min(truth.min(), predictions.min()) >= 0 and max(truth.max(), predictions.max()) < classes):
         raise ValueError(f"a class is not between 0 and {classes - 1}")
@@ -50,7 +50,7 @@ def confusion(truth: ArrayLike, predictions: ArrayLike, classes: int) -> NDArray
 
 
 def errors(truth: ArrayLike, predictions: ArrayLike) -> dict[str, int]:
-    """How many photos have which parts of their label wrong; (n,) labels; the counts sum to n."""
+    """How many photos have which attributes wrong; (n,) labels; the counts sum to n."""
     wrong = [a != b for a, b in zip(decode(truth), decode(predictions), strict=True)]
     code = wrong[0] * 4 + wrong[1] * 2 + wrong[2] * 1
     count = np.bincount(code, minlength=8)
@@ -67,7 +67,7 @@ def f1_of(hit: NDArray, predicted: NDArray, true: NDArray) -> NDArray[np.float64
 
 
 def counts_of(unit: NDArray, pair: NDArray, units: int, weights: NDArray | None = None) -> NDArray[np.float64]:
-    """(units, 3 * 18): per unit its hits, its answers and its truths, by label."""
+    """(units, 3 * 18): per unit its hits, its predictions and its truths, by label."""
     truth, predictions = pair // LABELS, pair % LABELS
     right = truth == predictions
     table = [

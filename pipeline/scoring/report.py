@@ -8,7 +8,7 @@ from models.labels import BANDS, GENDERS, LABELS, MASKS
 
 
 def score_text(result: dict[str, Any]) -> str:
-    """The figures of `evaluate` as a few lines of plain text."""
+    """The metrics of `evaluate` as a few lines of plain text."""
     low, high = result["interval"]
     of = f"{result['photos']} photos" + (f" of {result['people']} people" if result["people"] else "")
     lines = [f"macro-F1 {result['macro_f1']:.4f}  (95 % interval {low:.3f} to {high:.3f}; {of})"]
@@ -27,7 +27,7 @@ def score_text(result: dict[str, Any]) -> str:
         if count or "," not in name
     ]
     for name, words in (("mask", MASKS), ("gender", GENDERS), ("band", BANDS)):
-        lines += ["", f"{name}: rows are the truth, columns the answer"]
+        lines += ["", f"{name}: rows are the truth, columns the prediction"]
         lines.append(" " * 14 + "".join(f"{word:>14}" for word in words))
         lines += [
             f"  {word:<12}" + "".join(f"{count:>14}" for count in row)

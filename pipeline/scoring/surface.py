@@ -1,7 +1,7 @@
 """The score as a surface over the two age thresholds.
 
-Macro-F1 of the fused label needs, for each pair of thresholds, the hits, answers and truths of 18 labels.
-All three are differences of cumulative histograms of the age answers: one by true label (photos whose mask
+Macro-F1 of the fused label needs, for each pair of thresholds, the hits, predictions and truths of 18 labels.
+All three are differences of cumulative histograms of the predicted ages: one by true label (photos whose mask
 and gender are right), one by predicted (mask, gender). So one pass over the photos gives every pair at once.
 """
 
@@ -12,12 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from models.labels import BANDS, LABELS
+from models.labels import BANDS, CELLS, LABELS, class_of_label
 
 STEP = 0.1
 """The grid of thresholds, in years."""
-CELLS = LABELS // len(BANDS)
-"""The (mask, gender) pairs; a cell is mask * 2 + gender."""
 COARSE = 0.5
 """The grid of the first search, where many surfaces are averaged."""
 REACH = 5.0
@@ -60,11 +58,11 @@ class Surface:
 
 
 class BinnedAges:
-    """Age answers binned once, so that surfaces for many weights come cheap.
+    """Predicted ages binned once, so that surfaces for many weights come cheap.
 
-    answer: (n,) years; label: (n,) true labels; cell: (n,) predicted mask * 2 + gender; grid: (G,) rising
-    thresholds, by default every 0.1 year over the answers; bandwidth: of the Gaussian kernel, in years.
-    Raises ValueError for answers that are not finite or lists of different lengths.
+    predicted_age: (n,) years; label: (n,) true labels; cell: (n,) predicted mask * 2 + gender; grid: (G,) rising
+    thresholds, by default every 0.1 year over the ages; bandwidth: of the Gaussian kernel, in years.
+    Raises ValueError for ages that are not finite or lists of different lengths.
     """
 
     def __init__(
@@ -80,7 +78,7 @@ class BinnedAges:
         if not (predicted_age.shape == label.shape == cell.shape) or predicted_age.ndim != 1 or not predicted_age.size:
             raise ValueError(f"lists of one length are needed, not {predicted_age.shape} {label.shape} {cell.shape}")
         if not np.isfinite(predicted_age).all():
-            raise ValueError("an age answer is not finite")
+            raise ValueError("a predicted age is not finite")
         self.grid = default_grid(predicted_age) if grid is None else np.asarray(grid, np.float64)
         self.label, self.right = label, np.flatnonzero(label // len(BANDS) == cell)
         self.present = np.bincount(label, minlength=LABELS) > 0
@@ -88,15 +86,15 @@ class BinnedAges:
         if bandwidth > 0:
             from scipy.special import ndtr
 
-            # beyond the kernel's reach of the grid all answers are alike
+            # beyond the kernel's reach of the grid all ages are alike
             start, step = self.grid[0] - REACH * bandwidth, min(STEP, bandwidth / 3)
             self.bins = int(np.ceil((self.grid[-1] + REACH * bandwidth - start) / step)) + 2
             points = start + step * np.arange(self.bins)
             place = np.clip((predicted_age - start) / step, 0, self.bins - 1.001)
             bin = place.astype(np.int64)
-            # an answer between two points is shared between them: an error of second order in the step
+            # an age between two points is shared between them: an error of second order in the step
             self.share = place - bin
-            # the part of each point's kernel below each threshold
+            # the share of each point's kernel below each threshold
             self.spread = ndtr((self.grid[None, :] - points[:, None]) / bandwidth)
         else:
             bin, self.share, self.bins = (
@@ -108,9 +106,9 @@ class BinnedAges:
         self.by_label = label[self.right] * self.bins + bin[self.right]
 
     def below(self, weights: ArrayLike | None = None) -> tuple[NDArray, NDArray, NDArray]:
-        """Weight of the answers below each threshold, spread by the kernel.
+        """Weight of the predicted ages below each threshold, spread by the kernel.
 
-        weights: (n,) of at least 0. Returns (6, 3, G) hits by true label, (6, G) answers by predicted cell
+        weights: (n,) of at least 0. Returns (6, 3, G) hits by true label, (6, G) predictions by predicted cell
         -- G + 1 with the total at the end for both -- and (6, 3) truths.
         """
         weights = None if weights is None else np.asarray(weights, np.float64)
@@ -125,7 +123,7 @@ class BinnedAges:
         )
 
     def cells_below(self, weights: NDArray | None = None) -> NDArray[np.float64]:
-        """(6, G + 1) the answers by predicted cell of `below` alone."""
+        """(6, G + 1) the predictions by predicted cell of `below` alone."""
         return self._cumulate(self._histogram(self.by_cell, weights, self.share, CELLS))
 
     def surface(self, weights: ArrayLike | None = None) -> Surface:
@@ -149,9 +147,9 @@ class BinnedAges:
 
 
 def surface_of(grid: NDArray, hits: NDArray, predicted: NDArray, truths: NDArray, present: NDArray) -> Surface:
-    """The surface from the cumulative tables of `Answers.below`; present: (18,) labels that count.
+    """The surface from the cumulative tables of `BinnedAges.below`; present: (18,) labels that count.
 
-    As in `scoring.macro_f1`, a label whose photos all weigh 0 does not occur.
+    As in `metrics.macro_f1`, a label whose photos all weigh 0 does not occur.
     Exact to 1e-12 unless a label holds less than a 1e-4 of all weight: sums over the middle band are differences.
     """
     size = len(grid)
@@ -174,9 +172,9 @@ def surface_of(grid: NDArray, hits: NDArray, predicted: NDArray, truths: NDArray
 
 
 class ByClass:
-    """The tables of `Answers.below` kept apart by true band and gender, so that any mix of them comes cheap.
+    """The tables of `BinnedAges.below` kept apart by true band and gender, so that any class prior comes cheap.
 
-    The arguments are those of `Answers`, and weights (n,) of the photos.
+    The arguments are those of `BinnedAges`, and weights (n,) of the photos.
     """
 
     def __init__(
@@ -191,32 +189,26 @@ class ByClass:
         table = BinnedAges(predicted_age, label, cell, grid, bandwidth)
         self.grid, self.present = table.grid, table.present
         self.hits, _, self.truths = table.below(weights)
-        kind = class_of(label)
+        kind = class_of_label(label)
         one = np.ones(len(label)) if weights is None else weights
         self.predicted = np.stack([table.cells_below(one * (kind == k)) for k in range(CELLS)])
 
     def surface(self, factor: NDArray) -> Surface:
         """The surface when photos of each class (band * 2 + gender) count factor (6,) times."""
-        # the label (cell, band) belongs to the class band * 2 + its cell's gender
-        own = factor[np.arange(len(BANDS))[None, :] * 2 + np.arange(CELLS)[:, None] % 2]
+        own = factor[class_of_label(np.arange(LABELS)).reshape(CELLS, len(BANDS))]
         predicted = np.tensordot(factor, self.predicted, axes=1)
         return surface_of(self.grid, self.hits * own[:, :, None], predicted, self.truths * own, self.present)
 
     def mean(self, factors: NDArray) -> Surface:
-        """The mean surface over factors (B, 6): the score to expect when the mix is not known for sure."""
+        """The mean surface over factors (B, 6): the score to expect when the class prior is not known for sure."""
         total = np.zeros((len(self.grid), len(self.grid)))
         for factor in factors:
             total += self.surface(factor).values
         return Surface(self.grid, total / len(factors))
 
 
-def class_of(label: NDArray) -> NDArray[np.int64]:
-    """band * 2 + gender of each label of the 18."""
-    return label % len(BANDS) * 2 + label // len(BANDS) % 2
-
-
 def default_grid(predicted_age: NDArray, step: float = STEP) -> NDArray[np.float64]:
-    """Every multiple of the step from below the lowest answer to above the highest."""
+    """Every multiple of the step from below the lowest age to above the highest."""
     first, last = np.floor(predicted_age.min() / step), np.ceil(predicted_age.max() / step) + 1
     return np.round(np.arange(first, last + 1) * step, 6)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pipeline.scoring.surface import COARSE, STEP, BinnedAges, ByClass, Surface, class_of, default_grid
+from models.labels import class_of_label
+from pipeline.scoring.surface import COARSE, STEP, BinnedAges, ByClass, Surface, default_grid
 
 SHRINKAGE = 5.0
 """The fallback counts as so many people beside those of the smaller band at a threshold."""
@@ -27,7 +28,7 @@ def choose(
     """
     if len(factors) == 1:
         surface = BinnedAges(predicted_age, label, cell, bandwidth=bandwidth)
-        each = factors[0][class_of(label)]
+        each = factors[0][class_of_label(label)]
         found = surface.surface(each if weights is None else each * weights)
         return found.best(fallback), found
     table = ByClass(predicted_age, label, cell, default_grid(predicted_age, COARSE), bandwidth, weights)
@@ -38,10 +39,10 @@ def choose(
 
 
 def crossings(age: ArrayLike, predicted_age: ArrayLike, at: tuple[float, float] = (29.5, 59.5)) -> tuple[float, float]:
-    """The fallback thresholds: the answers where the fitted line of answer on age crosses two ages.
+    """The fallback thresholds: the predicted ages where their fitted line on true age crosses two ages.
 
-    age, answer: (n,) years. With fewer than three ages or a line that does not rise there is no line to trust:
-    the ages themselves are returned.
+    age, predicted_age: (n,) years. With fewer than three ages or a line that does not rise there is no line to go
+    by: the ages themselves are returned.
     """
     age, predicted_age = np.asarray(age, np.float64), np.asarray(predicted_age, np.float64)
     if len(np.unique(age)) < 3:
@@ -53,13 +54,13 @@ def crossings(age: ArrayLike, predicted_age: ArrayLike, at: tuple[float, float] 
 
 
 def shrinkage_of(counts: NDArray) -> NDArray[np.float64]:
-    """(2,) how far the lower and the upper threshold are drawn, by the people of each band (3,) beside them."""
+    """(2,) the shrinkage of the lower and the upper threshold, by the people of each band (3,) beside them."""
     return SHRINKAGE / (SHRINKAGE + np.array([counts[:2].min(), counts[1:].min()]))
 
 
-def shrunk(thresholds: tuple[float, float], fallback: tuple[float, float], shrinkage: NDArray) -> tuple[float, float]:
-    """The thresholds, drawn toward the fallback by so much (2,); in years, to a millionth."""
-    low, high = (
-        float(np.round((1 - p) * t + p * f, 6)) for p, t, f in zip(shrinkage, thresholds, fallback, strict=True)
-    )
-    return low, high
+def shrunk(
+    values: tuple[float, float], toward: tuple[float, float], shrinkage: NDArray, decimals: int | None = 6
+) -> tuple[float, float]:
+    """The two values, each shrunk so far (2,) toward another; thresholds in years are told to a millionth."""
+    low, high = (float((1 - p) * v + p * t) for p, v, t in zip(shrinkage, values, toward, strict=True))
+    return (low, high) if decimals is None else (float(np.round(low, decimals)), float(np.round(high, decimals)))

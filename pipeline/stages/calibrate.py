@@ -12,12 +12,13 @@ from pipeline.run.folder import Run, open_run
 from pipeline.run.presets import SYSTEMS
 from pipeline.run.settings import EvalSettings, MaybeText
 from pipeline.runtime import store
+from pipeline.runtime.machine import REFERENCE, Engine
 
 
 @dataclass(frozen=True, kw_only=True)
 class Calibrate(EvalSettings):
     prior: MaybeText = None
-    """The mix of age bands to calibrate for: auto (default), train, estimate, or shares like 0.42,0.28,0.30."""
+    """The age mix to calibrate for: auto (default), train, estimate, or shares like 0.42,0.28,0.30."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -28,7 +29,7 @@ class Calibrate(EvalSettings):
 
 
 def calibrate(settings: Calibrate) -> dict[str, Any]:
-    """Choose the two age thresholds for the mix of ages of the eval photos, and tell the score to expect."""
+    """Choose the two age thresholds for the age mix of the eval photos, and tell the score to expect."""
     run = open_run(settings, make=False)
     place, system = run.place(settings), run.system(settings)
     given = settings.prior or records.metrics_of(place, "calibrate").get("prior") or "auto"
@@ -55,7 +56,7 @@ def calibrate(settings: Calibrate) -> dict[str, Any]:
         records.check(place, "predict", ["predictions.csv"])
         check_networks(run, place)
         predictions = store.read_csv(path) if path.is_file() else None
-        engine = "torch" if predictions is None or "engine" not in predictions else str(predictions["engine"].iloc[0])
+        engine = REFERENCE if predictions is None else Engine.of(str(predictions["engine"].iloc[0]))
         validation = validation_by(run, system, place, engine)
         if predictions is not None and isinstance(prior, str):
             print(

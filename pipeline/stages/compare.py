@@ -249,7 +249,7 @@ class _Comparison:
                             function(settings(**by_stage[stage]))
                 else:
                     commands = tuple(_command(stage, **by_stage[stage]) for stage in STAGES)
-                    left.append(jobs.Job(f"the answers of {folder.name}", commands, folder / "answers.log"))
+                    left.append(jobs.Job(f"the predictions of {folder.name}", commands, folder / "answers.log"))
         jobs.run(left, self.at_once, "compare")
 
     def _outcome(

@@ -60,7 +60,7 @@ def _record(folder: Path) -> Path:
 
 
 def _drawn(folder: Path, given: dict[str, Any]) -> dict[str, Any] | None:
-    """The figures of a folder that is drawn already, with the settings given; else None."""
+    """The counts of a folder that is drawn already, with the settings given; else None."""
     if not (folder.is_dir() and _record(folder).is_file()):
         return None
     recorded = store.read_json(_record(folder))

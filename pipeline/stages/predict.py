@@ -1,4 +1,4 @@
-"""python -m pipeline predict: the specialists' answers about the eval photos."""
+"""python -m pipeline predict: the specialists' predictions about the eval photos."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from pipeline.run.folder import LABELLED, Run, open_run
 from pipeline.run.presets import SYSTEMS
 from pipeline.run.settings import EvalSettings, Flag, MaybeWhole, given_settings
 from pipeline.runtime import store
+from pipeline.runtime.machine import LADDERS, Engine
 
 if TYPE_CHECKING:
     from pipeline.dataset.photos import DataSet
@@ -37,7 +38,7 @@ class Predict(EvalSettings):
     ] = None
     """What runs the networks; auto (default): by machine and amount of work. It must agree with torch to be used."""
     flip: Annotated[Literal["yes", "no"] | None, arg(metavar="{yes,no}", help_behavior_hint="")] = None
-    """Answer the mean over each photo and its mirror image, in twice the time (default: no)."""
+    """Predict the mean over each photo and its mirror image, in twice the time (default: no)."""
     plan: Flag = False
     """Say what would run the networks, and stop."""
 
@@ -47,7 +48,7 @@ class Predict(EvalSettings):
 
 
 def predict(settings: Predict) -> dict[str, Any]:
-    """Answer every eval photo with every finished fold of the three specialists (or a rival), decoding it once."""
+    """Predict every eval photo with every finished fold of the three specialists (or a rival), decoding it once."""
     run = open_run(settings, make=False)
     place, system = run.place(settings), run.system(settings)
     folders = _finished(run, system)
@@ -72,9 +73,9 @@ def predict(settings: Predict) -> dict[str, Any]:
         if settings.eval:
             store.write_json(place / LABELLED, {"folder": str(settings.eval.resolve())})
         done = records.finished(place, "predict", inputs)
-        if done and has_validation_by(place, done["engine"]) and not _mended(place, data, done):
+        if done and has_validation_by(place, Engine.of(done["engine"])) and not _mended(place, data, done):
             chunks.clear(place)  # of a run that was killed between its last two steps
-            print(f"predict: the answers about {done['photos']} photos stand")
+            print(f"predict: the predictions about {done['photos']} photos stand")
             return done
         return _predict(run, settings, data, folders, inputs)
 
@@ -88,7 +89,7 @@ def _check_boxes(data: DataSet, folders: list[Path]) -> None:
         made = store.read_json(folder / "settings.json")
         rows = train_rows(data, made["task"])
         now = box_fingerprint(rows)
-        if not rows.empty and (made["inputs"].get("boxes", now) == NO_BOXES) != (now == NO_BOXES):
+        if not rows.empty and (made["inputs"]["boxes"] == NO_BOXES) != (now == NO_BOXES):
             training_settings.check_same(folder, {"boxes": now}, {})
 
 
@@ -102,7 +103,7 @@ def _mended(place: Path, data: DataSet, done: dict[str, Any]) -> bool:
 
 
 def _asked(place: Path, home: Path, settings: Predict) -> dict[str, str]:
-    """How to answer: as given, else as the last time here or for the run's own photos, else by machine, unflipped."""
+    """How to predict: as given, else as the last time here or for the run's own photos, else by machine, unflipped."""
     last = records.metrics_of(place, "predict") or records.metrics_of(home, "predict")
     return {
         "engine": settings.engine or last.get("asked", "auto"),
@@ -112,9 +113,7 @@ def _asked(place: Path, home: Path, settings: Predict) -> dict[str, str]:
 
 def _plan(asked: dict[str, Any], threads: int | None, photos: int, networks: int) -> dict[str, Any]:
     device, threads, engine = _machine(asked, threads, photos * networks)
-    from pipeline.runtime.machine import ENGINES
-
-    ladder = ", else ".join(ENGINES[engine])
+    ladder = ", else ".join(map(str, LADDERS[engine]))
     print(f"predict: {photos} photos, {networks} networks on {device} by {ladder}; {threads} threads")
     return {"device": device, "threads": threads, "engine": engine}
 
@@ -126,7 +125,7 @@ def _machine(asked: dict[str, Any], threads: int | None, predictions: int) -> tu
     from pipeline.runtime import machine
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    engine = machine.engine(device, predictions) if asked["engine"] == "auto" else asked["engine"]
+    engine = machine.usual_engine(device, predictions) if asked["engine"] == "auto" else asked["engine"]
     return device, threads or machine.available_cores(), engine
 
 
@@ -147,20 +146,20 @@ def _predict(run: Run, settings: Predict, data: Any, folders: list, inputs: dict
     import torch
 
     from pipeline.images.photos import mended
-    from pipeline.prediction import engines, ensemble
+    from pipeline.prediction import ensemble
     from pipeline.prediction.engine_choice import load_ensemble
     from pipeline.runtime.progress import Progress
 
     place = run.place(settings)
     device, threads, engine = _machine(inputs, settings.threads, len(data.eval) * len(folders))
     torch.set_num_threads(threads)
-    predicted_by, members = load_ensemble(
+    chosen, members = load_ensemble(
         run, run.system(settings), place, folders, engine, inputs["flip"] == "yes", device, threads
     )
-    device = engines.device_of(predicted_by, device)
-    print(f"predict: {len(data.eval)} photos, {len(members)} networks on {device} by {predicted_by}", flush=True)
+    device = chosen.device(device)
+    print(f"predict: {len(data.eval)} photos, {len(members)} networks on {device} by {chosen}", flush=True)
     bad: dict[str, str] = {}
-    written = chunks.Chunks(place, store.fingerprint([inputs, predicted_by]))
+    written = chunks.Chunks(place, store.fingerprint([inputs, str(chosen)]))
     count = math.ceil(len(data.eval) / CHUNK)
     with Progress("predict", len(data.eval), "photos") as progress:
         for number in range(count):
@@ -168,11 +167,9 @@ def _predict(run: Run, settings: Predict, data: Any, folders: list, inputs: dict
             note = written.note(number)
             if note is None or mended(data.root, note["bad"]):
                 predictions, undecoded = ensemble.predict(members, framed(run, data, some), threads, progress)
-                table = (
-                    some[["photo", "person"]].merge(predictions, on="photo", how="inner").assign(engine=predicted_by)
-                )
+                table = some[["photo", "person"]].merge(predictions, on="photo", how="inner").assign(engine=str(chosen))
                 if len(table) != len(predictions) or table["photo"].nunique() + len(undecoded) != len(some):
-                    raise AssertionError("every eval photo is written exactly once by every fold, or is bad")
+                    raise AssertionError("every eval photo is predicted exactly once by every fold, or is bad")
                 note = {"bad": undecoded}
                 written.write(number, table, note)
             else:
@@ -184,7 +181,7 @@ def _predict(run: Run, settings: Predict, data: Any, folders: list, inputs: dict
     store.write_csv(place / "bad_photos.csv", pd.DataFrame({"photo": list(bad), "reason": list(bad.values())}))
     if bad:
         print(f"predict: {len(bad)} photos cannot be decoded; submit gives them its most common label:\n{listed(bad)}")
-    metrics = {"photos": len(data.eval), "networks": len(members), "bad": len(bad), "engine": predicted_by}
+    metrics = {"photos": len(data.eval), "networks": len(members), "bad": len(bad), "engine": str(chosen)}
     metrics |= {"asked": inputs["engine"], "flip": inputs["flip"], "weights": inputs["weights"]}
     records.record(place, "predict", inputs, ["predictions.csv", "bad_photos.csv"], metrics)
     chunks.clear(place)

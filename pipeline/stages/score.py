@@ -57,7 +57,9 @@ def _score(home: Path, data: DataSet, truth: pd.DataFrame) -> dict[str, Any]:
         raise UserError(f"{submission} is missing; run make submit first.")
     for name, fingerprint in records.metrics_of(home, "submit").get("made_of", {}).items():
         if store.file_fingerprint(home / name) != fingerprint:
-            raise UserError(f"{submission} was made of other answers or thresholds than stand now; run submit again.")
+            raise UserError(
+                f"{submission} was made of other predictions or thresholds than stand now; run submit again."
+            )
     predictions = store.read_csv(home / "predictions.csv")
     years = predictions.groupby("photo", as_index=False)["age_years"].mean() if "age_years" in predictions else None
     labels = store.read_csv(submission)
@@ -72,7 +74,7 @@ def _score(home: Path, data: DataSet, truth: pd.DataFrame) -> dict[str, Any]:
     metrics = evaluate(
         truth,
         labels if years is None else labels.merge(years, on="photo", how="left"),
-        photos_per_person=report.get("photos_per_person") or report["photos"] / report["people"],
+        photos_per_person=report["photos_per_person"],
     )
     print(score_text(metrics))
     if report["expected"]:

@@ -1,4 +1,4 @@
-"""python -m pipeline submit: fuse the answers about the eval photos into labels."""
+"""python -m pipeline submit: fuse the predictions about the eval photos into labels."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def _submit(place: Any, data: Any, inputs: dict[str, Any]) -> dict[str, Any]:
     records.check(place, "predict", ["predictions.csv"])
     if records.metrics_of(place, "calibrate").get("predictions", inputs["predictions"]) != inputs["predictions"]:
         raise UserError(
-            f"{place / 'combiner.json'} was fitted to other answers than {place / 'predictions.csv'} holds now; "
+            f"{place / 'combiner.json'} was fitted to other predictions than {place / 'predictions.csv'} holds now; "
             f"run calibrate again."
         )
     combiner = combiners.load(place / "combiner.json")
@@ -55,7 +55,7 @@ def _submit(place: Any, data: Any, inputs: dict[str, Any]) -> dict[str, Any]:
         raise UserError(f"{place / 'predictions.csv'} is about other photos than {data.root}; run make predict again.")
     undecoded = [photo for photo in data.eval["photo"] if photo not in labels.index]
     if undecoded:
-        # Most common label; between equals the lowest, so that the same answers give the same file.
+        # Most common label; between equals the lowest, so that the same predictions give the same file.
         labels = labels.reindex(data.eval["photo"]).fillna(labels.mode().iloc[0]).astype(int)
     table = data.submission(labels)
     if len(table) != len(data.eval):

@@ -84,7 +84,7 @@ class Layer:
         return twin
 
     def _place(self, points: ArrayLike, reach: float) -> NDArray[np.int64]:
-        """The part of the layer within `reach` fine pixels of the points: x0, y0, x1, y1."""
+        """The area of the layer within `reach` fine pixels of the points: x0, y0, x1, y1."""
         fine = (np.asarray(points, float) + ORIGIN) * FINE
         low = np.clip(np.floor(fine.min(0) - reach), 0, self.image.shape[1::-1])
         high = np.clip(np.ceil(fine.max(0) + reach), 0, self.image.shape[1::-1])

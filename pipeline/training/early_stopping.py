@@ -1,6 +1,6 @@
 """Early stopping: of the averaged weights after each epoch, those with the best validation score are the model.
 
-That score is then the best of several, so it flatters: it is marked optimistic wherever it is shown.
+That score is then the best of several, so it flatters: it is shown with the caveat optimistic wherever it stands.
 """
 
 from __future__ import annotations
@@ -39,7 +39,6 @@ class EarlyStopping:
         """What a checkpoint holds of it."""
         return {"since": self.since, "best": self.best}
 
-    def load(self, state: dict[str, Any] | None) -> None:
-        """Go on from what `state` gave, where there is any."""
-        if state is not None:
-            self.since, self.best = state["since"], state["best"]
+    def load(self, state: dict[str, Any]) -> None:
+        """Go on from what `state` gave."""
+        self.since, self.best = state["since"], state["best"]

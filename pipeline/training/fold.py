@@ -36,7 +36,7 @@ from pipeline.training.trainer import CHECKPOINTS, Trainer
 def train_fold(
     run: Run, data: DataSet, rows: pd.DataFrame, folds: pd.DataFrame, fold: Fold, given: dict[str, Any], settings: Train
 ) -> dict[str, Any]:
-    """Train a fold's network to its end and write what the fold stands on; returns its figures.
+    """Train a fold's network to its end and write what the fold stands on; returns its metrics.
 
     rows: the train rows that carry the task's labels; folds: the fold table; given: the settings the user gave. Raises
     what `Trainer` raises, and UserError where nobody is on one side of the split.
@@ -116,7 +116,7 @@ def _finish(fold: Fold, trainer: Trainer, held: pd.DataFrame, more: dict[str, An
     member = ensemble.load(fold.folder, trainer.plan.device, trainer.plan.threads)
     predictions = ensemble.predict_rows(member, trainer.data.pixels, trainer.data.validation)
     if not (len(predictions) == len(held) == held["photo"].nunique()):
-        raise AssertionError("every validation photo is answered exactly once")
+        raise AssertionError("every validation photo is predicted exactly once")
     table = held[["photo", "person", "fold", "mask", "gender", "age"]].reset_index(drop=True)
     table[list(trainer.task.columns)] = predictions
     store.write_csv(fold.folder / "validation.csv", table)
@@ -125,9 +125,7 @@ def _finish(fold: Fold, trainer: Trainer, held: pd.DataFrame, more: dict[str, An
     checkpoints.clear(fold.folder)
 
 
-def _begin(
-    run: Run, fold: Fold, digest: str | None, given: dict[str, Any], settings: Train, say: Callable[..., None]
-) -> None:
+def _begin(run: Run, fold: Fold, digest: str, given: dict[str, Any], settings: Train, say: Callable[..., None]) -> None:
     """Leave a settings.json in the fold's folder: the one it was begun with, or a new one.
 
     digest: of the prepared photos. What a fold depends on knows photos by name and size alone, so that a finished one
@@ -142,7 +140,7 @@ def _begin(
     if path.is_file():
         training_settings.check_same(fold.folder, fold.inputs, given)
         made = store.read_json(path)
-        if None not in (digest, made.get("pixels")) and digest != made["pixels"]:
+        if digest != made["pixels"]:
             raise UserError(
                 f"{fold.folder} was begun on other pixels: train photos were altered, or only now can be decoded; "
                 f"train into another run (RUN=other), or begin anew with --restart, which keeps the old folder."

@@ -3,7 +3,7 @@
 What happens at a step depends on (seed, step) and the weights alone, so a run that was interrupted ends with
 the same bytes as one that was not. Nothing is chosen by looking at validation people: the schedule is fixed and
 the averaged weights at its end are the model. Only where `patience` asks for early stopping do they choose the
-epoch, and every figure of theirs is then marked optimistic.
+epoch, and every metric on them then has the caveat optimistic.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from accelerate import Accelerator
 from numpy.typing import NDArray
 from timm.layers import convert_sync_batchnorm
 from timm.optim import create_optimizer_v2
+from timm.utils import ModelEmaV3
 from torch import Tensor
 
 from models.backbone import Network
@@ -37,7 +38,6 @@ from pipeline.training.data import Loader, TrainingData, check_batch_size
 from pipeline.training.early_stopping import EarlyStopping
 from pipeline.training.epoch_line import epoch_line, silent, whole
 from pipeline.training.evaluation import evaluate
-from pipeline.training.moving_average import MovingAverage
 from pipeline.training.schedule import learning_rate
 
 HALF_LIFE = 0.05
@@ -54,7 +54,7 @@ FINITE_EVERY = 25
 class Trainer:
     """Trains `network` to its end, from the checkpoint in `folder` where there is one.
 
-    Parameters: `settings` as in presets.py; `name` for what is printed; `often` as CHECKPOINTS; `marks` of its
+    Parameters: `settings` as in presets.py; `name` for what is printed; `often` as CHECKPOINTS; `caveats` of its
     validation scores (leaky), which stand in the lines and as columns of the log; `again` tells what to give to go on
     with a training that was stopped. Raises UserError when the loss stops being finite, when not even one photo at a
     time fits into the GPU's memory, and when a loader process dies; StoppedError after SIGTERM or Ctrl-C, at the end of
@@ -78,7 +78,7 @@ class Trainer:
         self.task, self.data, self.settings, self.plan = task, data, settings, plan
         self.folder, self.name = folder, name
         settle(plan)
-        self.accelerator = Accelerator(cpu=plan.device == "cpu", step_scheduler_with_optimizer=False)
+        self.accelerator = Accelerator(cpu=plan.device == "cpu")
         if plan.channels_last:
             network = network.to(memory_format=torch.channels_last)
         if self.accelerator.num_processes > 1 and plan.device == "cuda":
@@ -101,7 +101,7 @@ class Trainer:
             **({"fused": True} if settings["optimizer"] in FUSED else {}),
         )
         decay = 0.5 ** (1 / max(1.0, HALF_LIFE * self.steps))
-        self.average = MovingAverage(network, decay)
+        self.average = ModelEmaV3(network, decay)
         self.network = network
         self.model, self.optimizer = self.accelerator.prepare(network, optimizer)
         device = self.accelerator.device
@@ -232,11 +232,12 @@ class Trainer:
         with muon.products_in(self.plan.muon_precision):
             self.optimizer.step()
         self.optimizer.zero_grad()
-        self.average.update_parameters(self.network)
+        # The weights after the first step are the first average (after Polyak and Juditsky, 1992).
+        self.average.update(self.network, self.step + 1)
         self.loss_sum += loss + 0 * norm  # 0, or NaN when a gradient is not finite though the loss is
 
     def gradients(self, pixels: Tensor, rows: Tensor) -> Tensor:
-        """Gradients of the whole batch, `micro` photos at a time; returns its loss."""
+        """Gradients of the whole batch, a micro-batch at a time; returns its loss."""
         total = torch.zeros((), device=self.accelerator.device)
         for start in range(0, len(rows), self.micro_batch_size):
             some = rows[start : start + self.micro_batch_size].to(self.accelerator.device, non_blocking=True)
@@ -259,7 +260,7 @@ class Trainer:
             ) from None
         self.micro_batch_size = math.ceil(self.micro_batch_size / 2)
         print(
-            f"{self.name}: the GPU's memory is full; now {self.micro_batch_size} photos at a time, same batch.",
+            f"{self.name}: the GPU's memory is full; now {self.micro_batch_size} photos at a time, same batch size.",
             flush=True,
         )
 
@@ -342,8 +343,8 @@ class Trainer:
             ) from None
         self.step, self.micro_batch_size, self.log = state["step"], state["micro_batch_size"], state["log"]
         self.loss_sum.fill_(state["loss_sum"])
-        self.epoch_started -= state.get("spent", 0.0)  # seconds; a checkpoint of an older version has none
-        self.early.load(state.get("early"))  # a checkpoint of an older version has none
+        self.epoch_started -= state["spent"]
+        self.early.load(state["early"])
         self.over = self.early.over
         self._write_log()  # a run may have been killed between its checkpoint and its log
         say(f"{self.name}: goes on at step {self.step} of {self.steps}")

@@ -144,14 +144,6 @@ def test_regression_answers_invert_the_scaling_of_the_loss(kind, norm, scale):
     assert loss.item() == pytest.approx((off * weights.numpy()).mean(), rel=1e-5)
 
 
-def test_a_run_made_before_age_scale_was_a_setting_answers_as_it_did():
-    settings = PRESETS["small"]["age"] | {"age_loss": "l1"}
-    del settings["age_scale"]
-    one = build_task("age", settings)
-    assert one.predict(torch.tensor([[0.5], [-1.0]]))[:, 0].tolist() == [55, 25]
-    assert "age_scale" not in settings
-
-
 def test_figures_beside_the_scores_are_age_alones():
     answers, targets = np.array([[20.0], [44.5], [60.0]], np.float32), np.array([25.0, 44.0, 60.0], np.float32)
     assert make("age").metrics(answers, targets) == {"mean_absolute_error": pytest.approx(5.5 / 3)}

@@ -152,7 +152,7 @@ def readers(folder: Path) -> list[tuple[str, Reader]]:
     from pipeline.prediction.labelled import labelled_predictions
     from pipeline.prediction.tables import COLUMNS, by_network
     from pipeline.run import records
-    from pipeline.run.folder import open_run
+    from pipeline.run.folder import SCHEMA, open_run
     from pipeline.run.presets import PRESETS
     from pipeline.run.settings import RunSettings, run_defaults
     from pipeline.runtime import store
@@ -162,7 +162,7 @@ def readers(folder: Path) -> list[tuple[str, Reader]]:
     general(folder / "general")
     (folder / "fixes.csv").write_text("key,column,value\n000001,gender,male\n000002/normal,mask,0\n")
     run = folder / "run"
-    store.write_json(run / "run.json", run_defaults({}) | {"data": str(folder / "contest")})
+    store.write_json(run / "run.json", run_defaults({}) | {"data": str(folder / "contest"), "schema": SCHEMA})
     settings = PRESETS["small"]["mask"] | {
         "backbone": "test_efficientnet", "backbone_options": {}, "height": 32, "width": 24
     }  # fmt: skip

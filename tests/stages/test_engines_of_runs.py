@@ -5,7 +5,6 @@ import shutil
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 from PIL import Image
 from tiny_runs import add_boxes, contents, train_tiny
@@ -16,6 +15,7 @@ from pipeline.prediction.out_of_fold import gather, validation_by
 from pipeline.run.folder import open_run
 from pipeline.run.settings import EvalSettings
 from pipeline.runtime import machine, store
+from pipeline.runtime.machine import REFERENCE, Engine
 from pipeline.stages.calibrate import Calibrate, calibrate
 from pipeline.stages.predict import Predict, predict
 from pipeline.stages.submit import submit
@@ -39,7 +39,7 @@ def test_openvino_answers_eval_and_validation_photos(copy, capsys):
     assert set(faster["engine"]) == {"openvino"}
     np.testing.assert_allclose(faster[COLUMNS], torch[COLUMNS], rtol=1e-3, atol=1e-3)
     run = open_run(EvalSettings(run=copy.run), make=False)
-    validation, reference = validation_by(run, "specialists", copy.run, "openvino"), gather(run)
+    validation, reference = validation_by(run, "specialists", copy.run, Engine.of("openvino")), gather(run)
     assert validation["photo"].tolist() == reference["photo"].tolist()
     np.testing.assert_allclose(validation[COLUMNS], reference[COLUMNS], rtol=1e-3, atol=1e-3)
     finish_after(copy)
@@ -57,9 +57,9 @@ def spoiled(monkeypatch, *names, by):
     """Engines of these names answer otherwise."""
     build = engines.build
 
-    def other(name, *given):
-        engine = build("torch" if name in names else name, *given)
-        return (lambda photos: by(engine(photos))) if name in names else engine
+    def other(engine, *given):
+        forward = build(REFERENCE if str(engine) in names else engine, *given)
+        return (lambda photos: by(forward(photos))) if str(engine) in names else forward
 
     monkeypatch.setattr(engines, "build", other)
 
@@ -103,11 +103,11 @@ def test_a_full_disk_is_not_taken_for_a_fault_of_the_engine(copy, monkeypatch):
 def test_flip_is_answered_and_calibrated_alike(copy):
     assert predict(asked(copy, flip="yes"))["engine"] == "torch flip"
     run = open_run(EvalSettings(run=copy.run), make=False)
-    flipped, plain = validation_by(run, "specialists", copy.run, "torch flip"), gather(run)
+    flipped, plain = validation_by(run, "specialists", copy.run, Engine.of("torch flip")), gather(run)
     assert not np.allclose(flipped[COLUMNS], plain[COLUMNS], atol=1e-6)
     finish_after(copy)
     with pytest.raises(UserError, match="another engine than openvino; run predict again"):
-        validation_by(run, "specialists", copy.run, "openvino")
+        validation_by(run, "specialists", copy.run, Engine.of("openvino"))
 
 
 def test_how_to_answer_is_remembered(copy, capsys):
@@ -179,7 +179,7 @@ def test_without_train_photos_the_engine_that_was_chosen_stays(copy, capsys):
     assert predict(asked(copy, eval=Path("mine"), engine="openvino"))["engine"] == "openvino"
     assert predict(asked(copy, eval=Path("mine"), engine="compiled"))["engine"] == "torch"
     assert "torch, because compiled cannot be compared without the train photos" in capsys.readouterr().out
-    with pytest.raises(UserError, match=r"--flip yes changes the answers, and the train photos .* are gone"):
+    with pytest.raises(UserError, match=r"--flip yes changes the predictions, and the train photos .* are gone"):
         predict(asked(copy, eval=Path("mine"), flip="yes"))
 
 
@@ -210,7 +210,7 @@ def test_engines_are_compared_on_the_photos_that_were_learned_from_alone(copy, c
     told = capsys.readouterr().out
     assert "torch, because openvino cannot be compared without the train photos (people), which have changed" in told
     assert "validation photos the label" not in told
-    with pytest.raises(UserError, match=r"--flip yes changes the answers, and the train photos of .* have changed"):
+    with pytest.raises(UserError, match=r"--flip yes changes the predictions, and the train photos of .* have changed"):
         predict(asked(copy, eval=Path("mine"), flip="yes"))
     assert not list(copy.run.glob("**/done/engine.json"))
 
@@ -228,16 +228,16 @@ def test_another_device_chooses_anew(copy, monkeypatch, capsys):
 
     run, loaded = open_run(EvalSettings(run=copy.run), make=False), []
     folders = [copy.run / task / "fold0" for task in ("mask", "gender", "age")]
-    load = engine_choice.prediction.load
+    load = engine_choice.ensemble.load
 
     def noted(folder, device, threads, engine):
-        loaded.append((device, engine))
+        loaded.append((device, str(engine)))
         return load(folder, "cpu", threads, engine)
 
-    monkeypatch.setattr(engine_choice.prediction, "load", noted)
+    monkeypatch.setattr(engine_choice.ensemble, "load", noted)
     for device in ("cpu", "cuda", "cuda"):
         given = (run, "specialists", copy.run, folders, "openvino", False, device, 1)
-        assert engine_choice.load_ensemble(*given)[0] == "openvino"
+        assert str(engine_choice.load_ensemble(*given)[0]) == "openvino"
     assert loaded == [("cpu", "openvino")] * 3 + [("cuda", "openvino")] * 6
     assert capsys.readouterr().out.count("validation photos the label") == 2
 
@@ -267,10 +267,3 @@ def test_the_plan_is_told_and_nothing_written(copy, monkeypatch, capsys):
     assert predict(asked(copy, plan=True))["engine"].startswith("openvino")
     assert "openvino, else torch; 1 threads" in capsys.readouterr().out
     assert before == contents(copy.run)
-
-
-def test_answers_without_an_engine_are_torchs(copy):
-    table = pd.read_csv(copy.run / "predictions.csv").drop(columns="engine")
-    table.to_csv(copy.run / "predictions.csv", index=False)
-    (copy.run / "done/predict.json").unlink()  # of a run made before there were engines
-    assert calibrate(Calibrate(run=copy.run))["thresholds"]

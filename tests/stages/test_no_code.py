@@ -16,7 +16,7 @@ from pipeline.dataset.photos import read_data_set
 from pipeline.dataset.truth import read_truth
 from pipeline.images.of_run import prepared
 from pipeline.images.prepared import PREPARED
-from pipeline.prediction import ensemble, out_of_fold
+from pipeline.prediction import ensemble
 from pipeline.run.folder import open_run
 from pipeline.runtime import store
 from pipeline.training import checkpoints

@@ -5,7 +5,6 @@ import pytest
 from tiny_runs import finish, train_tiny
 
 from models.errors import UserError
-from pipeline.combiner.report import expected_line
 from pipeline.run.settings import EvalSettings
 from pipeline.runtime import store
 from pipeline.runtime.store import read_json
@@ -47,13 +46,6 @@ def test_figures_are_those_of_the_best_epoch(copy):
     held = pd.read_csv(copy.run / "mask/fold0/validation.csv")
     answered = held[["mask_worn", "mask_wrong", "mask_none"]].to_numpy().argmax(1)
     assert (answered == held["mask"]).mean() == pytest.approx(figures["accuracy"])
-
-
-def test_a_report_made_before_there_were_marks_is_told(done):
-    report = dict(read_json(done.run / "combiner.json")["report"])
-    line = expected_line(report)
-    del report["caveats"]
-    assert expected_line(report) == line
 
 
 def test_a_training_made_before_these_settings_goes_on_as_it_was(copy):

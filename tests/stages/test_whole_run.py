@@ -147,15 +147,15 @@ def test_another_prior_reruns_calibrate_and_is_remembered(copy):
 
 def test_files_that_no_longer_belong_together_are_refused(copy):
     predict(Predict(run=copy.run, flip="yes"))
-    with pytest.raises(UserError, match=r"fitted to other answers .*run calibrate again"):
+    with pytest.raises(UserError, match=r"fitted to other predictions .*run calibrate again"):
         submit(EvalSettings(run=copy.run))
     calibrate(Calibrate(run=copy.run))
     submit(EvalSettings(run=copy.run))
     calibrate(Calibrate(run=copy.run, prior="0.1,0.2,0.7"))
-    with pytest.raises(UserError, match=r"other answers or thresholds .*run submit again"):
+    with pytest.raises(UserError, match=r"other predictions or thresholds .*run submit again"):
         score(Score(run=copy.run))
     train_tiny(copy.run, copy.data, "age", restart=True, seed=9)
-    with pytest.raises(UserError, match=r"answered by another network than .*age/fold0.* run predict again"):
+    with pytest.raises(UserError, match=r"predicted by another network than .*age/fold0.* run predict again"):
         calibrate(Calibrate(run=copy.run))
 
 

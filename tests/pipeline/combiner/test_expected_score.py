@@ -4,25 +4,25 @@ import numpy as np
 import pytest
 from made_predictions import draw, eval_of
 
+from models.labels import class_of_label, fused
 from pipeline.combiner import prior_estimate
 from pipeline.combiner.class_prior import bands_of, factors, people_of
 from pipeline.combiner.expected_score import centre_of, expected_score, expected_scores
-from pipeline.combiner.threshold_choice import choose_thresholds, fuse, prior_of_eval
+from pipeline.combiner.threshold_choice import choose_thresholds, prior_of_eval
 from pipeline.scoring.metrics import macro_f1
-from pipeline.scoring.surface import class_of
 
 
 def scores(found, people, seed=0):
-    labels = fuse(found.rows, found.thresholds)
+    labels = fused(found.rows.cell, found.rows.predicted_age, found.thresholds)
     return expected_scores(found.rows, labels, found.possible, found.weights, people, seed)
 
 
 def test_the_centre_is_the_mean_score_over_mixes():
     rng = np.random.default_rng(0)
     rows, _ = draw(rng, (60, 50, 20))
-    labels = fuse(rows, (33.0, 55.0))
+    labels = fused(rows.cell, rows.predicted_age, (33.0, 55.0))
     mixes = rng.dirichlet(np.ones(6), 7)
-    each = [macro_f1(rows.label, labels, factors(mix, people_of(rows))[class_of(rows.label)]) for mix in mixes]
+    each = [macro_f1(rows.label, labels, factors(mix, people_of(rows))[class_of_label(rows.label)]) for mix in mixes]
     assert centre_of(rows, labels, mixes) == pytest.approx(np.mean(each), abs=1e-12)
 
 
@@ -35,7 +35,7 @@ def test_expected_scores_are_those_of_eval_people_drawn_from_the_same_world():
     seen = []
     for _ in range(40):
         fresh, _ = draw(rng, (60, 60, 80))
-        seen.append(macro_f1(fresh.label, fuse(fresh, found.thresholds)))
+        seen.append(macro_f1(fresh.label, fused(fresh.cell, fresh.predicted_age, found.thresholds)))
     assert drawn.mean() == pytest.approx(np.mean(seen), abs=0.02)
     assert drawn.std() == pytest.approx(np.std(seen), rel=0.4)
 
@@ -67,9 +67,9 @@ def test_a_mix_that_is_not_known_is_part_of_the_interval(monkeypatch):
         guess = prior_of_eval(rows, eval)
         sure, unsure = choose_thresholds(rows, train, eval), choose_thresholds(rows, train, eval, guess=guess)
         assert unsure.thresholds == sure.thresholds
-        labels = fuse(rows, sure.thresholds)
+        labels = fused(rows.cell, rows.predicted_age, sure.thresholds)
         centres = [centre_of(rows, labels, found.possible) for found in (sure, unsure)]
-        reached = macro_f1(seen.label, fuse(seen, sure.thresholds))
+        reached = macro_f1(seen.label, fused(seen.cell, seen.predicted_age, sure.thresholds))
         off.append(np.abs(np.array(centres) - reached))
         low, high = expected_score(unsure, eval.people, centres[1])
         held.append(low < reached < high)

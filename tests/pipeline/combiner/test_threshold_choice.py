@@ -6,20 +6,22 @@ import numpy as np
 import pytest
 from made_predictions import draw, eval_of
 
+from models.labels import by_gender_first, fused
 from pipeline.combiner.cross_fitting import BANDWIDTH, best_bandwidth, cross_fitted, inner_folds_of
 from pipeline.combiner.expected_score import expected_scores
-from pipeline.combiner.threshold_choice import choose_thresholds, fuse, person_weights
+from pipeline.combiner.threshold_choice import choose_thresholds
+from pipeline.scoring.bootstrap import person_weights
 from pipeline.scoring.metrics import macro_f1
 
 
 def expected_of(found, people, seed=0):
-    labels = fuse(found.rows, found.thresholds)
+    labels = fused(found.rows.cell, found.rows.predicted_age, found.thresholds)
     return expected_scores(found.rows, labels, found.possible, found.weights, people, seed)
 
 
 def test_people_are_resampled_inside_gender_and_band():
     rows, _ = draw(np.random.default_rng(7), (30, 20, 5))
-    weights = person_weights(rows, 50, np.random.default_rng(0))
+    weights = person_weights(by_gender_first(rows.kind), 50, np.random.default_rng(0))
     stratum = rows.gender[rows.first] * 3 + rows.band[rows.first]
     for s in np.unique(stratum):
         assert (weights[:, stratum == s].sum(1) == (stratum == s).sum()).all()

@@ -294,7 +294,7 @@ def test_folds_average_over_what_each_specialist_gave(tables):
     assert answer.shape == gender.shape == (len(means), 2)
     assert np.array_equal(gender[:, 1], gender[:, 0]), "a fold without a gender answer takes the photo's mean"
     table["gender_female"] = np.nan
-    with pytest.raises(UserError, match="no answer gender_female in any fold"):
+    with pytest.raises(UserError, match="no prediction of gender_female in any fold"):
         average_folds(table)
 
 
@@ -316,7 +316,7 @@ BAD = {
     "masks that do not sum to one": (change("mask_worn", 0.0), "do not sum to one, first at"),
     "words": (lambda t: t.assign(age_years="old"), "not a number"),
     "two engines": (lambda t: t.assign(engine=["torch", "openvino"] * (len(t) // 2)), "different engines"),
-    "no complete row": (lambda t: t.assign(age_years=np.nan), "no answer age_years|train the same fold"),
+    "no complete row": (lambda t: t.assign(age_years=np.nan), "no prediction of age_years|train the same fold"),
 }
 
 

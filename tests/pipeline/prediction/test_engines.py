@@ -13,7 +13,7 @@ from tiny import NETWORKS, network_of
 from pipeline.prediction import engines
 from pipeline.prediction.engines import BATCH, PIECE, logits_of
 from pipeline.runtime import machine
-from pipeline.runtime.machine import Plan
+from pipeline.runtime.machine import Engine, Plan
 
 ROOT = Path(__file__).parents[3]
 
@@ -86,7 +86,7 @@ def reference(network, photos):
 @pytest.mark.parametrize("name", NETWORKS)
 def test_openvino_gives_torchs_outputs(name, count):
     network, photos = network_of(name), PHOTOS[:count]
-    outputs = engines.build("openvino", network, (64, 48), FLOAT32)(photos)
+    outputs = engines.build(Engine.of("openvino"), network, (64, 48), FLOAT32)(photos)
     assert (outputs.shape, outputs.dtype) == ((count, 3), np.float32)
     np.testing.assert_allclose(outputs, reference(network, photos), rtol=1e-4, atol=1e-4)
     assert sys.modules["openvino_telemetry"] is None
@@ -94,8 +94,8 @@ def test_openvino_gives_torchs_outputs(name, count):
 
 def test_openvinos_answers_do_not_depend_on_company_or_threads():
     network, photos = network_of("test_efficientnet"), PHOTOS[: 3 * PIECE]
-    one = engines.build("openvino", network, (64, 48), FLOAT32)
-    two = engines.build("openvino", network, (64, 48), Plan("cpu", "float32", False, 2, 0))
+    one = engines.build(Engine.of("openvino"), network, (64, 48), FLOAT32)
+    two = engines.build(Engine.of("openvino"), network, (64, 48), Plan("cpu", "float32", False, 2, 0))
     whole = one(photos)
     assert np.array_equal(one(photos[: PIECE + 2]), whole[: PIECE + 2])
     assert np.array_equal(two(photos), whole)
@@ -105,7 +105,7 @@ def test_openvinos_answers_do_not_depend_on_company_or_threads():
 def test_bfloat16_is_another_precision():
     network, photos = network_of("swin_tiny_patch4_window7_224"), PHOTOS[:PIECE]
     exact = reference(network, photos)
-    coarse = engines.build("openvino-bfloat16", network, (64, 48), FLOAT32)(photos)
+    coarse = engines.build(Engine.of("openvino-bfloat16"), network, (64, 48), FLOAT32)(photos)
     error = np.abs(coarse - exact).max() / np.abs(exact).max()
     assert error < 0.05
     if machine.has_bfloat16():
@@ -116,7 +116,7 @@ def test_bfloat16_is_another_precision():
 def test_compiled_is_torch_in_bfloat16():
     network, photos = network_of("swin_tiny_patch4_window7_224"), PHOTOS[:5]
     exact = reference(network, photos)
-    coarse = engines.build("compiled", network, (64, 48), FLOAT32)(photos)
+    coarse = engines.build(Engine.of("compiled"), network, (64, 48), FLOAT32)(photos)
     assert 1e-5 < np.abs(coarse - exact).max() / np.abs(exact).max() < 0.05
 
 
@@ -125,9 +125,10 @@ import gc, os, signal
 import numpy as np
 from tiny import network_of
 from pipeline.prediction import engines
-from pipeline.runtime.machine import Plan
+from pipeline.runtime.machine import Engine, Plan
 
-engine = engines.build("openvino", network_of("test_efficientnet"), (64, 48), Plan("cpu", "float32", False, 1, 0))
+plan = Plan("cpu", "float32", False, 1, 0)
+engine = engines.build(Engine.of("openvino"), network_of("test_efficientnet"), (64, 48), plan)
 engine(np.zeros((1, 64, 48, 3), np.uint8))
 heard = []
 signal.signal(signal.SIGTERM, lambda *_: heard.append(1))

@@ -19,7 +19,7 @@ from pipeline.images.photos import Photos
 from pipeline.prediction import engines, ensemble
 from pipeline.prediction.engines import BATCH, PIECE
 from pipeline.runtime import store
-from pipeline.runtime.machine import Plan
+from pipeline.runtime.machine import REFERENCE, Engine, Plan
 from pipeline.runtime.progress import Progress
 
 
@@ -81,7 +81,7 @@ def test_load_rebuilds_the_network(run, monkeypatch):
         assert (member.task.name, member.fold) == (task, fold)
         assert member.size == ((80, 60) if task == "age" else (64, 48))
         engine, loaded, size, plan = built.pop()
-        assert (engine, size) == ("torch", member.size)
+        assert (engine, size) == (REFERENCE, member.size)
         assert plan == Plan("cpu", "float32", task == "mask", 1, 0)  # the reference precision
         state = loaded.state_dict()
         assert all(torch.equal(value, state[name]) for name, value in network.state_dict().items())
@@ -129,7 +129,7 @@ def test_every_photo_is_decoded_once_and_answered_by_every_fold(run, album, monk
 
 def test_flipped_answers_are_the_mean_over_the_mirror_image(run):
     root, _ = run
-    plain, flipped = (ensemble.load(root / "mask" / "fold0", "cpu", 1, flip=flip) for flip in (False, True))
+    plain, flipped = (ensemble.load(root / "mask" / "fold0", "cpu", 1, Engine(flip=flip)) for flip in (False, True))
     photos = np.random.default_rng(2).integers(0, 256, (3, 64, 48, 3), np.uint8)
     mirrored = np.stack([cv2.flip(photo, 1) for photo in photos])
     np.testing.assert_allclose(flipped.predict(photos), (plain.predict(photos) + plain.predict(mirrored)) / 2)
@@ -142,7 +142,7 @@ def test_answers_a_chunk_at_a_time_are_those_about_all_at_once(run, task, engine
     assert ensemble.CHUNK % BATCH == ensemble.CHUNK % PIECE == 0
     monkeypatch.setattr(ensemble, "CHUNK", BATCH)
     root, _ = run
-    member = ensemble.load(root / task / ("fold2" if task == "age" else "fold0"), "cpu", 1, engine)
+    member = ensemble.load(root / task / ("fold2" if task == "age" else "fold0"), "cpu", 1, Engine.of(engine))
     photos = np.random.default_rng(3).integers(0, 256, (2 * BATCH + 30, *member.size, 3), np.uint8)
     rows = np.random.default_rng(4).permutation(len(photos))[: 2 * BATCH + 9]
     told = []
@@ -155,7 +155,7 @@ def test_openvino_works_on_the_processor_of_a_machine_with_a_gpu(run, monkeypatc
     root, _ = run
     moved = []
     monkeypatch.setattr(torch.nn.Module, "to", lambda network, *given, **_: moved.extend(given) or network)
-    member = ensemble.load(root / "gender" / "fold0", "cuda", 1, "openvino")
+    member = ensemble.load(root / "gender" / "fold0", "cuda", 1, Engine.of("openvino"))
     assert moved == ["cpu"]
     assert member.predict(np.zeros((3, 64, 48, 3), np.uint8)).shape == (3, 1)
 

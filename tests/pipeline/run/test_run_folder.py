@@ -6,7 +6,7 @@ import pytest
 
 from models.errors import UserError
 from pipeline.run import records
-from pipeline.run.folder import open_run
+from pipeline.run.folder import SCHEMA, open_run
 from pipeline.run.settings import EvalSettings, RunSettings, given_settings
 from pipeline.runtime import store
 from pipeline.stages.train import Train
@@ -42,7 +42,9 @@ def begin(folder, task="mask"):
 
 
 def recorded(folder):
-    return store.read_json(folder / "run.json")
+    settings = store.read_json(folder / "run.json")
+    assert settings.pop("schema") == SCHEMA
+    return settings
 
 
 def test_defaults(run):
@@ -190,23 +192,19 @@ def test_what_a_run_cannot_be_names_the_setting_and_the_nearest(run, given, told
     with pytest.raises(UserError, match=told):
         open_run(RunSettings(run=run, **given))
     assert not run.exists()
-    store.write_json(run / "run.json", DEFAULTS | given)
+    store.write_json(run / "run.json", DEFAULTS | given | {"schema": SCHEMA})
     with pytest.raises(UserError, match=told):
         open_run(RunSettings(run=run))
 
 
-def test_a_run_older_than_a_setting_opens_with_its_default(run):
-    old = {name: value for name, value in DEFAULTS.items() if name not in ("split", "held_out", "recipe")}
-    store.write_json(run / "run.json", old)
-    begin(run)
-    stamp = (run / "run.json").stat().st_mtime_ns
-    made = open_run(RunSettings(run=run))
-    assert (made.split, made.held_out, made.recipe) == ("person", 0.2, None)
-    assert made == open_run(RunSettings(run=run, split="person", held_out=0.2))
-    assert (run / "run.json").stat().st_mtime_ns == stamp
-    for given in ({"split": "photo"}, {"held_out": 0.1}, {"recipe": "note-specialists"}):
-        with pytest.raises(UserError, match="was trained with"):
-            open_run(RunSettings(run=run, **given))
+@pytest.mark.parametrize("schema", [None, 0, SCHEMA + 1, str(SCHEMA)])
+def test_a_run_of_another_schema_is_refused_and_stays(run, schema):
+    store.write_json(run / "run.json", DEFAULTS | ({} if schema is None else {"schema": schema}))
+    before = (run / "run.json").read_bytes()
+    with pytest.raises(UserError, match=r"run was made by another version of face18, .* RUN=folder") as told:
+        open_run(RunSettings(run=run))
+    assert "\n" not in str(told.value)
+    assert (run / "run.json").read_bytes() == before
 
 
 def test_a_recipes_values_stand_beneath_the_given_ones(run):
@@ -233,7 +231,7 @@ def test_a_recipe_given_before_training_replaces_what_was_only_a_default(run):
 
 
 def test_an_unknown_preset_in_the_file(run):
-    store.write_json(run / "run.json", DEFAULTS | {"preset": "huge"})
+    store.write_json(run / "run.json", DEFAULTS | {"preset": "huge", "schema": SCHEMA})
     with pytest.raises(UserError, match="no preset huge; known are small, base, large"):
         open_run(RunSettings(run=run))
 

@@ -1,6 +1,7 @@
 """The plan follows from the backbone and the machine alone, and survives JSON."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args, get_type_hints
 
@@ -81,15 +82,25 @@ def test_on_a_gpu(computer, name):
 def test_the_engine_for_so_many_answers(computer, monkeypatch, device, predictions, files, compiler, engine):
     computer(cores=2, files=files)
     monkeypatch.setattr(machine.shutil, "which", lambda name: name if compiler else None)
-    assert machine.engine(device, predictions) == engine
+    assert machine.usual_engine(device, predictions) == engine
 
 
 def test_every_engine_falls_back_on_the_reference():
     choices, _ = get_args(get_type_hints(Predict)["engine"])
-    for name, ladder in machine.ENGINES.items():
-        assert ladder[0] == name
-        assert ladder[-1] == "torch"
-    assert set(get_args(choices)) == {"auto", *machine.ENGINES}
+    for name, ladder in machine.LADDERS.items():
+        assert str(ladder[0]) == name
+        assert ladder[-1] == machine.REFERENCE
+    assert set(get_args(choices)) == {"auto", *machine.LADDERS}
+
+
+@pytest.mark.parametrize("flip", [False, True])
+@pytest.mark.parametrize("ladder", machine.LADDERS.values(), ids=machine.LADDERS)
+def test_an_engines_text_is_that_engine(ladder, flip):
+    for engine in ladder:
+        engine = replace(engine, flip=flip)
+        assert machine.Engine.of(str(engine)) == engine
+        assert str(engine).endswith(" flip") is flip
+    assert (ladder[0].precision == "bfloat16") is (str(ladder[0]) in ("compiled", "openvino-bfloat16"))
 
 
 @pytest.mark.parametrize(

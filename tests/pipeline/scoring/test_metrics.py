@@ -152,7 +152,7 @@ def test_unknown_persons_and_blank_truth():
 
 def test_every_photo_is_scored_once():
     truth, answers = tables(np.random.default_rng(10))
-    with pytest.raises(UserError, match="no answer"):
+    with pytest.raises(UserError, match="no prediction"):
         evaluate(truth, answers.iloc[1:])
     with pytest.raises(UserError, match="more than once"):
         evaluate(truth, pd.concat([answers, answers.iloc[:1]]))

@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import f1_score
 
+from models.labels import class_of_label
 from pipeline.scoring.metrics import macro_f1
-from pipeline.scoring.surface import BinnedAges, ByClass, Surface, class_of, default_grid
+from pipeline.scoring.surface import BinnedAges, ByClass, Surface, default_grid
 from pipeline.scoring.thresholds import choose, crossings, shrinkage_of, shrunk
 
 
@@ -99,7 +100,7 @@ def test_tables_by_class_give_the_surface_of_any_mix(bandwidth):
     answer, label, cell = problem(rng)
     weights, factor = rng.exponential(1, len(answer)), rng.uniform(0.1, 3, 6)
     grid = np.arange(15.0, 75.0, 0.5)
-    whole = BinnedAges(answer, label, cell, grid, bandwidth).surface(weights * factor[class_of(label)])
+    whole = BinnedAges(answer, label, cell, grid, bandwidth).surface(weights * factor[class_of_label(label)])
     table = ByClass(answer, label, cell, grid, bandwidth, weights)
     assert table.surface(factor).values == pytest.approx(whole.values, abs=1e-9)
     other = rng.uniform(0.1, 3, 6)
@@ -168,12 +169,12 @@ def test_a_label_that_weighs_nothing_does_not_count():
     """As where a given mix holds nobody who is 60 and over: right answers score 1, not two thirds of it."""
     answer, label = np.tile([20.0, 40.0, 60.0], 6), np.arange(18)
     factor = np.array([1.0, 1.0, 1.0, 1.0, 0.0, 0.0])
-    assert BinnedAges(answer, label, label // 3).surface(factor[class_of(label)]).values.max() == pytest.approx(1)
+    assert BinnedAges(answer, label, label // 3).surface(factor[class_of_label(label)]).values.max() == pytest.approx(1)
     one, found = choose(answer, label, label // 3, factor[None], 0.0, (30.0, 60.0))
     assert found.at(one) == pytest.approx(1)
     grid = default_grid(answer)
     table = ByClass(answer, label, label // 3, grid, 0.0)
-    assert table.surface(factor).at((30, 50)) == pytest.approx(macro_f1(label, label, factor[class_of(label)]))
+    assert table.surface(factor).at((30, 50)) == pytest.approx(macro_f1(label, label, factor[class_of_label(label)]))
     assert (table.surface(np.zeros(6)).values[0] == 0).all(), "and where nothing counts the score is 0"
 
 

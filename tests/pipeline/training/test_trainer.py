@@ -254,16 +254,16 @@ def test_muons_products_are_in_the_plans_precision(tmp_path, monkeypatch, precis
 
 def test_the_averaged_weights_are_a_recursion_in_float64(tmp_path):
     trainer = trainer_of("mask", tmp_path, epochs=4)
-    mine, update = {}, trainer.average.update_parameters
+    mine, update = {}, trainer.average.update
     decay = 0.5 ** (1 / max(1, 0.05 * trainer.steps))
 
-    def follow(network):
-        update(network)
+    def follow(network, step):
+        update(network, step)
         for name, value in network.state_dict().items():
             value = value.double()
             mine[name] = value.clone() if name not in mine else decay * mine[name] + (1 - decay) * value
 
-    trainer.average.update_parameters = follow
+    trainer.average.update = follow
     trainer.run()
     assert trainer.step == trainer.steps == 12
     averaged = trainer.averaged.state_dict()
@@ -302,11 +302,11 @@ def test_half_the_average_is_younger_than_a_twentieth_of_the_run(tmp_path):
     with torch.no_grad():
         for parameter in trainer.network.parameters():
             parameter.zero_()
-        trainer.average.update_parameters(trainer.network)
+        trainer.average.update(trainer.network, 1)
         for parameter in trainer.network.parameters():
             parameter.fill_(1.0)
-        for _ in range(15):
-            trainer.average.update_parameters(trainer.network)
+        for step in range(15):
+            trainer.average.update(trainer.network, step + 2)
     for parameter in trainer.averaged.parameters():
         torch.testing.assert_close(parameter, torch.full_like(parameter, 0.5), rtol=1e-4, atol=0)
 
@@ -746,15 +746,6 @@ def test_patience_changes_nothing_until_it_runs_out(whole, tmp_path):
     pd.testing.assert_frame_equal(plain(log).drop(columns="optimistic"), plain(whole["mask"][2]), check_exact=True)
 
 
-def test_a_checkpoint_from_before_early_stopping_is_gone_on_from(whole, tmp_path):
-    state = checkpoints.load(whole["mask"][3], print)
-    del state["early"]
-    checkpoints.save(tmp_path, 6, state)
-    again = trainer_of("mask", tmp_path, seed=3)
-    again.run()
-    assert same(weights_of(again), whole["mask"][1])
-
-
 # -------------------------------------------------------------------------------------------------- what is logged
 
 
@@ -894,7 +885,7 @@ def test_out_of_memory_halves_the_micro_batch_and_keeps_the_gradient(tmp_path, c
         torch.testing.assert_close(split[name], gradient, rtol=1e-4, atol=1e-5 * max(1.0, gradient.abs().max().item()))
     told = capsys.readouterr().out.splitlines()
     assert [line for line in told if "memory" in line] == [
-        f"age fold 0: the GPU's memory is full; now {n} photos at a time, same batch." for n in (4, 2)
+        f"age fold 0: the GPU's memory is full; now {n} photos at a time, same batch size." for n in (4, 2)
     ]
 
 
