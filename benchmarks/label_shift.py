@@ -24,7 +24,7 @@ for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
-from mix_trials import run_all, trial
+from prior_trials import run_all, trial
 
 from models.labels import band
 from pipeline.combiner.threshold_choice import EvalPredictions
@@ -81,16 +81,16 @@ def world(rng, ages, networks=1, own=0.0, kind=""):
         return noise(rng, ages, 4, kind)[person] + noise(rng, age, 3, kind)
 
     shared = np.sqrt(1 - own) * off()
-    answer = 38 + 0.85 * (age - 38) + shared
-    answers = np.stack([answer + (np.sqrt(own) * off() if own else 0) for _ in range(networks)], axis=1)
+    predicted_age = 38 + 0.85 * (age - 38) + shared
+    predictions = np.stack([predicted_age + (np.sqrt(own) * off() if own else 0) for _ in range(networks)], axis=1)
     if kind == "saturated":
-        answers = 18 + 42 / (1 + np.exp(-(answers - 36) / 6))
+        predictions = 18 + 42 / (1 + np.exp(-(predictions - 36) / 6))
     said = np.where(rng.random(n) < 0.97, gender, 1 - gender)
     seen = np.where(rng.random(n) < 0.99, mask, (mask + rng.integers(1, 3, n)) % 3)
     bands = band(age)
     label = mask * 6 + gender * 3 + bands
-    rows = LabelledPredictions(person, age, answers[:, 0], label, bands, gender, seen * 2 + said, len(ages), 5, 0)
-    return rows, answers
+    rows = LabelledPredictions(person, age, predictions[:, 0], label, bands, gender, seen * 2 + said, len(ages), 5, 0)
+    return rows, predictions
 
 
 def draw(seed, people=2700, eval_people=1800, shift=True, flat=False, networks=1, kind=""):
@@ -98,17 +98,17 @@ def draw(seed, people=2700, eval_people=1800, shift=True, flat=False, networks=1
     rng = np.random.default_rng([seed, people, shift, flat, networks])
     own = 0.5 if networks > 1 else 0.0
     rows, _ = world(rng, rng.permutation(AGES)[:people], own=own, kind=kind)
-    mix = np.bincount(band(AGES)) / len(AGES)
+    prior = np.bincount(band(AGES)) / len(AGES)
     if shift:
         old = rng.uniform(0.02, 0.40)
         young = rng.uniform(0.3, 0.6) * (1 - old)
-        mix = np.array([young, 1 - old - young, old])
-    count = np.diff(np.rint(np.cumsum(mix) * eval_people).astype(int), prepend=0)
+        prior = np.array([young, 1 - old - young, old])
+    count = np.diff(np.rint(np.cumsum(prior) * eval_people).astype(int), prepend=0)
     ages = [rng.choice(AGES[band(AGES) == b], k) for b, k in enumerate(count)]
     if flat:
         ages[1] = rng.integers(30, 60, count[1])
-    truth, answers = world(rng, np.concatenate(ages), networks, own, kind)
-    eval = EvalPredictions(answers, np.repeat((truth.cell % 2)[:, None], networks, axis=1), float(PHOTOS))
+    truth, predictions = world(rng, np.concatenate(ages), networks, own, kind)
+    eval = EvalPredictions(predictions, np.repeat((truth.cell % 2)[:, None], networks, axis=1), float(PHOTOS))
     return rows, eval, truth, count / eval_people
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import joblib
 import torch
 
 from models import backbone
@@ -59,13 +60,13 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 def shown(result: dict[str, Any]) -> str:
     """The figures as tables."""
     rows = [
-        (part, name, kind, what, f"{found['median']:.4g}", f"{found['low']:.4g} to {found['high']:.4g}")
-        for part in ("train", "predict", "cost")
-        for name, kinds in result.get(part, {}).items()
-        for kind, figures in kinds.items()
-        for what, found in figures.items()
+        (section, name, kind, what, f"{found['median']:.4g}", f"{found['low']:.4g} to {found['high']:.4g}")
+        for section in ("train", "predict", "cost")
+        for name, kinds in result.get(section, {}).items()
+        for kind, metrics in kinds.items()
+        for what, found in metrics.items()
     ]
-    return table(("part", "of", "figure", "what", "median", "spread"), rows)
+    return table(("section", "of", "metric", "what", "median", "spread"), rows)
 
 
 def engines() -> list[str]:
@@ -96,7 +97,7 @@ def hardware() -> dict[str, Any]:
     wanted = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
     return {
         "processor": name[1] if name else platform.processor(),
-        "cores": machine.available_cores(),
+        "cores": joblib.cpu_count(),
         "flags": [flag for flag in wanted if flags and flag in flags[1].split()],
         "gpu": torch.cuda.get_device_name() if DEVICE == "cuda" else None,
     }

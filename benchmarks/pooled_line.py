@@ -65,5 +65,5 @@ def _drawn_in(raw: NDArray, draws: NDArray, train: NDArray) -> NDArray[np.float6
         surprise = away @ np.linalg.solve(middle * base + error, away)
         low, high = (middle, high) if surprise > 1 else (low, middle)
     used = np.abs(ends + high * base @ np.linalg.inv(high * base + error) @ away)
-    mix = np.clip([used[0], 1 - used.sum(), used[1]], 1e-3, 1)
-    return mix / mix.sum()
+    prior = np.clip([used[0], 1 - used.sum(), used[1]], 1e-3, 1)
+    return prior / prior.sum()

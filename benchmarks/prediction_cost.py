@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import joblib
 import numpy as np
 
 from benchmarks.measures import DEVICE, Settings, engines, summary, write_run
@@ -45,11 +46,11 @@ def finish_run(run: Path, data: DataSet, settings: Settings, preset: str) -> Non
     held_out = data.train.merge(fold_table(data.train), on="person").query("fold == 0")
     photos = Photos(data.root, held_out["photo"].tolist())
     for folder in write_run(run, settings).values():
-        member = ensemble.load(folder, DEVICE, machine.available_cores(), machine.Engine.of(engines()[-1]))
-        decoded = decode_all(photos, [member.size], machine.available_cores())
-        answers = held_out[["photo", "person", "fold", "mask", "gender", "age"]].reset_index(drop=True)
-        answers[list(member.task.answers)] = member.answers(np.stack([pixels[member.size] for pixels in decoded]))
-        store.write_csv(folder / "validation.csv", answers)
+        member = ensemble.load(folder, DEVICE, joblib.cpu_count(), machine.Engine.of(engines()[-1]))
+        decoded = decode_all(photos, [member.size], joblib.cpu_count())
+        predictions = held_out[["photo", "person", "fold", "mask", "gender", "age"]].reset_index(drop=True)
+        predictions[list(member.task.columns)] = member.predict(np.stack([pixels[member.size] for pixels in decoded]))
+        store.write_csv(folder / "validation.csv", predictions)
         records.record(folder, "train", {}, ("settings.json", "weights.safetensors", "validation.csv"), {})
 
 
@@ -63,8 +64,8 @@ def measure_cost(data: DataSet, settings: Settings, amount: argparse.Namespace) 
     few, many = (found[count] for count in (min(found), max(found)))
     compared = {f"{what}, most / fewest photos": [many[what] / few[what]] for what in few}
     return {
-        f"{count} photos": {"metrics": {what: summary([value]) for what, value in figures.items()}}
-        for count, figures in found.items()
+        f"{count} photos": {"metrics": {what: summary([value]) for what, value in metrics.items()}}
+        for count, metrics in found.items()
     } | {"both": {"ratios": {what: summary(values) for what, values in compared.items()}}}
 
 

@@ -3,7 +3,7 @@
     python -m pip install quapy      # in an environment of its own: it is no dependency
     python benchmarks/quapy_reference.py --keep draws.jsonl --draws 30 --tables portraits-lite0.csv
 
-draws.jsonl is what `label_shift.py --keep` or `resampled_mixes.py --keep` wrote about the same draws; the tables are
+draws.jsonl is what `label_shift.py --keep` or `resampled_priors.py --keep` wrote about the same draws; the tables are
 those of the latter. QuaPy's methods see the predicted age of each photo (as a logistic regression on its powers) and no
 persons. Prints one JSON document: the largest share error, mean over draws, and how much larger it is than ours with a
 95 % interval.
@@ -21,9 +21,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from label_shift import SCENARIOS, draw
-from mix_trials import interval, kept
+from prior_trials import interval, kept
 from quapy.method.aggregative import EMQ, KDEyML
-from resampled_mixes import FEW, HALF, draw_of
+from resampled_priors import FEW, HALF, draw_of
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import PolynomialFeatures, StandardScaler
@@ -48,9 +48,9 @@ def worlds(tables: list[Path]) -> dict[str, Callable[[int], tuple]]:
     def of_scenario(name: str) -> Callable[[int], tuple]:
         return lambda seed: draw(seed, **SCENARIOS[name])
 
-    def of_table(path: Path, part: int) -> Callable[[int], tuple]:
+    def of_table(path: Path, one_in: int) -> Callable[[int], tuple]:
         rows = labelled_predictions(pd.read_csv(path))
-        return lambda seed: draw_of(rows, part, seed)
+        return lambda seed: draw_of(rows, one_in, seed)
 
     found = {name: of_scenario(name) for name in SCENARIOS}
     for path in tables:
@@ -73,12 +73,12 @@ def main() -> None:
         errors: dict[str, list[float]] = {"ours": []}
         started = time.perf_counter()
         for seed in range(settings.draws):
-            rows, eval, _, mix = drawers[name](seed)
-            answers, seen = rows.predicted_age[:, None] / 10, eval.predicted_age.mean(1)[:, None] / 10
-            errors["ours"].append(np.abs(np.array(ours[name, seed]["share"]["estimate"]) - mix).max())
+            rows, eval, _, prior = drawers[name](seed)
+            predictions, seen = rows.predicted_age[:, None] / 10, eval.predicted_age.mean(1)[:, None] / 10
+            errors["ours"].append(np.abs(np.array(ours[name, seed]["share"]["estimate"]) - prior).max())
             for method, build in METHODS.items():
-                shares = build().fit(answers, rows.band).predict(seen)
-                errors.setdefault(method, []).append(np.abs(shares - mix).max())
+                shares = build().fit(predictions, rows.band).predict(seen)
+                errors.setdefault(method, []).append(np.abs(shares - prior).max())
         result[name] = {
             method: {
                 "mean": round(float(np.mean(values)), 4),

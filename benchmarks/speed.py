@@ -34,6 +34,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+import joblib
 import numpy as np
 import torch
 
@@ -163,9 +164,9 @@ def _train_task(data: DataSet, task: str, made: dict[str, Any], amount: argparse
     network = backbone.build(made, one.num_logits)
     plan = machine.plan(made["backbone"], size=size)
     names, labels = data.train["photo"].tolist(), data.train[task].to_numpy(np.float32)
-    pixels = prepare(Photos(data.root, names), data.name, size, machine.available_cores()).pixels
+    pixels = prepare(Photos(data.root, names), data.name, size, joblib.cpu_count()).pixels
     rows = np.arange(len(names))
-    part = TrainingData(pixels, labels, np.tile(rows, OFTEN), rows, rows)
+    training_data = TrainingData(pixels, labels, np.tile(rows, OFTEN), rows, rows)
     files = PhotoFiles(
         [data.path(name) for name in names] * OFTEN,
         labels.tolist() * OFTEN,
@@ -176,7 +177,7 @@ def _train_task(data: DataSet, task: str, made: dict[str, Any], amount: argparse
 
     def ours() -> dict[str, float]:
         folder = Path(tempfile.mkdtemp(dir="."))
-        trainer = TimedTrainer(one, copy.deepcopy(network), part, long_enough, plan, folder, task, (0, math.inf))
+        trainer = TimedTrainer(one, copy.deepcopy(network), training_data, long_enough, plan, folder, task, (0, math.inf))
         end_to_end = trainer.end_to_end(Stopwatch(amount.before, steps))
         return {"ours": end_to_end, "network alone": trainer.alone(steps)}
 
@@ -184,7 +185,7 @@ def _train_task(data: DataSet, task: str, made: dict[str, Any], amount: argparse
         watch = Stopwatch(amount.before, steps)
         training = Script(DEVICE, name == "tuned").train(
             copy.deepcopy(network.backbone),
-            lambda outputs, targets: one.loss(outputs, targets, torch.ones_like(targets)),
+            lambda logits, targets: one.loss(logits, targets, torch.ones_like(targets)),
             files, made["batch_size"], made["lr"],
         )  # fmt: skip
         with contextlib.closing(training):
@@ -206,7 +207,7 @@ def _train_task(data: DataSet, task: str, made: dict[str, Any], amount: argparse
 
 def measure_prediction(data: DataSet, settings: Settings, amount: argparse.Namespace) -> dict[str, Any]:
     folders = write_run(Path("run"), settings)
-    cores = machine.available_cores()
+    cores = joblib.cpu_count()
     names = data.eval["photo"].tolist()[: amount.photos]
     some = Photos(data.root, names[:BATCH])
     sizes = [(made["height"], made["width"]) for made in settings.values()]

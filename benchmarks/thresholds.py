@@ -51,14 +51,14 @@ def timed(work, times):
     return float(np.median(seconds))
 
 
-def resampled(answers, seeds, people, photos):
+def resampled(predictions, seeds, people, photos):
     """The best thresholds of some resamples of people."""
     person = np.repeat(np.arange(people), PHOTOS)[:photos]
     found = []
     for seed in seeds:
         drawn = np.random.default_rng(seed).integers(0, people, people)
         weights = np.bincount(drawn, minlength=people)[person].astype(float)
-        found.append(answers.surface(weights).best())
+        found.append(predictions.surface(weights).best())
     return found
 
 
@@ -70,31 +70,31 @@ def main() -> None:
     settings = parser.parse_args()
     result = {"hardware": f"{os.cpu_count()} x {platform.processor() or platform.machine()}"}
     for photos, times in ((18_900, 9), (1_000_000, 3)):
-        answer, label, cell = problem(photos)
-        surface = BinnedAges(answer, label, cell, bandwidth=2.0).surface()
+        predicted_age, label, cell = problem(photos)
+        surface = BinnedAges(predicted_age, label, cell, bandwidth=2.0).surface()
         result[f"{photos} photos"] = {
             "pairs": len(surface.grid) * (len(surface.grid) + 1) // 2,
             "seconds, bandwidth 2": timed(
-                lambda a=answer, b=label, c=cell: BinnedAges(a, b, c, bandwidth=2.0).surface().best(), times
+                lambda a=predicted_age, b=label, c=cell: BinnedAges(a, b, c, bandwidth=2.0).surface().best(), times
             ),
             "seconds, bandwidth 0": timed(
-                lambda a=answer, b=label, c=cell: BinnedAges(a, b, c).surface().best(), times
+                lambda a=predicted_age, b=label, c=cell: BinnedAges(a, b, c).surface().best(), times
             ),
             "peak memory of the process so far, MB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
         }
-    answer, label, cell = problem(18_900)
-    answers = BinnedAges(answer, label, cell, bandwidth=2.0)
-    parts = np.array_split(np.arange(settings.resamples), settings.jobs * 4)
+    predicted_age, label, cell = problem(18_900)
+    predictions = BinnedAges(predicted_age, label, cell, bandwidth=2.0)
+    shares = np.array_split(np.arange(settings.resamples), settings.jobs * 4)
     start = time.perf_counter()
-    Parallel(settings.jobs)(delayed(resampled)(answers, part, 2700, 18_900) for part in parts)
+    Parallel(settings.jobs)(delayed(resampled)(predictions, share, 2700, 18_900) for share in shares)
     result[f"seconds of {settings.resamples} resamples, {settings.jobs} processes"] = time.perf_counter() - start
-    grid = answers.grid
+    grid = predictions.grid
     rng = np.random.default_rng(0)
     pairs = [np.sort(rng.choice(grid, 2)) for _ in range(30)]
 
     def reference():
         for low, high in pairs:
-            fused = cell * 3 + (answer >= low) + (answer >= high)
+            fused = cell * 3 + (predicted_age >= low) + (predicted_age >= high)
             f1_score(label, fused, labels=np.unique(label), average="macro", zero_division=0)
 
     pair = timed(reference, 3) / len(pairs)

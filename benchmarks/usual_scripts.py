@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import joblib
 import torch
 from PIL import Image
 from torch import Tensor, nn
@@ -20,7 +21,7 @@ from torchvision import transforms
 from models.backbone import Network
 from models.cpu import faster
 from models.task import Augmentation
-from pipeline.runtime.machine import available_cores, has_bfloat16
+from pipeline.runtime.machine import has_bfloat16
 
 Size = tuple[int, int]
 
@@ -59,13 +60,13 @@ class Script:
     device: str
     tuned: bool
 
-    def loader(self, photos: PhotoFiles, batch: int, training: bool) -> DataLoader:
+    def loader(self, photos: PhotoFiles, batch_size: int, training: bool) -> DataLoader:
         return DataLoader(
             photos,
-            batch,
+            batch_size,
             shuffle=training,
             drop_last=training,
-            num_workers=available_cores() if self.tuned else 2,
+            num_workers=joblib.cpu_count() if self.tuned else 2,
             pin_memory=self.tuned and self.device == "cuda",
         )
 
@@ -83,12 +84,17 @@ class Script:
         return pixels.to(self.device)
 
     def train(
-        self, network: nn.Module, loss: Callable[[Tensor, Tensor], Tensor], photos: PhotoFiles, batch: int, lr: float
+        self,
+        network: nn.Module,
+        loss: Callable[[Tensor, Tensor], Tensor],
+        photos: PhotoFiles,
+        batch_size: int,
+        lr: float,
     ) -> Iterator[float]:
         """An epoch, a step at a time; gives the loss of each."""
         network = self.ready(network).train()
         optimizer = torch.optim.AdamW(network.parameters(), lr=lr, fused=self.tuned)
-        for pixels, labels in self.loader(photos, batch, training=True):
+        for pixels, labels in self.loader(photos, batch_size, training=True):
             pixels, labels = self.put(pixels), labels.to(self.device, non_blocking=self.tuned)
             optimizer.zero_grad()
             with self.autocast():
@@ -98,11 +104,11 @@ class Script:
             yield value.item()
 
     @torch.no_grad()
-    def predict(self, network: nn.Module, photos: PhotoFiles, batch: int) -> Tensor:
+    def predict(self, network: nn.Module, photos: PhotoFiles, batch_size: int) -> Tensor:
         """The network's outputs (N, outputs)."""
         network = self.ready(network).eval()
-        outputs = []
-        for pixels, _ in self.loader(photos, batch, training=False):
+        logits = []
+        for pixels, _ in self.loader(photos, batch_size, training=False):
             with self.autocast():
-                outputs.append(network(self.put(pixels)).float().cpu())
-        return torch.cat(outputs)
+                logits.append(network(self.put(pixels)).float().cpu())
+        return torch.cat(logits)

@@ -13,6 +13,9 @@ from torch.nn import functional
 
 from models.labels import OLDEST
 
+KERNEL = 2.0
+"""The deviation, in years, of the Gaussian that smooths how common ages are."""
+
 
 def weighted_mean(losses: Tensor, weights: Tensor) -> Tensor:
     """losses (N,), weights (N,) whose mean over the training photos is 1 -> scalar.
@@ -113,27 +116,26 @@ def age_distribution(logits: Tensor, ages: Tensor, weights: Tensor, spread: floa
     return weighted_mean(entropy + error, weights)
 
 
-def density_weights(ages: Tensor, power: float, kernel: float = 2.0) -> Tensor:
+def density_weights(ages: Tensor, power: float) -> Tensor:
     """Weights (N,) by smoothed label density to the power -`power`, mean 1 (LDS, Yang et al. 2021).
 
-    `ages` (N,) are the training photos' in years, `kernel` the Gaussian's deviation in years; power 0 gives
-    ones, 1 makes every age count the same.
+    `ages` (N,) are the training photos' in years; power 0 gives ones, 1 makes every age count the same.
     """
-    weights = _density(ages, kernel)[ages.round().long()] ** -power
+    weights = _density(ages)[ages.round().long()] ** -power
     return (weights / weights.mean()).float()
 
 
-def log_density(ages: Tensor, kernel: float = 2.0) -> Tensor:
+def log_density(ages: Tensor) -> Tensor:
     """The log (101,) of the smoothed density of `ages` (N,) over the years; far from every age at least 1e-4."""
-    density = _density(ages, kernel)
+    density = _density(ages)
     return (density / density.sum()).clamp(min=1e-4).log().float()
 
 
-def _density(ages: Tensor, kernel: float) -> Tensor:
-    """How many of `ages` (N,) fall on each year (101,), smoothed by a Gaussian of `kernel` years."""
+def _density(ages: Tensor) -> Tensor:
+    """How many of `ages` (N,) fall on each year (101,), smoothed by a Gaussian of KERNEL years."""
     counts = torch.bincount(ages.round().long(), minlength=OLDEST + 1).double()
     grid = years().double()
-    smoother = torch.softmax(-0.5 * ((grid[:, None] - grid[None]) / kernel).square(), 1)
+    smoother = torch.softmax(-0.5 * ((grid[:, None] - grid[None]) / KERNEL).square(), 1)
     return smoother @ counts
 
 

@@ -33,15 +33,15 @@ def reach_hub(name: str) -> None:
         raise UserError(f"--weights hub: the hub has no weights for {name}; use --weights none or a folder.")
     if cached:
         return
-    answered = threading.Event()
+    reached = threading.Event()
 
     def ask() -> None:
         try:
             urllib.request.urlopen(asked, timeout=HUB_PATIENCE).close()
-            answered.set()
+            reached.set()
         except urllib.error.HTTPError:  # any answer is an answer
-            answered.set()
-        except OSError:  # told below, as not answered
+            reached.set()
+        except OSError:  # told below, as not reached
             pass
 
     offline = os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on")
@@ -50,7 +50,7 @@ def reach_hub(name: str) -> None:
         asking = threading.Thread(target=ask, daemon=True)
         asking.start()
         asking.join(HUB_PATIENCE)
-    if not answered.is_set():
+    if not reached.is_set():
         raise UserError(
             f"the weights hub cannot be reached for {hub_id or url}; use WEIGHTS=none (--weights none) to train from "
             f"scratch, or WEIGHTS=folder with {name}.safetensors in it."

@@ -11,7 +11,7 @@ from pipeline.combiner.class_prior import factors
 from pipeline.combiner.cross_fitting import cross_fitted, cross_fitted_coarse
 from pipeline.combiner.expected_score import centre_of
 from pipeline.combiner.threshold_choice import ThresholdChoice
-from pipeline.scoring.bootstrap import resample
+from pipeline.scoring.bootstrap import LEVEL, resample
 from pipeline.scoring.metrics import macro_f1
 from pipeline.scoring.surface import COARSE, BinnedAges, default_grid
 from pipeline.scoring.thresholds import shrunk
@@ -19,8 +19,11 @@ from pipeline.scoring.thresholds import shrunk
 PRIORS = 20
 """So many of the plausible mixes stand for all of them when thresholds are chosen once more for a part."""
 
+DRAWS = 1000
+"""Resamples of people behind the interval of a score."""
 
-def judge(found: ThresholdChoice, draws: int = 1000, seed: int = 0) -> tuple[dict[str, Any], float]:
+
+def judge(found: ThresholdChoice, seed: int = 0) -> tuple[dict[str, Any], float]:
     """Macro-F1 at 30/60, in-sample and cross-fitted, for the train mix and the eval mix.
 
     Each with its 95 % interval by person; also what a pair of thresholds for each mask state would gain. Beside them
@@ -36,7 +39,7 @@ def judge(found: ThresholdChoice, draws: int = 1000, seed: int = 0) -> tuple[dic
     for weighting, weights in (("train", np.ones(len(rows.person))), ("eval", found.photo_weights)):
         result[weighting] = {}
         for name, labels in labels_of.items():
-            again = resample(rows.label, labels, rows.person, draws=draws, seed=seed, weights=weights)
+            again = resample(rows.label, labels, rows.person, draws=DRAWS, seed=seed, weights=weights)
             result[weighting][name] = {
                 "macro_f1": macro_f1(rows.label, labels, weights),
                 "interval": np.quantile(again, [0.025, 0.975]).tolist(),
@@ -48,8 +51,8 @@ def judge(found: ThresholdChoice, draws: int = 1000, seed: int = 0) -> tuple[dic
     return result, centre_of(rows, labels_of["cross_fitted"], found.possible)
 
 
-def threshold_intervals(found: ThresholdChoice, level: float = 0.95) -> list[list[float]]:
-    """Two intervals in years: the best thresholds of each resample of people and mix."""
+def threshold_intervals(found: ThresholdChoice) -> list[list[float]]:
+    """Two 95 % intervals in years: the best thresholds of each resample of people and mix."""
     rows, kind = found.rows, class_of_label(found.rows.label)
     binned = BinnedAges(
         rows.predicted_age, rows.label, rows.cell, default_grid(rows.predicted_age, COARSE), found.bandwidth
@@ -59,5 +62,4 @@ def threshold_intervals(found: ThresholdChoice, level: float = 0.95) -> list[lis
         factor = factors(found.priors[i % len(found.priors)], found.train)
         drawn = binned.surface(times[rows.person] * factor[kind]).best(found.fallback)
         best.append(shrunk(drawn, found.fallback, found.shrinkage))
-    low, high = (1 - level) / 2, (1 + level) / 2
-    return np.quantile(best, [low, high], axis=0).T.tolist()
+    return np.quantile(best, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0).T.tolist()

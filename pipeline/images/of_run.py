@@ -27,10 +27,11 @@ def framed(run: Run, data: DataSet, table: pd.DataFrame) -> Photos:
 
 def prepared(run: Run, data: DataSet, size: Size) -> Prepared:
     """The train photos of a run at a size. Raises UserError for bad photos, unless the run skips those."""
-    from pipeline.images.prepared import prepare
-    from pipeline.runtime.machine import available_cores
+    import joblib
 
-    photos = prepare(framed(run, data, data.train), data.name, size, available_cores())
+    from pipeline.images.prepared import prepare
+
+    photos = prepare(framed(run, data, data.train), data.name, size, joblib.cpu_count())
     if photos.bad and not run.skip_bad_photos:
         raise UserError(
             f"{len(photos.bad)} train photos cannot be decoded; mend or remove them, or train without them "

@@ -64,9 +64,10 @@ def plan(backbone: str, size: tuple[int, int] = (128, 96), **given: Any) -> Plan
 
 
 def _usual(backbone: str, size: tuple[int, int]) -> Plan:
+    import joblib
     import torch
 
-    threads = available_cores()
+    threads = joblib.cpu_count()
     if torch.cuda.is_available():
         return Plan("cuda", "bfloat16", True, threads, min(8, max(1, threads - 1)))
     precision, channels_last = next(row[1:] for row in ON_CPUS if row[0] in backbone)
@@ -144,16 +145,6 @@ def settle(plan: Plan) -> None:
         # glibc would hand large blocks back after every layer and have the kernel clear them anew.
         libc.mallopt(M_MMAP_MAX, 0)
         libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
-
-
-def available_cores() -> int:
-    """Cores this process may use: its affinity, less where a container's quota is smaller."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-    except (OSError, ValueError):  # no such container limit here
-        return cores
-    return cores if quota == "max" else max(1, min(cores, int(quota) // int(period)))
 
 
 def has_bfloat16() -> bool:

@@ -12,6 +12,8 @@ from pipeline.scoring.metrics import as_labels, counts_of, f1_of
 
 AT_ONCE = 250
 """Draws that are made together."""
+LEVEL = 0.95
+"""Of every interval."""
 
 
 def interval(
@@ -19,20 +21,17 @@ def interval(
     predictions: ArrayLike,
     person: ArrayLike | None = None,
     photos_per_person: float = 1.0,
-    level: float = 0.95,
     draws: int = 2000,
     seed: int = 0,
-    weights: ArrayLike | None = None,
 ) -> tuple[float, float]:
-    """The percentile interval of macro-F1 when people are drawn again (Efron 1979).
+    """The 95 % percentile interval of macro-F1 when people are drawn again (Efron 1979).
 
     truth, predictions: (n,) labels of the 18; person: (n,) any hashable, or None where nobody is named. People
     are drawn with replacement inside each gender x band, so no draw loses an age band. Photos without
     persons count as photos / photos_per_person: so many photos are drawn inside each gender x band.
-    weights: (n,) of the photos, only where persons are named.
     """
-    drawn = resample(truth, predictions, person, photos_per_person, draws, seed, weights)
-    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
+    drawn = resample(truth, predictions, person, photos_per_person, draws, seed)
+    low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(low), float(high)
 
 
@@ -45,7 +44,10 @@ def resample(
     seed: int = 0,
     weights: ArrayLike | None = None,
 ) -> NDArray[np.float64]:
-    """(draws,) macro-F1 of resampled people; the arguments are those of `interval`."""
+    """(draws,) macro-F1 of resampled people; the arguments are those of `interval`.
+
+    weights: (n,) of the photos, only where persons are named.
+    """
     together = np.asarray(predictions)[None]
     return resample_together(truth, together, person, photos_per_person, draws, seed, weights)[:, 0]
 

@@ -10,6 +10,8 @@ from pipeline.scoring.surface import COARSE, STEP, BinnedAges, ByClass, Surface,
 
 SHRINKAGE = 5.0
 """The fallback counts as so many people beside those of the smaller band at a threshold."""
+CROSSED = (29.5, 59.5)
+"""The ages, in years, between those of one band and of the next."""
 
 
 def choose(
@@ -38,7 +40,7 @@ def choose(
     return ByClass(predicted_age, label, cell, near, bandwidth, weights).mean(factors).best(fallback), coarse
 
 
-def crossings(age: ArrayLike, predicted_age: ArrayLike, at: tuple[float, float] = (29.5, 59.5)) -> tuple[float, float]:
+def crossings(age: ArrayLike, predicted_age: ArrayLike) -> tuple[float, float]:
     """The fallback thresholds: the predicted ages where their fitted line on true age crosses two ages.
 
     age, predicted_age: (n,) years. With fewer than three ages or a line that does not rise there is no line to go
@@ -46,11 +48,11 @@ def crossings(age: ArrayLike, predicted_age: ArrayLike, at: tuple[float, float] 
     """
     age, predicted_age = np.asarray(age, np.float64), np.asarray(predicted_age, np.float64)
     if len(np.unique(age)) < 3:
-        return at
+        return CROSSED
     slope, start = np.polyfit(age, predicted_age, 1)
     if slope <= 0:
-        return at
-    return float(start + slope * at[0]), float(start + slope * at[1])
+        return CROSSED
+    return float(start + slope * CROSSED[0]), float(start + slope * CROSSED[1])
 
 
 def shrinkage_of(counts: NDArray) -> NDArray[np.float64]:

@@ -139,17 +139,17 @@ class _Comparison:
     def __init__(
         self, run: Run, place: Path, chosen: dict[str, Any], names: list[str], data: DataSet, jobs: int | None
     ):
+        import joblib
         import torch
 
         from pipeline.comparison.equal_cost import Planner, factors_of
         from pipeline.comparison.systems import LEAK, all_systems, leaking
-        from pipeline.runtime import machine
 
         self.run, self.place, self.data, self.names = run, place, data, names
         self.smoke = place.name == "compare-smoke"
         self.factors, self.seeds, self.share = factors_of(chosen["tune"]), range(chosen["seeds"]), chosen["tune_share"]
         on_gpu = torch.cuda.is_available()
-        self.at_once = jobs or (1 if on_gpu else machine.available_cores())
+        self.at_once = jobs or (1 if on_gpu else joblib.cpu_count())
         self.threads = None if on_gpu else 1  # on a CPU bytes must not depend on the number of jobs
         self.planner = Planner(run, data, self.threads)
         self.planner.check_people()
@@ -178,7 +178,7 @@ class _Comparison:
             for system in (*self.trained, *self.leaking.values())
         }
         self._train([training for trainings in work.values() for training in trainings])
-        self._answer()
+        self._predict()
         outcomes = [
             self._outcome(system, seed, work, factors)
             for system in (*self.listed, *self.leaking.values())
@@ -231,7 +231,7 @@ class _Comparison:
             lambda job: f"macro-F1 {left[job.name].metrics['macro_f1']:.3f}",
         )
 
-    def _answer(self) -> None:
+    def _predict(self) -> None:
         """Predict, calibrate and submit side by side, in every run where that is not finished."""
         from pipeline.comparison import jobs
 
@@ -249,7 +249,7 @@ class _Comparison:
                             function(settings(**by_stage[stage]))
                 else:
                     commands = tuple(_command(stage, **by_stage[stage]) for stage in STAGES)
-                    left.append(jobs.Job(f"the predictions of {folder.name}", commands, folder / "answers.log"))
+                    left.append(jobs.Job(f"the predictions of {folder.name}", commands, folder / "predictions.log"))
         jobs.run(left, self.at_once, "compare")
 
     def _outcome(

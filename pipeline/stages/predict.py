@@ -120,13 +120,14 @@ def _plan(asked: dict[str, Any], threads: int | None, photos: int, networks: int
 
 def _machine(asked: dict[str, Any], threads: int | None, predictions: int) -> tuple[str, int, str]:
     """Device, threads and engine for so many photos x networks."""
+    import joblib
     import torch
 
     from pipeline.runtime import machine
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     engine = machine.usual_engine(device, predictions) if asked["engine"] == "auto" else asked["engine"]
-    return device, threads or machine.available_cores(), engine
+    return device, threads or joblib.cpu_count(), engine
 
 
 def _finished(run: Run, system: str) -> list:

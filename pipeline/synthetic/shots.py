@@ -208,7 +208,7 @@ def _shoot(
     out = bulge(x, y) * np.float32(FINE)
     map_x = x * FINE - np.float32(turn[0]) * out + np.float32(ORIGIN[0] * FINE - 0.5)
     map_y = y * FINE - np.float32(turn[1]) * out + np.float32(ORIGIN[1] * FINE - 0.5)
-    figure = cv2.remap(layer.image, map_x, map_y, cv2.INTER_LINEAR)
+    shown = cv2.remap(layer.image, map_x, map_y, cv2.INTER_LINEAR)
 
     places = points.copy()
     for _ in range(12):  # the inverse of the look-up above, by repetition
@@ -216,9 +216,9 @@ def _shoot(
     places = places @ np.array([(cos, sin), (-sin, cos)]) * size + centre
 
     dx, dy = rng.integers(0, 41, 2)
-    clear = cv2.bitwise_not(np.ascontiguousarray(figure[..., 3]))
+    clear = cv2.bitwise_not(np.ascontiguousarray(shown[..., 3]))
     image = cv2.multiply(behind[dy : dy + HEIGHT, dx : dx + WIDTH], cv2.merge([clear] * 3), scale=1 / 255)
-    image = cv2.add(image, np.ascontiguousarray(figure[..., :3])).astype(np.float32)
+    image = cv2.add(image, np.ascontiguousarray(shown[..., :3])).astype(np.float32)
 
     across, down = rng.uniform(-0.15, 0.15), rng.uniform(-0.1, 0.1)  # where the light comes from
     slope = 1 + across * np.linspace(-1, 1, WIDTH)[None] + down * np.linspace(-1, 1, HEIGHT)[:, None]

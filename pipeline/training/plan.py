@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import joblib
+
 from models.errors import UserError
 from pipeline.run.settings import given_settings
 from pipeline.run.train_settings import Train
@@ -17,7 +19,7 @@ def plan_of(settings: Train, resolved: dict[str, Any]) -> Plan:
     made = machine.plan(
         resolved["backbone"],
         (resolved["height"], resolved["width"]),
-        threads=settings.threads or max(1, machine.available_cores() // (settings.share or 1)),
+        threads=settings.threads or max(1, joblib.cpu_count() // (settings.share or 1)),
         workers=settings.workers,
         precision=settings.precision,
         muon_precision=settings.muon_precision,

@@ -16,7 +16,6 @@ from models.labels import LABELS
 from pipeline.prediction import ensemble
 from pipeline.prediction.out_of_fold import gather
 from pipeline.run.settings import EvalSettings, RunSettings
-from pipeline.runtime import machine
 from pipeline.runtime.store import read_json
 from pipeline.stages import predict as predict_stage
 from pipeline.stages.calibrate import Calibrate, calibrate
@@ -340,7 +339,7 @@ def test_parts_left_by_a_kill_go_with_the_next_prediction(copy):
 
 
 def test_cores_are_shared_by_trainings_side_by_side(copy, monkeypatch):
-    monkeypatch.setattr(machine, "available_cores", lambda: 7)
+    monkeypatch.setattr("joblib.cpu_count", lambda: 7)
     for run, share, given, threads in (("a", 3, None, 2), ("b", 9, None, 1), ("c", 3, 5, 5)):
         told = train_tiny(Path(run), copy.data, "age", share=share, threads=given, plan=True)
         assert told["fold0"]["threads"] == threads

@@ -51,9 +51,9 @@ def black_box_shift(rows: LabelledPredictions, eval: EvalPredictions, seed: int 
     weight = 1 / np.bincount(rows.band)
     confusion = _table(rows.band, (found(rows.predicted_age) * weight).argmax(1), 3)
     seen = np.bincount((found(eval.predicted_age.ravel()) * weight).argmax(1), minlength=3) / eval.predicted_age.size
-    mix = np.linalg.lstsq((confusion / confusion.sum(1, keepdims=True)).T, seen, rcond=None)[0]
-    mix = np.maximum(mix, 1e-3)
-    return mix / mix.sum()
+    prior = np.linalg.lstsq((confusion / confusion.sum(1, keepdims=True)).T, seen, rcond=None)[0]
+    prior = np.maximum(prior, 1e-3)
+    return prior / prior.sum()
 
 
 def density_ml(
@@ -99,7 +99,7 @@ def trial(
 
     rows: the people who calibrate; truth: the eval photos beside their labels, which no method sees.
     """
-    mix, train = truth.counts / truth.people, rows.counts / rows.people
+    prior, train = truth.counts / truth.people, rows.counts / rows.people
     age = eval.predicted_age.mean(1)
 
     def score(thresholds: tuple[float, float]) -> float:
@@ -120,7 +120,7 @@ def trial(
 
     low, high = np.quantile(bands_of(guess.draws), [0.025, 0.975], axis=0)
     return {
-        "age_mix": mix,
+        "age_mix": prior,
         "train": train,
         "people": truth.people,
         "score": {
@@ -128,12 +128,12 @@ def trial(
             "train mix": reached[0.0],
             "auto": reached[toward],
             "estimate": reached[1.0],
-            "true mix": given(mix),
+            "true mix": given(prior),
             "best possible": BinnedAges(age, truth.label, truth.cell).surface().values.max(),
         }
         | {name: given(shares) for name, shares in rivals.items()},
         "share": {"estimate": guess.prior, "greatest likelihood": guess.raw, **rivals},
-        "covers mix": (low <= mix) & (mix <= high),
+        "covers mix": (low <= prior) & (prior <= high),
         "unlike": guess.unlike,
         "toward": toward,
         "expected": {"auto": _expected(found[toward], eval, seed), "estimate": _expected(found[1.0], eval, seed)},
@@ -150,11 +150,11 @@ def _expected(found: ThresholdChoice, eval: EvalPredictions, seed: int) -> list[
 def gather(results: list[dict[str, Any]]) -> dict[str, Any]:
     """The figures of one world, or table, over its trials."""
     scores = {name: np.array([r["score"][name] for r in results]) for name in results[0]["score"]}
-    mixes, train = (np.array([r[name] for r in results]) for name in ("age_mix", "train"))
-    thirds = np.array_split(np.argsort(np.abs(mixes - train).max(1), kind="stable"), 3)
+    priors, train = (np.array([r[name] for r in results]) for name in ("age_mix", "train"))
+    thirds = np.array_split(np.argsort(np.abs(priors - train).max(1), kind="stable"), 3)
     plain = scores["30/60"].mean()
     errors = {
-        name: np.abs(np.array([r["share"][name] for r in results]) - mixes).max(1) for name in results[0]["share"]
+        name: np.abs(np.array([r["share"][name] for r in results]) - priors).max(1) for name in results[0]["share"]
     }
     return {
         "trials": len(results),
@@ -228,8 +228,8 @@ def run_all(
                 seeds = [s for s in range(start, min(start + 10, trials)) if (name, s) not in done]
                 found = parallel(delayed(one)(seed) for seed in seeds)
                 lines = [
-                    json.dumps({"scenario": name, "seed": seed, "metrics": figures}, default=_plain)
-                    for seed, figures in zip(seeds, found, strict=True)
+                    json.dumps({"scenario": name, "seed": seed, "metrics": metrics}, default=_plain)
+                    for seed, metrics in zip(seeds, found, strict=True)
                 ]
                 if keep:
                     with keep.open("a") as file:

@@ -13,8 +13,8 @@ BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
 
 from label_shift import SCENARIOS, draw  # noqa: E402
-from mix_trials import METHODS, gather  # noqa: E402
-from resampled_mixes import HALF, draw_of  # noqa: E402
+from prior_trials import METHODS, gather  # noqa: E402
+from resampled_priors import HALF, draw_of  # noqa: E402
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -98,7 +98,7 @@ def test_a_table_is_tried_from_the_command_line(tmp_path):
         "mask_none": (mask == 2) * 1.0, "gender_female": female * 1.0, "age_years": rows.predicted_age,
     })  # fmt: skip
     table.to_csv(tmp_path / "made.csv", index=False)
-    command = [sys.executable, BENCHMARKS / "resampled_mixes.py", tmp_path / "made.csv", "--draws", "3"]
+    command = [sys.executable, BENCHMARKS / "resampled_priors.py", tmp_path / "made.csv", "--draws", "3"]
     told = subprocess.run([*command, "--keep", tmp_path / "kept.jsonl"], capture_output=True, text=True, check=True)
     assert json.loads(told.stdout)["tables"]["made"]["trials"] == 3
     assert len((tmp_path / "kept.jsonl").read_text().splitlines()) == 3

@@ -1,7 +1,7 @@
 """Other mixes on real predictions: sets of people drawn from out-of-fold tables, their mix estimated and their score.
 
-    python benchmarks/resampled_mixes.py TABLE.csv ... --draws 200 --jobs 2
-    python benchmarks/resampled_mixes.py --run runs/faces-small --draws 200 --jobs 2
+    python benchmarks/resampled_priors.py TABLE.csv ... --draws 200 --jobs 2
+    python benchmarks/resampled_priors.py --run runs/faces-small --draws 200 --jobs 2
 
 A table holds a row a photo: photo, person, fold, the true mask, gender and age, and the predictions of networks that
 did not see the person (as validation.csv has them, or --run collects them). In each draw half of its people calibrate,
@@ -28,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
 import pandas as pd
-from mix_trials import band_probabilities, binned_em, run_all, trial
+from prior_trials import band_probabilities, binned_em, run_all, trial
 
 from pipeline.combiner.label_combiner import LabelCombiner
 from pipeline.combiner.self_test import in_prior, of_people
@@ -41,38 +41,38 @@ HALF, FEW = 2, 5
 """One of so many people calibrates."""
 
 
-def split(rows: LabelledPredictions, seed: int, part: int) -> tuple[LabelledPredictions, LabelledPredictions]:
-    """The people who calibrate, one in `part` stratified on gender x band, and eval people of the others."""
+def split(rows: LabelledPredictions, seed: int, one_in: int) -> tuple[LabelledPredictions, LabelledPredictions]:
+    """The people who calibrate, one in `one_in` stratified on gender x band, and eval people of the others."""
     rng, first = np.random.default_rng(seed), rows.first
     order = np.lexsort((rng.random(rows.people), rows.gender[first] * 3 + rows.band[first]))
     calibrating = np.empty(rows.people, bool)
-    calibrating[order] = (np.arange(rows.people) + rng.integers(part)) % part == 0
+    calibrating[order] = (np.arange(rows.people) + rng.integers(one_in)) % one_in == 0
     old = rng.uniform(0.02, 0.5)
     young = rng.uniform(0.3, 0.6) * (1 - old)
-    mix = np.array([young, 1 - old - young, old])
-    chosen = in_prior(rows.band[first], np.flatnonzero(~calibrating), mix, rng)
+    prior = np.array([young, 1 - old - young, old])
+    chosen = in_prior(rows.band[first], np.flatnonzero(~calibrating), prior, rng)
     return of_people(rows, np.flatnonzero(calibrating)), of_people(rows, chosen)
 
 
 def draw_of(
-    rows: LabelledPredictions, part: int, seed: int
+    rows: LabelledPredictions, one_in: int, seed: int
 ) -> tuple[LabelledPredictions, EvalPredictions, LabelledPredictions, np.ndarray]:
     """One draw: the people who calibrate, eval predictions without persons, the truth, the eval mix."""
-    calibrating, truth = split(rows, seed, part)
+    calibrating, truth = split(rows, seed, one_in)
     photos_per_person = len(calibrating.person) / calibrating.people
     eval = EvalPredictions(truth.predicted_age[:, None], truth.cell[:, None] % 2, photos_per_person)
     return calibrating, eval, truth, truth.counts / truth.people
 
 
-def one(rows: LabelledPredictions, part: int, seed: int) -> dict:
+def one(rows: LabelledPredictions, one_in: int, seed: int) -> dict:
     """All figures of one draw."""
-    calibrating, eval, truth, _ = draw_of(rows, part, seed)
+    calibrating, eval, truth, _ = draw_of(rows, one_in, seed)
     return trial(calibrating, eval, truth, seed)
 
 
-def one_of_rival(rows: LabelledPredictions, part: int, seed: int) -> dict:
+def one_of_rival(rows: LabelledPredictions, one_in: int, seed: int) -> dict:
     """All figures of one draw, of the rivals' combiner."""
-    calibrating, _, truth, mix = draw_of(rows, part, seed)
+    calibrating, _, truth, prior = draw_of(rows, one_in, seed)
     probabilities = band_probabilities(calibrating)
     tables = [as_labels(some, probabilities(some.predicted_age)) for some in (calibrating, truth)]
     tables[1] = tables[1].drop(columns=["person", "mask", "gender", "age"])
@@ -83,22 +83,25 @@ def one_of_rival(rows: LabelledPredictions, part: int, seed: int) -> dict:
         )
 
     train = calibrating.counts / calibrating.people
-    auto, given = fitted("auto"), {"train mix": train, "true mix": mix}
+    auto, given = fitted("auto"), {"train mix": train, "true mix": prior}
     told = auto.report_["age_mix"]
-    given |= {"estimate": np.array(told["estimate"]), "binned EM": binned_em(calibrating, draw_of(rows, part, seed)[1])}
+    given |= {
+        "estimate": np.array(told["estimate"]),
+        "binned EM": binned_em(calibrating, draw_of(rows, one_in, seed)[1]),
+    }
     scores = {name: macro_f1(truth.label, fitted(prior).predict(tables[1])["label"]) for name, prior in given.items()}
     plain = tables[1][list(LABEL_COLUMNS)].to_numpy().argmax(1)
     low, high = np.array(told["interval"]).T
     expected = [auto.report_["expected"]["macro_f1"], *(auto.report_["expected"]["interval"] or (None, None))]
     return {
-        "age_mix": mix,
+        "age_mix": prior,
         "train": train,
         "people": truth.people,
         "score": {"30/60": macro_f1(truth.label, plain)}
         | scores
         | {"auto": macro_f1(truth.label, auto.predict(tables[1])["label"])},
         "share": {"estimate": given["estimate"], "binned EM": given["binned EM"]},
-        "covers mix": (low <= mix) & (mix <= high),
+        "covers mix": (low <= prior) & (prior <= high),
         "unlike": told["unlike"],
         "toward": {"train": 0.0}.get(told["kind"], 1.0 if np.allclose(told["used"], told["estimate"]) else 0.5),
         "expected": {"auto": expected, "estimate": [None] * 3},
@@ -135,10 +138,10 @@ def main() -> None:
         tables |= {run.name: gather(open_run(RunSettings(run=run), make=False)) for run in given.run}
     if not tables:
         reader.error("name a table, or a run with --run")
-    part = FEW if given.few else HALF
+    one_in = FEW if given.few else HALF
     made = one_of_rival if given.rival else one
     also = ", few" * given.few + ", rival" * given.rival
-    worlds = {name + also: partial(made, labelled_predictions(table), part) for name, table in tables.items()}
+    worlds = {name + also: partial(made, labelled_predictions(table), one_in) for name, table in tables.items()}
     result = {
         "hardware": f"{os.cpu_count()} cores, {platform.machine()}; {given.jobs} processes of one thread",
         "tables": run_all(worlds, given.draws, given.jobs, given.keep),
