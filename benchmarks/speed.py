@@ -3,7 +3,7 @@
     python benchmarks/speed.py --preset base
     python benchmarks/speed.py --preset small --only cost
 
-A part is measured in one process, the rivals in turn, on people drawn for it at the contest's 384 x 512 pixels;
+A section is measured in one process, the rivals in turn, on people drawn for it at the contest's 384 x 512 pixels;
 ratios are taken within a turn. Rivals share networks, photo size, batch and loss.
 
 train: steps within an epoch. *ours* is the trainer with its loader, *network alone* its step on a batch that lies
@@ -224,7 +224,7 @@ def measure_prediction(data: DataSet, settings: Settings, amount: argparse.Names
     def alone(members: list[ensemble.EnsembleMember], _: Sequence[str]) -> int:
         for member in members:
             for _ in range(batches):
-                member.answers(ready[member.size])
+                member.predict(ready[member.size])
         return batches * BATCH
 
     def script(tuned: bool, networks: list[backbone.Network], photos: Sequence[str]) -> int:
@@ -273,15 +273,15 @@ def options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line, with the usual amounts where it names none."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--preset", choices=["base", "small"], default="base")
-    parser.add_argument("--only", choices=["train", "predict", "cost"], help="this part (default: train and predict)")
-    parser.add_argument("--photos", type=int, help="photos to draw for each part, all of which are predicted")
+    parser.add_argument("--only", choices=["train", "predict", "cost"], help="this section (default: train and predict)")
+    parser.add_argument("--photos", type=int, help="photos to draw for each section, all of which are predicted")
     parser.add_argument("--steps", type=int, help="training steps in a turn")
     parser.add_argument("--before", type=int, help="training steps before those, which do not count")
     parser.add_argument("--repeats", type=int, help="turns")
     parser.add_argument("--cost-photos", type=int, nargs=2, metavar="N", help="photos to predict for the cost")
-    parser.add_argument("--smoke", action="store_true", help="every part with tiny networks, to see that it runs")
+    parser.add_argument("--smoke", action="store_true", help="every section with tiny networks, to see that it runs")
     parser.add_argument("--out", type=Path, default=Path(__file__).with_name("speed.json"))
-    parser.add_argument("--part", choices=MEASURES, help=argparse.SUPPRESS)
+    parser.add_argument("--section", choices=MEASURES, help=argparse.SUPPRESS)
     given = parser.parse_args(arguments)
     kind = "smoke" if given.smoke else "gpu" if DEVICE == "cuda" else given.preset
     for name, usual in AMOUNTS[kind].items():
@@ -305,33 +305,33 @@ def main() -> None:
             found = MEASURES[amount.data](read_data_set(Path("people").resolve()), settings, amount)
         out.write_text(json.dumps(found))
         return
-    parts = [amount.only] if amount.only else list(MEASURES)[: 3 if amount.smoke else 2]
+    sections = [amount.only] if amount.only else list(MEASURES)[: 3 if amount.smoke else 2]
     result = {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "hardware": hardware(),
         "versions": versions(),
-        "amounts": {name: value for name, value in vars(amount).items() if name not in ("out", "part")},
+        "amounts": {name: value for name, value in vars(amount).items() if name not in ("out", "section")},
         "settings": settings,
     }
     with tempfile.TemporaryDirectory(prefix="face18-speed-") as folder, contextlib.chdir(folder):
         crowd = max(data_set.FEWEST, math.ceil(amount.photos / len(data_set.PHOTOS)))
         data_set.draw(Path("people"), people=crowd, eval_people=crowd)
-        for part in parts:
+        for section in sections:
             # A process each: what training asks of glibc would reach prediction too. (Not one of multiprocessing's:
             # those took seconds to start the loader processes of the scripts.)
-            found = Path(f"{part}.json")
+            found = Path(f"{section}.json")
             command = [
                 sys.executable,
                 str(ROOT / "benchmarks" / "speed.py"),
                 *sys.argv[1:],
-                "--part",
-                part,
+                "--section",
+                section,
                 "--out",
                 str(found),
             ]
             if subprocess.run(command).returncode:
-                raise SystemExit(f"the part {part} failed")
-            result[part] = json.loads(found.read_text())
+                raise SystemExit(f"the section {section} failed")
+            result[section] = json.loads(found.read_text())
     out.write_text(json.dumps(result, indent=1) + "\n")
     print(shown(result))
 
