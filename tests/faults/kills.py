@@ -150,8 +150,8 @@ def main() -> int:
     reader.add_argument("--only", type=int, help="replay this one")
     reader.add_argument("--part", default="0/1", help="0/2 and 1/2 share the kills between two processes")
     given = reader.parse_args()
-    part, parts_in_all = map(int, given.data.split("/"))
-    print(f"{given.kills} kills, seed {given.seed}, part {given.data}", flush=True)
+    part, parts_in_all = map(int, given.part.split("/"))
+    print(f"{given.kills} kills, seed {given.seed}, part {given.part}", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         started, home = time.monotonic(), Home(Path(folder))
         moments = {(kind, place): count(home, kind, place) for kind in KINDS for place in places(kind)}
