@@ -300,9 +300,9 @@ def main() -> None:
     amount = options()
     out = amount.out.resolve()
     settings = settings_of(amount.preset, amount.smoke)
-    if amount.data:
+    if amount.section:
         with contextlib.redirect_stdout(sys.stderr):
-            found = MEASURES[amount.data](read_data_set(Path("people").resolve()), settings, amount)
+            found = MEASURES[amount.section](read_data_set(Path("people").resolve()), settings, amount)
         out.write_text(json.dumps(found))
         return
     sections = [amount.only] if amount.only else list(MEASURES)[: 3 if amount.smoke else 2]
