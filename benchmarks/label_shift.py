@@ -1,4 +1,4 @@
-"""Label shift by simulation: what estimating the eval mix of ages recovers, and whether the forecast is true.
+"""Label shift by simulation: what estimating the eval age mix recovers, and whether the forecast is true.
 
     python benchmarks/label_shift.py --draws 200 --jobs 2 > label_shift.json
 
@@ -67,9 +67,9 @@ def noise(rng, age, deviation, kind):
 
 
 def world(rng, ages, networks=1, own=0.0, kind=""):
-    """Photos of people of these ages: (rows as Known, predicted ages (n, networks)).
+    """Photos of people of these ages: (rows as LabelledPredictions, predicted ages (n, networks)).
 
-    own: the part of each prediction's variance, of person and of photo, that belongs to the network; kind: of the
+    own: the share of each prediction's variance, of person and of photo, that belongs to the network; kind: of the
     noise, or "saturated": predictions end at 60, with most of the middle band just below.
     """
     person = np.repeat(np.arange(len(ages)), PHOTOS)
@@ -94,7 +94,7 @@ def world(rng, ages, networks=1, own=0.0, kind=""):
 
 
 def draw(seed, people=2700, eval_people=1800, shift=True, flat=False, networks=1, kind=""):
-    """One world: validation rows, eval predictions without persons, eval rows (the truth), the eval mix."""
+    """One world: validation rows, eval predictions without persons, eval rows (the truth), the eval prior."""
     rng = np.random.default_rng([seed, people, shift, flat, networks])
     own = 0.5 if networks > 1 else 0.0
     rows, _ = world(rng, rng.permutation(AGES)[:people], own=own, kind=kind)
@@ -113,7 +113,7 @@ def draw(seed, people=2700, eval_people=1800, shift=True, flat=False, networks=1
 
 
 def one(scenario, seed):
-    """All figures of one draw."""
+    """All metrics of one draw."""
     rows, eval, truth, _ = draw(seed, **SCENARIOS[scenario])
     return trial(rows, eval, truth, seed)
 

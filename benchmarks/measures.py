@@ -58,7 +58,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def shown(result: dict[str, Any]) -> str:
-    """The figures as tables."""
+    """The metrics as tables."""
     rows = [
         (section, name, kind, what, f"{found['median']:.4g}", f"{found['low']:.4g} to {found['high']:.4g}")
         for section in ("train", "predict", "cost")
@@ -70,7 +70,7 @@ def shown(result: dict[str, Any]) -> str:
 
 
 def engines() -> list[str]:
-    """What can answer photos on this machine."""
+    """What can run networks in prediction on this machine."""
     if DEVICE == "cuda":
         return ["torch", "compiled"]
     return ["torch", "openvino", "openvino-bfloat16"] if importlib.util.find_spec("openvino") else ["torch"]

@@ -3,9 +3,9 @@
     python benchmarks/plan_quality.py --data data/drawn ../shared/faces --seeds 3
 
 With the plan a network trains as machine.py has it, without it in float32 with its channels first. Both are calibrated
-for the mix of the train people, so that nothing but training differs. The difference is paired by seed; its interval
-resamples people, the same ones for both. `--length 0.5` trains half as long. Runs stay in --runs: the same command goes
-on where it was interrupted.
+for the age mix of the train people, so that nothing but training differs. The difference is paired by seed; its
+interval resamples people, the same ones for both. `--length 0.5` trains half as long. Runs stay in --runs: the same
+command goes on where it was interrupted.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What justifies the plan for a machine (pipeline/machine.py): a training step under the plan and under what it is not.
+"""What justifies the plan for a machine (pipeline/runtime/machine.py): a step under it and under what it is not.
 
     python benchmarks/plan_speed.py --preset base
     python benchmarks/plan_speed.py --preset small --threads 1
@@ -41,7 +41,7 @@ LABELS = {"mask": 3, "gender": 2, "age": 60}
 
 @dataclass(frozen=True)
 class Way:
-    """plain: with timm's own layers in place of those of models/faster.py."""
+    """plain: with timm's own layers in place of those of models/cpu/faster.py."""
 
     plan: machine.Plan
     plain: bool = False

@@ -1,6 +1,6 @@
-"""The estimate of the mix as it was before it was tried on real predictions: kept to be compared with.
+"""The estimate of the class prior as it was before it was tried on real predictions: kept to be compared with.
 
-Every band's predictions are a line in age and everyone's pooled residuals; the estimate is drawn toward the train mix
+Every band's predictions are a line in age and everyone's pooled residuals; the estimate is drawn toward the train prior
 by its error over resampled people (empirical Bayes, Efron and Morris 1973). Perfect where predictions are made so.
 Written anew from that method, without its intervals; a share that would be negative is turned back, not averaged.
 """
@@ -22,7 +22,7 @@ DRAWS = 50
 
 
 def estimate(rows: LabelledPredictions, eval: EvalPredictions, seed: int = 0) -> NDArray[np.float64]:
-    """(3,) the mix of the eval photos."""
+    """(3,) the prior of the eval photos."""
     rng = np.random.default_rng(seed)
     model, kind = PooledResiduals(rows), rows.band * 2 + rows.gender
     size = len(model.grid) * 2

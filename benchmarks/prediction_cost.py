@@ -1,4 +1,4 @@
-"""What the predict stage costs on many photos: seconds, start-up and memory; a part of speed.py."""
+"""What the predict stage costs on many photos: seconds, start-up and memory; a section of speed.py."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ runpy.run_module("pipeline", run_name="__main__", alter_sys=True)
 def finish_run(run: Path, data: DataSet, settings: Settings, preset: str) -> None:
     """Add what the predict stage asks of a run beside networks.
 
-    The held-out answers are the fastest engine's own: networks that have learned nothing answer all photos so
-    nearly alike that any other engine's would lead to other labels, and the engine would not be used.
+    The held-out predictions are the fastest engine's own: networks that have learned nothing predict for all photos so
+    nearly the same that any other engine's would lead to other labels, and the engine would not be used.
     """
     open_run(RunSettings(run=run, data=data.root, preset=preset, weights="none"))
     held_out = data.train.merge(fold_table(data.train), on="person").query("fold == 0")

@@ -1,4 +1,4 @@
-"""One trial of estimating the eval mix, by every method, and the figures over many: what the scripts beside share."""
+"""One trial of estimating the eval prior, by every method, and the metrics over many: what the scripts beside share."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def band_probabilities(rows: LabelledPredictions) -> Callable[[NDArray], NDArray
 def trial(
     rows: LabelledPredictions, eval: EvalPredictions, truth: LabelledPredictions, seed: int, resamples: int = 100
 ) -> dict[str, Any]:
-    """All figures of one set of eval photos: what each method makes of it, and what the truth is.
+    """All metrics of one set of eval photos: what each method makes of it, and what the truth is.
 
     rows: the people who calibrate; truth: the eval photos beside their labels, which no method sees.
     """
@@ -125,15 +125,15 @@ def trial(
         "people": truth.people,
         "score": {
             "30/60": score((30, 60)),
-            "train mix": reached[0.0],
+            "train age mix": reached[0.0],
             "auto": reached[toward],
             "estimate": reached[1.0],
-            "true mix": given(prior),
+            "true age mix": given(prior),
             "best possible": BinnedAges(age, truth.label, truth.cell).surface().values.max(),
         }
         | {name: given(shares) for name, shares in rivals.items()},
         "share": {"estimate": guess.prior, "greatest likelihood": guess.raw, **rivals},
-        "covers mix": (low <= prior) & (prior <= high),
+        "covers age mix": (low <= prior) & (prior <= high),
         "unlike": guess.unlike,
         "toward": toward,
         "expected": {"auto": _expected(found[toward], eval, seed), "estimate": _expected(found[1.0], eval, seed)},
@@ -148,7 +148,7 @@ def _expected(found: ThresholdChoice, eval: EvalPredictions, seed: int) -> list[
 
 
 def gather(results: list[dict[str, Any]]) -> dict[str, Any]:
-    """The figures of one world, or table, over its trials."""
+    """The metrics of one world, or table, over its trials."""
     scores = {name: np.array([r["score"][name] for r in results]) for name in results[0]["score"]}
     priors, train = (np.array([r[name] for r in results]) for name in ("age_mix", "train"))
     thirds = np.array_split(np.argsort(np.abs(priors - train).max(1), kind="stable"), 3)
@@ -160,25 +160,25 @@ def gather(results: list[dict[str, Any]]) -> dict[str, Any]:
         "trials": len(results),
         "eval people": round(float(np.mean([r["people"] for r in results])), 1),
         "macro_f1": {name: round(float(v.mean()), 4) for name, v in scores.items()},
-        "recovered of what the true mix gains": {
-            name: round(float((v.mean() - plain) / (scores["true mix"].mean() - plain)), 3)
+        "recovered of what the true age mix gains": {
+            name: round(float((v.mean() - plain) / (scores["true age mix"].mean() - plain)), 3)
             for name, v in scores.items()
-            if name not in ("30/60", "true mix")
+            if name not in ("30/60", "true age mix")
         },
-        "above the train mix": {
+        "above the train age mix": {
             name: {
-                "mean": interval(scores[name] - scores["train mix"]),
+                "mean": interval(scores[name] - scores["train age mix"]),
                 "by third of distance from train": [
-                    round(float((scores[name] - scores["train mix"])[t].mean()), 4) for t in thirds
+                    round(float((scores[name] - scores["train age mix"])[t].mean()), 4) for t in thirds
                 ],
             }
-            for name in ("auto", "estimate", "binned EM", "true mix")
+            for name in ("auto", "estimate", "binned EM", "true age mix")
         },
         "largest share error": {name: round(float(error.mean()), 4) for name, error in errors.items()},
         "more than the estimate's": {
             name: interval(error - errors["estimate"]) for name, error in errors.items() if name != "estimate"
         },
-        "mix covered at 95 %": np.mean([r["covers mix"] for r in results], axis=0).round(3).tolist(),
+        "age mix covered at 95 %": np.mean([r["covers age mix"] for r in results], axis=0).round(3).tolist(),
         "warned": round(float(np.mean([r["unlike"] for r in results])), 3),
         "estimate used": {
             str(step): round(float(np.mean([r["toward"] == step for r in results])), 3) for step in (0.0, 0.5, 1.0)
@@ -212,7 +212,7 @@ def interval(values: Iterable[float]) -> list[float]:
 
 
 def kept(path: Path | None) -> dict[tuple[str, int], dict[str, Any]]:
-    """The trials in a file of JSON lines: {(world, seed): figures}."""
+    """The trials in a file of JSON lines: {(world, seed): metrics}."""
     lines = path.read_text().splitlines() if path and path.is_file() else []
     return {(line["scenario"], line["seed"]): line["metrics"] for line in map(json.loads, lines)}
 
@@ -220,7 +220,7 @@ def kept(path: Path | None) -> dict[tuple[str, int], dict[str, Any]]:
 def run_all(
     worlds: dict[str, Callable[[int], dict[str, Any]]], trials: int, jobs: int, keep: Path | None = None
 ) -> dict[str, Any]:
-    """Gathered figures of each world, ten trials of each in turn; those in the file `keep` are not run again."""
+    """Gathered metrics of each world, ten trials of each in turn; those in the file `keep` are not run again."""
     done = kept(keep)
     with Parallel(jobs) as parallel:
         for start in range(0, trials, 10):

@@ -1,4 +1,4 @@
-"""The mix of ages as QuaPy's methods estimate it, in the worlds and on the tables of the scripts beside: from outside.
+"""The age mix as QuaPy's methods estimate it, in the worlds and on the tables of the scripts beside: from outside.
 
     python -m pip install quapy      # in an environment of its own: it is no dependency
     python benchmarks/quapy_reference.py --keep draws.jsonl --draws 30 --tables portraits-lite0.csv
@@ -43,7 +43,7 @@ METHODS = {
 
 
 def worlds(tables: list[Path]) -> dict[str, Callable[[int], tuple]]:
-    """How to draw (rows, eval, truth, mix) by a number, for each name that a kept draw may have."""
+    """How to draw (rows, eval, truth, prior) by a number, for each name that a kept draw may have."""
 
     def of_scenario(name: str) -> Callable[[int], tuple]:
         return lambda seed: draw(seed, **SCENARIOS[name])
@@ -59,7 +59,7 @@ def worlds(tables: list[Path]) -> dict[str, Callable[[int], tuple]]:
 
 
 def main() -> None:
-    """Estimate the mix of each draw by every method."""
+    """Estimate the prior of each draw by every method."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--draws", type=int, default=30)
     parser.add_argument("--tables", type=Path, nargs="*", default=[])

@@ -1,15 +1,15 @@
-"""Other mixes on real predictions: sets of people drawn from out-of-fold tables, their mix estimated and their score.
+"""Other age mixes on real predictions: people drawn from out-of-fold tables, their age mix estimated and their score.
 
     python benchmarks/resampled_priors.py TABLE.csv ... --draws 200 --jobs 2
     python benchmarks/resampled_priors.py --run runs/faces-small --draws 200 --jobs 2
 
 A table holds a row a photo: photo, person, fold, the true mask, gender and age, and the predictions of networks that
 did not see the person (as validation.csv has them, or --run collects them). In each draw half of its people calibrate,
-and of the other half as many as can be had in a random mix are the eval people: the old are U(0.02, 0.5) of all, the
-young U(0.3, 0.6) of the rest, persons whole, their truth shut. With --few a fifth calibrates, and the eval people come
-from the rest. With --rival the same predictions stand as label probabilities (the bands' by a logistic fit on those
-who calibrate) and go through the rivals' combiner; likeliest labels stand where thresholds 30/60 do. Prints one JSON
-document.
+and of the other half as many as can be had in a random age mix are the eval people: the old are U(0.02, 0.5) of all,
+the young U(0.3, 0.6) of the rest, persons whole, their truth shut. With --few a fifth calibrates, and the eval people
+come from the rest. With --rival the same predictions stand as label probabilities (the bands' by a logistic fit on
+those who calibrate) and go through the rivals' combiner; likeliest labels stand where thresholds 30/60 do. Prints one
+JSON document.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def split(rows: LabelledPredictions, seed: int, one_in: int) -> tuple[LabelledPr
 def draw_of(
     rows: LabelledPredictions, one_in: int, seed: int
 ) -> tuple[LabelledPredictions, EvalPredictions, LabelledPredictions, np.ndarray]:
-    """One draw: the people who calibrate, eval predictions without persons, the truth, the eval mix."""
+    """One draw: the people who calibrate, eval predictions without persons, the truth, the eval prior."""
     calibrating, truth = split(rows, seed, one_in)
     photos_per_person = len(calibrating.person) / calibrating.people
     eval = EvalPredictions(truth.predicted_age[:, None], truth.cell[:, None] % 2, photos_per_person)
@@ -65,13 +65,13 @@ def draw_of(
 
 
 def one(rows: LabelledPredictions, one_in: int, seed: int) -> dict:
-    """All figures of one draw."""
+    """All metrics of one draw."""
     calibrating, eval, truth, _ = draw_of(rows, one_in, seed)
     return trial(calibrating, eval, truth, seed)
 
 
 def one_of_rival(rows: LabelledPredictions, one_in: int, seed: int) -> dict:
-    """All figures of one draw, of the rivals' combiner."""
+    """All metrics of one draw, of the rivals' combiner."""
     calibrating, _, truth, prior = draw_of(rows, one_in, seed)
     probabilities = band_probabilities(calibrating)
     tables = [as_labels(some, probabilities(some.predicted_age)) for some in (calibrating, truth)]
@@ -83,7 +83,7 @@ def one_of_rival(rows: LabelledPredictions, one_in: int, seed: int) -> dict:
         )
 
     train = calibrating.counts / calibrating.people
-    auto, given = fitted("auto"), {"train mix": train, "true mix": prior}
+    auto, given = fitted("auto"), {"train age mix": train, "true age mix": prior}
     told = auto.report_["age_mix"]
     given |= {
         "estimate": np.array(told["estimate"]),
@@ -101,7 +101,7 @@ def one_of_rival(rows: LabelledPredictions, one_in: int, seed: int) -> dict:
         | scores
         | {"auto": macro_f1(truth.label, auto.predict(tables[1])["label"])},
         "share": {"estimate": given["estimate"], "binned EM": given["binned EM"]},
-        "covers mix": (low <= prior) & (prior <= high),
+        "covers age mix": (low <= prior) & (prior <= high),
         "unlike": told["unlike"],
         "toward": {"train": 0.0}.get(told["kind"], 1.0 if np.allclose(told["used"], told["estimate"]) else 0.5),
         "expected": {"auto": expected, "estimate": [None] * 3},

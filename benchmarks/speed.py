@@ -4,7 +4,7 @@
     python benchmarks/speed.py --preset small --only cost
 
 A section is measured in one process, the rivals in turn, on people drawn for it at the contest's 384 x 512 pixels;
-ratios are taken within a turn. Rivals share networks, photo size, batch and loss.
+ratios are taken within a turn. Rivals share networks, photo size, batch size and loss.
 
 train: steps within an epoch. *ours* is the trainer with its loader, *network alone* its step on a batch that lies
 ready. What starts up, and the fuller queues after a start, pass in steps before.
@@ -177,7 +177,9 @@ def _train_task(data: DataSet, task: str, made: dict[str, Any], amount: argparse
 
     def ours() -> dict[str, float]:
         folder = Path(tempfile.mkdtemp(dir="."))
-        trainer = TimedTrainer(one, copy.deepcopy(network), training_data, long_enough, plan, folder, task, (0, math.inf))
+        trainer = TimedTrainer(
+            one, copy.deepcopy(network), training_data, long_enough, plan, folder, task, (0, math.inf)
+        )
         end_to_end = trainer.end_to_end(Stopwatch(amount.before, steps))
         return {"ours": end_to_end, "network alone": trainer.alone(steps)}
 
@@ -273,7 +275,9 @@ def options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line, with the usual amounts where it names none."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--preset", choices=["base", "small"], default="base")
-    parser.add_argument("--only", choices=["train", "predict", "cost"], help="this section (default: train and predict)")
+    parser.add_argument(
+        "--only", choices=["train", "predict", "cost"], help="this section (default: train and predict)"
+    )
     parser.add_argument("--photos", type=int, help="photos to draw for each section, all of which are predicted")
     parser.add_argument("--steps", type=int, help="training steps in a turn")
     parser.add_argument("--before", type=int, help="training steps before those, which do not count")

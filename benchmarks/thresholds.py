@@ -2,8 +2,8 @@
 
     python benchmarks/thresholds.py --jobs 2 > thresholds.json
 
-Answers 38 + 0.85 (age - 38) + N(0, 5) to ages drawn from 18 to 60; every pair of thresholds 0.1 year apart
-over the range of the answers, bandwidth 2. Times are medians, of one core unless said. Prints JSON.
+Predicted ages 38 + 0.85 (age - 38) + N(0, 5), true ages drawn from 18 to 60; every pair of thresholds 0.1 year apart
+over the range of the predicted ages, bandwidth 2. Times are medians, of one core unless said. Prints JSON.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ PHOTOS = 7
 
 
 def problem(photos, seed=0):
-    """(answer, label, cell) of so many photos."""
+    """(predicted_age, label, cell) of so many photos, each (n,)."""
     rng = np.random.default_rng(seed)
     age = np.repeat(rng.integers(18, 61, -(-photos // PHOTOS)), PHOTOS)[:photos]
     mask, gender = rng.integers(0, 3, photos), rng.integers(0, 2, photos)

@@ -105,7 +105,7 @@ class Script:
 
     @torch.no_grad()
     def predict(self, network: nn.Module, photos: PhotoFiles, batch_size: int) -> Tensor:
-        """The network's outputs (N, outputs)."""
+        """The network's logits (N, logits)."""
         network = self.ready(network).eval()
         logits = []
         for pixels, _ in self.loader(photos, batch_size, training=False):

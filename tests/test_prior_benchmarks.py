@@ -19,11 +19,11 @@ from resampled_priors import HALF, draw_of  # noqa: E402
 
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_finds_the_mix_of_a_world_that_suits_all(method):
-    rows, eval, truth, mix = draw(0)
+    rows, eval, truth, prior = draw(0)
     found = METHODS[method](rows, eval, 0)
     assert found.sum() == pytest.approx(1, abs=1e-6)
-    np.testing.assert_allclose(found, mix, atol=0.06)
-    np.testing.assert_allclose(truth.counts / truth.people, mix)
+    np.testing.assert_allclose(found, prior, atol=0.06)
+    np.testing.assert_allclose(truth.counts / truth.people, prior)
 
 
 @pytest.mark.parametrize("name", [name for name in SCENARIOS if name.startswith(("540", "162"))])
@@ -50,22 +50,22 @@ def test_worlds_differ_in_what_they_say(name):
 
 def test_draws_of_a_table_share_no_person():
     rows, _, _, _ = draw(1, people=162)
-    calibrating, eval, truth, mix = draw_of(rows, HALF, 5)
+    calibrating, eval, truth, prior = draw_of(rows, HALF, 5)
     assert calibrating.people == 81
     pairs = [set(zip(some.predicted_age, some.age, strict=True)) for some in (calibrating, truth)]
     assert not pairs[0] & pairs[1]
     assert eval.people == truth.people
-    np.testing.assert_allclose(mix, truth.counts / truth.people)
+    np.testing.assert_allclose(prior, truth.counts / truth.people)
 
 
-def trial_of(mix, scores, expected):
-    mix = np.array(mix)
+def trial_of(prior, scores, expected):
+    prior = np.array(prior)
     return {
-        "age_mix": mix, "train": np.array([0.5, 0.4, 0.1]), "people": 70,
-        "score": dict(zip(("30/60", "train mix", "auto", "estimate", "true mix", "best possible", "binned EM"), scores,
-                          strict=True)),
-        "share": {"estimate": mix + [0.02, 0, -0.02], "binned EM": mix + [0, 0.05, -0.05]},
-        "covers mix": np.array([True, False, True]), "unlike": False, "toward": 1.0,
+        "age_mix": prior, "train": np.array([0.5, 0.4, 0.1]), "people": 70,
+        "score": dict(zip(("30/60", "train age mix", "auto", "estimate", "true age mix", "best possible", "binned EM"),
+                          scores, strict=True)),
+        "share": {"estimate": prior + [0.02, 0, -0.02], "binned EM": prior + [0, 0.05, -0.05]},
+        "covers age mix": np.array([True, False, True]), "unlike": False, "toward": 1.0,
         "expected": {"auto": expected, "estimate": [0.6, None, None]}, "seconds": 2.0,
     }  # fmt: skip
 
@@ -77,13 +77,13 @@ def test_figures_are_gathered_over_trials():
         trial_of((0.3, 0.1, 0.6), (0.4, 0.5, 0.60, 0.60, 0.6, 0.7, 0.50), [0.55, 0.5, 0.62]),
     ]
     told = gather(trials)
-    assert told["recovered of what the true mix gains"]["auto"] == pytest.approx(
+    assert told["recovered of what the true age mix gains"]["auto"] == pytest.approx(
         (0.51 + 0.59 + 0.60 - 1.2) / 0.6, abs=1e-3
     )
-    assert told["above the train mix"]["auto"]["by third of distance from train"] == [0.01, 0.09, 0.1]
+    assert told["above the train age mix"]["auto"]["by third of distance from train"] == [0.01, 0.09, 0.1]
     assert told["largest share error"] == {"estimate": 0.02, "binned EM": 0.05}
     assert told["more than the estimate's"]["binned EM"][0] == pytest.approx(0.03)
-    assert told["mix covered at 95 %"] == [1, 0, 1]
+    assert told["age mix covered at 95 %"] == [1, 0, 1]
     assert told["expected score"]["auto"]["covered at 90 %"] == pytest.approx(2 / 3, abs=1e-3)
     assert told["expected score"]["estimate"]["without an interval"] == 3
 

@@ -71,8 +71,8 @@ def test_the_whole_benchmark_runs(tmp_path):
     assert all(len(of) == 3 for of in found["train"].values())
     assert len(found["predict"]["three networks"]) == 3 * len(measures.engines())
     assert len(found["cost"]["both"]) == 3
-    for figures in (of for part in found.values() for ratios in part.values() for of in ratios.values()):
-        values = [figures["median"], figures["low"], figures["high"], *figures["turns"]]
+    for metrics in (of for part in found.values() for ratios in part.values() for of in ratios.values()):
+        values = [metrics["median"], metrics["low"], metrics["high"], *metrics["turns"]]
         assert all(math.isfinite(value) and value > 0 for value in values)
     assert "geometric mean" in done.stdout
     assert os.listdir(tmp_path) == ["x.json"]  # what it drew and ran is gone

@@ -1,4 +1,4 @@
-"""Chances of labels made honest on validation photos."""
+"""Label probabilities, calibrated on validation photos."""
 
 from __future__ import annotations
 
@@ -28,22 +28,23 @@ _TERMS = np.concatenate(
 class Calibration:
     """A temperature, and a bias (18,) for each label, in logits.
 
-    The temperature mends how sure a network is (Guo et al. 2017), the biases that it learned from another mix than
-    validation's, as with --sampling balanced (Alexandari et al. 2020).
+    The temperature mends how sure a network is (Guo et al. 2017), the biases that it learned from another class
+    prior than validation's, as with --sampling balanced (Alexandari et al. 2020).
     """
 
     temperature: float
     biases: NDArray[np.float64]
 
     def log(self, probabilities: NDArray) -> NDArray[np.float64]:
-        """Chances (n, 18), each above 0 -> the logarithms of honest ones (n, 18)."""
+        """Probabilities (n, 18), each above 0 -> the logarithms of calibrated ones (n, 18)."""
         return log_softmax(np.log(probabilities) / self.temperature + self.biases, 1)
 
 
 def fit_calibration(probabilities: NDArray, label: NDArray, people: int) -> Calibration:
-    """What gives the true labels (n,) the greatest likelihood under chances (n, 18), a person counting once.
+    """The calibration that gives the true labels the greatest likelihood, a person counting once.
 
-    A label's bias is a sum: a gender x band without people goes with its gender and its band.
+    probabilities: (n, 18), each above 0; label: (n,) true; people: how many the photos are of. A label's bias is a sum:
+    a gender x band without people goes with its gender and its band.
     """
     log, each = np.log(probabilities), people / len(label)
     rows = np.arange(len(label))

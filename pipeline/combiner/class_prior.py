@@ -1,4 +1,4 @@
-"""Shares of people by band and gender, and how photos are weighted to stand for other shares."""
+"""Class priors: shares of people by band and gender, and how photos are weighted to stand for other shares."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def people_of(rows: LabelledPredictions) -> NDArray[np.float64]:
 
 
 def with_bands(prior: NDArray, train: NDArray) -> NDArray[np.float64]:
-    """(..., 6) shares that have the bands of mix (..., 3), and within a band the genders of train (6,)."""
+    """(..., 6) shares that have the bands of prior (..., 3), and within a band the genders of train (6,)."""
     inside = train.reshape(len(BANDS), -1)
     shares = prior[..., None] * inside / inside.sum(1, keepdims=True)
     return shares.reshape(*prior.shape[:-1], CLASSES)
@@ -27,5 +27,5 @@ def bands_of(shares: NDArray) -> NDArray[np.float64]:
 
 
 def factors(shares: NDArray, train: NDArray) -> NDArray[np.float64]:
-    """How often a photo of each class counts, so that train people stand for the shares; (..., 6)."""
+    """How often a photo of each class counts, so that people of train (6,) stand for shares (..., 6); (..., 6)."""
     return np.where(train > 0, shares / np.maximum(train, 1e-12), 0.0)

@@ -1,4 +1,4 @@
-"""Which combiner the answers at hand need: thresholds for years, corrected chances for labels."""
+"""Which combiner the predictions at hand need: thresholds for years, corrected probabilities for labels."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pipeline.runtime import store
 
 
 def combiner_for(predictions: pd.DataFrame, prior: str | tuple[float, ...]) -> ThresholdCombiner | LabelCombiner:
-    """An unfitted combiner for an answer table."""
+    """An unfitted combiner for a prediction table; prior: as the combiners take it."""
     return (LabelCombiner if holds_probabilities(predictions) else ThresholdCombiner)(prior=prior)
 
 

@@ -1,4 +1,4 @@
-"""Thresholds chosen on the people of some parts and judged on those of the others."""
+"""Thresholds chosen on the people of some inner folds and judged on those of the others."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ BANDWIDTH = 2.0
 BANDWIDTHS = (0.0, 1.0, 2.0, 3.0, 4.0)
 """The bandwidths, in years, that cross-fitting compares."""
 INNER_FOLDS = 5
-"""Thresholds are judged on the people of one part, chosen on those of the others."""
+"""Thresholds are judged on the people of one inner fold, chosen on those of the others."""
 
 
 def inner_folds_of(rows: LabelledPredictions, seed: int = 0) -> NDArray[np.int64]:
-    """(P,) a part from 0 to 4 for each person, stratified on gender x band."""
+    """(P,) an inner fold from 0 to 4 for each person, stratified on gender x band."""
     order = np.random.default_rng(seed).random(rows.people)
     return deal(by_gender_first(rows.kind), order, INNER_FOLDS)
 
@@ -32,7 +32,7 @@ def inner_folds_of(rows: LabelledPredictions, seed: int = 0) -> NDArray[np.int64
 def _held_out(
     rows: LabelledPredictions, seed: int
 ) -> Iterator[tuple[NDArray[np.bool_], NDArray[np.float64], tuple[float, float]]]:
-    """For each part of the people: its rows (n,), the weights (n,) of all others', and the others' fallback."""
+    """For each inner fold: its rows (n,), the weights (n,) of all others', and the others' fallback."""
     fold = inner_folds_of(rows, seed)[rows.person]
     for k in range(INNER_FOLDS):
         inside = fold == k
@@ -43,9 +43,9 @@ def _held_out(
 def cross_fitted(
     rows: LabelledPredictions, priors: NDArray, bandwidth: float, shrinkage: NDArray, seed: int = 0
 ) -> NDArray[np.int64]:
-    """(n,) labels, each answered under thresholds chosen, for mixes (B, 6), on the people of other parts.
+    """(n,) labels, each fused by thresholds chosen, for priors (B, 6), on the people of other inner folds.
 
-    pull: (2,) how far each threshold is drawn toward the fallback.
+    bandwidth: in years; shrinkage: (2,) how far each threshold is drawn toward the fallback.
     """
     times = factors(priors, people_of(rows))
     labels = np.empty(len(rows.person), np.int64)
@@ -58,9 +58,10 @@ def cross_fitted(
 def cross_fitted_coarse(
     rows: LabelledPredictions, factor: NDArray, bandwidth: float, by_mask: bool = False, seed: int = 0
 ) -> NDArray[np.int64]:
-    """(n,) labels as `cross_fitted` gives them, for one mix and on the coarse grid: quick, for comparisons.
+    """(n,) labels as `cross_fitted` gives them, for one prior and on the coarse grid: quick, for comparisons.
 
-    by_mask: a pair of thresholds for each answered mask state instead of one for all.
+    factor: (6,) of the prior, as `factors` gives it; by_mask: a pair of thresholds for each predicted mask state
+    instead of one for all.
     """
     grid, mask = default_grid(rows.predicted_age, COARSE), rows.cell // len(GENDERS)
     labels = np.empty(len(rows.person), np.int64)
@@ -69,7 +70,7 @@ def cross_fitted_coarse(
         every = table.present
         for m in range(len(MASKS)) if by_mask else (None,):
             if m is not None:
-                # the score is a sum over answered mask states: each has its own best thresholds
+                # the score is a sum over predicted mask states: each has its own best thresholds
                 table.present = every & (np.arange(len(every)) // CLASSES == m)
             here = inside if m is None else inside & (mask == m)
             best = table.surface(factor).best(fallback) if table.present.any() else fallback
@@ -80,7 +81,7 @@ def cross_fitted_coarse(
 def best_bandwidth(rows: LabelledPredictions, shares: NDArray, seed: int = 0) -> float:
     """The bandwidth of the best cross-fitted score, where it beats the usual one by more than twice its error.
 
-    shares: (6,) the mix. The error is that of the difference over resampled people.
+    shares: (6,) the prior. The error is that of the difference over resampled people.
     """
     factor = factors(shares, people_of(rows))
     weights = factor[class_of_label(rows.label)]

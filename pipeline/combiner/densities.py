@@ -26,7 +26,7 @@ TOWARD_MODEL = (0.5, 2.0, 8.0, 32.0, 128.0, 512.0)
 TOWARD_POOL = 30.0
 """A band's own confusion of the genders counts as its people against this many of all bands."""
 FLOOR = 1e-3
-"""The part of a density that is spread evenly: nothing that is seen is impossible."""
+"""The share of a density that is spread evenly: nothing that is seen is impossible."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ def _weights(rows: LabelledPredictions) -> NDArray[np.float64]:
 
 
 def _shares(rows: LabelledPredictions, place: NDArray, size: int) -> NDArray[np.float64]:
-    """(P, size) each person's photos over places (n,)."""
+    """(P, size) each person's photos over places, place (n,)."""
     photos = np.bincount(rows.person)
     table = np.bincount(rows.person * size + place, 1 / photos[rows.person], minlength=rows.people * size)
     return table.reshape(rows.people, size)
@@ -133,14 +133,14 @@ def _at_edges(model: PooledResiduals, edges: NDArray, density: NDArray | None = 
 
 
 def _by_class(shares: NDArray, kind: NDArray) -> NDArray[np.float64]:
-    """(6, F) the sums of people's shares (P, F)."""
+    """(6, F) the sums of people's shares (P, F), by their class, kind (P,)."""
     return np.eye(CLASSES)[kind].T @ shares
 
 
 def _smoothed(
     table: NDArray, people: NDArray, model: NDArray, even: NDArray, smoothing: Smoothing
 ) -> NDArray[np.float64]:
-    """(6, bins) densities, of the sums of people's shares (6, bins) and people (6,).
+    """(6, bins) densities, of the sums of people's shares, table (6, bins), and how many people these are, (6,).
 
     model: (3, bins) what each band is drawn toward; even: (bins,) what is nowhere impossible.
     """

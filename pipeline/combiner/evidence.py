@@ -1,9 +1,9 @@
-"""How well each mix of the age bands explains photos without labels.
+"""How well each prior of the age bands, three shares, explains photos without labels.
 
 Predictions distribute in each band in a way that is known from the validation people (`densities`); those of photos
-without labels are a mix of these. For each mix that may be, Rao's score statistic (1948) tells how far the predictions
-are from what that mix would show, in units of what chance would do to it: that of the validation people behind the
-densities, and that of the eval people. The unit of chance is a person, since a person's photos are alike.
+without labels are a mixture of these. For each prior that may be, Rao's score statistic (1948) tells how far the
+predictions are from what that prior would show, in units of what chance would do to it: that of the validation people
+behind the densities, and that of the eval people. The unit of chance is a person, since a person's photos are alike.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ TINY = 1e-9
 
 
 def em(density: NDArray, count: NDArray, steps: int = 1000, tolerance: float = 1e-7) -> NDArray[np.float64]:
-    """(K,) the mix of greatest likelihood (Saerens et al. 2002), each two steps extrapolated.
+    """(K,) the prior of greatest likelihood (Saerens et al. 2002), each two steps extrapolated.
 
     density: (K, C) probabilities of each cell for each class; count: (C,) photos in each cell. The extrapolation
     (SQUAREM, Varadhan and Roland 2008) is dropped wherever it would lower the likelihood.
@@ -55,7 +55,7 @@ def em(density: NDArray, count: NDArray, steps: int = 1000, tolerance: float = 1
 
 @dataclass(frozen=True)
 class Evidence:
-    """What photos without labels say about the mix of bands.
+    """What photos without labels say about the prior of the bands.
 
     density (3, F) of each band, with the genders that the photos have; raw (3, F) the same, not smoothed; noise
     (3, F, F) how a person of a band varies around it; people (3,) as how many people each density rests on; seen (F,)
@@ -73,13 +73,13 @@ class Evidence:
 
     @property
     def likeliest(self) -> NDArray[np.float64]:
-        """(3,) the mix of greatest likelihood."""
+        """(3,) the prior of greatest likelihood."""
         return em(self.density, self.seen)
 
     def statistic(self, priors: NDArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """The score statistic (Q,) of mixes (Q, 3), and the logarithm of how sharply it tells mixes apart there (Q,).
+        """The score statistic (Q,) of priors (Q, 3), and the logarithm of how sharply it tells priors apart there (Q,).
 
-        Were a mix the true one, its statistic would be drawn from chi-squared with two degrees of freedom.
+        Were a prior the true one, its statistic would be drawn from chi-squared with two degrees of freedom.
         """
         mixed = priors @ self.density
         ends = self.density[[0, 2]] - self.density[1]
@@ -99,10 +99,10 @@ class Evidence:
         return found, sharp - width / 2
 
     def misfit(self) -> float:
-        """How far the photos are from the nearest mix of real predictions: Hansen's J (1982) over cells joined to ten.
+        """How far the photos are from the nearest mixture of real predictions: Hansen's J (1982), cells joined to ten.
 
-        Were they a mix of the bands, it would be near chi-squared with seven degrees of freedom; what is usual for such
-        predictions is found on one's own people.
+        Were they a mixture of the bands, it would be near chi-squared with seven degrees of freedom; what is usual for
+        such predictions is found on one's own people.
         """
         prior = self.likeliest
         joined = _joined(self.raw.shape[1])
@@ -112,7 +112,7 @@ class Evidence:
         variance = joined.T @ noise @ joined
         variance += (1e-3 * np.trace(variance) / len(variance) + TINY) * np.eye(len(variance))
         turned = np.linalg.inv(np.linalg.cholesky(variance))
-        # the fitted mix may go along two ways: what is left across them is the misfit
+        # the fitted prior may go along two ways: what is left across them is the misfit
         ways = turned @ ((self.raw[[0, 2]] - self.raw[1]) @ joined).T
         rest = turned @ off
         rest -= ways @ np.linalg.lstsq(ways, rest, rcond=None)[0]
@@ -120,10 +120,11 @@ class Evidence:
 
 
 def evidence(densities: Densities, seen: NDArray, eval_people: float) -> Evidence:
-    """What the shares of the cells (F,) of photos that count as so many people say, given the densities.
+    """What photos say, given the densities.
 
-    The genders inside the bands are those of the validation people, all bands shifted alike toward the predicted
-    genders that are seen, as far as these tell.
+    seen: (F,) their shares of the cells; eval_people: as how many people they count. The genders inside the bands are
+    those of the validation people, all bands shifted alike toward the predicted genders that are seen, as far as these
+    tell.
     """
     people = densities.people.reshape(len(BANDS), -1)
     train = people / np.maximum(people.sum(1, keepdims=True), 1)
@@ -174,9 +175,9 @@ def _noise(densities: Densities, genders: NDArray, density: NDArray) -> tuple[ND
 
 
 def _shifted(train: NDArray, prior: NDArray, said: NDArray, women: float, error: float) -> NDArray[np.float64]:
-    """(3, 2) genders inside the bands: those of train, their odds times one factor for all bands.
+    """(3, 2) genders inside the bands: those of train (3, 2), their odds times one factor for all bands.
 
-    mix (3,); said (3, 2): how often each is predicted to be a woman; women: how often that is seen, with an error of
+    prior (3,); said (3, 2): how often each is predicted to be a woman; women: how often that is seen, with an error of
     that variance. The factor's logarithm is drawn toward 0 as Gaussians of GENDER_SHIFT and of its error have it.
     """
 
@@ -194,7 +195,7 @@ def _shifted(train: NDArray, prior: NDArray, said: NDArray, women: float, error:
 
 
 def _joined(cells: int, groups: int = 10) -> NDArray[np.float64]:
-    """(F, parts) which part of the predicted ages a cell belongs to; the last is left out, as shares sum to one."""
+    """(F, groups - 1) which group of the predicted ages a cell is in; the last is left out, as shares sum to one."""
     bins = cells // len(GENDERS)
     group = np.arange(bins) * min(groups, bins) // bins
     return np.repeat(np.eye(group.max() + 1)[group], len(GENDERS), axis=0)[:, :-1]

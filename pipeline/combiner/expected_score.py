@@ -1,4 +1,4 @@
-"""The macro-F1 that eval photos can be expected to reach, whose truth and mix of ages are not known."""
+"""The macro-F1 that eval photos can be expected to reach, whose truth and class prior are not known."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LEAST = 3
 
 
 def centre_of(rows: LabelledPredictions, labels: NDArray, priors: NDArray) -> float:
-    """Macro-F1 of labels (n,), mean over mixes (B, 6)."""
+    """Macro-F1 of labels (n,), mean over priors (B, 6)."""
     kind, times = class_of_label(rows.label), factors(priors, people_of(rows))
     table = np.stack([counts_of(np.zeros(np.sum(kind == k), np.int64), (rows.label * LABELS + labels)[kind == k], 1)[0]
                       for k in range(CLASSES)])  # fmt: skip
@@ -29,11 +29,11 @@ def centre_of(rows: LabelledPredictions, labels: NDArray, priors: NDArray) -> fl
 def expected_scores(
     rows: LabelledPredictions, labels: NDArray, priors: NDArray, weights: NDArray, people: int, seed: int = 0
 ) -> NDArray[np.float64]:
-    """(B,) macro-F1 that so many eval people may reach: one for each resample of people and mix.
+    """(B,) macro-F1 that so many eval people may reach: one for each resample of people and prior.
 
-    labels: (n,) answered; mixes: (M, 6) taken in turn; weights: (B, P) of resampled validation people. Each draw makes
-    eval people out of these in one of the mixes and scores them: so the mix, the validation people and the luck of the
-    eval people all count.
+    labels: (n,) predicted; priors: (M, 6) taken in turn; weights: (B, P) of resampled validation people. Each draw
+    makes eval people out of these in one of the priors and scores them: so the prior, the validation people and the
+    luck of the eval people all count.
     """
     rng = np.random.default_rng(seed)
     units, kind = counts_of(rows.person, rows.label * LABELS + labels, rows.people), rows.kind
@@ -51,7 +51,7 @@ def expected_scores(
 def expected_score(
     found: ThresholdChoice, people: int, centre: float, level: float = 0.9, seed: int = 0
 ) -> list[float] | None:
-    """The interval of the macro-F1 to expect of so many eval people; centre: the cross-fitted score in their mix."""
+    """The interval of the macro-F1 to expect of so many eval people; centre: the cross-fitted score in their prior."""
     labels = fused(found.rows.cell, found.rows.predicted_age, found.thresholds)
     drawn = expected_scores(found.rows, labels, found.possible, found.weights, people, seed)
     return expected_interval(centre, drawn, found.rows, found.possible.mean(0), level)
@@ -62,9 +62,9 @@ def expected_interval(
 ) -> list[float] | None:
     """The interval around a cross-fitted score, from the scores (B,) of resampled validation people.
 
-    shares: (6,) the eval mix. Resamples give the spread alone: their mean is biased low, since a resample holds fewer
+    shares: (6,) the eval prior. Resamples give the spread alone: their mean is biased low, since a resample holds fewer
     different people. Their percentiles are too narrow where people are few, so they are widened as Student's t is
-    wider, by the people of the smallest gender x band (Hesterberg 2015). None where a band of the mix has fewer than
+    wider, by the people of the smallest gender x band (Hesterberg 2015). None where a band of that prior has fewer than
     LEAST people: a single person drawn again is the same person.
     """
     if rows.counts[bands_of(shares) > 0].min() < LEAST:
@@ -78,6 +78,6 @@ def expected_interval(
 
 
 def _whole(prior: NDArray, people: int) -> NDArray[np.int64]:
-    """So many people shared out by the mix, in whole numbers that sum to them."""
+    """(6,) so many people shared out by prior (6,), in whole numbers that sum to them."""
     edges = np.rint(np.cumsum(prior) / prior.sum() * people).astype(np.int64)
     return np.diff(edges, prepend=0)

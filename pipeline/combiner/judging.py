@@ -17,17 +17,17 @@ from pipeline.scoring.surface import COARSE, BinnedAges, default_grid
 from pipeline.scoring.thresholds import shrunk
 
 PRIORS = 20
-"""So many of the plausible mixes stand for all of them when thresholds are chosen once more for a part."""
+"""So many of the plausible priors stand for all of them when thresholds are chosen once more for an inner fold."""
 
 DRAWS = 1000
 """Resamples of people behind the interval of a score."""
 
 
 def judge(found: ThresholdChoice, seed: int = 0) -> tuple[dict[str, Any], float]:
-    """Macro-F1 at 30/60, in-sample and cross-fitted, for the train mix and the eval mix.
+    """Macro-F1 at 30/60, in-sample and cross-fitted, for the train prior and the eval prior.
 
     Each with its 95 % interval by person; also what a pair of thresholds for each mask state would gain. Beside them
-    the cross-fitted score to expect where the mix may be any of those that are possible.
+    the cross-fitted score to expect where the prior may be any of those that are possible.
     """
     rows = found.rows
     labels_of = {
@@ -52,7 +52,7 @@ def judge(found: ThresholdChoice, seed: int = 0) -> tuple[dict[str, Any], float]
 
 
 def threshold_intervals(found: ThresholdChoice) -> list[list[float]]:
-    """Two 95 % intervals in years: the best thresholds of each resample of people and mix."""
+    """Two 95 % intervals in years: the best thresholds of each resample of people and prior."""
     rows, kind = found.rows, class_of_label(found.rows.label)
     binned = BinnedAges(
         rows.predicted_age, rows.label, rows.cell, default_grid(rows.predicted_age, COARSE), found.bandwidth

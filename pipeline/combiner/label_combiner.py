@@ -1,9 +1,10 @@
-"""The combiner of the rivals that answer chances of labels: corrects them for the mix of the eval photos.
+"""The combiner of the rivals that predict probabilities of labels: corrects them for the prior of the eval photos.
 
-Such a network answers for the mix of classes (band x gender) it was trained on. Where a class is more common among the
-eval photos, its labels' chances are multiplied by how much more (Saerens, Latinne, Decaestecker 2002), once they have
-been made honest on validation photos. Two offsets, of the young and of the old against the middle band, are then chosen
-for macro-F1, as the specialists' two thresholds are: every system may tune as much, and where people are few as little.
+Such a network predicts for the class prior (shares by band x gender) it was trained on. Where a class is more common
+among the eval photos, its labels' probabilities are multiplied by how much more (Saerens, Latinne, Decaestecker 2002),
+once they have been calibrated on validation photos. Two offsets, of the young and of the old against the middle band,
+are then chosen for macro-F1, as the specialists' two thresholds are: every system may tune as much, and where people
+are few as little.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ from pipeline.scoring.metrics import f1_of, macro_f1
 from pipeline.scoring.thresholds import shrinkage_of, shrunk
 
 OFFSETS = np.linspace(-3, 3, 41)
-"""What is added to the logarithm of a band's chances."""
+"""What is added to the logarithm of a band's probabilities."""
 NONE = (0.0, 0.0)
 """No offset of either band."""
 WIDTH = 2.0
@@ -46,10 +47,11 @@ WIDTH = 2.0
 
 
 class LabelCombiner:
-    """Corrects chances of labels for a mix, and answers the label of greatest corrected chance.
+    """Corrects probabilities of labels for a class prior, and predicts the label of greatest corrected probability.
 
-    prior: as the Combiner's: "train", three shares by band, "estimate" or "auto". draws: resamples behind every
-    interval. After fit: honest_, shares_ (6,), train_ (6,), offsets_ (2,) and report_.
+    prior: as the ThresholdCombiner's: "train", three shares by band, "estimate" or "auto". draws: resamples behind
+    every interval. seed: of those draws and of the inner folds. After fit: calibration_, shares_ (6,), train_ (6,),
+    offsets_ (2,) and report_.
     """
 
     def __init__(self, prior: str | tuple[float, float, float] = "auto", seed: int = 0, draws: int = 200) -> None:
@@ -65,9 +67,9 @@ class LabelCombiner:
         caveats: Sequence[str] = (),
         photos_per_person: float | None = None,
     ) -> LabelCombiner:
-        """Calibrate on out-of-fold answers beside the truth, for the mix of the eval photos.
+        """Calibrate on out-of-fold predictions beside the truth, for the class prior of the eval photos.
 
-        The arguments, and what raises UserError, are those of `Combiner.fit`.
+        The arguments, and what raises UserError, are those of `ThresholdCombiner.fit`.
         """
         given, notes = check_prior(self.prior), list(notes)
         rows, probabilities = label_tables.labelled_probabilities(validation)
@@ -117,9 +119,9 @@ class LabelCombiner:
     def _choose_prior(
         self, given: NDArray | None, shares: NDArray, guess: Estimate | None, kind: str, toward: float
     ) -> tuple[NDArray[np.float64], dict[str, Any]]:
-        """Set shares_; returns the mixes that are possible (B, 6), and what the report holds of the mix.
+        """Set shares_; returns the priors that are possible (B, 6), and what the report holds of the prior.
 
-        given: (3,) shares by band; shares: (6,) of the validation people; the others as `mix_kind` has them.
+        given: (3,) shares by band; shares: (6,) of the validation people; the others as `prior_kind` has them.
         """
         prior = {"kind": kind, "train": bands_of(shares).tolist()}
         self.shares_ = self.train_ if given is None else with_bands(given, self.train_)
@@ -135,7 +137,10 @@ class LabelCombiner:
     def _cross_fitted(
         self, rows: LabelledPredictions, probabilities: NDArray, weights: NDArray, shrinkage: NDArray
     ) -> NDArray[np.int64]:
-        """(n,) labels, each as people of other parts would have it: honest chances and offsets are theirs."""
+        """(n,) labels, each as people of other inner folds would have it: calibration and offsets are theirs.
+
+        probabilities: (n, 18); weights: (n,) of the photos; shrinkage: (2,) of the offsets.
+        """
         labels, fold = np.empty(len(rows.label), np.int64), inner_folds_of(rows, self.seed)
         for k in np.unique(fold):
             here = (fold == k)[rows.person]
@@ -155,7 +160,7 @@ class LabelCombiner:
         eval: EvalPredictions,
         caveats: Sequence[str],
     ) -> dict[str, Any]:
-        """The score to expect of cross-fitted labels (n,), where the eval mix may be any that is possible (B, 6)."""
+        """The score to expect of cross-fitted labels (n,), where the eval prior may be any that is possible (B, 6)."""
         centre = centre_of(rows, labels, possible)
         weights = person_weights(by_gender_first(rows.kind), self.draws, np.random.default_rng(self.seed))
         again = expected_scores(rows, labels, possible, weights, eval.people, self.seed)
@@ -169,7 +174,7 @@ class LabelCombiner:
         }
 
     def _scores(self, probabilities: NDArray, calibration: Calibration | None = None) -> NDArray[np.float64]:
-        """(n, 18) the logarithm of corrected chances; honest: where it is not the fitted one."""
+        """(n, 18) the logarithm of corrected probabilities (n, 18); calibration: where it is not the fitted one."""
         times = factors(self.shares_, self.train_)[class_of_label(np.arange(LABELS))]
         return (calibration or self.calibration_).log(probabilities) + np.log(np.maximum(times, 1e-9))
 
@@ -200,7 +205,7 @@ class LabelCombiner:
         caveats = f" ({', '.join(made['caveats'])})" if made["caveats"] else ""
         lines.append(
             f"macro-F1 of validation{caveats}: likeliest labels {scores['train']['plain']['macro_f1']:.3f}, "
-            f"corrected and cross-fitted {scores['train']['cross_fitted']['macro_f1']:.3f}; in the mix used "
+            f"corrected and cross-fitted {scores['train']['cross_fitted']['macro_f1']:.3f}; in the age mix used "
             f"{scores['eval']['plain']['macro_f1']:.3f} and {scores['eval']['cross_fitted']['macro_f1']:.3f}"
         )
         if made["expected"]:
@@ -237,7 +242,10 @@ class LabelCombiner:
 def _scores(
     label: NDArray, probabilities: NDArray, held_out: NDArray, weights: NDArray | None = None
 ) -> dict[str, dict[str, float]]:
-    """Macro-F1 of the likeliest labels and of the cross-fitted ones (n,)."""
+    """Macro-F1 of the likeliest labels and of the cross-fitted ones.
+
+    label: (n,) true; probabilities: (n, 18); held_out: (n,) the cross-fitted labels; weights: (n,).
+    """
     return {
         "plain": {"macro_f1": macro_f1(label, probabilities.argmax(1), weights)},
         "cross_fitted": {"macro_f1": macro_f1(label, held_out, weights)},
@@ -250,9 +258,9 @@ def with_offsets(scores: NDArray, offsets: tuple[float, float]) -> NDArray[np.in
 
 
 def offset_score(rows: LabelledPredictions, log: NDArray) -> Score:
-    """How labels of greatest corrected chance score; log: (n, 18) the logarithms of honest chances.
+    """How labels of greatest corrected probability score; log: (n, 18) the logarithms of calibrated probabilities.
 
-    For mixes the mean of them stands, and every fourth offset is looked at: what is compared is mixes, not offsets.
+    For priors the mean of them stands, and every fourth offset is looked at: what is compared is priors, not offsets.
     """
     shrinkage = shrinkage_of(rows.counts)
 

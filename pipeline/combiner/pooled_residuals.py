@@ -1,8 +1,8 @@
 """The age predictions to expect in each band where few people tell: a line in age, and everyone's residuals around it.
 
-Predictions are regressed on true age, the residuals of all people are pooled, and a band is the mix of those residuals
-over the ages of its people. A model: real predictions are skewed, each band in its own way. `densities` draws a band
-toward it by as much as people held out support, and by no more.
+Predictions are regressed on true age, the residuals of all people are pooled, and a band is the mixture of those
+residuals over the ages of its people. A model: real predictions are skewed, each band in its own way. `densities` draws
+a band toward it by as much as people held out support, and by no more.
 """
 
 from __future__ import annotations

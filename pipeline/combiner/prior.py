@@ -1,4 +1,4 @@
-"""Which mix of ages a combiner is calibrated for."""
+"""Which class prior a combiner is calibrated for."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pipeline.combiner.report import tried_note, unlike_note
 from pipeline.prediction.labelled import LabelledPredictions
 
 FEW = 30
-"""Of eval photos that count as fewer people the default does not estimate the mix."""
+"""Of eval photos that count as fewer people the default does not estimate the prior."""
 
 
 def check_bands(rows: LabelledPredictions) -> None:
@@ -28,20 +28,23 @@ def prior_kind(
     guess: Estimate | None,
     notes: list[str],
 ) -> tuple[str, float]:
-    """Which mix a prior means, "given", "train" or "estimate", and how far toward the estimate labels are chosen for.
+    """What a prior asks for, "given", "train" or "estimate", and how far toward the estimate labels are chosen for.
 
-    eval_people: as how many people the eval photos count, None without eval answers; guess: the estimate; notes gets
-    what a reader must know of it. Raises UserError where an estimate is asked for without eval answers.
+    prior: as a combiner takes it; rows: the validation people; eval_people: as how many people the eval photos count,
+    None without eval predictions; guess: the estimate; notes gets what a reader must know of it. Raises UserError where
+    an estimate is asked for without eval predictions.
     """
     if not isinstance(prior, str):
         return "given", 0.0
     if eval_people is None:
         if prior == "estimate":
-            raise UserError("the mix is estimated from eval answers and there are none: run predict, or --prior train")
+            raise UserError(
+                "the age mix is estimated from eval predictions and there are none: run predict, or --prior train"
+            )
         if prior == "auto":
-            notes.append("no eval answers: calibrated for the mix of the train people")
+            notes.append("no eval predictions: calibrated for the age mix of the train people")
         return "train", 0.0
-    assert guess is not None, "there are eval answers"
+    assert guess is not None, "there are eval predictions"
     if guess.unlike:
         notes.append(unlike_note(guess))
     if prior == "train":
@@ -65,8 +68,8 @@ def prior_kind(
             return "estimate", guess.step
         why = "as it does not gain"
     notes.append(
-        f"the estimate of the age mix is not used, {why}: calibrated for the mix of the train people{more}; --prior "
-        "estimate insists, --prior 0.42,0.28,0.30 gives the mix"
+        f"the estimate of the age mix is not used, {why}: calibrated for the age mix of the train people{more}; "
+        "--prior estimate insists, --prior 0.42,0.28,0.30 gives the age mix"
     )
     return "train", 0.0
 

@@ -1,7 +1,7 @@
-"""The mix of the age bands of photos without labels, with what is not known about it and what it is worth.
+"""The prior of the age bands of photos without labels, with what is not known about it and what it is worth.
 
-The estimate is the mean of the mixes that the photos leave possible (`mixes`), given how predictions distribute in each
-band (`densities`), both after the estimate was tried on one's own people (`self_test`).
+The estimate is the mean of the priors that the photos leave possible (`posterior`), given how predictions distribute in
+each band (`densities`), both after the estimate was tried on one's own people (`self_test`).
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ USUAL = float(chi2.ppf(0.95, 7))
 
 @dataclass(frozen=True)
 class Estimate:
-    """The mix of photos without labels.
+    """The prior of photos without labels.
 
-    raw, mix: (3,) shares by band, of greatest likelihood and as estimated; shares: (6,) the latter by band * 2 +
-    gender; draws: (B, 6) mixes that the photos leave possible; misfit, limit: how far the photos are from any mix of
-    validation predictions, and how far is usual; tried: on one's own people, None where they are too few.
+    raw, prior: (3,) shares by band, of greatest likelihood and as estimated; shares: (6,) the latter by band * 2 +
+    gender; draws: (B, 6) priors that the photos leave possible; misfit, limit: how far the photos are from any mixture
+    of validation predictions, and how far is usual; tried: on one's own people, None where they are too few.
     """
 
     raw: NDArray[np.float64]
@@ -46,7 +46,7 @@ class Estimate:
 
     @property
     def unlike(self) -> bool:
-        """Whether the photos are unlike what differs from the validation people in nothing but the mix.
+        """Whether the photos are unlike what differs from the validation people in nothing but the prior.
 
         Few people cannot tell.
         """
@@ -54,14 +54,14 @@ class Estimate:
 
     @property
     def beyond(self) -> bool:
-        """Whether the photos are more unlike than any set of one's own people was: no mix explains them."""
+        """Whether the photos are more unlike than any set of one's own people was: no prior explains them."""
         return self.tried is not None and self.misfit > max(self.limit, float(self.tried.misfit.max()))
 
     @property
     def step(self) -> float:
-        """How far from the train mix toward the estimate labels are best chosen for, as found on one's own people.
+        """How far from the train prior toward the estimate labels are best chosen for, as found on one's own people.
 
-        0 where nobody was tried, or where no mix explains the photos.
+        0 where nobody was tried, or where no prior explains the photos.
         """
         return 0.0 if self.tried is None or self.beyond else self.tried.step
 
@@ -76,7 +76,7 @@ def estimate(
     seed: int = 0,
     score: Score | None = None,
 ) -> Estimate:
-    """The mix of eval photos, from single-network predictions.
+    """The prior of eval photos, from single-network predictions.
 
     rows: the validation people; age, gender: (n, K) predicted ages and genders of n eval photos by K networks, NaN and
     any number where a network is missing; eval_people: as how many people the photos count; group: (P,) people are held
@@ -91,7 +91,7 @@ def estimate(
     found = evidence(densities, seen, eval_people)
     tried = self_test(rows, smoothing, SETS, seed, score)
     misfit, limit = found.misfit(), USUAL if tried is None else tried.limit
-    # what no mix explains is a noise that the statistic does not know of
+    # what no prior explains is a noise that the statistic does not know of
     widen = (UNTRIED if tried is None else tried.widen) * max(1.0, misfit / limit)
     possible = posterior(found, rows.counts / rows.people, widen)
     priors = np.concatenate([possible.mean[None], possible.draws(draws, np.random.default_rng([seed, 15]))])

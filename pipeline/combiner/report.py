@@ -17,27 +17,27 @@ FAR = 0.1
 
 
 def tried_note(tried: SelfTest, prior: NDArray) -> str:
-    """How the estimate did on one's own people, and those that came out like this mix (3,), in a sentence."""
+    """How the estimate did on one's own people, and those that came out like this prior (3,), in a sentence."""
     gains = tried.gains[:, -1]
     gain, error = gains.mean(), gains.std(ddof=1) / len(gains) ** 0.5
     return (
-        f"on your own people, in {len(gains)} sets of other mixes, this estimate {'gained' if gain >= 0 else 'lost'} "
-        f"{abs(gain):.3f} macro-F1 (give or take {error:.3f}) against the train mix; where it came out like this it "
-        f"was off by {100 * tried.error(prior):.0f} points"
+        f"on your own people, in {len(gains)} sets of other age mixes, this estimate "
+        f"{'gained' if gain >= 0 else 'lost'} {abs(gain):.3f} macro-F1 (give or take {error:.3f}) against the train "
+        f"age mix; where it came out like this it was off by {100 * tried.error(prior):.0f} points"
     )
 
 
 def unlike_note(guess: Estimate) -> str:
-    """That the photos are no mix of predictions about the validation people."""
+    """That the photos are no mixture of predictions about the validation people."""
     return (
-        f"the eval photos look unlike your validation people in any mix (misfit {guess.misfit:.0f}, usual at most "
-        f"{guess.limit:.0f}): an estimate of their mix and the expected score may be far off; if you know the mix, "
-        "give it with --prior 0.42,0.28,0.30"
+        f"the eval photos look unlike your validation people in any age mix (misfit {guess.misfit:.0f}, usual at most "
+        f"{guess.limit:.0f}): an estimate of their age mix and the expected score may be far off; if you know the age "
+        "mix, give it with --prior 0.42,0.28,0.30"
     )
 
 
 def shrinkage_notes(shrinkage: NDArray, counts: NDArray, names: tuple[str, str], toward: str) -> list[str]:
-    """A sentence for each of the two that few people (counts (3,) by band) draw toward something."""
+    """A sentence for each of the two that shrinkage (2,), as people are few (counts (3,) by band), draws toward something."""
     return [
         f"the {name} is drawn {p:.0%} of the way to {toward}: only {pair.min()} people in a band beside it"
         for name, p, pair in zip(names, shrinkage, (counts[:2], counts[1:]), strict=True)
@@ -46,7 +46,7 @@ def shrinkage_notes(shrinkage: NDArray, counts: NDArray, names: tuple[str, str],
 
 
 def interval_notes(counts: NDArray, shares: NDArray) -> list[str]:
-    """A sentence where `expected_interval` gives none, for people (3,) and shares (3,) by band."""
+    """A sentence where `expected_interval` gives none, for people, counts (3,), and shares (3,), by band."""
     lacking = [
         f"{n} validation {'person is' if n == 1 else 'people are'} {name}"
         for n, share, name in zip(counts, shares, BANDS, strict=True)
@@ -77,12 +77,12 @@ def report(result: dict[str, Any]) -> str:
         f"{'macro-F1 of validation':<28}{'thresholds 30/60':>25}{'calibrated, in-sample':>25}{'cross-fitted':>25}"
         + _caveat_suffix(result),
     ]
-    for key, name in (("train", "train mix"), ("eval", "mix used")):
+    for key, name in (("train", "train age mix"), ("eval", "age mix used")):
         cells = [
             f"{scores[key][name]['macro_f1']:.3f} ({_span(scores[key][name]['interval'])})"
             for name in ("plain", "in_sample", "cross_fitted")
         ]
-        lines.append(f"  {'weighted to the ' + name:<26}" + "".join(f"{cell:>25}" for cell in cells))
+        lines.append(f"  {'in the ' + name:<26}" + "".join(f"{cell:>25}" for cell in cells))
     lines.append(f"a pair of thresholds for each mask state would gain {scores['gain_by_mask']:+.4f}, cross-fitted")
     if result["expected"]:
         lines += ["", expected_line(result)]
@@ -92,7 +92,7 @@ def report(result: dict[str, Any]) -> str:
 
 
 def prior_lines(prior: dict[str, Any]) -> list[str]:
-    """The train mix, the one used and the one estimated, as a table."""
+    """The train age mix, the one used and the one estimated, as a table."""
     lines = [f"{'age mix':<28}" + "".join(f"{name:>18}" for name in BANDS)]
     whole = "estimate" in prior and np.allclose(prior["estimate"], prior["used"])
     used = {"train": "train", "given": "given", "estimate": "estimated" if whole else "toward the estimate"}[
@@ -109,7 +109,7 @@ def prior_lines(prior: dict[str, Any]) -> list[str]:
 
 
 def possible_line(prior: dict[str, Any]) -> list[str]:
-    """What the expected score runs over, where the mix is not known: no line, or one."""
+    """What the expected score runs over, where the prior is not known: no line, or one."""
     return ["  over all age mixes that the eval photos leave possible"] if "estimate" in prior else []
 
 

@@ -1,8 +1,8 @@
-"""The estimate of the mix tried on one's own people, where the truth is known, before it is used on others.
+"""The estimate of the prior tried on one's own people, where the truth is known, before it is used on others.
 
-Many times, some of half the validation people stand as eval people, in a mix drawn from the prior, and the other half
-calibrate. What comes of it is this run's own: the error to expect, how wide intervals must be, what misfit is usual,
-and whether labels for the estimated mix score better than those for the train mix.
+Many times, some of half the validation people stand as eval people, in a prior drawn from the hyperprior, and the other
+half calibrate. What comes of it is this run's own: the error to expect, how wide intervals must be, what misfit is
+usual, and whether labels for the estimated prior score better than those for the train prior.
 """
 
 from __future__ import annotations
@@ -33,20 +33,20 @@ LARGEST = 2000
 LIKE = 3
 """The third of the sets whose estimate is nearest to this one tell how far such an estimate is off."""
 STEPS = (0.5, 1.0)
-"""How far from the train mix toward the estimate labels may be chosen for, beside not at all."""
+"""How far from the train prior toward the estimate labels may be chosen for, beside not at all."""
 PRIORS = 12
-"""So many of the mixes that a set leaves possible stand for all of them."""
+"""So many of the priors that a set leaves possible stand for all of them."""
 
 Score = Callable[[NDArray, NDArray, Sequence[NDArray]], list[float]]
-"""Of people who calibrate and people who are judged, numbers of P, and some mixes (M, 3) each: macro-F1 for each."""
+"""Of people who calibrate and people who are judged, numbers of P, and sets of priors (M, 3): macro-F1 for each set."""
 
 
 @dataclass(frozen=True)
 class SelfTest:
     """What the estimate did on S sets of one's own people.
 
-    truth, estimate: (S, 3) mixes; held: (S, 3) whether the 95 % interval of a share held it; statistic: (S,) the score
-    statistic of the true mix; misfit: (S,); score: (S, 1 + len(STEPS)) macro-F1 of labels for the train mix and for
+    truth, estimate: (S, 3) priors; held: (S, 3) whether the 95 % interval of a share held it; statistic: (S,) the score
+    statistic of the true prior; misfit: (S,); score: (S, 1 + len(STEPS)) macro-F1 of labels for the train prior and for
     each step toward the estimate.
     """
 
@@ -59,21 +59,21 @@ class SelfTest:
 
     @property
     def widen(self) -> float:
-        """By how much the statistic is larger than chi-squared where 5 of 100 true mixes lie beyond; at least 1."""
+        """By how much the statistic is larger than chi-squared where 5 of 100 true priors lie beyond; at least 1."""
         return max(1.0, float(np.quantile(self.statistic, 0.95) / chi2.ppf(0.95, 2)))
 
     @property
     def limit(self) -> float:
-        """The misfit that 95 of 100 sets stay below, which differ in nothing but the mix."""
+        """The misfit that 95 of 100 sets stay below, which differ in nothing but the prior."""
         return max(1.0, float(np.quantile(self.misfit, 0.95)))
 
     def like(self, prior: NDArray) -> NDArray[np.int64]:
-        """The sets whose estimate is nearest to a mix (3,)."""
+        """The sets whose estimate is nearest to a prior (3,)."""
         far = np.abs(self.estimate - prior).max(1)
         return np.argsort(far, kind="stable")[: -(-len(self.truth) // LIKE)]
 
     def error(self, prior: NDArray) -> float:
-        """The largest error of a share, mean over the sets whose estimate is like a mix (3,)."""
+        """The largest error of a share, mean over the sets whose estimate is like a prior (3,)."""
         near = self.like(prior)
         return float(np.abs(self.estimate - self.truth)[near].max(1).mean())
 
@@ -130,7 +130,7 @@ def _one(
     score: Score,
     rng: np.random.Generator,
 ) -> tuple:
-    """One set: its true mix, the estimate, whether intervals held, the statistic, the misfit, and the scores."""
+    """One set: its true prior, the estimate, whether intervals held, the statistic, the misfit, and the scores."""
     calibrating, eval = of_people(rows, others), of_people(rows, chosen)
     densities, train = Densities(calibrating, smoothing), calibrating.counts / calibrating.people
     code = densities.code(eval.predicted_age, eval.cell % len(GENDERS))
@@ -170,7 +170,7 @@ def _halves(kind: NDArray, rng: np.random.Generator) -> NDArray[np.bool_]:
 
 
 def in_prior(bands: NDArray, people: NDArray, prior: NDArray, rng: np.random.Generator) -> NDArray[np.int64]:
-    """As many of the people as can be had in the mix (3,); bands: (P,) everyone's."""
+    """As many of the people as can be had in the prior (3,); bands: (P,) everyone's."""
     there = np.bincount(bands[people], minlength=len(BANDS))
     total = int(np.floor((there / np.maximum(prior, 1e-9)).min()))
     count = np.minimum(np.diff(np.rint(np.cumsum(prior) * total).astype(int), prepend=0), there)

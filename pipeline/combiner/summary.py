@@ -1,4 +1,4 @@
-"""The figures of a calibration as a dictionary for JSON."""
+"""The metrics of a calibration as a dictionary for JSON."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def summary(
 ) -> dict[str, Any]:
     """Everything `combiner.json` holds about a calibration.
 
-    kind: "train", "given" or "estimate"; notes: sentences to begin with; marks: words to set beside every score,
+    kind: "train", "given" or "estimate"; notes: sentences to begin with; caveats: words to set beside every score,
     such as optimistic; the dictionary is plain JSON.
     """
     rows, guess = found.rows, found.estimate
@@ -70,7 +70,7 @@ def summary(
 
 
 def estimate_told(guess: Estimate) -> dict[str, Any]:
-    """What the report holds about an estimate of the mix, whether it is used or not."""
+    """What the report holds about an estimate of the prior, whether it is used or not."""
     low, high = np.quantile(bands_of(guess.draws), [0.025, 0.975], axis=0)
     told = {
         "estimate": guess.prior.tolist(),

@@ -1,4 +1,4 @@
-"""From answers to thresholds, for a mix of ages that is given or that the eval photos are found to have."""
+"""From predictions to thresholds, for a class prior that is given or that the eval photos are found to have."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from pipeline.scoring.thresholds import choose, crossings, shrinkage_of, shrunk
 
 @dataclass(frozen=True)
 class EvalPredictions:
-    """Eval answers as arrays, n photos by K networks; NaN where a network is missing.
+    """Eval predictions as arrays, n photos by K networks; NaN where a network is missing.
 
-    answer (n, K) years; gender (n, K) answered; photos_per_person: how many photos count as one person.
+    predicted_age (n, K) years; gender (n, K) predicted; photos_per_person: how many photos count as one person.
     """
 
     predicted_age: NDArray[np.float64]
@@ -37,7 +37,7 @@ class EvalPredictions:
 
     @property
     def removed(self) -> float:
-        """The variance of an age answer, in squared years, that averaging the networks removes."""
+        """The variance of a predicted age, in squared years, that averaging the networks removes."""
         times = np.isfinite(self.predicted_age).sum(1)
         several = times > 1
         if not several.any():
@@ -50,11 +50,11 @@ class EvalPredictions:
 class ThresholdChoice:
     """What a calibration found.
 
-    thresholds: 2 years; shares (6,), mixes (B, 6): the mix by band * 2 + gender that they were chosen for, and
-    the mixes it stands for; possible (B, 6): those that the eval photos may have; estimate: what these rest on,
-    None where the mix is known; rows: the validation answers as they would be after averaging; keep: the part
-    of their residuals kept; fallback, pull (2,): the thresholds of last resort and how far each was drawn to
-    them; weights (B, P): times each person counts in each resample.
+    thresholds: 2 years; shares (6,), priors (B, 6): the prior by band * 2 + gender that they were chosen for, and
+    the priors it stands for; possible (B, 6): those that the eval photos may have; estimate: what these rest on,
+    None where the prior is known; rows: the validation predictions as they would be after averaging; keep: the
+    share of their residuals kept; fallback, shrinkage (2,): the thresholds of last resort and how far each was drawn
+    to them; surface: of the score; weights (B, P): times each person counts in each resample; bandwidth: in years.
     """
 
     thresholds: tuple[float, float]
@@ -77,7 +77,7 @@ class ThresholdChoice:
 
     @property
     def photo_weights(self) -> NDArray[np.float64]:
-        """(n,) how much each validation photo counts for the mix."""
+        """(n,) how much each validation photo counts for the prior."""
         return factors(self.shares, self.train)[class_of_label(self.rows.label)]
 
 
@@ -91,11 +91,11 @@ def choose_thresholds(
     guess: Estimate | None = None,
     toward: float = 0.0,
 ) -> ThresholdChoice:
-    """Thresholds for the mix (3,), and so far toward an estimate of the eval photos' mix.
+    """Thresholds for the prior (3,), and so far toward an estimate of the eval photos' prior.
 
-    rows: out-of-fold answers; eval: to know how much averaging several networks narrows the answers;
-    bandwidth: None lets cross-fitting choose; guess: the estimate, where the eval photos' mix is not known; toward:
-    1 sets the thresholds for the estimate alone, 0 for the mix alone.
+    rows: out-of-fold predictions; eval: to know how much averaging several networks narrows the predictions;
+    bandwidth: None lets cross-fitting choose; guess: the estimate, where the eval photos' prior is not known; toward:
+    1 sets the thresholds for the estimate alone, 0 for prior alone.
     """
     weights = person_weights(by_gender_first(rows.kind), draws, np.random.default_rng(seed))
     train = people_of(rows)
@@ -121,12 +121,12 @@ def choose_thresholds(
 def prior_of_eval(
     rows: LabelledPredictions, eval: EvalPredictions, draws: int = 200, seed: int = 0, score: Score | None = None
 ) -> Estimate:
-    """The estimate of the eval photos' mix; score: how labels score that are chosen for it, of `self_test`."""
+    """The estimate of the eval photos' prior; score: how labels score that are chosen for it, of `self_test`."""
     return estimate(rows, eval.predicted_age, eval.gender, eval.people, inner_folds_of(rows, seed), draws, seed, score)
 
 
 def narrowed(rows: LabelledPredictions, removed: float) -> tuple[LabelledPredictions, float]:
-    """Single-network answers drawn in to spread as averages do: the residuals lose the removed variance."""
+    """Single-network predictions drawn in to spread as averages do: the residuals lose the removed variance."""
     if removed <= 0:
         return rows, 1.0
     expected = PooledResiduals(rows).line()[rows.person]

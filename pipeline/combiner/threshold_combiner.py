@@ -1,4 +1,4 @@
-"""The specialists' combiner: three specialists' answers and the mix of ages in, one of 18 labels out."""
+"""The specialists' combiner: three specialists' predictions and a class prior in, one of 18 labels out."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ from pipeline.runtime import store
 
 
 class ThresholdCombiner(BaseEstimator):
-    """Chooses two age thresholds for the mix of ages of the eval photos, and fuses answers to labels.
+    """Chooses two age thresholds for the class prior of the eval photos, and fuses predictions to labels.
 
-    prior: the mix of age bands to calibrate for: "train" (that of the validation people), three shares,
-    "estimate" (from the eval answers), or "auto" (as far toward "estimate" as did not lose on sets of one's own
+    prior: the shares of the age bands to calibrate for: "train" (those of the validation people), three shares,
+    "estimate" (from the eval predictions), or "auto" (as far toward "estimate" as did not lose on sets of one's own
     people; not at all where these are too few, where the eval photos count as fewer than 30 people, or where they are
     more unlike than any such set).
-    bandwidth: of the Gaussian kernel that spreads each validation answer, in years, or "auto" (cross-fitting
+    bandwidth: of the Gaussian kernel that spreads each validation prediction, in years, or "auto" (cross-fitting
     chooses). draws: resamples behind every interval. seed: of those draws.
 
-    After fit: thresholds_ (2 years), mix_ (3 shares), report_ (a dictionary for JSON: what it was fitted
+    After fit: thresholds_ (2 years), prior_ (3 shares), report_ (a dictionary for JSON: what it was fitted
     on and what it found) and choice_ (the arrays behind it, with the score surface; not saved).
     """
 
@@ -57,11 +57,11 @@ class ThresholdCombiner(BaseEstimator):
         caveats: Sequence[str] = (),
         photos_per_person: float | None = None,
     ) -> ThresholdCombiner:
-        """Calibrate on out-of-fold answers beside the truth, for the mix of the eval photos.
+        """Calibrate on out-of-fold predictions beside the truth, for the class prior of the eval photos.
 
-        validation: a row per photo with photo, person, fold, mask, gender, age and the answers;
-        predictions: the eval answers, a row per photo and fold; notes: sentences for the report to begin
-        with; marks: words to set beside every score of it; photos_per_person: how many eval photos count
+        validation: a row per photo with photo, person, fold, mask, gender, age and the predictions;
+        predictions: those about eval photos, a row per photo and fold; notes: sentences for the report to begin
+        with; caveats: words to set beside every score of it; photos_per_person: how many eval photos count
         as one person, by default as many as a validation person has. Raises UserError for tables or a prior
         that cannot be used, and when an age band has no people.
         """
@@ -86,7 +86,7 @@ class ThresholdCombiner(BaseEstimator):
     def predict(self, predictions: pd.DataFrame) -> pd.DataFrame:
         """The fused label of each photo, folds averaged, in order of appearance.
 
-        Returns photo, label, mask, gender, band and the averaged answers.
+        Returns photo, label, mask, gender, band and the averaged predictions.
         """
         rows = average_folds(predictions)
         label = fused(cell(rows), rows["age_years"], self.thresholds_)

@@ -1,7 +1,7 @@
-"""Which engine answers a run's photos: the fastest that agrees with torch on the run's own validation photos.
+"""Which engine predicts a run's photos: the fastest that agrees with torch on the run's own validation photos.
 
-What such an engine answers about the validation photos stands in validation.csv beside the eval answers, in RUN or in
-the place of a folder given as EVAL, so that calibration reads answers of one engine only.
+What such an engine predicts about the validation photos stands in validation.csv beside the eval predictions, in RUN or
+in the place of a folder given as EVAL, so that calibration reads predictions of one engine only.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ def _fault(run: Run, folders: Sequence[Path]) -> str | None:
 def _first_that_agrees(
     run: Run, system: str, ladder: Sequence[Engine], load: Callable[[Engine], list[EnsembleMember]]
 ) -> tuple[Engine, list[EnsembleMember], pd.DataFrame]:
-    """The engine, the members on it, and their validation answers."""
+    """The engine, the members on it, and their validation predictions."""
     reference = gather(run, system)
     for engine in ladder[:-1]:
         try:
@@ -141,7 +141,7 @@ def _first_that_agrees(
 
 
 def _validation(run: Run, system: str, members: Sequence[EnsembleMember], engine: Engine) -> pd.DataFrame:
-    """The out-of-fold answers of these members, as `gather` gives torch's."""
+    """The out-of-fold predictions of these members, as `gather` gives torch's."""
     data = data_of(run)
     place = {photo: row for row, photo in enumerate(data.train["photo"])}
     by_folder = {member.folder: member for member in members}

@@ -56,13 +56,13 @@ def crossings(age: ArrayLike, predicted_age: ArrayLike) -> tuple[float, float]:
 
 
 def shrinkage_of(counts: NDArray) -> NDArray[np.float64]:
-    """(2,) the shrinkage of the lower and the upper threshold, by the people of each band (3,) beside them."""
+    """(2,) the shrinkage of the lower and the upper threshold, by counts (3,), the people of each band."""
     return SHRINKAGE / (SHRINKAGE + np.array([counts[:2].min(), counts[1:].min()]))
 
 
 def shrunk(
     values: tuple[float, float], toward: tuple[float, float], shrinkage: NDArray, decimals: int | None = 6
 ) -> tuple[float, float]:
-    """The two values, each shrunk so far (2,) toward another; thresholds in years are told to a millionth."""
+    """The two values, each drawn by shrinkage (2,) toward another; thresholds in years are told to a millionth."""
     low, high = (float((1 - p) * v + p * t) for p, v, t in zip(shrinkage, values, toward, strict=True))
     return (low, high) if decimals is None else (float(np.round(low, decimals)), float(np.round(high, decimals)))

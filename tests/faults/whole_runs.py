@@ -108,7 +108,7 @@ def wait_to_be_killed() -> None:
     time.sleep(PATIENCE)
 
 
-def answers(run: Path) -> dict[str, bytes]:
+def predictions(run: Path) -> dict[str, bytes]:
     """The files of a run whose bytes are promised; of the logs, all but the seconds."""
     paths = [path for path in run.rglob("*") if path.suffix in (".csv", ".safetensors", ".json")]
     found = {str(path.relative_to(run)): path.read_bytes() for path in paths if path.parent.name != "done"}
@@ -130,7 +130,7 @@ class Home:
         data_set.draw(self.data, people=40, eval_people=10, seed=3, processes=1)
         self.whole = self.folder("whole")
         self.resume(self.whole)
-        self.expected = answers(self.whole / RUN)
+        self.expected = predictions(self.whole / RUN)
 
     def folder(self, name: str, before: str | None = None) -> Path:
         """A new folder for a run: empty, or as it is before a stage, or before one specialist alone is trained."""
@@ -156,7 +156,7 @@ class Home:
 
     def differences(self, folder: Path) -> list[str]:
         """What is not as in the uninterrupted run."""
-        found = answers(folder / RUN)
+        found = predictions(folder / RUN)
         other = sorted(n for n in found.keys() | self.expected if found.get(n) != self.expected.get(n))
         return [*other, *left_over(folder / RUN)]
 

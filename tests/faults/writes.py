@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from whole_runs import RUN, Home, answers, in_child
+from whole_runs import RUN, Home, in_child, predictions
 
 from pipeline.runtime import store
 
@@ -88,7 +88,7 @@ def fail(home: Home, wanted: int, name: str) -> str:
     told = [line for line in log.splitlines() if line.startswith("face18: ")]
     if status != 2 or len(told) != 1 or "Traceback" in log:
         return f"it ended with {status} and said:\n{log}"
-    found = answers(folder / RUN)
+    found = predictions(folder / RUN)
     half = [name for name, content in found.items() if name != "run.json" and content != home.expected.get(name)]
     half = [name for name in half if not name.endswith("log.csv") and "parts-" not in name]  # whole, but of less
     half += [str(path) for path in (folder / "data").rglob(".*.part")]

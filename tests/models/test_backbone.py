@@ -39,9 +39,9 @@ def photos(height, width, n=2):
 def test_tiny_networks_take_photos_of_any_size(name, size):
     network = backbone.build(settings(name, *size), 5)
     assert network.training
-    outputs = network(photos(*size))
-    assert (outputs.shape, outputs.dtype) == ((2, 5), torch.float32)
-    outputs.sum().backward()
+    logits = network(photos(*size))
+    assert (logits.shape, logits.dtype) == ((2, 5), torch.float32)
+    logits.sum().backward()
     assert all(p.grad is not None for p in network.parameters())
 
 

@@ -37,9 +37,9 @@ def test_band_edges(age, expected):
 
 
 def test_band_counts_the_thresholds_reached():
-    answers = np.array([20, 27.4, 27.5, 40, 56.9, 57.0, 80], np.float32)
-    np.testing.assert_array_equal(band(answers, (27.5, 57.0)), [0, 0, 1, 1, 1, 2, 2])
-    assert band(answers).dtype == np.int64
+    predictions = np.array([20, 27.4, 27.5, 40, 56.9, 57.0, 80], np.float32)
+    np.testing.assert_array_equal(band(predictions, (27.5, 57.0)), [0, 0, 1, 1, 1, 2, 2])
+    assert band(predictions).dtype == np.int64
 
 
 @pytest.mark.parametrize("age", [np.nan, [20.0, np.nan]])

@@ -100,9 +100,9 @@ def test_age_distribution_gradient_is_that_of_numpys_small_differences():
 
 
 def test_expected_age_by_adding_up():
-    for answer, z in zip(losses.expected_age(AGE_LOGITS).tolist(), AGE_LOGITS.double().tolist(), strict=True):
+    for predicted, z in zip(losses.expected_age(AGE_LOGITS).tolist(), AGE_LOGITS.double().tolist(), strict=True):
         shares = np.exp(z) / np.exp(z).sum()
-        assert answer == pytest.approx(sum(year * share for year, share in enumerate(shares)), rel=1e-5)
+        assert predicted == pytest.approx(sum(year * share for year, share in enumerate(shares)), rel=1e-5)
 
 
 def test_expected_age_of_a_sure_answer_is_that_year():
@@ -285,8 +285,8 @@ def test_gradcheck_of_the_classifiers(task, kind):
 @pytest.mark.parametrize("kind", ["l1", "mse", "distribution"])
 def test_gradcheck_of_ages(kind):
     one = build_task("age", PRESETS["small"]["age"] | {"age_loss": kind})
-    outputs = AGE_LOGITS.double()[:, : one.num_logits].clone().requires_grad_()
-    assert torch.autograd.gradcheck(lambda z: one.loss(z, AGES.double(), WEIGHTS[:6]), outputs)
+    logits = AGE_LOGITS.double()[:, : one.num_logits].clone().requires_grad_()
+    assert torch.autograd.gradcheck(lambda z: one.loss(z, AGES.double(), WEIGHTS[:6]), logits)
 
 
 # ------------------------------------------------------------------------------------------------ several tasks at once

@@ -46,9 +46,9 @@ def test_contract(task, given):
     loss.backward()
     assert torch.isfinite(out.grad).all()
     assert (out.grad[:, : one.num_logits].abs().sum(1) > 0).all()
-    answers = one.predict(out.detach())
-    assert (answers.shape, answers.dtype) == ((len(LABELLED), len(one.columns)), torch.float32)
-    truth, classes = one.true_class(targets.numpy()), one.predicted_class(answers.numpy())
+    predictions = one.predict(out.detach())
+    assert (predictions.shape, predictions.dtype) == ((len(LABELLED), len(one.columns)), torch.float32)
+    truth, classes = one.true_class(targets.numpy()), one.predicted_class(predictions.numpy())
     assert truth.tolist() == encode(LABELLED[:, 0], LABELLED[:, 1], band(LABELLED[:, 2])).tolist()
     assert set(classes.tolist()) <= set(range(LABELS))
     assert one.initial_bias(targets).shape == (one.num_logits,)
@@ -70,11 +70,11 @@ def test_following_the_gradient_finds_the_labels(task, given):
     # An age at a band's very edge may be answered a hair below it.
     sure = ~np.isin(LABELLED[:, 2], (30, 60)) | (given.get("age_head") == "bands") | (task == "joint")
     assert found[sure].tolist() == one.true_class(targets.numpy())[sure].tolist()
-    figures = one.metrics(one.predict(out.detach()).numpy(), targets.numpy())
+    metrics = one.metrics(one.predict(out.detach()).numpy(), targets.numpy())
     if "age_years" in one.columns:
-        assert figures["mean_absolute_error"] < 1
+        assert metrics["mean_absolute_error"] < 1
     else:
-        assert figures == {}
+        assert metrics == {}
 
 
 @every
@@ -83,11 +83,11 @@ def test_the_first_bias_answers_how_common_each_answer_is(task, given):
     rows = LABELLED[rng.choice(len(LABELLED), 500, p=np.arange(1, 37) / np.arange(1, 37).sum())]
     targets = torch.from_numpy(one.targets(rows))
     bias = torch.cat([one.initial_bias(targets), torch.zeros(one.learned)])
-    answer = dict(zip(one.columns, one.predict(bias[None])[0].tolist(), strict=True))
+    predicted = dict(zip(one.columns, one.predict(bias[None])[0].tolist(), strict=True))
     shares = {"gender_female": rows[:, 1].mean(), "age_years": rows[:, 2].mean()}
     shares |= {f"band_{b}": (band(rows[:, 2]) == b).mean() for b in range(len(BANDS))}
     shares |= {f"label_{k:02d}": (one.true_class(targets.numpy()) == k).mean() for k in range(LABELS)}
-    for column, value in answer.items():
+    for column, value in predicted.items():
         if column in shares:
             assert value == pytest.approx(shares[column], abs=2.5 if column == "age_years" else 0.01)
 
@@ -125,7 +125,7 @@ def test_what_uncertainty_learns_stands_behind_the_outputs():
 def test_a_heads_weight_holds_at_the_variances_that_are_learned():
     """At the log-variances that are best for the losses, a head of weight 10 pulls ten times as hard."""
     targets = torch.from_numpy(LABELLED)
-    pull = {}
+    shrinkage = {}
     for weight in (1.0, 10.0):
         one = make("multihead", age_weight=weight)
         out = logits_of(one, len(LABELLED)).requires_grad_()
@@ -134,9 +134,9 @@ def test_a_heads_weight_holds_at_the_variances_that_are_learned():
         with torch.no_grad():
             out[:, one.num_logits :] = torch.log(2 * torch.tensor(each))
         one.loss(out, targets, torch.ones(len(targets))).backward()
-        pull[weight] = [part.norm().item() for part in one._slices(out.grad)]
-    assert pull[10.0][2] == pytest.approx(10 * pull[1.0][2], rel=1e-5)
-    assert pull[10.0][:2] == pytest.approx(pull[1.0][:2], rel=1e-5)
+        shrinkage[weight] = [part.norm().item() for part in one._slices(out.grad)]
+    assert shrinkage[10.0][2] == pytest.approx(10 * shrinkage[1.0][2], rel=1e-5)
+    assert shrinkage[10.0][:2] == pytest.approx(shrinkage[1.0][:2], rel=1e-5)
 
 
 def test_a_network_learns_its_log_variances_with_its_weights():
@@ -178,6 +178,6 @@ def test_gradcheck(task, given):
     one = make(task, **given)
     rows = np.arange(0, len(LABELLED), 5)
     targets = torch.from_numpy(one.targets(LABELLED[rows])).double()
-    outputs = logits_of(one, len(rows)).double().requires_grad_()
+    logits = logits_of(one, len(rows)).double().requires_grad_()
     weights = torch.linspace(0.5, 1.5, len(rows), dtype=torch.float64)
-    assert torch.autograd.gradcheck(lambda z: one.loss(z, targets, weights), outputs)
+    assert torch.autograd.gradcheck(lambda z: one.loss(z, targets, weights), logits)

@@ -35,7 +35,7 @@ every = pytest.mark.parametrize(
 )
 
 
-def outputs(one, n):
+def logits(one, n):
     return torch.from_numpy(np.random.default_rng(n).normal(0, 3, (n, one.num_logits))).float()
 
 
@@ -45,7 +45,7 @@ def test_contract(task, given):
     assert (one.name, columns_of(task)) == (task, (task,))
     assert one.columns == COLUMNS[task]
     n = len(targets)
-    out = outputs(one, n).requires_grad_()
+    out = logits(one, n).requires_grad_()
     weights = one.weights(targets)
     assert (weights.shape, weights.dtype) == ((n,), torch.float32)
     assert weights.mean().item() == pytest.approx(1, abs=1e-6)
@@ -55,9 +55,9 @@ def test_contract(task, given):
     loss.backward()
     assert torch.isfinite(out.grad).all()
     assert (out.grad.abs().sum(1) > 0).all()
-    answers = one.predict(out.detach())
-    assert (answers.shape, answers.dtype) == ((n, len(one.columns)), torch.float32)
-    truth, classes = one.true_class(targets.numpy()), one.predicted_class(answers.numpy())
+    predictions = one.predict(out.detach())
+    assert (predictions.shape, predictions.dtype) == ((n, len(one.columns)), torch.float32)
+    truth, classes = one.true_class(targets.numpy()), one.predicted_class(predictions.numpy())
     for array in (truth, classes):
         assert (array.shape, array.dtype) == ((n,), np.int64)
         assert set(array.tolist()) <= set(range(one.classes))
@@ -75,18 +75,18 @@ def test_following_the_gradient_finds_the_targets(task, given):
         optimizer.zero_grad()
         one.loss(out, targets, torch.ones_like(targets)).backward()
         optimizer.step()
-    answers = one.predict(out.detach()).numpy()
+    predictions = one.predict(out.detach()).numpy()
     if task == "age":
-        np.testing.assert_allclose(answers[:, 0], targets.numpy(), atol=0.5)
+        np.testing.assert_allclose(predictions[:, 0], targets.numpy(), atol=0.5)
     else:
-        np.testing.assert_array_equal(one.predicted_class(answers), one.true_class(targets.numpy()))
+        np.testing.assert_array_equal(one.predicted_class(predictions), one.true_class(targets.numpy()))
         np.testing.assert_array_equal(one.true_class(targets.numpy()), targets.numpy())
 
 
 @every
 def test_bfloat16_outputs_answer_in_float32(task, given):
     one = make(task, **given)
-    out = outputs(one, 4).bfloat16()
+    out = logits(one, 4).bfloat16()
     assert one.predict(out).dtype == torch.float32
     torch.testing.assert_close(one.predict(out), one.predict(out.float()))
     targets = TARGETS[task][:4]
@@ -95,33 +95,33 @@ def test_bfloat16_outputs_answer_in_float32(task, given):
 
 def test_mask_answers_are_probabilities_and_the_largest_wins():
     one = make("mask")
-    out = outputs(one, 50)
-    answers = one.predict(out).numpy()
-    np.testing.assert_allclose(answers.sum(1), 1, rtol=1e-6)
-    assert (answers >= 0).all()
-    np.testing.assert_array_equal(one.predicted_class(answers), out.argmax(1).numpy())
+    out = logits(one, 50)
+    predictions = one.predict(out).numpy()
+    np.testing.assert_allclose(predictions.sum(1), 1, rtol=1e-6)
+    assert (predictions >= 0).all()
+    np.testing.assert_array_equal(one.predicted_class(predictions), out.argmax(1).numpy())
 
 
 def test_gender_answers_the_probability_of_female():
     one = make("gender")
     out = torch.tensor([[5.0, 0.0], [0.0, 5.0], [0.0, 0.0]])
-    answers = one.predict(out).numpy()[:, 0]
-    np.testing.assert_allclose(answers, [1 / (1 + np.exp(5)), 1 / (1 + np.exp(-5)), 0.5], rtol=1e-5)
-    np.testing.assert_array_equal(one.predicted_class(answers[:, None]), [0, 1, 1])
+    predictions = one.predict(out).numpy()[:, 0]
+    np.testing.assert_allclose(predictions, [1 / (1 + np.exp(5)), 1 / (1 + np.exp(-5)), 0.5], rtol=1e-5)
+    np.testing.assert_array_equal(one.predicted_class(predictions[:, None]), [0, 1, 1])
 
 
 @pytest.mark.parametrize("kind", ["distribution", "l1", "mse"])
 def test_age_classes_are_bands_of_the_answer(kind):
     one = make("age", age_loss=kind)
-    answers = np.array([[12.0], [29.99], [30.0], [59.99], [60.0], [88.0]], np.float32)
-    np.testing.assert_array_equal(one.predicted_class(answers), [0, 0, 1, 1, 2, 2])
-    np.testing.assert_array_equal(one.true_class(answers[:, 0]), band(answers[:, 0]))
+    predictions = np.array([[12.0], [29.99], [30.0], [59.99], [60.0], [88.0]], np.float32)
+    np.testing.assert_array_equal(one.predicted_class(predictions), [0, 0, 1, 1, 2, 2])
+    np.testing.assert_array_equal(one.true_class(predictions[:, 0]), band(predictions[:, 0]))
 
 
 def test_the_age_distribution_answers_within_its_years():
-    answers = make("age").predict(outputs(make("age"), 60) * 30)
-    assert answers.min() >= 0
-    assert answers.max() <= 100
+    predictions = make("age").predict(logits(make("age"), 60) * 30)
+    assert predictions.min() >= 0
+    assert predictions.max() <= 100
 
 
 @pytest.mark.parametrize("scale", [20.0, 1.0])
@@ -145,9 +145,9 @@ def test_regression_answers_invert_the_scaling_of_the_loss(kind, norm, scale):
 
 
 def test_figures_beside_the_scores_are_age_alones():
-    answers, targets = np.array([[20.0], [44.5], [60.0]], np.float32), np.array([25.0, 44.0, 60.0], np.float32)
-    assert make("age").metrics(answers, targets) == {"mean_absolute_error": pytest.approx(5.5 / 3)}
-    assert make("gender").metrics(answers / 100, targets > 30) == {}
+    predictions, targets = np.array([[20.0], [44.5], [60.0]], np.float32), np.array([25.0, 44.0, 60.0], np.float32)
+    assert make("age").metrics(predictions, targets) == {"mean_absolute_error": pytest.approx(5.5 / 3)}
+    assert make("gender").metrics(predictions / 100, targets > 30) == {}
     assert make("mask").metrics(np.eye(3, dtype=np.float32), np.arange(3)) == {}
 
 

@@ -125,12 +125,12 @@ def fuzz_photo(seed: int, folder: Path, sources: list[bytes]) -> str:
     if source.startswith(b"\x89PNG") and chance.random() < 0.7:
         data = with_sums(data)
     (folder / "a.jpg").write_bytes(data)
-    answer = decode_photo(Photos(folder, ["a.jpg"]), 0, [(32, 24)])
-    if isinstance(answer, str):
-        assert answer, "a bad photo without a reason"
-        assert answer.isprintable(), f"the reason {answer!r} is not one line"
+    predicted = decode_photo(Photos(folder, ["a.jpg"]), 0, [(32, 24)])
+    if isinstance(predicted, str):
+        assert predicted, "a bad photo without a reason"
+        assert predicted.isprintable(), f"the reason {predicted!r} is not one line"
         return "refused"
-    assert answer[32, 24].shape == (32, 24, 3)
+    assert predicted[32, 24].shape == (32, 24, 3)
     return "decoded"
 
 

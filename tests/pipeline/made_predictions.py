@@ -32,12 +32,12 @@ def draw(rng, counts, offset=(0.0, 0.0, 0.0), networks=1, own=0.0, spread=5.0, m
 
     noises = [noise() for _ in range(networks + 1)]
     line = (6 + 0.85 * age + np.array(offset)[band])[person]
-    answer = np.stack([line + np.sqrt(1 - own) * noises[0] + np.sqrt(own) * one for one in noises[1:]], 1)
+    predicted = np.stack([line + np.sqrt(1 - own) * noises[0] + np.sqrt(own) * one for one in noises[1:]], 1)
     said = np.where(rng.random(len(person)) < 0.95, gender[person], 1 - gender[person])
     rows = LabelledPredictions(
         person=person,
         age=age[person],
-        predicted_age=answer[:, 0],
+        predicted_age=predicted[:, 0],
         label=mask * 6 + gender[person] * 3 + band[person],
         band=band[person],
         gender=gender[person],
@@ -46,9 +46,9 @@ def draw(rng, counts, offset=(0.0, 0.0, 0.0), networks=1, own=0.0, spread=5.0, m
         folds=5,
         dropped=0,
     )
-    return rows, answer
+    return rows, predicted
 
 
-def eval_of(rows, answer):
+def eval_of(rows, predicted):
     """The same people as eval photos, whose persons are not known."""
-    return EvalPredictions(answer, np.repeat((rows.cell % 2)[:, None], answer.shape[1], 1), 7.0)
+    return EvalPredictions(predicted, np.repeat((rows.cell % 2)[:, None], predicted.shape[1], 1), 7.0)

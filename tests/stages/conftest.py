@@ -35,8 +35,8 @@ def done(people, shared):
     home.mkdir(exist_ok=True)
     with store.locked(shared / "home.lock", "a run for all tests", wait=True), inside(home):
         train_all(Path("runs/one"), people)
-        figures = finish(Path("runs/one"))
-    return SimpleNamespace(home=home, run=home / "runs/one", data=people, metrics=figures)
+        metrics = finish(Path("runs/one"))
+    return SimpleNamespace(home=home, run=home / "runs/one", data=people, metrics=metrics)
 
 
 @pytest.fixture

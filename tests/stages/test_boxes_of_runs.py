@@ -34,13 +34,13 @@ def test_boxes_that_came_are_refused(copy):
 def test_boxes_that_went_are_refused(copy):
     add_boxes(copy)
     train_tiny(copy.run, copy.data, "age", restart=True)
-    answers = (copy.run / "predictions.csv").read_bytes()
+    predictions = (copy.run / "predictions.csv").read_bytes()
     (copy.data / "boxes.csv").unlink()
     with pytest.raises(UserError, match=CHANGED):
         train(Train(task="age", run=copy.run))
     with pytest.raises(UserError, match=CHANGED):
         predict(Predict(run=copy.run))
-    assert (copy.run / "predictions.csv").read_bytes() == answers
+    assert (copy.run / "predictions.csv").read_bytes() == predictions
 
 
 def test_boxes_of_photos_that_are_gone_are_not_missed(copy):

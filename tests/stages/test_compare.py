@@ -55,10 +55,10 @@ def compared(people, tmp_path_factory):
     shutil.copytree(people, home / "people")
     try:
         with inside(home):
-            figures = compare(settings(Path("people")))
+            metrics = compare(settings(Path("people")))
     finally:
         systems.all_systems, systems.leaking, truth.read_truth = whole, leaking, read
-    return SimpleNamespace(home=home, place=home / RUN / "compare", metrics=figures, opened=opened)
+    return SimpleNamespace(home=home, place=home / RUN / "compare", metrics=metrics, opened=opened)
 
 
 @pytest.fixture
@@ -102,10 +102,10 @@ def test_the_sub_runs_are_ordinary_runs_on_one_thread(compared):
 
 def test_asked_again_the_table_stands(again, capsys):
     before = {p: p.stat().st_mtime_ns for p in RUN.rglob("*") if p.is_file() and p.suffix != ".lock"}
-    figures = compare(Compare(run=RUN, jobs=1))  # what was given once is remembered
+    metrics = compare(Compare(run=RUN, jobs=1))  # what was given once is remembered
     assert "compare.csv stand" in capsys.readouterr().out
     assert before == {p: p.stat().st_mtime_ns for p in before}
-    assert [row["system"] for row in figures["compare"]] == ["specialists"] * 2 + ["specialists-30-60"] * 2
+    assert [row["system"] for row in metrics["compare"]] == ["specialists"] * 2 + ["specialists-30-60"] * 2
 
 
 def test_a_lost_table_is_made_again_without_any_training(again):
@@ -120,11 +120,11 @@ def test_a_lost_table_is_made_again_without_any_training(again):
 def test_without_a_truth_validation_alone_is_told(again, capsys):
     before = trained(again.place)
     Path("people/key.csv").unlink()
-    figures = compare(Compare(run=RUN))
+    metrics = compare(Compare(run=RUN))
     assert trained(again.place) == before  # no training reads the truth
     assert "is not known" in capsys.readouterr().out
-    assert {row["macro_f1"] for row in figures["compare"]} == {None}
-    assert all(0 < row["validation_macro_f1"] < 1 for row in figures["compare"])
+    assert {row["macro_f1"] for row in metrics["compare"]} == {None}
+    assert all(0 < row["validation_macro_f1"] < 1 for row in metrics["compare"])
 
 
 def test_a_corrected_truth_is_scored_anew(again):

@@ -54,9 +54,9 @@ def test_killed_around_the_last_step_the_same_call_goes_on(tmp_path, capsys, mov
     _, errors = killed.communicate()
     assert killed.returncode == -9, errors
     assert folder.is_dir() == moved
-    figures = data(Data(folder=folder, **FEW))
+    metrics = data(Data(folder=folder, **FEW))
     assert ("is already drawn" in capsys.readouterr().out) == moved
-    assert figures == {"people": 10, "photos": 70, "eval_people": 10, "eval_photos": 70}
+    assert metrics == {"people": 10, "photos": 70, "eval_people": 10, "eval_photos": 70}
     assert beside(folder) == {"set", "set.json", ".set.lock"}
 
 
@@ -70,9 +70,9 @@ def test_what_killed_drawings_left_goes_and_nothing_else(tmp_path):
 
 
 def test_what_stands_is_looked_at_without_writing(tmp_path):
-    figures = data(Data(folder=tmp_path / "set", **FEW))
+    metrics = data(Data(folder=tmp_path / "set", **FEW))
     (tmp_path / ".set.lock").unlink()
-    assert data(Data(folder=tmp_path / "set")) == figures
+    assert data(Data(folder=tmp_path / "set")) == metrics
     assert beside(tmp_path / "set") == {"set", "set.json"}
 
 

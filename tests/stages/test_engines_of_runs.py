@@ -32,8 +32,8 @@ def test_openvino_answers_eval_and_validation_photos(copy, capsys):
     assert set(torch["engine"]) == {"torch"}
     assert not (copy.run / "validation.csv").exists()
     labels = (copy.run / "submission.csv").read_bytes()
-    figures = predict(asked(copy, engine="openvino"))
-    assert figures["engine"] == "openvino"
+    metrics = predict(asked(copy, engine="openvino"))
+    assert metrics["engine"] == "openvino"
     assert "openvino gives 100.00% of 84 validation photos the label" in capsys.readouterr().out
     faster = store.read_csv(copy.run / "predictions.csv")
     assert set(faster["engine"]) == {"openvino"}
@@ -65,7 +65,7 @@ def spoiled(monkeypatch, *names, by):
 
 
 def test_an_engine_that_disagrees_is_not_used(copy, monkeypatch, capsys):
-    spoiled(monkeypatch, "openvino-bfloat16", by=lambda outputs: -outputs)
+    spoiled(monkeypatch, "openvino-bfloat16", by=lambda logits: -logits)
     assert predict(asked(copy, engine="openvino-bfloat16"))["engine"] == "openvino"
     told = capsys.readouterr().out
     assert told.index("not used") < told.index("openvino gives")
@@ -73,7 +73,7 @@ def test_an_engine_that_disagrees_is_not_used(copy, monkeypatch, capsys):
 
 def test_where_none_agrees_torch_answers(copy, monkeypatch, capsys):
     before = (copy.run / "predictions.csv").read_bytes()
-    spoiled(monkeypatch, "openvino-bfloat16", "openvino", by=lambda outputs: -outputs)
+    spoiled(monkeypatch, "openvino-bfloat16", "openvino", by=lambda logits: -logits)
     assert predict(asked(copy, engine="openvino-bfloat16"))["engine"] == "torch"
     assert capsys.readouterr().out.count("not used") == 2
     assert (copy.run / "predictions.csv").read_bytes() == before
@@ -82,7 +82,7 @@ def test_where_none_agrees_torch_answers(copy, monkeypatch, capsys):
 
 
 def test_an_engine_that_cannot_run_a_network_is_told(copy, monkeypatch, capsys):
-    def fail(outputs):
+    def fail(logits):
         raise RuntimeError("no such operation\nand more")
 
     spoiled(monkeypatch, "openvino", by=fail)
@@ -91,7 +91,7 @@ def test_an_engine_that_cannot_run_a_network_is_told(copy, monkeypatch, capsys):
 
 
 def test_a_full_disk_is_not_taken_for_a_fault_of_the_engine(copy, monkeypatch):
-    def fail(outputs):
+    def fail(logits):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     spoiled(monkeypatch, "openvino", by=fail)
@@ -244,11 +244,11 @@ def test_another_device_chooses_anew(copy, monkeypatch, capsys):
 
 @pytest.mark.slow
 def test_validation_photos_are_read_a_chunk_at_a_time(copy, monkeypatch):
-    counts, answers = [], ensemble.EnsembleMember.answers
+    counts, predictions = [], ensemble.EnsembleMember.answers
 
     def counted(member, photos):
         counts.append(len(photos))
-        return answers(member, photos)
+        return predictions(member, photos)
 
     monkeypatch.setattr(ensemble, "CHUNK", 64)
     monkeypatch.setattr(ensemble.EnsembleMember, "predictions", counted)

@@ -46,8 +46,8 @@ def macro_f1(run, people, **given):
         "lr": 1e-2,
         "seed": 1,
     }
-    figures = train(Train(task="multihead", run=run, data=people, optimizer="adamw", **FEW, **notes, **given))
-    return figures["fold0"]["macro_f1"]
+    metrics = train(Train(task="multihead", run=run, data=people, optimizer="adamw", **FEW, **notes, **given))
+    return metrics["fold0"]["macro_f1"]
 
 
 @pytest.mark.slow

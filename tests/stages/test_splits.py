@@ -30,8 +30,8 @@ def leaky(people, tmp_path_factory):
     home, printed = tmp_path_factory.mktemp("leaky"), io.StringIO()
     with inside(home), contextlib.redirect_stdout(printed):
         train_all(RUN, people, split="photo", folds="0,1")
-        figures = finish(RUN)
-    return home, printed.getvalue(), figures
+        metrics = finish(RUN)
+    return home, printed.getvalue(), metrics
 
 
 def test_a_split_by_photo_is_warned_of_once(leaky):
@@ -42,7 +42,7 @@ def test_a_split_by_photo_is_warned_of_once(leaky):
 
 
 def test_leaky_stands_wherever_the_validation_score_does(leaky):
-    home, printed, figures = leaky
+    home, printed, metrics = leaky
     lines = printed.splitlines()
     epochs = [line for line in lines if "epoch 1/1" in line]
     assert len(epochs) == 6
@@ -54,25 +54,25 @@ def test_leaky_stands_wherever_the_validation_score_does(leaky):
             assert pd.read_csv(folder / "log.csv")["leaky"].all()
     (heading,) = [line for line in lines if "macro-F1 of validation" in line]
     assert heading.endswith("(leaky)")
-    assert figures.calibrate["caveats"] == ["leaky"]
-    assert any("the same faces stand on both sides" in note for note in figures.calibrate["notes"])
-    assert "on these 70 eval photos" in figures.submit["expected"]
-    assert figures.submit["expected"].endswith("(leaky)")
-    assert figures.score["expected"]["caveats"] == ["leaky"]
+    assert metrics.calibrate["caveats"] == ["leaky"]
+    assert any("the same faces stand on both sides" in note for note in metrics.calibrate["notes"])
+    assert "on these 70 eval photos" in metrics.submit["expected"]
+    assert metrics.submit["expected"].endswith("(leaky)")
+    assert metrics.score["expected"]["caveats"] == ["leaky"]
     assert any(line.startswith("before the truth was opened") and "(leaky)" in line for line in lines)
     assert "leaky" not in "".join(line for line in lines if line.startswith("macro-F1 0"))  # eval's own is honest
 
 
 def test_the_same_people_stand_on_both_sides_and_every_photo_on_one(leaky, people):
-    home, _, figures = leaky
+    home, _, metrics = leaky
     with inside(home):
         table = gather(open_run(RunSettings(run=RUN)))
     assert table["photo"].is_unique
     assert len(table) == pytest.approx(2 / 5 * 60 * 7, abs=2)
     assert table.groupby("person")["fold"].nunique().max() == 2
     assert table["person"].nunique() > 55  # of 60; by person it would be 24
-    assert figures.calibrate["photos_per_person"] == 7.0
-    assert figures.calibrate["people"] == table["person"].nunique()
+    assert metrics.calibrate["photos_per_person"] == 7.0
+    assert metrics.calibrate["people"] == table["person"].nunique()
 
 
 def test_a_finished_leaky_fold_is_told_with_its_mark(leaky, people, capsys):
@@ -159,8 +159,8 @@ def test_a_task_the_recipe_has_not_is_refused(people, tmp_path, monkeypatch):
 def test_the_specialists_of_the_notes_train_like_any(people, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     given = SIZE | TINY["mask"] | {"weights": "none"}
-    figures = train(Train(task="mask", run=Path("runs/x"), data=people, recipe="note-specialists", **given))
-    assert set(figures) == {"fold0"}
+    metrics = train(Train(task="mask", run=Path("runs/x"), data=people, recipe="note-specialists", **given))
+    assert set(metrics) == {"fold0"}
     made = read_json(Path("runs/x/mask/fold0/settings.json"))
     assert made["settings"]["lr"] == presets.PRESETS["base"]["mask"]["lr"]
     assert made["weights"] == "none"

@@ -16,11 +16,11 @@ def test_a_fold_that_stopped_early_marks_every_score_after_it(copy, capsys):
     before = finish(copy.run)
     assert before.calibrate["caveats"] == []
     assert "optimistic" not in capsys.readouterr().out
-    (figures,) = train_tiny(copy.run, copy.data, "age", restart=True, epochs=3, patience=1).values()
-    assert figures["optimistic"] is True
+    (metrics,) = train_tiny(copy.run, copy.data, "age", restart=True, epochs=3, patience=1).values()
+    assert metrics["optimistic"] is True
     assert read_json(copy.run / "age/fold0/done/train.json")["metrics"]["optimistic"] is True
     train_tiny(copy.run, copy.data, "age", epochs=3)
-    assert f"fold 0 is finished, macro-F1 {figures['macro_f1']:.3f} (optimistic: it chose" in capsys.readouterr().out
+    assert f"fold 0 is finished, macro-F1 {metrics['macro_f1']:.3f} (optimistic: it chose" in capsys.readouterr().out
     after = finish(copy.run)
     told = capsys.readouterr().out
     note = "the validation scores are optimistic: early stopping chose its epoch by them"
@@ -37,15 +37,15 @@ def test_a_fold_that_stopped_early_marks_every_score_after_it(copy, capsys):
 
 
 def test_figures_are_those_of_the_best_epoch(copy):
-    (figures,) = train_tiny(copy.run, copy.data, "mask", restart=True, epochs=4, patience=1, lr=0.02).values()
+    (metrics,) = train_tiny(copy.run, copy.data, "mask", restart=True, epochs=4, patience=1, lr=0.02).values()
     log = pd.read_csv(copy.run / "mask/fold0/log.csv")
     best = log["macro_f1"].idxmax()
     assert len(log) == min(4, best + 2)
     for name in ("macro_f1", "accuracy", "validation_loss", "train_macro_f1"):
-        assert figures[name] == pytest.approx(log[name][best], rel=1e-8)
+        assert metrics[name] == pytest.approx(log[name][best], rel=1e-8)
     held = pd.read_csv(copy.run / "mask/fold0/validation.csv")
     answered = held[["mask_worn", "mask_wrong", "mask_none"]].to_numpy().argmax(1)
-    assert (answered == held["mask"]).mean() == pytest.approx(figures["accuracy"])
+    assert (answered == held["mask"]).mean() == pytest.approx(metrics["accuracy"])
 
 
 def test_a_training_made_before_these_settings_goes_on_as_it_was(copy):
@@ -59,8 +59,8 @@ def test_a_training_made_before_these_settings_goes_on_as_it_was(copy):
     done = read_json(record)
     done["wrote"]["settings.json"] = store.file_fingerprint(path)
     store.write_json(record, done)
-    figures = train_tiny(copy.run, copy.data, "age", folds="0,1")
-    assert set(figures) == {"fold0", "fold1"}
+    metrics = train_tiny(copy.run, copy.data, "age", folds="0,1")
+    assert set(metrics) == {"fold0", "fold1"}
     assert read_json(copy.run / "age/fold1/settings.json")["settings"]["schedule"] == "cosine"
     with pytest.raises(UserError, match="patience"):
         train_tiny(copy.run, copy.data, "age", patience=3)

@@ -55,10 +55,10 @@ def test_answers_are_the_rivals_own(rival):
 
 def test_the_score_is_of_the_rivals_submission(rival, people):
     run, system, kind = rival
-    figures = score(Score(run=run, system=system))
-    assert store.read_json(run / system / "score.json")["macro_f1"] == figures["macro_f1"]
-    assert ("macro_f1_30_60" in figures) == (kind == "years")
-    assert sum(figures["errors"].values()) == figures["photos"]
+    metrics = score(Score(run=run, system=system))
+    assert store.read_json(run / system / "score.json")["macro_f1"] == metrics["macro_f1"]
+    assert ("macro_f1_30_60" in metrics) == (kind == "years")
+    assert sum(metrics["errors"].values()) == metrics["photos"]
     with pytest.raises(UserError, match=r"submission.csv is missing"):
         score(Score(run=run))
 

@@ -49,8 +49,8 @@ def test_submission_answers_every_eval_photo_in_order(done):
 
 def test_score_agrees_with_scikit_learn(done):
     submission = pd.read_csv(done.run / "submission.csv").merge(pd.read_csv(done.data / "key.csv"), on="ImageID")
-    truth, answer = submission["ans_y"], submission["ans_x"]
-    expected = f1_score(truth, answer, labels=np.unique(truth), average="macro", zero_division=0)
+    truth, predicted = submission["ans_y"], submission["ans_x"]
+    expected = f1_score(truth, predicted, labels=np.unique(truth), average="macro", zero_division=0)
     assert done.metrics.score["macro_f1"] == pytest.approx(expected, abs=1e-12)
     assert sum(done.metrics.score["errors"].values()) == len(submission)
     assert json.loads((done.run / "score.json").read_text())["macro_f1"] == done.metrics.score["macro_f1"]
@@ -102,8 +102,8 @@ def test_finished_stages_write_nothing(copy, capsys):
 def test_settings_need_to_be_given_once(copy):
     from pipeline.stages.train import Train, train
 
-    figures = train(Train(task="age", run=copy.run))
-    assert set(figures) == {"fold0"}
+    metrics = train(Train(task="age", run=copy.run))
+    assert set(metrics) == {"fold0"}
 
 
 def test_new_eval_photos_rerun_predict_to_score_but_not_training(copy):
@@ -115,9 +115,9 @@ def test_new_eval_photos_rerun_predict_to_score_but_not_training(copy):
     key[key["ImageID"] != gone].to_csv(copy.data / "key.csv", index=False)
     before = stamps(copy.run)
     train_all(copy.run, copy.data)
-    figures = finish(copy.run)
+    metrics = finish(copy.run)
     after = stamps(copy.run)
-    assert figures.submit["photos"] == len(asked) - 1
+    assert metrics.submit["photos"] == len(asked) - 1
     assert {n for n in after if "/fold0/" in n and after[n] != before[n]} == set()
 
 
@@ -196,8 +196,8 @@ def test_undecodable_eval_photos_keep_their_rows(copy):
     for name, content in zip(names[:5], [b"", b"no photo", None, b"\xff\xd8\xff", b"GIF89a"], strict=True):
         path = copy.data / "eval/images" / name
         path.write_bytes(path.read_bytes()[:500] if content is None else content)
-    figures = finish(copy.run)
-    assert figures.predict["bad"] == 5
+    metrics = finish(copy.run)
+    assert metrics.predict["bad"] == 5
     submission = pd.read_csv(copy.run / "submission.csv")
     assert submission["ImageID"].tolist() == names
     common = submission["ans"].iloc[5:].mode().iloc[0]
@@ -220,11 +220,11 @@ def test_a_submission_about_other_photos_is_not_scored(copy):
         score(Score(run=copy.run))
 
 
-@pytest.mark.parametrize("answer", ["18", "-1", "x", ""])
-def test_a_submission_with_other_labels_is_not_scored(copy, answer):
+@pytest.mark.parametrize("predicted", ["18", "-1", "x", ""])
+def test_a_submission_with_other_labels_is_not_scored(copy, predicted):
     path = copy.run / "submission.csv"
     head, first, *rows = path.read_text().splitlines()
-    path.write_text("\n".join([head, f"{first.split(',')[0]},{answer}", *rows]))
+    path.write_text("\n".join([head, f"{first.split(',')[0]},{predicted}", *rows]))
     with pytest.raises(UserError, match=r"submission\.csv must hold a label from 0 to 17 in each row"):
         score(Score(run=copy.run))
 
@@ -240,10 +240,10 @@ def test_a_bare_folder_is_labelled_without_the_train_photos(copy):
     shutil.copytree(copy.data / "eval/images", "mine/deep")
     shutil.rmtree(copy.data)
     shutil.rmtree("data")
-    figures = finish(copy.run, eval=Path("mine"))
+    metrics = finish(copy.run, eval=Path("mine"))
     submission = pd.read_csv(copy.run / "eval-mine/submission.csv")
     assert list(submission.columns) == ["photo", "ans"]
-    assert len(submission) == figures.submit["photos"] == 70
+    assert len(submission) == metrics.submit["photos"] == 70
     # The same photos as in the data set's own eval part get the same labels.
     own = pd.read_csv(copy.run / "submission.csv").set_index("ImageID")["ans"]
     names = submission["photo"].str.removeprefix("deep/")
@@ -282,10 +282,10 @@ def test_more_folds_join_and_calibration_uses_their_people(copy, capsys):
     (copy.run / "age/fold1/done/train.json").unlink()
     finish(copy.run)
     assert "age fold 1 is not finished" in capsys.readouterr().out
-    answers = pd.read_csv(copy.run / "predictions.csv")
-    assert len(answers) == 140
-    assert answers[answers["fold"] == 1]["age_years"].isna().all()
-    assert answers[answers["fold"] == 1]["gender_female"].notna().all()
+    predictions = pd.read_csv(copy.run / "predictions.csv")
+    assert len(predictions) == 140
+    assert predictions[predictions["fold"] == 1]["age_years"].isna().all()
+    assert predictions[predictions["fold"] == 1]["gender_female"].notna().all()
 
 
 @pytest.mark.parametrize(

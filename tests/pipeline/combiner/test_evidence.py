@@ -23,22 +23,22 @@ def test_em_finds_the_greatest_likelihood(seed, classes):
     rng = np.random.default_rng(seed)
     density = rng.dirichlet(np.ones(30), classes)
     count = rng.multinomial(500, rng.dirichlet(np.ones(classes)) @ density).astype(float)
-    mix = em(density, count)
-    assert mix.sum() == pytest.approx(1)
-    assert (mix >= 0).all()
+    prior = em(density, count)
+    assert prior.sum() == pytest.approx(1)
+    assert (prior >= 0).all()
 
     def loss(free):
         shares = np.exp(free - free.max())
         return -count @ np.log(shares / shares.sum() @ density)
 
     rival = min(minimize(loss, rng.normal(size=classes), method="BFGS").fun for _ in range(2))
-    assert -count @ np.log(mix @ density) <= rival + 1e-3
+    assert -count @ np.log(prior @ density) <= rival + 1e-3
 
 
 def test_em_returns_a_mix_it_was_given_exactly():
     density = np.random.default_rng(0).dirichlet(np.ones(40), 6)
-    mix = np.array([0.3, 0.05, 0.2, 0.25, 0.15, 0.05])
-    assert em(density, mix @ density, tolerance=1e-10) == pytest.approx(mix, abs=1e-5)
+    prior = np.array([0.3, 0.05, 0.2, 0.25, 0.15, 0.05])
+    assert em(density, prior @ density, tolerance=1e-10) == pytest.approx(prior, abs=1e-5)
 
 
 def of_people(rows, eval_rows, smoothing=Smoothing(12)):  # noqa: B008
@@ -56,7 +56,7 @@ def found():
 
 def test_the_statistic_is_the_scores_square_in_units_of_its_variance(found):
     """The slope of the log-likelihood, taken by differences, and its variance, by a loop over bands."""
-    mix, step = np.array([0.4, 0.35, 0.25]), 1e-6
+    prior, step = np.array([0.4, 0.35, 0.25]), 1e-6
 
     def likelihood(young, old):
         return found.seen @ np.log(np.array([young, 1 - young - old, old]) @ found.density)
@@ -67,11 +67,11 @@ def test_the_statistic_is_the_scores_square_in_units_of_its_variance(found):
             (likelihood(0.4, 0.25 + step) - likelihood(0.4, 0.25 - step)) / 2 / step,
         ]
     )
-    score = (found.density[[0, 2]] - found.density[1]) / (mix @ found.density)
+    score = (found.density[[0, 2]] - found.density[1]) / (prior @ found.density)
     variance = np.zeros((2, 2))
     for b in range(3):
-        variance += (mix[b] / found.eval_people + mix[b] ** 2 / found.people[b]) * score @ found.noise[b] @ score.T
-    value = found.statistic(mix[None])[0][0]
+        variance += (prior[b] / found.eval_people + prior[b] ** 2 / found.people[b]) * score @ found.noise[b] @ score.T
+    value = found.statistic(prior[None])[0][0]
     assert value == pytest.approx(slope @ np.linalg.solve(variance, slope), rel=1e-4)
 
 
@@ -123,14 +123,14 @@ def test_genders_inside_the_bands_follow_what_is_seen():
 def test_the_prior_is_a_density_over_all_mixes():
     ends = (np.indices((1000, 1000)).reshape(2, -1).T + 0.5) / 1000
     ends = ends[ends.sum(1) < 1]
-    mixes = np.stack([ends[:, 0], 1 - ends.sum(1), ends[:, 1]], 1)
-    density = np.exp(hyperprior(mixes, TRAIN))
+    priors = np.stack([ends[:, 0], 1 - ends.sum(1), ends[:, 1]], 1)
+    density = np.exp(hyperprior(priors, TRAIN))
     assert density.mean() / 2 == pytest.approx(1, abs=0.01)  # half of the square is a mix
     rng = np.random.default_rng(4)
     drawn = np.array([drawn_from_hyperprior(rng, TRAIN) for _ in range(4000)])
-    np.testing.assert_allclose(drawn.mean(0), density @ mixes / density.sum(), atol=0.015)
+    np.testing.assert_allclose(drawn.mean(0), density @ priors / density.sum(), atol=0.015)
     near = np.abs(drawn - TRAIN).max(1) < 0.03
-    expected = density[np.abs(mixes - TRAIN).max(1) < 0.03].sum() / density.sum()
+    expected = density[np.abs(priors - TRAIN).max(1) < 0.03].sum() / density.sum()
     assert near.mean() == pytest.approx(expected, abs=0.03)
     assert (1 - ANYTHING) * 2 / len(NEAR_TRAIN) * 0.8 < expected < 1 - ANYTHING
 
@@ -139,15 +139,15 @@ def test_the_prior_is_a_density_over_all_mixes():
 def test_the_posterior_is_prior_times_likelihood(found, widen):
     ends = (np.indices((400, 400)).reshape(2, -1).T + 0.5) / 400
     ends = ends[ends.sum(1) < 1]
-    mixes = np.stack([ends[:, 0], 1 - ends.sum(1), ends[:, 1]], 1)
-    statistic, sharp = found.statistic(mixes)
-    log = sharp - statistic / 2 / widen + hyperprior(mixes, TRAIN)
+    priors = np.stack([ends[:, 0], 1 - ends.sum(1), ends[:, 1]], 1)
+    statistic, sharp = found.statistic(priors)
+    log = sharp - statistic / 2 / widen + hyperprior(priors, TRAIN)
     weight = np.exp(log - log.max())
     made = posterior(found, TRAIN, widen)
-    np.testing.assert_allclose(made.mean, weight @ mixes / weight.sum(), atol=0.004)
+    np.testing.assert_allclose(made.mean, weight @ priors / weight.sum(), atol=0.004)
     drawn = made.draws(4000, np.random.default_rng(0))
     np.testing.assert_allclose(drawn.mean(0), made.mean, atol=0.002)
-    spread = np.sqrt(weight @ (mixes - weight @ mixes / weight.sum()) ** 2 / weight.sum())
+    spread = np.sqrt(weight @ (priors - weight @ priors / weight.sum()) ** 2 / weight.sum())
     np.testing.assert_allclose(drawn.std(0), spread, rtol=0.05)
     assert drawn.sum(1) == pytest.approx(np.ones(4000))
     assert (drawn > 0).all()

@@ -21,16 +21,18 @@ def test_the_centre_is_the_mean_score_over_mixes():
     rng = np.random.default_rng(0)
     rows, _ = draw(rng, (60, 50, 20))
     labels = fused(rows.cell, rows.predicted_age, (33.0, 55.0))
-    mixes = rng.dirichlet(np.ones(6), 7)
-    each = [macro_f1(rows.label, labels, factors(mix, people_of(rows))[class_of_label(rows.label)]) for mix in mixes]
-    assert centre_of(rows, labels, mixes) == pytest.approx(np.mean(each), abs=1e-12)
+    priors = rng.dirichlet(np.ones(6), 7)
+    each = [
+        macro_f1(rows.label, labels, factors(prior, people_of(rows))[class_of_label(rows.label)]) for prior in priors
+    ]
+    assert centre_of(rows, labels, priors) == pytest.approx(np.mean(each), abs=1e-12)
 
 
 def test_expected_scores_are_those_of_eval_people_drawn_from_the_same_world():
     rng = np.random.default_rng(10)
     rows, _ = draw(rng, (300, 300, 200))
-    mix = np.array([0.3, 0.3, 0.4])
-    found = choose_thresholds(rows, mix, draws=200)
+    prior = np.array([0.3, 0.3, 0.4])
+    found = choose_thresholds(rows, prior, draws=200)
     drawn = scores(found, 200)
     seen = []
     for _ in range(40):
@@ -62,8 +64,8 @@ def test_a_mix_that_is_not_known_is_part_of_the_interval(monkeypatch):
     for seed in range(3):
         rng = np.random.default_rng(seed)
         rows, _ = draw(rng, (400, 400, 60), spread=9.0)
-        seen, answer = draw(rng, (120, 30, 200), spread=9.0)
-        eval, train = eval_of(seen, answer), rows.counts / rows.people
+        seen, predicted = draw(rng, (120, 30, 200), spread=9.0)
+        eval, train = eval_of(seen, predicted), rows.counts / rows.people
         guess = prior_of_eval(rows, eval)
         sure, unsure = choose_thresholds(rows, train, eval), choose_thresholds(rows, train, eval, guess=guess)
         assert unsure.thresholds == sure.thresholds

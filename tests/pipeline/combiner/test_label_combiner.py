@@ -53,17 +53,17 @@ def answered(table, learned, seed, sharp=1.0):
     feature = b + rng.normal(0, 0.6, len(b))
     density = np.exp(-0.5 * ((feature[:, None] - np.arange(3)) / 0.6) ** 2)
     true = table["mask"] * 2 + table["gender"]
-    answer = np.where(
+    predicted = np.where(
         rng.random(len(b)) < 0.95, true, (true + rng.integers(1, 6, len(b))) % 6
     )  # as sure as it is right
     mask = np.bincount(table["mask"], minlength=3) / len(b)
     cells = np.full((len(b), 6), 0.01)
-    cells[np.arange(len(b)), answer] = 0.95
+    cells[np.arange(len(b)), predicted] = 0.95
     seen = cells.reshape(-1, 3, 2, 1) * density[:, None, None]
-    chances = (seen * mask[:, None, None] * learned).reshape(-1, LABELS)
-    chances = (chances / chances.sum(1, keepdims=True)) ** sharp
-    chances /= chances.sum(1, keepdims=True)
-    return table.assign(**{name: chances[:, k] for k, name in enumerate(label_tables.LABEL_COLUMNS)})
+    probabilities = (seen * mask[:, None, None] * learned).reshape(-1, LABELS)
+    probabilities = (probabilities / probabilities.sum(1, keepdims=True)) ** sharp
+    probabilities /= probabilities.sum(1, keepdims=True)
+    return table.assign(**{name: probabilities[:, k] for k, name in enumerate(label_tables.LABEL_COLUMNS)})
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -134,12 +134,12 @@ def test_offsets_of_few_people_are_drawn_to_none(tables):
     few = answered(people, shares_of(people), 5)
     made = LabelCombiner("train").fit(few, tables[1])
     counts = made.report_["people_by_band"]
-    pulls = [5 / (n + 5) for n in (min(counts[:2]), min(counts[1:]))]
-    assert made.report_["shrinkage"] == pytest.approx(pulls)
+    shrinkages = [5 / (n + 5) for n in (min(counts[:2]), min(counts[1:]))]
+    assert made.report_["shrinkage"] == pytest.approx(shrinkages)
     scores, label = made._scores(label_tables.probabilities_of(few)), truth_of(few)
     whole = best_offsets(scores, label, np.ones(len(label)))
-    assert made.offsets_ == pytest.approx([(1 - p) * o for p, o in zip(pulls, whole, strict=True)])
-    assert f"offset of the young is drawn {pulls[0]:.0%} of the way to 0" in made.report()
+    assert made.offsets_ == pytest.approx([(1 - p) * o for p, o in zip(shrinkages, whole, strict=True)])
+    assert f"offset of the young is drawn {shrinkages[0]:.0%} of the way to 0" in made.report()
 
 
 def test_offsets_are_the_best_of_all_pairs():
@@ -184,7 +184,7 @@ def test_few_people_in_a_band_mean_the_train_mix(tables):
     assert made.report_["age_mix"]["kind"] == "train"
     assert "with only 5 validation people 60 and over" in made.report_["notes"][0]
     assert LabelCombiner("estimate").fit(few, evaluation).report_["age_mix"]["kind"] == "estimate"
-    assert "no eval answers" in LabelCombiner().fit(few).report_["notes"][0]
+    assert "no eval predictions" in LabelCombiner().fit(few).report_["notes"][0]
     with pytest.raises(UserError, match="there are none: run predict"):
         LabelCombiner("estimate").fit(few)
     nobody = few[band(few["age"]) < 2]
@@ -202,27 +202,27 @@ def test_few_eval_photos_mean_the_train_mix(tables):
 
 def test_the_genders_inside_a_band_are_the_train_peoples(tables):
     made = LabelCombiner().fit(*tables)
-    shares, train = (mix.reshape(3, 2) for mix in (made.shares_, made.train_))
+    shares, train = (prior.reshape(3, 2) for prior in (made.shares_, made.train_))
     np.testing.assert_allclose(shares / shares.sum(1, keepdims=True), train / train.sum(1, keepdims=True))
-    mix = made.report_["age_mix"]
-    assert mix["kind"] == "estimate"
-    low, high = np.array(mix["interval"]).T
+    prior = made.report_["age_mix"]
+    assert prior["kind"] == "estimate"
+    low, high = np.array(prior["interval"]).T
     actual = np.bincount(band(tables[1]["age"]), minlength=3) / len(tables[1])
     assert ((low < actual) & (actual < high)).all()
     assert any("on your own people" in note and "gained" in note for note in made.report_["notes"])
 
 
 def test_the_expected_age_grows_with_older_bands():
-    chances = np.full((3, LABELS), 1e-9)
+    probabilities = np.full((3, LABELS), 1e-9)
     for row in range(3):
-        chances[row, row::3] = 1 / 6
-    np.testing.assert_allclose(label_tables.expected_age(chances), label_tables.YEARS, atol=1e-5)
+        probabilities[row, row::3] = 1 / 6
+    np.testing.assert_allclose(label_tables.expected_age(probabilities), label_tables.YEARS, atol=1e-5)
     one, other = (answered(people_of(5, TRAIN, 0), np.full((2, 3), 1 / 6), seed) for seed in (1, 2))
     age, gender = label_tables.by_network(pd.concat([one, other[7:].assign(fold=3)]))
     assert age.shape == gender.shape == (35, 2)
-    chances = label_tables.probabilities_of(one)
-    np.testing.assert_allclose(age[:, 0], label_tables.expected_age(chances))
-    assert np.array_equal(gender[:, 0], chances.argmax(1) // 3 % 2)
+    probabilities = label_tables.probabilities_of(one)
+    np.testing.assert_allclose(age[:, 0], label_tables.expected_age(probabilities))
+    assert np.array_equal(gender[:, 0], probabilities.argmax(1) // 3 % 2)
     assert np.isnan(age[:7, 1]).all()
     np.testing.assert_allclose(age[7:, 1], label_tables.expected_age(label_tables.probabilities_of(other))[7:])
 
@@ -238,8 +238,8 @@ def stratified(counts, seed):
 def test_the_score_to_expect_runs_over_the_mixes_that_are_possible(tables):
     few = answered(stratified((30, 30, 8), 11), np.full((2, 3), 1 / 6), 12)
     made = LabelCombiner("train").fit(few, tables[1])
-    rows, chances = label_tables.labelled_probabilities(few)
-    held = made._cross_fitted(rows, chances, np.ones(len(rows.label)), np.array(made.report_["shrinkage"]))
+    rows, probabilities = label_tables.labelled_probabilities(few)
+    held = made._cross_fitted(rows, probabilities, np.ones(len(rows.label)), np.array(made.report_["shrinkage"]))
     guess = prior_of_eval(rows, EvalPredictions(*label_tables.by_network(tables[1]), 7.0))
     possible = with_bands(bands_of(guess.draws), made.train_)
     expected = made.report_["expected"]
@@ -300,10 +300,10 @@ def test_heads_by_attribute_are_multiplied():
         "band_0": [0.5], "band_1": [0.3], "band_2": [0.2],
     })  # fmt: skip
     assert label_tables.holds_probabilities(table)
-    chances = label_tables.probabilities_of(table)[0]
+    probabilities = label_tables.probabilities_of(table)[0]
     for mask, gender, b in itertools.product(range(3), range(2), range(3)):
         expected = (0.7, 0.2, 0.1)[mask] * (0.6, 0.4)[gender] * (0.5, 0.3, 0.2)[b]
-        assert chances[encode(mask, gender, b)] == pytest.approx(expected)
+        assert probabilities[encode(mask, gender, b)] == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(

@@ -72,10 +72,10 @@ def test_ages_that_shift_inside_a_band_are_warned_about_and_left(monkeypatch):
 def test_a_missing_network_is_left_out():
     rng = np.random.default_rng(9)
     rows, _ = draw(rng, (100, 100, 60))
-    seen, answer = draw(rng, (60, 60, 60), networks=3, own=0.5)
-    eval = eval_of(seen, answer)
-    alone = prior_of_eval(rows, EvalPredictions(answer[:, :1], eval.gender[:, :1], 7.0))
-    gone = answer.copy()
+    seen, predicted = draw(rng, (60, 60, 60), networks=3, own=0.5)
+    eval = eval_of(seen, predicted)
+    alone = prior_of_eval(rows, EvalPredictions(predicted[:, :1], eval.gender[:, :1], 7.0))
+    gone = predicted.copy()
     gone[:, 1:] = np.nan
     padded = prior_of_eval(rows, EvalPredictions(gone, eval.gender, 7.0))
     np.testing.assert_allclose(padded.prior, alone.prior)

@@ -82,10 +82,10 @@ def test_too_few_people_are_not_tried(rows):
 def tried(estimates, gains):
     """A test whose sets came out as told: estimates of the old share, and what each step gained there."""
     old = np.asarray(estimates, float)
-    mixes = np.stack([0.9 - old, np.full(len(old), 0.1), old], 1)
+    priors = np.stack([0.9 - old, np.full(len(old), 0.1), old], 1)
     score = np.concatenate([np.zeros((len(old), 1)), np.asarray(gains, float)], 1) + 0.5
     one = np.ones(len(old))
-    return SelfTest(mixes, mixes, np.ones((len(old), 3), bool), one, one, score)
+    return SelfTest(priors, priors, np.ones((len(old), 3), bool), one, one, score)
 
 
 def test_of_steps_that_cannot_be_told_apart_the_farthest_is_taken():
@@ -114,9 +114,9 @@ def test_error_and_bias_are_those_of_sets_whose_estimate_was_alike():
     off = np.repeat([[0.01, 0.0, -0.01], [0.02, -0.05, 0.03], [0.0, 0.2, -0.2]], 20, axis=0)
     told = replace(told, truth=told.estimate - off)
     for old, error, bias in ((0.1, 0.01, off[0]), (0.4, 0.05, off[20]), (0.7, 0.2, off[40])):
-        mix = np.array([0.9 - old, 0.1, old])
-        assert told.error(mix) == pytest.approx(error)
-        np.testing.assert_allclose(told.bias(mix), bias)
+        prior = np.array([0.9 - old, 0.1, old])
+        assert told.error(prior) == pytest.approx(error)
+        np.testing.assert_allclose(told.bias(prior), bias)
 
 
 def test_intervals_hold_the_truth_of_most_sets(rows):
@@ -129,9 +129,9 @@ def test_another_way_to_label_is_judged_by_its_own_score(rows):
     """As the rivals' offsets are: who calibrates, who is judged and the mixes are handed on."""
     given = []
 
-    def score(others, chosen, mixes):
+    def score(others, chosen, priors):
         assert not set(others) & set(chosen)
-        given.append([some.shape for some in mixes])
+        given.append([some.shape for some in priors])
         return [0.5, 0.4, 0.3]
 
     told = self_test(rows, Smoothing(), 8, score=score)
@@ -149,7 +149,7 @@ def test_a_test_on_few_people_ends(counts):
 def test_of_many_people_some_are_tried(rows, monkeypatch):
     monkeypatch.setattr(trial, "LARGEST", 100)
     sizes = []
-    self_test(rows, Smoothing(), 8, score=lambda others, chosen, mixes: sizes.append(len(others)) or [0.0, 0.0, 0.0])
+    self_test(rows, Smoothing(), 8, score=lambda others, chosen, priors: sizes.append(len(others)) or [0.0, 0.0, 0.0])
     assert all(35 <= size <= 65 for size in sizes)
 
 

@@ -33,10 +33,10 @@ def test_answers_are_drawn_in_as_averaging_five_networks_narrows_them():
     for seed in range(8, 13):
         rng = np.random.default_rng(seed)
         rows, _ = draw(rng, (300, 300, 150), own=0.5)
-        seen, answer = draw(rng, (200, 200, 200), networks=5, own=0.5)
-        made = [choose_thresholds(rows, np.full(3, 1 / 3), eval, draws=10) for eval in (eval_of(seen, answer), None)]
+        seen, predicted = draw(rng, (200, 200, 200), networks=5, own=0.5)
+        made = [choose_thresholds(rows, np.full(3, 1 / 3), eval, draws=10) for eval in (eval_of(seen, predicted), None)]
         assert made[0].keep ** 2 == pytest.approx(0.5 + 0.5 / 5, abs=0.05)
-        scores = [macro_f1(seen.label, seen.cell * 3 + np.digitize(answer.mean(1), c.thresholds)) for c in made]
+        scores = [macro_f1(seen.label, seen.cell * 3 + np.digitize(predicted.mean(1), c.thresholds)) for c in made]
         reached.append(scores)
         gap.append([expected_of(c, 600).mean() - score for c, score in zip(made, scores, strict=True)])
     narrowed, as_it_is = np.mean(reached, 0)

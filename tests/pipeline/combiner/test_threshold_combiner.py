@@ -32,7 +32,7 @@ def people(rng, counts, prefix="v", folds=1):
     n = len(person)
     gender = rng.integers(0, 2, len(age))[person]
     mask = np.tile([0, 0, 0, 0, 0, 1, 2], len(age))
-    answer = 6 + 0.85 * age[person] + rng.normal(0, 4, len(age))[person]
+    predicted = 6 + 0.85 * age[person] + rng.normal(0, 4, len(age))[person]
     tables = []
     for fold in range(folds):
         masks = rng.dirichlet(np.ones(3), n) * 0.3
@@ -49,7 +49,7 @@ def people(rng, counts, prefix="v", folds=1):
                     "age": age[person],
                     **dict(zip(COLUMNS[:3], masks.T, strict=True)),
                     "gender_female": female,
-                    "age_years": answer + rng.normal(0, 3, n),
+                    "age_years": predicted + rng.normal(0, 3, n),
                 }
             )
         )
@@ -73,14 +73,14 @@ def truth_of(table):
 
 
 def test_predict_fuses_the_mean_of_the_folds_in_order_of_appearance(fitted, tables):
-    answers = fitted.predict(tables[1])
-    assert list(answers["photo"]) == list(dict.fromkeys(tables[1]["photo"]))
+    predictions = fitted.predict(tables[1])
+    assert list(predictions["photo"]) == list(dict.fromkeys(tables[1]["photo"]))
     means = tables[1].groupby("photo", sort=False)[list(COLUMNS)].mean().reset_index()
     mask = means[list(COLUMNS[:3])].to_numpy().argmax(1)
     band = np.digitize(means["age_years"], fitted.thresholds_)
-    assert np.array_equal(answers["label"], mask * 6 + (means["gender_female"] > 0.5) * 3 + band)
-    assert np.array_equal(answers["band"], band)
-    assert set(COLUMNS) <= set(answers.columns)
+    assert np.array_equal(predictions["label"], mask * 6 + (means["gender_female"] > 0.5) * 3 + band)
+    assert np.array_equal(predictions["band"], band)
+    assert set(COLUMNS) <= set(predictions.columns)
 
 
 def test_the_estimated_mix_scores_above_the_train_mix_and_30_60(fitted, tables):
@@ -124,8 +124,8 @@ def test_the_report_tells_what_it_was_fitted_on(fitted, tables):
     assert "used: estimated" in text
     for weighting in ("train", "eval"):
         for name in ("plain", "in_sample", "cross_fitted"):
-            figure = told["scores"][weighting][name]
-            assert figure["interval"][0] < figure["macro_f1"] < figure["interval"][1]
+            metric = told["scores"][weighting][name]
+            assert metric["interval"][0] < metric["macro_f1"] < metric["interval"][1]
     assert json.loads(json.dumps(told, allow_nan=False)) == told
 
 
@@ -194,11 +194,13 @@ def test_an_estimate_is_used_as_far_as_it_gained_on_ones_own_people(tables, monk
     monkeypatch.setattr("pipeline.combiner.self_test.SelfTest.step", step)
     monkeypatch.setattr("pipeline.combiner.self_test.SelfTest.gains", np.full((9, 3), gain))
     told = ThresholdCombiner(draws=20, bandwidth=2.0).fit(*tables).report_
-    mix = {name: np.array(told["age_mix"][name]) for name in ("train", "used", "estimate")}
-    np.testing.assert_allclose(mix["used"], mix["train"] + step * (mix["estimate"] - mix["train"]))
+    prior = {name: np.array(told["age_mix"][name]) for name in ("train", "used", "estimate")}
+    np.testing.assert_allclose(prior["used"], prior["train"] + step * (prior["estimate"] - prior["train"]))
     assert told["age_mix"]["kind"] == ("estimate" if step else "train")
     (note,) = [note for note in told["notes"] if "on your own people" in note]
-    told_as = f"{'gained' if gain > 0 else 'lost'} {abs(gain):.3f} macro-F1 (give or take 0.000) against the train mix"
+    told_as = (
+        f"{'gained' if gain > 0 else 'lost'} {abs(gain):.3f} macro-F1 (give or take 0.000) against the train age mix"
+    )
     assert told_as in note
     assert told["age_mix"]["tried"]["gains"] == pytest.approx([gain, gain])
     assert any("not used" in note for note in told["notes"]) == (step == 0)
@@ -256,7 +258,7 @@ def test_answers_unlike_any_mix_are_calibrated_for_the_train_mix_by_default(tabl
     assert told["auto"]["age_mix"]["kind"] == "train"
     assert told["auto"]["age_mix"]["used"] == pytest.approx(told["auto"]["age_mix"]["train"])
     for one in told.values():
-        assert any("unlike your validation people in any mix" in note for note in one["notes"])
+        assert any("unlike your validation people in any age mix" in note for note in one["notes"])
     assert any("not used" in note for note in told["auto"]["notes"])
     (line,) = [line for line in report(told["auto"]).splitlines() if line.startswith("  estimated ")]
     assert not any("on your own people" in note for note in told["auto"]["notes"]), "it would contradict"
@@ -268,7 +270,7 @@ def test_without_eval_answers_the_train_mix_is_used_and_said(tables):
     combiner = ThresholdCombiner(draws=10).fit(tables[0])
     assert combiner.report_["age_mix"]["kind"] == "train"
     assert combiner.report_["expected"] is None
-    assert "no eval answers" in combiner.report_["notes"][0]
+    assert "no eval predictions" in combiner.report_["notes"][0]
     with pytest.raises(UserError, match="run predict"):
         ThresholdCombiner(prior="estimate").fit(tables[0])
 
@@ -290,8 +292,8 @@ def test_folds_average_over_what_each_specialist_gave(tables):
     first = table[table["fold"] == 0].set_index("photo")
     assert np.allclose(means["gender_female"], first["gender_female"].loc[means.index])
     assert np.allclose(means["age_years"], table.groupby("photo")["age_years"].mean().loc[means.index])
-    answer, gender = by_network(table)
-    assert answer.shape == gender.shape == (len(means), 2)
+    predicted, gender = by_network(table)
+    assert predicted.shape == gender.shape == (len(means), 2)
     assert np.array_equal(gender[:, 1], gender[:, 0]), "a fold without a gender answer takes the photo's mean"
     table["gender_female"] = np.nan
     with pytest.raises(UserError, match="no prediction of gender_female in any fold"):

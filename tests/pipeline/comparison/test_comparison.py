@@ -132,10 +132,10 @@ def test_ages_are_banded_at_30_and_60():
 def run_of(folder, photos, labels, years=None):
     """What a run's folder holds after submit."""
     store.write_csv(folder / "submission.csv", pd.DataFrame({"ImageID": photos, "ans": labels}))
-    answers = pd.DataFrame({"photo": list(photos) * 2, "fold": np.repeat([0, 1], len(photos))})
+    predictions = pd.DataFrame({"photo": list(photos) * 2, "fold": np.repeat([0, 1], len(photos))})
     if years is not None:
-        answers["age_years"] = np.concatenate([years - 1, years + 1])
-    store.write_csv(folder / "predictions.csv", answers.iloc[::-1])
+        predictions["age_years"] = np.concatenate([years - 1, years + 1])
+    store.write_csv(folder / "predictions.csv", predictions.iloc[::-1])
 
 
 def test_eval_answers_are_in_the_order_of_the_photos_and_folds_are_averaged(tmp_path):
@@ -168,9 +168,9 @@ def test_the_leak_is_shown_by_likeliest_labels(tmp_path):
     """As the notes' networks answered: nothing is corrected, on either side."""
     system, photos = leaking()["photo"], pd.Series(["b", "a", "c"], dtype="string")
     store.write_csv(tmp_path / "joint/submission.csv", pd.DataFrame({"ImageID": photos, "ans": [1, 1, 1]}))
-    chances = pd.DataFrame(np.eye(18)[[7, 4]], columns=list(LABEL_COLUMNS))
+    probabilities = pd.DataFrame(np.eye(18)[[7, 4]], columns=list(LABEL_COLUMNS))
     store.write_csv(
-        tmp_path / "joint/predictions.csv", pd.concat([pd.DataFrame({"photo": ["a", "b"]}), chances], axis=1)
+        tmp_path / "joint/predictions.csv", pd.concat([pd.DataFrame({"photo": ["a", "b"]}), probabilities], axis=1)
     )
     labels, years = eval_predictions(system, tmp_path, photos)
     assert labels.tolist() == [4, 7, 1]  # c could not be decoded
@@ -178,9 +178,9 @@ def test_the_leak_is_shown_by_likeliest_labels(tmp_path):
 
 
 def validation_of(file, truth, labels):
-    answers = pd.DataFrame(np.eye(18)[labels], columns=list(LABEL_COLUMNS))
+    predictions = pd.DataFrame(np.eye(18)[labels], columns=list(LABEL_COLUMNS))
     rows = truth.assign(mask=truth["label"] // 6, gender=truth["label"] // 3 % 2)
-    store.write_csv(file, pd.concat([rows[["photo", "person", "mask", "gender", "age"]], answers], axis=1))
+    store.write_csv(file, pd.concat([rows[["photo", "person", "mask", "gender", "age"]], predictions], axis=1))
 
 
 def test_a_leaking_networks_validation_score_is_that_of_its_likeliest_labels(truth, outcomes, tmp_path):

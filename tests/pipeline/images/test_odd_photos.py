@@ -77,7 +77,7 @@ KINDS = {
 }
 
 
-def answer(photos: Photos) -> np.ndarray | str:
+def predicted(photos: Photos) -> np.ndarray | str:
     """The pixels of the first photo, or why there are none; the same in training and prediction."""
     (predicted, *_) = decode_all(photos, [SIZE], 1)
     trained = prepare(photos, "odd", SIZE, 1)
@@ -99,7 +99,7 @@ def prepared_apart(tmp_path, monkeypatch):
 def test_each_kind_has_its_answer(tmp_path, kind):
     make, expected = KINDS[kind]
     (tmp_path / "a.jpg").write_bytes(make())
-    told = answer(Photos(tmp_path, ["a.jpg"]))
+    told = predicted(Photos(tmp_path, ["a.jpg"]))
     if isinstance(expected, str):
         assert isinstance(told, str)
         assert expected in told
@@ -136,7 +136,7 @@ NOT_FILES = {
 def test_what_is_named_like_a_photo_and_is_none(tmp_path, kind):
     make, reason = NOT_FILES[kind]
     make(tmp_path / "a.jpg")
-    assert answer(Photos(tmp_path, ["a.jpg"])) == reason
+    assert predicted(Photos(tmp_path, ["a.jpg"])) == reason
 
 
 @pytest.mark.parametrize("kind", NOT_FILES)
@@ -158,7 +158,7 @@ def test_a_link_to_a_photo_of_the_data_set_is_that_photo(tmp_path):
     (tmp_path / "b.png").write_bytes(encoded(UPRIGHT))
     (tmp_path / "a.jpg").symlink_to("b.png")
     assert list(read_folder(tmp_path).eval["photo"]) == ["a.jpg", "b.png"]
-    np.testing.assert_array_equal(answer(Photos(tmp_path, ["a.jpg"])), fit(UPRIGHT, *SIZE))
+    np.testing.assert_array_equal(predicted(Photos(tmp_path, ["a.jpg"])), fit(UPRIGHT, *SIZE))
 
 
 NAMES = {
@@ -190,7 +190,7 @@ def test_a_name_is_kept_to_the_letter(tmp_path, name):
     assert f"in/{name}" in set(data.train["photo"])
     assert list(data.train["person"]).count(name.strip()) == 2  # but a person's name is stripped
     assert data.eval["photo"][0] == name
-    np.testing.assert_array_equal(answer(Photos(root, [name])), fit(UPRIGHT, *SIZE))
+    np.testing.assert_array_equal(predicted(Photos(root, [name])), fit(UPRIGHT, *SIZE))
     store.write_csv(tmp_path / "answers.csv", data.train[["photo", "person", "age"]])
     back = store.read_csv(tmp_path / "answers.csv")
     assert list(back["photo"]) == list(data.train["photo"])
@@ -211,7 +211,7 @@ def test_a_number_in_the_contests_submission_is_kept_to_the_letter(tmp_path):
 @pytest.mark.parametrize("name", NAMES.values(), ids=NAMES)
 def test_a_bad_photo_keeps_its_name_and_is_told_in_one_line(tmp_path, name):
     (tmp_path / name).write_bytes(b"no photo")
-    assert answer(Photos(tmp_path, [name])) == "it is no photo"
+    assert predicted(Photos(tmp_path, [name])) == "it is no photo"
     line = listed({name: "it is no photo"})
     assert line.isprintable()
     assert line.endswith(": it is no photo")

@@ -18,13 +18,13 @@ def answered(people: int = 60, seed: int = 0) -> pd.DataFrame:
     person = np.repeat(np.arange(people), 7)
     age = draw.integers(18, 80, people)[person]
     mask, gender = draw.integers(0, 3, len(person)), (person % 2).astype(int)
-    chances = np.eye(3)[np.where(draw.random(len(person)) < 0.9, mask, (mask + 1) % 3)] * 0.8 + 0.2 / 3
+    probabilities = np.eye(3)[np.where(draw.random(len(person)) < 0.9, mask, (mask + 1) % 3)] * 0.8 + 0.2 / 3
     female = np.where(draw.random(len(person)) < 0.9, gender, 1 - gender) * 0.6 + 0.2
     return pd.DataFrame(
         {
             "photo": [f"{i}.jpg" for i in range(len(person))], "person": person.astype(str), "fold": 0,
             "mask": mask, "gender": gender, "age": age,
-            "mask_worn": chances[:, 0], "mask_wrong": chances[:, 1], "mask_none": chances[:, 2],
+            "mask_worn": probabilities[:, 0], "mask_wrong": probabilities[:, 1], "mask_none": probabilities[:, 2],
             "gender_female": female, "age_years": 10 + 0.8 * age + draw.normal(0, 4, len(person)),
         }
     )  # fmt: skip

@@ -43,8 +43,8 @@ def test_outputs_are_those_of_padded_batches(name, plan):
     if plan.precision == "bfloat16" and name == "test_convnext":
         pytest.skip("one column wide at the end, which oneDNN gets wrong; machine.plan avoids it")
     rows = np.random.default_rng(1).permutation(len(PHOTOS))[: BATCH + 5]
-    outputs = logits_of(network, PHOTOS, rows, plan)
-    assert (outputs.shape, outputs.dtype) == ((len(rows), 3), torch.float32)
+    logits = logits_of(network, PHOTOS, rows, plan)
+    assert (logits.shape, logits.dtype) == ((len(rows), 3), torch.float32)
     padded = np.concatenate([PHOTOS[rows], np.zeros((BATCH - 5, 64, 48, 3), np.uint8)])
     network.eval()
     with torch.no_grad(), plan.autocast():
@@ -56,7 +56,7 @@ def test_outputs_are_those_of_padded_batches(name, plan):
             ).float()
             for i in (0, BATCH)
         ]
-    assert torch.equal(outputs, torch.cat(direct)[: len(rows)])
+    assert torch.equal(logits, torch.cat(direct)[: len(rows)])
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -86,9 +86,9 @@ def reference(network, photos):
 @pytest.mark.parametrize("name", NETWORKS)
 def test_openvino_gives_torchs_outputs(name, count):
     network, photos = network_of(name), PHOTOS[:count]
-    outputs = engines.build(Engine.of("openvino"), network, (64, 48), FLOAT32)(photos)
-    assert (outputs.shape, outputs.dtype) == ((count, 3), np.float32)
-    np.testing.assert_allclose(outputs, reference(network, photos), rtol=1e-4, atol=1e-4)
+    logits = engines.build(Engine.of("openvino"), network, (64, 48), FLOAT32)(photos)
+    assert (logits.shape, logits.dtype) == ((count, 3), np.float32)
+    np.testing.assert_allclose(logits, reference(network, photos), rtol=1e-4, atol=1e-4)
     assert sys.modules["openvino_telemetry"] is None
 
 

@@ -112,7 +112,7 @@ def test_every_photo_is_decoded_once_and_answered_by_every_fold(run, album, monk
     columns = ["mask_worn", "mask_wrong", "mask_none", "gender_female", "age_years"]
     assert sorted(table.columns) == sorted(["photo", "fold", *columns])
     # Blank exactly where a specialist has no such fold.
-    blank = table.groupby("fold")[columns].agg(lambda answers: answers.isna().mean())
+    blank = table.groupby("fold")[columns].agg(lambda predictions: predictions.isna().mean())
     assert blank.loc[0].to_dict() == dict.fromkeys(columns[:4], 0.0) | {"age_years": 1.0}
     assert blank.loc[2].to_dict() == dict.fromkeys(columns, 0.0) | {"gender_female": 1.0}
     # The answers are those of the networks, called by hand.
@@ -146,9 +146,9 @@ def test_answers_a_chunk_at_a_time_are_those_about_all_at_once(run, task, engine
     photos = np.random.default_rng(3).integers(0, 256, (2 * BATCH + 30, *member.size, 3), np.uint8)
     rows = np.random.default_rng(4).permutation(len(photos))[: 2 * BATCH + 9]
     told = []
-    answers = ensemble.predict_rows(member, photos, rows, told.append)
+    predictions = ensemble.predict_rows(member, photos, rows, told.append)
     assert told == [BATCH, BATCH, 9]
-    assert answers.tobytes() == member.predict(photos[rows]).tobytes()
+    assert predictions.tobytes() == member.predict(photos[rows]).tobytes()
 
 
 def test_openvino_works_on_the_processor_of_a_machine_with_a_gpu(run, monkeypatch):

@@ -131,6 +131,6 @@ def test_the_networks_of_the_recipes_answer_a_photo_at_their_size(network):
     built = backbone.build(made, 18).eval()
     photo = torch.randint(0, 256, (1, 3, made["height"], made["width"]), dtype=torch.uint8)
     with torch.inference_mode():
-        outputs = built(photo)
-    assert outputs.shape == (1, 18)
-    assert outputs.isfinite().all()
+        logits = built(photo)
+    assert logits.shape == (1, 18)
+    assert logits.isfinite().all()

@@ -109,14 +109,14 @@ def tables(rng, count=60):
     photo = [f"{i}.jpg" for i in range(len(y))]
     age = np.array([22.0, 45.0, 60.0])[y % 3]
     truth = pd.DataFrame({"photo": photo, "person": person, "label": y, "age": age})
-    answers = pd.DataFrame({"photo": photo, "label": p, "age_years": age + rng.normal(0, 6, len(y))})
-    return truth, answers.sample(frac=1, random_state=0)
+    predictions = pd.DataFrame({"photo": photo, "label": p, "age_years": age + rng.normal(0, 6, len(y))})
+    return truth, predictions.sample(frac=1, random_state=0)
 
 
 def test_score_agrees_with_scikit_learn_in_any_order_and_is_json():
-    truth, answers = tables(np.random.default_rng(7))
-    result = evaluate(truth, answers, draws=200)
-    both = truth.merge(answers, on="photo")
+    truth, predictions = tables(np.random.default_rng(7))
+    result = evaluate(truth, predictions, draws=200)
+    both = truth.merge(predictions, on="photo")
     y, p = both["label_x"], both["label_y"]
     assert result["macro_f1"] == pytest.approx(reference(y, p), abs=1e-12)
     assert result["interval"][0] < result["macro_f1"] < result["interval"][1]
@@ -131,37 +131,37 @@ def test_score_agrees_with_scikit_learn_in_any_order_and_is_json():
 
 
 def test_labels_that_do_not_occur_are_told():
-    truth, answers = tables(np.random.default_rng(8))
+    truth, predictions = tables(np.random.default_rng(8))
     truth = truth[truth["label"] != 4]
-    result = evaluate(truth, answers, draws=50)
+    result = evaluate(truth, predictions, draws=50)
     assert result["labels_present"] == 17
     assert result["macro_f1_18"] == pytest.approx(result["macro_f1"] * 17 / 18)
     assert "17 of 18" in score_text(result)
 
 
 def test_unknown_persons_and_blank_truth():
-    truth, answers = tables(np.random.default_rng(9))
-    named = evaluate(truth, answers, draws=500)
+    truth, predictions = tables(np.random.default_rng(9))
+    named = evaluate(truth, predictions, draws=500)
     truth["person"] = pd.NA
-    unnamed = evaluate(truth, answers, draws=500)
+    unnamed = evaluate(truth, predictions, draws=500)
     assert unnamed["people"] is None
     assert unnamed["macro_f1"] == named["macro_f1"]
     truth["label"] = truth["label"].astype("Int64").where(truth.index % 2 == 0)
-    assert evaluate(truth, answers, draws=50)["without_truth"] == len(truth) // 2
+    assert evaluate(truth, predictions, draws=50)["without_truth"] == len(truth) // 2
 
 
 def test_every_photo_is_scored_once():
-    truth, answers = tables(np.random.default_rng(10))
+    truth, predictions = tables(np.random.default_rng(10))
     with pytest.raises(UserError, match="no prediction"):
-        evaluate(truth, answers.iloc[1:])
+        evaluate(truth, predictions.iloc[1:])
     with pytest.raises(UserError, match="more than once"):
-        evaluate(truth, pd.concat([answers, answers.iloc[:1]]))
+        evaluate(truth, pd.concat([predictions, predictions.iloc[:1]]))
     with pytest.raises(UserError, match="more than once"):
-        evaluate(pd.concat([truth, truth.iloc[:1]]), answers)
+        evaluate(pd.concat([truth, truth.iloc[:1]]), predictions)
     with pytest.raises(UserError, match="outside 0 to 17"):
-        evaluate(truth, answers.assign(label=18))
+        evaluate(truth, predictions.assign(label=18))
     with pytest.raises(UserError, match="nothing to score"):
-        evaluate(truth.assign(label=pd.NA), answers)
+        evaluate(truth.assign(label=pd.NA), predictions)
 
 
 def test_people_resampled_together_are_those_resampled_for_one_answer():
@@ -169,8 +169,8 @@ def test_people_resampled_together_are_those_resampled_for_one_answer():
     q = np.where(np.random.default_rng(12).random(len(y)) < 0.5, y, p)
     together = resample_together(y, np.stack([p, q, p]), person, draws=300, seed=4)
     assert together.shape == (300, 3)
-    for k, answer in enumerate((p, q, p)):
-        assert np.array_equal(together[:, k], resample(y, answer, person, draws=300, seed=4))
+    for k, predicted in enumerate((p, q, p)):
+        assert np.array_equal(together[:, k], resample(y, predicted, person, draws=300, seed=4))
 
 
 def test_differences_are_those_of_people_drawn_one_by_one():

@@ -20,17 +20,17 @@ def problems(draw):
     grid = np.sort(rng.choice(np.arange(200, 700) / 10, 15, replace=False))
     some = rng.choice(18, draw(st.integers(1, 18)), replace=False)
     label = rng.choice(some, n)
-    answer = np.where(rng.random(n) < draw(st.floats(0, 1)), rng.choice(grid, n), rng.uniform(10, 80, n))
+    predicted = np.where(rng.random(n) < draw(st.floats(0, 1)), rng.choice(grid, n), rng.uniform(10, 80, n))
     cell = np.where(rng.random(n) < draw(st.floats(0, 1)), label // 3, rng.integers(0, 6, n))
     kind = draw(st.sampled_from(["none", "real", "with zeros", "tiny"]))
     whole = rng.integers(0, 3, n).astype(float)
     whole[0] += 1  # not all are zero
     weights = {"none": None, "real": rng.exponential(1, n), "with zeros": whole, "tiny": whole + 1e-9}[kind]
-    return grid, answer, label, cell, weights
+    return grid, predicted, label, cell, weights
 
 
-def reference(answer, label, cell, weights, low, high):
-    fused = cell * 3 + (answer >= low) + (answer >= high)
+def reference(predicted, label, cell, weights, low, high):
+    fused = cell * 3 + (predicted >= low) + (predicted >= high)
     some = np.unique(label if weights is None else label[weights > 0])
     return f1_score(label, fused, labels=some, average="macro", zero_division=0, sample_weight=weights)
 
@@ -49,15 +49,15 @@ def test_the_surface_is_scikit_learns_score_on_500_problems(problem):
 
 
 def check_every_pair(problem):
-    grid, answer, label, cell, weights = problem
-    surface = BinnedAges(answer, label, cell, grid).surface(weights)
+    grid, predicted, label, cell, weights = problem
+    surface = BinnedAges(predicted, label, cell, grid).surface(weights)
     truths = np.bincount(label, weights, minlength=18)
     # Sums over the middle band are differences: a label of a billionth of the weight keeps half its digits.
     off = 1e-12 if truths[truths > 0].min() > 1e-8 * truths.sum() else 1e-6
     for i in range(15):
         assert np.isneginf(surface.values[i, :i]).all()
         for j in range(i, 15):
-            expected = reference(answer, label, cell, weights, grid[i], grid[j])
+            expected = reference(predicted, label, cell, weights, grid[i], grid[j])
             assert surface.values[i, j] == pytest.approx(expected, abs=off)
 
 
@@ -71,23 +71,23 @@ def problem(rng, n=400):
 @pytest.mark.parametrize("bandwidth", [0.3, 2.0])
 def test_a_bandwidth_gives_the_expected_counts_of_answers_with_noise(bandwidth):
     rng = np.random.default_rng(0)
-    answer, label, cell = problem(rng)
-    weights = rng.exponential(1, len(answer))
-    spread = BinnedAges(answer, label, cell, bandwidth=bandwidth)
-    hits, answers, _ = spread.below(weights)
+    predicted, label, cell = problem(rng)
+    weights = rng.exponential(1, len(predicted))
+    spread = BinnedAges(predicted, label, cell, bandwidth=bandwidth)
+    hits, predictions, _ = spread.below(weights)
     times = 4000
-    noisy = np.sort(answer[:, None] + bandwidth * rng.normal(size=(len(answer), times)), axis=1)
+    noisy = np.sort(predicted[:, None] + bandwidth * rng.normal(size=(len(predicted), times)), axis=1)
     for threshold in (27.0, 41.3, 57.7):
         at = int(np.abs(spread.grid - threshold).argmin())
         share = np.mean(noisy < spread.grid[at], axis=1)
         for c in range(6):
             inside = cell == c
             error = np.sqrt((weights**2 * share * (1 - share))[inside].sum() / times)
-            assert answers[c, at] == pytest.approx((weights * share)[inside].sum(), abs=5 * error + 2e-3)
+            assert predictions[c, at] == pytest.approx((weights * share)[inside].sum(), abs=5 * error + 2e-3)
             right = label == c * 3 + 1
             assert hits[c, 1, at] == pytest.approx((weights * share)[inside & right].sum(), abs=5 * error + 2e-3)
     # the score itself is the score of the expected counts: that of many noisy copies at once
-    many = np.tile(answer, 400) + bandwidth * rng.normal(size=400 * len(answer))
+    many = np.tile(predicted, 400) + bandwidth * rng.normal(size=400 * len(predicted))
     surface = spread.surface(weights)
     low, high = 30.0, 57.0
     copies = reference(many, np.tile(label, 400), np.tile(cell, 400), np.tile(weights, 400), low, high)
@@ -97,11 +97,11 @@ def test_a_bandwidth_gives_the_expected_counts_of_answers_with_noise(bandwidth):
 @pytest.mark.parametrize("bandwidth", [0.0, 2.0])
 def test_tables_by_class_give_the_surface_of_any_mix(bandwidth):
     rng = np.random.default_rng(11)
-    answer, label, cell = problem(rng)
-    weights, factor = rng.exponential(1, len(answer)), rng.uniform(0.1, 3, 6)
+    predicted, label, cell = problem(rng)
+    weights, factor = rng.exponential(1, len(predicted)), rng.uniform(0.1, 3, 6)
     grid = np.arange(15.0, 75.0, 0.5)
-    whole = BinnedAges(answer, label, cell, grid, bandwidth).surface(weights * factor[class_of_label(label)])
-    table = ByClass(answer, label, cell, grid, bandwidth, weights)
+    whole = BinnedAges(predicted, label, cell, grid, bandwidth).surface(weights * factor[class_of_label(label)])
+    table = ByClass(predicted, label, cell, grid, bandwidth, weights)
     assert table.surface(factor).values == pytest.approx(whole.values, abs=1e-9)
     other = rng.uniform(0.1, 3, 6)
     mean = (table.surface(factor).values + table.surface(other).values) / 2
@@ -110,19 +110,19 @@ def test_tables_by_class_give_the_surface_of_any_mix(bandwidth):
 
 def test_the_search_over_many_mixes_finds_what_the_whole_grid_has():
     rng = np.random.default_rng(12)
-    answer, label, cell = problem(rng, 3000)
+    predicted, label, cell = problem(rng, 3000)
     factor = np.ones((1, 6))
-    one, surface = choose(answer, label, cell, factor, 2.0, (30.0, 60.0))
-    many, _ = choose(answer, label, cell, np.repeat(factor, 3, axis=0), 2.0, (30.0, 60.0))
+    one, surface = choose(predicted, label, cell, factor, 2.0, (30.0, 60.0))
+    many, _ = choose(predicted, label, cell, np.repeat(factor, 3, axis=0), 2.0, (30.0, 60.0))
     assert surface.at(many) == pytest.approx(surface.values.max(), abs=1e-3)
     assert one == pytest.approx(many, abs=0.5)
 
 
 def test_best_is_the_middle_of_the_flat_top():
     # perfect answers 20, 40 and 60: any thresholds between them are right
-    answer = np.tile([20.0, 40.0, 60.0], 6)
+    predicted = np.tile([20.0, 40.0, 60.0], 6)
     label = np.arange(18)
-    surface = BinnedAges(answer, label, label // 3).surface()
+    surface = BinnedAges(predicted, label, label // 3).surface()
     assert surface.values.max() == 1.0
     assert surface.best() == pytest.approx((30.05, 50.05), abs=0.051)
 
@@ -167,13 +167,15 @@ def test_bad_lists_are_refused():
 
 def test_a_label_that_weighs_nothing_does_not_count():
     """As where a given mix holds nobody who is 60 and over: right answers score 1, not two thirds of it."""
-    answer, label = np.tile([20.0, 40.0, 60.0], 6), np.arange(18)
+    predicted, label = np.tile([20.0, 40.0, 60.0], 6), np.arange(18)
     factor = np.array([1.0, 1.0, 1.0, 1.0, 0.0, 0.0])
-    assert BinnedAges(answer, label, label // 3).surface(factor[class_of_label(label)]).values.max() == pytest.approx(1)
-    one, found = choose(answer, label, label // 3, factor[None], 0.0, (30.0, 60.0))
+    assert BinnedAges(predicted, label, label // 3).surface(
+        factor[class_of_label(label)]
+    ).values.max() == pytest.approx(1)
+    one, found = choose(predicted, label, label // 3, factor[None], 0.0, (30.0, 60.0))
     assert found.at(one) == pytest.approx(1)
-    grid = default_grid(answer)
-    table = ByClass(answer, label, label // 3, grid, 0.0)
+    grid = default_grid(predicted)
+    table = ByClass(predicted, label, label // 3, grid, 0.0)
     assert table.surface(factor).at((30, 50)) == pytest.approx(macro_f1(label, label, factor[class_of_label(label)]))
     assert (table.surface(np.zeros(6)).values[0] == 0).all(), "and where nothing counts the score is 0"
 

@@ -755,22 +755,22 @@ def test_the_log_judges_the_averaged_weights_on_exactly_the_held_out_photos(whol
     part, one = part_of(task), trainer.task
     assert log["epoch"].tolist() == [1, 2]
     last = log.iloc[-1]
-    figures = {}
+    metrics = {}
     for name, rows in (("validation", part.validation), ("check", part.check)):
-        outputs = logits_of(trainer.averaged, PIXELS, rows, PLANS[task])
-        assert len(outputs) == len(rows)
+        logits = logits_of(trainer.averaged, PIXELS, rows, PLANS[task])
+        assert len(logits) == len(rows)
         targets = torch.from_numpy(part.targets[rows])
-        answers = one.predict(outputs).numpy()
-        truth, classes = one.true_class(targets.numpy()), one.predicted_class(answers)
-        figures[name] = macro_f1(truth, classes)
+        predictions = one.predict(logits).numpy()
+        truth, classes = one.true_class(targets.numpy()), one.predicted_class(predictions)
+        metrics[name] = macro_f1(truth, classes)
         if name == "validation":
             assert last["accuracy"] == pytest.approx((truth == classes).mean())
-            assert last["validation_loss"] == pytest.approx(one.loss(outputs, targets, torch.ones(len(rows))).item())
+            assert last["validation_loss"] == pytest.approx(one.loss(logits, targets, torch.ones(len(rows))).item())
             if task == "age":
-                assert last["mean_absolute_error"] == pytest.approx(np.abs(answers[:, 0] - targets.numpy()).mean())
-    assert last["macro_f1"] == pytest.approx(figures["validation"])
-    assert last["train_macro_f1"] == pytest.approx(figures["check"])
-    assert last["gap"] == pytest.approx(figures["check"] - figures["validation"])
+                assert last["mean_absolute_error"] == pytest.approx(np.abs(predictions[:, 0] - targets.numpy()).mean())
+    assert last["macro_f1"] == pytest.approx(metrics["validation"])
+    assert last["train_macro_f1"] == pytest.approx(metrics["check"])
+    assert last["gap"] == pytest.approx(metrics["check"] - metrics["validation"])
     assert ("mean_absolute_error" in log) == (task == "age")
     columns = {"epoch", "train_loss", "validation_loss", "accuracy", "macro_f1", "train_macro_f1", "gap", "seconds"}
     assert set(log.columns) - {"mean_absolute_error"} == columns
