@@ -37,7 +37,7 @@ def unlike_note(guess: Estimate) -> str:
 
 
 def shrinkage_notes(shrinkage: NDArray, counts: NDArray, names: tuple[str, str], toward: str) -> list[str]:
-    """A sentence for each of the two that shrinkage (2,), as people are few (counts (3,) by band), draws toward something."""
+    """A sentence for each of the two that few people (counts (3,) by band) draw toward something, by shrinkage (2,)."""
     return [
         f"the {name} is drawn {p:.0%} of the way to {toward}: only {pair.min()} people in a band beside it"
         for name, p, pair in zip(names, shrinkage, (counts[:2], counts[1:]), strict=True)

@@ -95,7 +95,7 @@ def choose_thresholds(
 
     rows: out-of-fold predictions; eval: to know how much averaging several networks narrows the predictions;
     bandwidth: None lets cross-fitting choose; guess: the estimate, where the eval photos' prior is not known; toward:
-    1 sets the thresholds for the estimate alone, 0 for prior alone.
+    1 sets the thresholds for the estimate alone, 0 for the prior alone.
     """
     weights = person_weights(by_gender_first(rows.kind), draws, np.random.default_rng(seed))
     train = people_of(rows)

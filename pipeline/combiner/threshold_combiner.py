@@ -24,7 +24,7 @@ from pipeline.runtime import store
 
 
 class ThresholdCombiner(BaseEstimator):
-    """Chooses two age thresholds for the class prior of the eval photos, and fuses predictions to labels.
+    """Chooses two age thresholds for the class prior of the eval photos, and fuses predictions into labels.
 
     prior: the shares of the age bands to calibrate for: "train" (those of the validation people), three shares,
     "estimate" (from the eval predictions), or "auto" (as far toward "estimate" as did not lose on sets of one's own

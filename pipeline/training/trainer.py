@@ -20,7 +20,6 @@ import torch
 from accelerate import Accelerator
 from numpy.typing import NDArray
 from timm.layers import convert_sync_batchnorm
-from timm.optim import create_optimizer_v2
 from timm.utils import ModelEmaV3
 from torch import Tensor
 
@@ -38,15 +37,13 @@ from pipeline.training.data import Loader, TrainingData, check_batch_size
 from pipeline.training.early_stopping import EarlyStopping
 from pipeline.training.epoch_line import epoch_line, silent, whole
 from pipeline.training.evaluation import evaluate
+from pipeline.training.optimizer import optimizer_of
 from pipeline.training.schedule import learning_rate
 
 HALF_LIFE = 0.05
 """Half-life of the averaged weights, as a share of the run's steps."""
 CHECKPOINTS = (0, 60.0)
 """How often a checkpoint is written beside those after each epoch: steps (0: never for that), and seconds."""
-FUSED = ("adamw", "adam")
-"""Optimizers of torch's that can take a step in one walk through memory. On CPUs that wants gradients laid out as their
-weights are, as autograd makes them."""
 FINITE_EVERY = 25
 """Steps between two looks at whether the loss is finite; looking makes a GPU wait."""
 
@@ -92,14 +89,7 @@ class Trainer:
         self.steps_per_epoch = sampling.epoch_steps(photos_per_epoch, self.batch_size)
         self.steps = sampling.steps_of(settings["epochs"], self.steps_per_epoch)
         self.early = EarlyStopping(settings["patience"])
-        optimizer = create_optimizer_v2(
-            network.backbone,
-            opt=settings["optimizer"],
-            lr=settings["lr"],
-            weight_decay=settings["weight_decay"],
-            layer_decay=settings["layer_decay"] if settings["layer_decay"] < 1 else None,
-            **({"fused": True} if settings["optimizer"] in FUSED else {}),
-        )
+        optimizer = optimizer_of(network, settings)
         decay = 0.5 ** (1 / max(1.0, HALF_LIFE * self.steps))
         self.average = ModelEmaV3(network, decay)
         self.network = network
@@ -179,7 +169,7 @@ class Trainer:
                     self.end_epoch(progress)
                     saved = time.monotonic()
                 elif stop.asked or self._is_time(time.monotonic() - saved):
-                    self._save()
+                    self.save()
                     saved = time.monotonic()
                 progress.advance(self.batch_size)
                 if stop.asked:
@@ -301,14 +291,15 @@ class Trainer:
         self.over = bool(self.accelerator.reduce(self.loss_sum.new_tensor(self.early.over), "sum").item())
         self.loss_sum.zero_()
         self.epoch_started = time.monotonic()
-        self._save()
+        self.save()
         self._write_log()
 
     def _write_log(self) -> None:
         if self._leads() and self.log:
             store.write_csv(self.folder / "log.csv", pd.DataFrame(self.log))
 
-    def _save(self) -> None:
+    def save(self) -> None:
+        """Write a checkpoint, which a training goes on from. Raises UserError where the loss is not finite."""
         self._check_finite()
         if not self._leads():
             return

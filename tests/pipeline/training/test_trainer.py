@@ -579,7 +579,7 @@ def test_an_interrupted_checkpoint_leaves_the_last_one(whole, tmp_path, monkeypa
 
     monkeypatch.setattr(torch, "save", half)
     with pytest.raises(KeyboardInterrupt):
-        trainer._save()
+        trainer.save()
     assert os.listdir(tmp_path) == [path.name]
     assert (tmp_path / path.name).read_bytes() == path.read_bytes()
 
