@@ -86,13 +86,13 @@ class Step:
         self.trainer = Trainer(
             one, network, TrainingData(pixels, targets, rows, rows, rows), made, way.plan, folder, task
         )
-        self.batch_size = torch.from_numpy(pixels).to(self.trainer.accelerator.device), torch.from_numpy(rows)
+        self.given = torch.from_numpy(pixels).to(self.trainer.accelerator.device), torch.from_numpy(rows)
         self.started = self.seconds() + self.seconds()
 
     def seconds(self) -> float:
         machine.settle(self.trainer.plan)
         started = now()
-        self.trainer.train_step(*self.batch_size)
+        self.trainer.train_step(*self.given)
         return now() - started
 
 
