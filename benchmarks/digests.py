@@ -27,7 +27,7 @@ from safetensors.numpy import load_file
 
 RENAMED: dict[str, str] = {"age_mix": "mix", "caveats": "marks", "shrinkage": "pull"}
 """Keys of JSON files, from today's word to the word before."""
-GONE: tuple[str, ...] = ("fingerprint", "version")
+GONE: tuple[str, ...] = ("fingerprint", "version", "surface")
 """Keys that are not compared, with all beneath them."""
 SECONDS = ("seconds",)
 """Columns that differ from run to run."""
