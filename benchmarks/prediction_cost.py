@@ -21,7 +21,7 @@ from pipeline.dataset.folds import fold_table
 from pipeline.dataset.photos import DataSet
 from pipeline.images.photos import Photos, decode_all
 from pipeline.prediction import ensemble
-from pipeline.prediction.engines import BATCH
+from pipeline.prediction.engines import BATCH_SIZE
 from pipeline.run import records
 from pipeline.run.folder import open_run
 from pipeline.run.settings import RunSettings
@@ -56,7 +56,7 @@ def finish_run(run: Path, data: DataSet, settings: Settings, preset: str) -> Non
 
 def measure_cost(data: DataSet, settings: Settings, amount: argparse.Namespace) -> dict[str, Any]:
     finish_run(Path("cost").resolve(), data, settings, amount.preset)
-    _stage(data, BATCH)  # chooses the engine, which a run does once
+    _stage(data, BATCH_SIZE)  # chooses the engine, which a run does once
     found = {}
     for count in amount.cost_photos:
         print(f"cost: {count} photos", flush=True)

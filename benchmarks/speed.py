@@ -60,7 +60,7 @@ from pipeline.dataset.photos import DataSet, read_data_set
 from pipeline.images.photos import Photos, decode_all
 from pipeline.images.prepared import prepare
 from pipeline.prediction import ensemble
-from pipeline.prediction.engines import BATCH
+from pipeline.prediction.engines import BATCH_SIZE
 from pipeline.run.presets import PRESETS, TASKS
 from pipeline.runtime import machine
 from pipeline.runtime.progress import Progress
@@ -211,12 +211,12 @@ def measure_prediction(data: DataSet, settings: Settings, amount: argparse.Names
     folders = write_run(Path("run"), settings)
     cores = joblib.cpu_count()
     names = data.eval["photo"].tolist()[: amount.photos]
-    some = Photos(data.root, names[:BATCH])
+    some = Photos(data.root, names[:BATCH_SIZE])
     sizes = [(made["height"], made["width"]) for made in settings.values()]
     decoded = list(decode_all(some, sizes, cores))
-    ready = {size: np.resize(np.stack([pixels[size] for pixels in decoded]), (BATCH, *size, 3)) for size in sizes}
+    ready = {size: np.resize(np.stack([pixels[size] for pixels in decoded]), (BATCH_SIZE, *size, 3)) for size in sizes}
     # Half as many photos are enough for what has no start and no end.
-    batches = max(1, len(names) // BATCH // 2)
+    batches = max(1, len(names) // BATCH_SIZE // 2)
 
     def ours(members: list[ensemble.EnsembleMember], photos: Sequence[str]) -> int:
         with Progress("predict", len(photos), "photos", quiet=True) as progress:
@@ -227,13 +227,13 @@ def measure_prediction(data: DataSet, settings: Settings, amount: argparse.Names
         for member in members:
             for _ in range(batches):
                 member.predict(ready[member.size])
-        return batches * BATCH
+        return batches * BATCH_SIZE
 
     def script(tuned: bool, networks: list[backbone.Network], photos: Sequence[str]) -> int:
         paths = [data.path(photo) for photo in photos]
         for network, size in zip(networks, sizes, strict=True):
             files = PhotoFiles(paths, [0.0] * len(paths), transform_for(network, size))
-            Script(DEVICE, tuned).predict(network.backbone, files, BATCH)
+            Script(DEVICE, tuned).predict(network.backbone, files, BATCH_SIZE)
         return len(photos)
 
     rivals: dict[str, Callable[[Sequence[str]], int]] = {}

@@ -15,6 +15,10 @@ BAND_STARTS = (30.0, 60.0)
 OLDEST = 100
 """Ages train as at most this many years."""
 LABELS = len(MASKS) * len(GENDERS) * len(BANDS)
+CLASSES = len(BANDS) * len(GENDERS)
+"""The classes of people: band * 2 + gender. A prior has a share for each."""
+CELLS = len(MASKS) * len(GENDERS)
+"""What a photo shows beside the age: mask * 2 + gender."""
 NAMES = tuple(f"{mask}, {gender}, {band}" for mask in MASKS for gender in GENDERS for band in BANDS)
 """The 18 labels in words, in the order of their numbers."""
 
@@ -45,12 +49,6 @@ def band(age: ArrayLike, thresholds: tuple[float, float] = BAND_STARTS) -> NDArr
     return (age >= thresholds[0]).astype(np.int64) + (age >= thresholds[1])
 
 
-CLASSES = len(BANDS) * len(GENDERS)
-"""The classes of people: band * 2 + gender. A prior has a share for each."""
-CELLS = len(MASKS) * len(GENDERS)
-"""What a photo shows beside the age: mask * 2 + gender."""
-
-
 def class_of(gender: ArrayLike, band: ArrayLike) -> NDArray[np.int64]:
     """The class of each person; arrays of whole numbers that broadcast."""
     return np.asarray(band, np.int64) * len(GENDERS) + np.asarray(gender, np.int64)
@@ -68,6 +66,11 @@ def by_gender_first(kind: ArrayLike) -> NDArray[np.int64]:
     return kind % len(GENDERS) * len(BANDS) + kind // len(GENDERS)
 
 
+def label_of(cell: ArrayLike, band: ArrayLike) -> NDArray[np.int64]:
+    """The label of each cell and band; arrays of whole numbers that broadcast."""
+    return np.asarray(cell, np.int64) * len(BANDS) + np.asarray(band, np.int64)
+
+
 def fused(cell: ArrayLike, age: ArrayLike, thresholds: tuple[float, float] = BAND_STARTS) -> NDArray[np.int64]:
     """The label of each photo: its cell, and the band of its (predicted) age in years under the thresholds."""
-    return np.asarray(cell, np.int64) * len(BANDS) + band(age, thresholds)
+    return label_of(cell, band(age, thresholds))

@@ -50,7 +50,7 @@ def cross_fitted(
     times = factors(priors, people_of(rows))
     labels = np.empty(len(rows.person), np.int64)
     for inside, other, fallback in _held_out(rows, seed):
-        best, _ = choose(rows.predicted_age, rows.label, rows.cell, times, bandwidth, fallback, other)
+        best = choose(rows.predicted_age, rows.label, rows.cell, times, bandwidth, fallback, other)
         labels[inside] = fused(rows.cell[inside], rows.predicted_age[inside], shrunk(best, fallback, shrinkage))
     return labels
 

@@ -18,7 +18,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from models.labels import BANDS, CLASSES, LABELS, by_gender_first, class_of_label, decode
+from models.labels import BANDS, CLASSES, LABELS, by_gender_first, class_of_label, decode, label_of
 from pipeline.combiner.calibration import Calibration, fit_calibration, shares_of
 from pipeline.combiner.class_prior import bands_of, factors, people_of, with_bands
 from pipeline.combiner.cross_fitting import inner_folds_of
@@ -35,6 +35,7 @@ from pipeline.prediction.labelled import LabelledPredictions
 from pipeline.run.records import COMBINER_VERSION as VERSION
 from pipeline.runtime import store
 from pipeline.scoring.bootstrap import person_weights
+from pipeline.scoring.caveats import suffix
 from pipeline.scoring.metrics import f1_of, macro_f1
 from pipeline.scoring.thresholds import shrinkage_of, shrunk
 
@@ -202,10 +203,9 @@ class LabelCombiner:
             f"temperature {self.calibration_.temperature:.2f}; "
             f"offsets {young:+.2f} of the young, {old:+.2f} of the old",
         ]
-        caveats = f" ({', '.join(made['caveats'])})" if made["caveats"] else ""
         lines.append(
-            f"macro-F1 of validation{caveats}: likeliest labels {scores['train']['plain']['macro_f1']:.3f}, "
-            f"corrected and cross-fitted {scores['train']['cross_fitted']['macro_f1']:.3f}; in the age mix used "
+            f"macro-F1 of validation{suffix(made['caveats'])}: likeliest labels "
+            f"{scores['train']['plain']['macro_f1']:.3f}, corrected and cross-fitted {scores['train']['cross_fitted']['macro_f1']:.3f}; in the age mix used "
             f"{scores['eval']['plain']['macro_f1']:.3f} and {scores['eval']['cross_fitted']['macro_f1']:.3f}"
         )
         if made["expected"]:
@@ -293,7 +293,7 @@ def best_offsets(scores: NDArray, label: NDArray, weights: NDArray, every: int =
     for i, young in enumerate(grid):
         for j, old in enumerate(grid):
             band = (top + [young, 0.0, old]).argmax(1)
-            labels = cell[np.arange(len(cell)), band] * len(BANDS) + band
+            labels = label_of(cell[np.arange(len(cell)), band], band)
             right = labels == label
             hit = np.bincount(label[right], weights[right], minlength=LABELS)
             predicted = np.bincount(labels, weights, minlength=LABELS)

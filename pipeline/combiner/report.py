@@ -11,6 +11,7 @@ from models.labels import BANDS
 from pipeline.combiner.expected_score import LEAST
 from pipeline.combiner.prior_estimate import Estimate
 from pipeline.combiner.self_test import SelfTest
+from pipeline.scoring.caveats import suffix
 
 FAR = 0.1
 """From so far on a reader is told that a threshold is drawn toward the fallback."""
@@ -75,7 +76,7 @@ def report(result: dict[str, Any]) -> str:
     lines += [
         "",
         f"{'macro-F1 of validation':<28}{'thresholds 30/60':>25}{'calibrated, in-sample':>25}{'cross-fitted':>25}"
-        + _caveat_suffix(result),
+        + suffix(result["caveats"]),
     ]
     for key, name in (("train", "train age mix"), ("eval", "age mix used")):
         cells = [
@@ -121,14 +122,8 @@ def expected_line(result: dict[str, Any]) -> str:
     )
     return (
         f"expect macro-F1 {expected['macro_f1']:.3f} on these {expected['photos']} eval photos "
-        f"({spread}){_caveat_suffix(result)}"
+        f"({spread}){suffix(result['caveats'])}"
     )
-
-
-def _caveat_suffix(result: dict[str, Any]) -> str:
-    """What a score of this report must not be shown without."""
-    caveats = result["caveats"]
-    return f" ({', '.join(caveats)})" if caveats else ""
 
 
 def _span(pair: list[float], digits: int = 3) -> str:

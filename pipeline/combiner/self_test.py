@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy.stats import chi2
 
 from models.labels import BANDS, GENDERS, fused
+from pipeline.combiner.cross_fitting import BANDWIDTH
 from pipeline.combiner.densities import Densities, Smoothing
 from pipeline.combiner.evidence import evidence
 from pipeline.combiner.posterior import drawn_from_hyperprior, posterior
@@ -152,7 +153,7 @@ def threshold_score(rows: LabelledPredictions) -> Score:
         calibrating, eval = of_people(rows, others), of_people(rows, chosen)
         train = calibrating.counts / calibrating.people
         grid = default_grid(calibrating.predicted_age, COARSE)
-        table = ByClass(calibrating.predicted_age, calibrating.label, calibrating.cell, grid, 2.0)
+        table = ByClass(calibrating.predicted_age, calibrating.label, calibrating.cell, grid, BANDWIDTH)
         fallback, scores = crossings(calibrating.age, calibrating.predicted_age), []
         for some in priors:
             surface = table.mean(np.repeat(some / train, len(GENDERS), axis=1))

@@ -15,7 +15,6 @@ from pipeline.combiner.prior_estimate import Estimate, estimate
 from pipeline.combiner.self_test import Score
 from pipeline.prediction.labelled import LabelledPredictions
 from pipeline.scoring.bootstrap import person_weights
-from pipeline.scoring.surface import Surface
 from pipeline.scoring.thresholds import choose, crossings, shrinkage_of, shrunk
 
 
@@ -54,7 +53,7 @@ class ThresholdChoice:
     the priors it stands for; possible (B, 6): those that the eval photos may have; estimate: what these rest on,
     None where the prior is known; rows: the validation predictions as they would be after averaging; keep: the
     share of their residuals kept; fallback, shrinkage (2,): the thresholds of last resort and how far each was drawn
-    to them; surface: of the score; weights (B, P): times each person counts in each resample; bandwidth: in years.
+    to them; weights (B, P): times each person counts in each resample; bandwidth: in years.
     """
 
     thresholds: tuple[float, float]
@@ -66,7 +65,6 @@ class ThresholdChoice:
     keep: float
     fallback: tuple[float, float]
     shrinkage: NDArray[np.float64]
-    surface: Surface
     weights: NDArray[np.int64]
     bandwidth: float
 
@@ -110,11 +108,11 @@ def choose_thresholds(
     fallback = crossings(rows.age, rows.predicted_age)
     if bandwidth is None:
         bandwidth = best_bandwidth(rows, shares, seed)
-    best, surface = choose(rows.predicted_age, rows.label, rows.cell, factors(priors, train), bandwidth, fallback)
+    best = choose(rows.predicted_age, rows.label, rows.cell, factors(priors, train), bandwidth, fallback)
     shrinkage = shrinkage_of(rows.counts)
     thresholds = shrunk(best, fallback, shrinkage)
     return ThresholdChoice(
-        thresholds, shares, priors, possible, guess, rows, keep, fallback, shrinkage, surface, weights, bandwidth
+        thresholds, shares, priors, possible, guess, rows, keep, fallback, shrinkage, weights, bandwidth
     )
 
 

@@ -11,7 +11,8 @@ import pandas as pd
 from sklearn.base import BaseEstimator
 
 from models.errors import UserError
-from models.labels import BANDS, decode, fused
+from models.labels import decode, fused
+from pipeline.combiner.class_prior import bands_of
 from pipeline.combiner.files import TASK, check_version
 from pipeline.combiner.prior import check_bands, check_prior, prior_kind
 from pipeline.combiner.report import report
@@ -33,8 +34,8 @@ class ThresholdCombiner(BaseEstimator):
     bandwidth: of the Gaussian kernel that spreads each validation prediction, in years, or "auto" (cross-fitting
     chooses). draws: resamples behind every interval. seed: of those draws.
 
-    After fit: thresholds_ (2 years), prior_ (3 shares), report_ (a dictionary for JSON: what it was fitted
-    on and what it found) and choice_ (the arrays behind it, with the score surface; not saved).
+    After fit: thresholds_ (2 years), prior_ (3 shares) and report_ (a dictionary for JSON: what it was fitted
+    on and what it found).
     """
 
     def __init__(
@@ -78,8 +79,7 @@ class ThresholdCombiner(BaseEstimator):
         prior = rows.counts / rows.people if given is None else given
         found = choose_thresholds(rows, prior, eval, bandwidth, self.draws, self.seed, guess, toward)
         self.thresholds_ = found.thresholds
-        self.prior_ = found.shares.reshape(len(BANDS), -1).sum(1)
-        self.choice_ = found
+        self.prior_ = bands_of(found.shares)
         self.report_ = summary(found, kind, eval, notes, self.seed, caveats) | {"photos_per_person": photos_per_person}
         return self
 
@@ -129,11 +129,6 @@ class ThresholdCombiner(BaseEstimator):
     def save(self, path: str | Path) -> None:
         """Write a JSON file, whole or not at all."""
         store.write_json(Path(path), self.to_dict())
-
-    @classmethod
-    def load(cls, path: str | Path) -> ThresholdCombiner:
-        """Read what `save` wrote. Raises UserError when it is damaged, or of another version or task."""
-        return cls.from_dict(store.read_json(Path(path)))
 
 
 def check_bandwidth(bandwidth: float | str) -> float | None:

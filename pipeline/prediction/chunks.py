@@ -20,7 +20,7 @@ class Chunks:
     """
 
     def __init__(self, place: Path, key: str):
-        self.folder = place / f"parts-{key}"
+        self.folder = place / f"chunks-{key}"
 
     def _table(self, number: int) -> Path:
         return self.folder / f"{number:06d}.csv"
@@ -53,5 +53,5 @@ class Chunks:
 
 def clear(place: Path) -> None:
     """Remove the chunks of every key."""
-    for folder in place.glob("parts-*"):
+    for folder in place.glob("chunks-*"):
         shutil.rmtree(folder)

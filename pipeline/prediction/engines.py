@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 from models.backbone import Network
 from pipeline.runtime.machine import Engine, Plan
 
-BATCH = 64
-PIECE = 16
+BATCH_SIZE = 64
+OPENVINO_BATCH_SIZE = 16
 """Photos of a batch of OpenVINO's; each of its streams works on one of them."""
 Size = tuple[int, int]
 Forward = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
@@ -50,8 +50,8 @@ def logits_of(network: torch.nn.Module, photos: NDArray[np.uint8], rows: NDArray
     network.eval()
     device = next(network.parameters()).device
     logits = []
-    for start in range(0, len(rows), BATCH):
-        batch = _padded(photos[rows[start : start + BATCH]], BATCH)
+    for start in range(0, len(rows), BATCH_SIZE):
+        batch = _padded(photos[rows[start : start + BATCH_SIZE]], BATCH_SIZE)
         pixels = torch.from_numpy(batch).to(device, non_blocking=True).permute(0, 3, 1, 2)
         if not plan.channels_last:
             pixels = pixels.contiguous()
@@ -69,7 +69,7 @@ def _openvino(network: Network, size: Size, threads: int, precision: str) -> For
         traced = torch.jit.trace(
             _Stored(network.eval()), torch.zeros(1, *size, 3, dtype=torch.uint8), check_trace=False
         )
-    model = core.read_model(*_plain(openvino, traced, [PIECE, *size, 3]))
+    model = core.read_model(*_plain(openvino, traced, [OPENVINO_BATCH_SIZE, *size, 3]))
     # A stream of one thread each: no thread waits for another, and the bytes do not depend on their number.
     # Left to itself OpenVINO chooses the precision by the machine, and its threads without regard to a quota.
     settings = {
@@ -82,7 +82,7 @@ def _openvino(network: Network, size: Size, threads: int, precision: str) -> For
     requests = [compiled.create_infer_request() for _ in range(threads)]
 
     def run(photos: NDArray[np.uint8]) -> NDArray[np.float32]:
-        pieces = range(0, len(photos), PIECE)
+        pieces = range(0, len(photos), OPENVINO_BATCH_SIZE)
         found = []
         for number in range(len(pieces) + threads):  # a request is read when its turn comes again
             request = requests[number % threads]
@@ -91,7 +91,7 @@ def _openvino(network: Network, size: Size, threads: int, precision: str) -> For
                 found.append(request.get_output_tensor().data.copy())
             if number < len(pieces):
                 start = pieces[number]
-                request.start_async([_padded(photos[start : start + PIECE], PIECE)])
+                request.start_async([_padded(photos[start : start + OPENVINO_BATCH_SIZE], OPENVINO_BATCH_SIZE)])
         return np.concatenate(found)[: len(photos)]
 
     return run

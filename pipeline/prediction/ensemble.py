@@ -19,12 +19,12 @@ from models.task import Task, build_task
 from pipeline.images.framing import Size
 from pipeline.images.photos import Photos, decode_all
 from pipeline.prediction import engines
-from pipeline.prediction.engines import BATCH, Forward
+from pipeline.prediction.engines import BATCH_SIZE, Forward
 from pipeline.runtime import store
 from pipeline.runtime.machine import REFERENCE, Engine, Plan
 from pipeline.runtime.progress import Progress
 
-CHUNK = 8 * BATCH
+CHUNK = 8 * BATCH_SIZE
 """Photos out of a memory map at a time: whole batches, so that the predictions are those about all at once."""
 
 
@@ -123,7 +123,7 @@ def predict(
             bad[name] = decoded
         else:
             waiting.append((name, decoded))
-        if len(waiting) == BATCH:
+        if len(waiting) == BATCH_SIZE:
             flush()
         progress.advance()
     if waiting:

@@ -62,6 +62,13 @@ def validation_by(run: Run, system: str, place: Path, engine: Engine) -> pd.Data
     return store.read_csv(path)
 
 
+def engine_of(predictions: pd.DataFrame) -> Engine:
+    """The engine that made a table of eval predictions. Raises UserError where the table does not tell."""
+    if "engine" not in predictions:
+        raise UserError("the eval predictions lack the column engine: run predict again.")
+    return Engine.of(str(predictions["engine"].iloc[0]))
+
+
 def has_validation_by(place: Path, engine: Engine) -> bool:
     """Whether such validation predictions stand; they are not read."""
     record = place / "done" / "engine.json"

@@ -14,7 +14,7 @@ from typing import Any
 from models.errors import UserError
 from pipeline.runtime import store
 
-COMBINER_VERSION = 2
+COMBINER_VERSION = 3
 """Of the method and of combiner.json: with another one calibrate runs again."""
 
 

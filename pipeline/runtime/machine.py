@@ -13,6 +13,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from models.errors import UserError
+
 if TYPE_CHECKING:
     import torch
 
@@ -96,10 +98,13 @@ class Engine:
 
     @classmethod
     def of(cls, text: str) -> Engine:
-        """The engine of a text that `str` made."""
+        """The engine of a text that `str` made. Raises UserError for any other."""
         word, _, flip = text.partition(" ")
         name, _, precision = word.partition("-")
-        return cls(name, precision or {"compiled": "bfloat16"}.get(name, "float32"), flip == "flip")
+        found = cls(name, precision or {"compiled": "bfloat16"}.get(name, "float32"), flip == "flip")
+        if str(found) != text or name not in ("torch", "compiled", "openvino"):
+            raise UserError(f"there is no engine {text!r}; run predict again.")
+        return found
 
     def device(self, device: str) -> str:
         """Where it works on a machine whose device this is: OpenVINO on processors alone."""

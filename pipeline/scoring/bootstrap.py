@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from models.labels import LABELS, by_gender_first, class_of_label
-from pipeline.scoring.metrics import as_labels, counts_of, f1_of
+from pipeline.scoring.metrics import counts_of, f1_of, pair_of
 
 AT_ONCE = 250
 """Draws that are made together."""
@@ -66,7 +66,7 @@ def resample_together(
     predictions: (K, n) labels; the other arguments are those of `interval`.
     """
     predictions = np.asarray(predictions, np.int64)
-    truth = as_labels(truth, predictions[0])[0]
+    truth = pair_of(truth, predictions[0])[0]
     stratum = by_gender_first(class_of_label(truth))
     if person is None:
         # photos with the same truth and predictions are alike: one unit for each such row, drawn by its count

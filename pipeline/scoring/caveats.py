@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 CAVEATS = {"leaky": "leaky", "optimistic": "optimistic: it chose the epoch"}
@@ -16,5 +17,9 @@ CAVEAT_SENTENCES = {
 
 def caveat_suffix(metrics: dict[str, Any]) -> str:
     """What a validation score must not be shown without, by what stands beside it in a log or record."""
-    words = [word for name, word in CAVEATS.items() if metrics.get(name)]
-    return f" ({', '.join(words)})" if words else ""
+    return suffix([word for name, word in CAVEATS.items() if metrics.get(name)])
+
+
+def suffix(caveats: Sequence[str]) -> str:
+    """Caveats as they stand behind a score, nothing where there are none."""
+    return f" ({', '.join(caveats)})" if caveats else ""

@@ -6,16 +6,10 @@ the mean over the labels that occur in the truth.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from models.labels import LABELS, decode
-
-if TYPE_CHECKING:
-    pass
-
 
 ATTRIBUTES = ("mask_state", "gender", "age")
 """The three attributes of a label, by the names of the table of errors, in the order of `decode`."""
@@ -31,7 +25,7 @@ def macro_f1(truth: ArrayLike, predictions: ArrayLike, weights: ArrayLike | None
     photos all weigh 0 does not occur.
     Raises ValueError when there is no photo or the lengths differ.
     """
-    truth, predictions = as_labels(truth, predictions)
+    truth, predictions = pair_of(truth, predictions)
     classes = int(max(truth.max(), predictions.max())) + 1
     weights = None if weights is None else np.asarray(weights, np.float64)
     true = np.bincount(truth, weights, minlength=classes)
@@ -81,7 +75,8 @@ def counts_of(unit: NDArray, pair: NDArray, units: int, weights: NDArray | None 
     return np.concatenate(table, axis=1).astype(np.float64)
 
 
-def as_labels(truth: ArrayLike, predictions: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def pair_of(truth: ArrayLike, predictions: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Both as whole numbers (n,). Raises ValueError when there is none or the lengths differ."""
     truth, predictions = np.asarray(truth, np.int64), np.asarray(predictions, np.int64)
     if truth.ndim != 1 or truth.shape != predictions.shape or not truth.size:
         raise ValueError(

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from models.labels import BANDS, CELLS, LABELS, class_of_label
+from models.labels import BANDS, CELLS, CLASSES, LABELS, class_of_label
 
 STEP = 0.1
 """The grid of thresholds, in years."""
@@ -50,11 +50,6 @@ class Surface:
         # a top may be bent: its member nearest the middle is surely on it
         member = np.argmin((self.grid[rows] - middle[0]) ** 2 + (self.grid[columns] - middle[1]) ** 2)
         return float(self.grid[rows[member]]), float(self.grid[columns[member]])
-
-    def at(self, thresholds: tuple[float, float]) -> float:
-        """The value at the grid point nearest to the thresholds."""
-        i, j = (int(np.abs(self.grid - t).argmin()) for t in thresholds)
-        return float(self.values[i, j])
 
 
 class BinnedAges:
@@ -191,7 +186,7 @@ class ByClass:
         self.hits, _, self.truths = table.below(weights)
         kind = class_of_label(label)
         one = np.ones(len(label)) if weights is None else weights
-        self.predicted = np.stack([table.cells_below(one * (kind == k)) for k in range(CELLS)])
+        self.predicted = np.stack([table.cells_below(one * (kind == k)) for k in range(CLASSES)])
 
     def surface(self, factor: NDArray) -> Surface:
         """The surface when photos of each class (band * 2 + gender) count factor (6,) times."""

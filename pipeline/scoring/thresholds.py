@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from models.labels import class_of_label
-from pipeline.scoring.surface import COARSE, STEP, BinnedAges, ByClass, Surface, default_grid
+from pipeline.scoring.surface import COARSE, STEP, BinnedAges, ByClass, default_grid
 
 SHRINKAGE = 5.0
 """The fallback counts as so many people beside those of the smaller band at a threshold."""
@@ -22,8 +22,8 @@ def choose(
     bandwidth: float,
     fallback: tuple[float, float],
     weights: NDArray | None = None,
-) -> tuple[tuple[float, float], Surface]:
-    """The thresholds of the best mean score over factors (B, 6), and the surface they were found on.
+) -> tuple[float, float]:
+    """The thresholds of the best mean score over factors (B, 6).
 
     With one factor the whole grid is searched; with many a grid of half years, then tenths around its best.
     The other arguments are those of `ByClass` and `Surface.best`.
@@ -31,13 +31,12 @@ def choose(
     if len(factors) == 1:
         surface = BinnedAges(predicted_age, label, cell, bandwidth=bandwidth)
         each = factors[0][class_of_label(label)]
-        found = surface.surface(each if weights is None else each * weights)
-        return found.best(fallback), found
+        return surface.surface(each if weights is None else each * weights).best(fallback)
     table = ByClass(predicted_age, label, cell, default_grid(predicted_age, COARSE), bandwidth, weights)
     coarse = table.mean(factors)
     around = np.round(np.arange(-15, 16) * STEP, 6)
     near = np.unique(np.round([t + around for t in coarse.best(fallback)], 6))
-    return ByClass(predicted_age, label, cell, near, bandwidth, weights).mean(factors).best(fallback), coarse
+    return ByClass(predicted_age, label, cell, near, bandwidth, weights).mean(factors).best(fallback)
 
 
 def crossings(age: ArrayLike, predicted_age: ArrayLike) -> tuple[float, float]:

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from models.errors import UserError
-from pipeline.prediction.out_of_fold import VALIDATION, caveats_of_run, check_networks, validation_by
+from pipeline.prediction.out_of_fold import VALIDATION, caveats_of_run, check_networks, engine_of, validation_by
 from pipeline.run import records
 from pipeline.run.folder import Run, open_run
 from pipeline.run.presets import SYSTEMS
 from pipeline.run.settings import EvalSettings, MaybeText
 from pipeline.runtime import store
-from pipeline.runtime.machine import REFERENCE, Engine
+from pipeline.runtime.machine import REFERENCE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +56,7 @@ def calibrate(settings: Calibrate) -> dict[str, Any]:
         records.check(place, "predict", ["predictions.csv"])
         check_networks(run, place)
         predictions = store.read_csv(path) if path.is_file() else None
-        engine = REFERENCE if predictions is None else Engine.of(str(predictions["engine"].iloc[0]))
+        engine = REFERENCE if predictions is None else engine_of(predictions)
         validation = validation_by(run, system, place, engine)
         if predictions is not None and isinstance(prior, str):
             print(

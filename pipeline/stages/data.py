@@ -64,10 +64,15 @@ def _drawn(folder: Path, given: dict[str, Any]) -> dict[str, Any] | None:
     if not (folder.is_dir() and _record(folder).is_file()):
         return None
     recorded = store.read_json(_record(folder))
+    if "counts" not in recorded:
+        raise UserError(
+            f"{_record(folder)} was written by another version of face18; remove it and {folder}, and people are drawn "
+            f"anew."
+        )
     if any(recorded["settings"].get(name) != value for name, value in given.items()):
         return None
     print(f"data: {folder} is already drawn")
-    return recorded["metrics"]
+    return recorded["counts"]
 
 
 def _draw(folder: Path, given: dict[str, Any]) -> dict[str, Any]:
@@ -77,12 +82,12 @@ def _draw(folder: Path, given: dict[str, Any]) -> dict[str, Any]:
     people = {"people": 400, "eval_people": 150, "seed": 0, "difficulty": 1.0} | given
     data_set.sweep(folder)
     with Progress("data", people["people"] + people["eval_people"], "people") as progress:
-        metrics = data_set.draw(
+        drawn = data_set.draw(
             folder,
             **people,
             progress=lambda done, _: progress.advance(done - progress.done),
             # Before the folder appears: a folder without its record would be taken for somebody else's.
-            ready=lambda counts: store.write_json(_record(folder), {"settings": people, "metrics": counts}),
+            ready=lambda counts: store.write_json(_record(folder), {"settings": people, "counts": counts}),
         )
     print(f"data: drew {people['people']} train and {people['eval_people']} eval people in {folder}")
-    return metrics
+    return drawn

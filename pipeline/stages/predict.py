@@ -24,8 +24,8 @@ from pipeline.runtime.machine import LADDERS, Engine
 if TYPE_CHECKING:
     from pipeline.dataset.photos import DataSet
 
-CHUNK = 1024
-"""Photos that are written between two times of writing."""
+PHOTOS_PER_CHUNK = 1024
+"""Photos that are predicted between two times of writing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,10 +161,10 @@ def _predict(run: Run, settings: Predict, data: Any, folders: list, inputs: dict
     print(f"predict: {len(data.eval)} photos, {len(members)} networks on {device} by {chosen}", flush=True)
     bad: dict[str, str] = {}
     written = chunks.Chunks(place, store.fingerprint([inputs, str(chosen)]))
-    count = math.ceil(len(data.eval) / CHUNK)
+    count = math.ceil(len(data.eval) / PHOTOS_PER_CHUNK)
     with Progress("predict", len(data.eval), "photos") as progress:
         for number in range(count):
-            some = data.eval.iloc[number * CHUNK : (number + 1) * CHUNK]
+            some = data.eval.iloc[number * PHOTOS_PER_CHUNK : (number + 1) * PHOTOS_PER_CHUNK]
             note = written.note(number)
             if note is None or mended(data.root, note["bad"]):
                 predictions, undecoded = ensemble.predict(members, framed(run, data, some), threads, progress)

@@ -66,16 +66,20 @@ class Loader:
         return steps
 
     def has_lost_a_process(self) -> bool:
-        """Whether a loader process ended in the midst of its work, which torch tells by errors of several types."""
+        """Whether a loader process ended in the midst of its work, which torch tells by errors of several types.
+
+        They live until all is read, and one that is interrupted ends with status 0.
+        """
         for process in self._processes:
             with suppress(RuntimeError):  # torch's, raised by a signal as the process ends
                 process.join(0.2)  # one that dies closes its pipe first
-        return any(process.exitcode for process in self._processes)
+        return any(process.exitcode is not None for process in self._processes)
 
 
 def _outlive_signals(_: int) -> None:
-    """In a loader process: a signal to all processes, as `timeout` sends, is the training's to answer."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    """In a loader process: a signal to all processes, as `timeout` or Ctrl-C sends, is the training's to answer."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def check_batch_size(name: str, batch_size: int, processes: int) -> None:

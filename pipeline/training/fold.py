@@ -69,7 +69,16 @@ def train_fold(
     leaky = {"leaky": True, "photos_per_person": len(rows) / rows["person"].nunique()} if run.split == "photo" else {}
     again = f"the same command{' without --restart' if settings.restart else ''}"
     trainer = Trainer(
-        one, network, training_data, fold.settings, plan, fold.folder, name, _often(settings), tuple(leaky)[:1], again
+        one,
+        network,
+        training_data,
+        fold.settings,
+        plan,
+        fold.folder,
+        name,
+        _often(settings),
+        ("leaky",) if leaky else (),
+        again,
     )
     log = trainer.run()
     if processes.is_main_process:

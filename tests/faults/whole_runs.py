@@ -119,7 +119,7 @@ def predictions(run: Path) -> dict[str, bytes]:
 
 def left_over(run: Path) -> list[str]:
     """What a finished run must not hold: unfinished files, checkpoints, parts."""
-    return [str(p.relative_to(run)) for pattern in (".*.part", "resume-*", "parts-*") for p in run.rglob(pattern)]
+    return [str(p.relative_to(run)) for pattern in (".*.part", "resume-*", "chunks-*") for p in run.rglob(pattern)]
 
 
 class Home:

@@ -90,7 +90,7 @@ def fail(home: Home, wanted: int, name: str) -> str:
         return f"it ended with {status} and said:\n{log}"
     found = predictions(folder / RUN)
     half = [name for name, content in found.items() if name != "run.json" and content != home.expected.get(name)]
-    half = [name for name in half if not name.endswith("log.csv") and "parts-" not in name]  # whole, but of less
+    half = [name for name in half if not name.endswith("log.csv") and "chunks-" not in name]  # whole, but of less
     half += [str(path) for path in (folder / "data").rglob(".*.part")]
     if half:
         return f"left half: {', '.join(half)}"

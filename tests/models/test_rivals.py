@@ -125,7 +125,7 @@ def test_what_uncertainty_learns_stands_behind_the_outputs():
 def test_a_heads_weight_holds_at_the_variances_that_are_learned():
     """At the log-variances that are best for the losses, a head of weight 10 pulls ten times as hard."""
     targets = torch.from_numpy(LABELLED)
-    shrinkage = {}
+    norms = {}
     for weight in (1.0, 10.0):
         one = make("multihead", age_weight=weight)
         out = logits_of(one, len(LABELLED)).requires_grad_()
@@ -134,9 +134,9 @@ def test_a_heads_weight_holds_at_the_variances_that_are_learned():
         with torch.no_grad():
             out[:, one.num_logits :] = torch.log(2 * torch.tensor(each))
         one.loss(out, targets, torch.ones(len(targets))).backward()
-        shrinkage[weight] = [part.norm().item() for part in one._slices(out.grad)]
-    assert shrinkage[10.0][2] == pytest.approx(10 * shrinkage[1.0][2], rel=1e-5)
-    assert shrinkage[10.0][:2] == pytest.approx(shrinkage[1.0][:2], rel=1e-5)
+        norms[weight] = [piece.norm().item() for piece in one._slices(out.grad)]
+    assert norms[10.0][2] == pytest.approx(10 * norms[1.0][2], rel=1e-5)
+    assert norms[10.0][:2] == pytest.approx(norms[1.0][:2], rel=1e-5)
 
 
 def test_a_network_learns_its_log_variances_with_its_weights():

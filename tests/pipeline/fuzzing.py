@@ -209,7 +209,7 @@ def readers(folder: Path) -> list[tuple[str, Reader]]:
     return [
         *tables * 2,
         ("run/run.json", lambda file: open_run(RunSettings(run=run))),
-        ("run/combiner.json", lambda file: ThresholdCombiner.load(file)),
+        ("run/combiner.json", lambda file: combiners.load(file)),
         ("run/done/submit.json", lambda file: records.finished(run, "submit", {"a": 1})),
         ("run/mask/fold0/settings.json", lambda file: ensemble.load(fold, "cpu", 1)),
         ("run/mask/fold0/weights.safetensors", lambda file: ensemble.load(fold, "cpu", 1)),

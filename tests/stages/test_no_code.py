@@ -11,7 +11,7 @@ import torch
 
 from models.errors import UserError
 from pipeline.__main__ import main
-from pipeline.combiner.threshold_combiner import ThresholdCombiner
+from pipeline.combiner import combiners
 from pipeline.dataset.photos import read_data_set
 from pipeline.dataset.truth import read_truth
 from pipeline.images.of_run import prepared
@@ -138,7 +138,7 @@ def test_what_reads_a_file_refuses_it_by_itself(copy, bomb, form):
     refused(copy.data / "key.csv", read_truth, copy.data)
     refused(copy.run / "run.json", open_run, copy.settings)
     refused(copy.run / "predictions.csv", store.read_csv, copy.run / "predictions.csv")
-    refused(copy.run / "combiner.json", ThresholdCombiner.load, copy.run / "combiner.json")
+    refused(copy.run / "combiner.json", combiners.load, copy.run / "combiner.json")
     refused(fold / "weights.safetensors", ensemble.load, fold, "cpu", 1)
     refused(fold / "settings.json", ensemble.load, fold, "cpu", 1)
 

@@ -307,7 +307,7 @@ def test_changed_results_are_named_by_whoever_needs_them(copy, name, stages):
 
 
 def test_a_prediction_goes_on_after_its_last_whole_part(copy, monkeypatch):
-    monkeypatch.setattr(predict_stage, "CHUNK", 20)
+    monkeypatch.setattr(predict_stage, "PHOTOS_PER_CHUNK", 20)
     (copy.run / "predictions.csv").rename(copy.run / "whole.csv")
     asked, work = [], ensemble.predict
 
@@ -321,17 +321,17 @@ def test_a_prediction_goes_on_after_its_last_whole_part(copy, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         predict(Predict(run=copy.run, threads=1))
     assert not (copy.run / "predictions.csv").exists()
-    (part,) = copy.run.glob("parts-*/000000.csv")
+    (part,) = copy.run.glob("chunks-*/000000.csv")
     part.write_bytes(part.read_bytes()[:-9])  # a damaged part is made again
     assert predict(Predict(run=copy.run, threads=1))["photos"] == 70
     assert asked == [20, 20, 20, 20, 20, 10]
-    assert not list(copy.run.glob("parts-*"))
+    assert not list(copy.run.glob("chunks-*"))
     whole, merged = (pd.read_csv(copy.run / name) for name in ("whole.csv", "predictions.csv"))
     pd.testing.assert_frame_equal(merged, whole, rtol=1e-4)  # other batches, other last bits
 
 
 def test_parts_left_by_a_kill_go_with_the_next_prediction(copy):
-    left = copy.run / "parts-0123456789abcdef/000000.csv"  # killed when the answers were whole, before its parts went
+    left = copy.run / "chunks-0123456789abcdef/000000.csv"  # killed when the answers were whole, before its parts went
     left.parent.mkdir()
     left.write_text("photo\n")
     predict(Predict(run=copy.run, threads=1))

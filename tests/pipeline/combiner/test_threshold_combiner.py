@@ -8,7 +8,7 @@ import pytest
 from sklearn.base import clone
 
 from models.errors import UserError
-from pipeline.combiner import prior_estimate
+from pipeline.combiner import combiners, prior_estimate
 from pipeline.combiner.report import expected_line, report
 from pipeline.combiner.threshold_combiner import ThresholdCombiner
 from pipeline.prediction.tables import COLUMNS, average_folds, by_network
@@ -102,7 +102,7 @@ def test_clone_params_and_json_round_trip(fitted, tables, tmp_path):
     assert again.get_params() == fitted.get_params()
     assert not hasattr(again, "thresholds_")
     fitted.save(tmp_path / "combiner.json")
-    loaded = ThresholdCombiner.load(tmp_path / "combiner.json")
+    loaded = combiners.load(tmp_path / "combiner.json")
     pd.testing.assert_frame_equal(loaded.predict(tables[1]), fitted.predict(tables[1]))
     assert loaded.get_params() == fitted.get_params()
     assert loaded.to_dict() == fitted.to_dict()
@@ -240,7 +240,7 @@ def test_a_band_of_one_or_two_people_gives_no_interval(tables, tmp_path, old):
     assert ("(no interval)" in expected_line(told)) == (old < 3)
     assert expected_line(told) in report(told)
     combiner.save(tmp_path / "combiner.json")
-    assert ThresholdCombiner.load(tmp_path / "combiner.json").report() == combiner.report()
+    assert combiners.load(tmp_path / "combiner.json").report() == combiner.report()
     young = ThresholdCombiner((0.6, 0.4, 0.0), draws=20, bandwidth=2.0).fit(validation, tables[1]).report_
     assert young["expected"]["interval"] is not None, "a band that does not count needs nobody"
 
@@ -366,4 +366,4 @@ def test_other_files_are_refused(fitted, tmp_path):
     fitted.save(path)
     path.write_text(path.read_text().replace('"thresholds"', '"threshold"'))
     with pytest.raises(UserError, match=r"combiner\.json is damaged"):
-        ThresholdCombiner.load(path)
+        combiners.load(path)

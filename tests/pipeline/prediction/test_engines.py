@@ -11,7 +11,7 @@ import torch
 from tiny import NETWORKS, network_of
 
 from pipeline.prediction import engines
-from pipeline.prediction.engines import BATCH, PIECE, logits_of
+from pipeline.prediction.engines import BATCH_SIZE, OPENVINO_BATCH_SIZE, logits_of
 from pipeline.runtime import machine
 from pipeline.runtime.machine import Engine, Plan
 
@@ -26,7 +26,7 @@ def one_thread():
     torch.set_num_threads(threads)
 
 
-PHOTOS = np.random.default_rng(0).integers(0, 256, (2 * BATCH + 9, 64, 48, 3), np.uint8)
+PHOTOS = np.random.default_rng(0).integers(0, 256, (2 * BATCH_SIZE + 9, 64, 48, 3), np.uint8)
 PLANS = [
     Plan("cpu", "float32", True, 1, 0),
     Plan("cpu", "float32", False, 1, 0),
@@ -42,19 +42,19 @@ def test_outputs_are_those_of_padded_batches(name, plan):
         network = network.to(memory_format=torch.channels_last)
     if plan.precision == "bfloat16" and name == "test_convnext":
         pytest.skip("one column wide at the end, which oneDNN gets wrong; machine.plan avoids it")
-    rows = np.random.default_rng(1).permutation(len(PHOTOS))[: BATCH + 5]
+    rows = np.random.default_rng(1).permutation(len(PHOTOS))[: BATCH_SIZE + 5]
     logits = logits_of(network, PHOTOS, rows, plan)
     assert (logits.shape, logits.dtype) == ((len(rows), 3), torch.float32)
-    padded = np.concatenate([PHOTOS[rows], np.zeros((BATCH - 5, 64, 48, 3), np.uint8)])
+    padded = np.concatenate([PHOTOS[rows], np.zeros((BATCH_SIZE - 5, 64, 48, 3), np.uint8)])
     network.eval()
     with torch.no_grad(), plan.autocast():
         direct = [
             network(
-                torch.from_numpy(padded[i : i + BATCH])
+                torch.from_numpy(padded[i : i + BATCH_SIZE])
                 .permute(0, 3, 1, 2)
                 .contiguous(memory_format=torch.channels_last if plan.channels_last else torch.contiguous_format)
             ).float()
-            for i in (0, BATCH)
+            for i in (0, BATCH_SIZE)
         ]
     assert torch.equal(logits, torch.cat(direct)[: len(rows)])
 
@@ -63,7 +63,7 @@ def test_outputs_are_those_of_padded_batches(name, plan):
 def test_answers_do_not_depend_on_how_many_photos_come_after(name):
     network, rows = network_of(name), np.arange(len(PHOTOS))
     whole = logits_of(network, PHOTOS, rows, PLANS[1])
-    for count in (1, 7, BATCH, BATCH + 1, 2 * BATCH):
+    for count in (1, 7, BATCH_SIZE, BATCH_SIZE + 1, 2 * BATCH_SIZE):
         assert torch.equal(logits_of(network, PHOTOS, rows[:count], PLANS[1]), whole[:count])
 
 
@@ -82,7 +82,7 @@ def reference(network, photos):
         return network.eval()(torch.from_numpy(photos).permute(0, 3, 1, 2).contiguous()).numpy()
 
 
-@pytest.mark.parametrize("count", [1, PIECE, 2 * PIECE + 3])
+@pytest.mark.parametrize("count", [1, OPENVINO_BATCH_SIZE, 2 * OPENVINO_BATCH_SIZE + 3])
 @pytest.mark.parametrize("name", NETWORKS)
 def test_openvino_gives_torchs_outputs(name, count):
     network, photos = network_of(name), PHOTOS[:count]
@@ -93,17 +93,17 @@ def test_openvino_gives_torchs_outputs(name, count):
 
 
 def test_openvinos_answers_do_not_depend_on_company_or_threads():
-    network, photos = network_of("test_efficientnet"), PHOTOS[: 3 * PIECE]
+    network, photos = network_of("test_efficientnet"), PHOTOS[: 3 * OPENVINO_BATCH_SIZE]
     one = engines.build(Engine.of("openvino"), network, (64, 48), FLOAT32)
     two = engines.build(Engine.of("openvino"), network, (64, 48), Plan("cpu", "float32", False, 2, 0))
     whole = one(photos)
-    assert np.array_equal(one(photos[: PIECE + 2]), whole[: PIECE + 2])
+    assert np.array_equal(one(photos[: OPENVINO_BATCH_SIZE + 2]), whole[: OPENVINO_BATCH_SIZE + 2])
     assert np.array_equal(two(photos), whole)
     assert np.array_equal(two(photos), whole)  # whichever stream took which photos
 
 
 def test_bfloat16_is_another_precision():
-    network, photos = network_of("swin_tiny_patch4_window7_224"), PHOTOS[:PIECE]
+    network, photos = network_of("swin_tiny_patch4_window7_224"), PHOTOS[:OPENVINO_BATCH_SIZE]
     exact = reference(network, photos)
     coarse = engines.build(Engine.of("openvino-bfloat16"), network, (64, 48), FLOAT32)(photos)
     error = np.abs(coarse - exact).max() / np.abs(exact).max()

@@ -17,7 +17,7 @@ from pipeline.images.decode import read_photo
 from pipeline.images.framing import fit
 from pipeline.images.photos import Photos
 from pipeline.prediction import engines, ensemble
-from pipeline.prediction.engines import BATCH, PIECE
+from pipeline.prediction.engines import BATCH_SIZE, OPENVINO_BATCH_SIZE
 from pipeline.runtime import store
 from pipeline.runtime.machine import REFERENCE, Engine, Plan
 from pipeline.runtime.progress import Progress
@@ -139,15 +139,15 @@ def test_flipped_answers_are_the_mean_over_the_mirror_image(run):
 @pytest.mark.parametrize("engine", ["torch", "openvino"])
 @pytest.mark.parametrize("task", ["mask", "gender", "age"])
 def test_answers_a_chunk_at_a_time_are_those_about_all_at_once(run, task, engine, monkeypatch):
-    assert ensemble.CHUNK % BATCH == ensemble.CHUNK % PIECE == 0
-    monkeypatch.setattr(ensemble, "CHUNK", BATCH)
+    assert ensemble.CHUNK % BATCH_SIZE == ensemble.CHUNK % OPENVINO_BATCH_SIZE == 0
+    monkeypatch.setattr(ensemble, "CHUNK", BATCH_SIZE)
     root, _ = run
     member = ensemble.load(root / task / ("fold2" if task == "age" else "fold0"), "cpu", 1, Engine.of(engine))
-    photos = np.random.default_rng(3).integers(0, 256, (2 * BATCH + 30, *member.size, 3), np.uint8)
-    rows = np.random.default_rng(4).permutation(len(photos))[: 2 * BATCH + 9]
+    photos = np.random.default_rng(3).integers(0, 256, (2 * BATCH_SIZE + 30, *member.size, 3), np.uint8)
+    rows = np.random.default_rng(4).permutation(len(photos))[: 2 * BATCH_SIZE + 9]
     told = []
     predictions = ensemble.predict_rows(member, photos, rows, told.append)
-    assert told == [BATCH, BATCH, 9]
+    assert told == [BATCH_SIZE, BATCH_SIZE, 9]
     assert predictions.tobytes() == member.predict(photos[rows]).tobytes()
 
 

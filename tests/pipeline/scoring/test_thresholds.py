@@ -12,6 +12,12 @@ from pipeline.scoring.surface import BinnedAges, ByClass, Surface, default_grid
 from pipeline.scoring.thresholds import choose, crossings, shrinkage_of, shrunk
 
 
+def at(surface, thresholds):
+    """The value at the grid point nearest to the thresholds."""
+    i, j = (int(np.abs(surface.grid - t).argmin()) for t in thresholds)
+    return float(surface.values[i, j])
+
+
 @st.composite
 def problems(draw):
     """Answers with ties on and off a 15-point grid, missing labels, weights, 1 to 120 photos."""
@@ -91,7 +97,7 @@ def test_a_bandwidth_gives_the_expected_counts_of_answers_with_noise(bandwidth):
     surface = spread.surface(weights)
     low, high = 30.0, 57.0
     copies = reference(many, np.tile(label, 400), np.tile(cell, 400), np.tile(weights, 400), low, high)
-    assert surface.at((low, high)) == pytest.approx(copies, abs=2e-3)
+    assert at(surface, (low, high)) == pytest.approx(copies, abs=2e-3)
 
 
 @pytest.mark.parametrize("bandwidth", [0.0, 2.0])
@@ -112,9 +118,10 @@ def test_the_search_over_many_mixes_finds_what_the_whole_grid_has():
     rng = np.random.default_rng(12)
     predicted, label, cell = problem(rng, 3000)
     factor = np.ones((1, 6))
-    one, surface = choose(predicted, label, cell, factor, 2.0, (30.0, 60.0))
-    many, _ = choose(predicted, label, cell, np.repeat(factor, 3, axis=0), 2.0, (30.0, 60.0))
-    assert surface.at(many) == pytest.approx(surface.values.max(), abs=1e-3)
+    surface = BinnedAges(predicted, label, cell, bandwidth=2.0).surface()
+    one = choose(predicted, label, cell, factor, 2.0, (30.0, 60.0))
+    many = choose(predicted, label, cell, np.repeat(factor, 3, axis=0), 2.0, (30.0, 60.0))
+    assert at(surface, many) == pytest.approx(surface.values.max(), abs=1e-3)
     assert one == pytest.approx(many, abs=0.5)
 
 
@@ -140,12 +147,12 @@ def test_best_lies_on_a_bent_top():
     values = np.zeros((10, 10))
     values[2, 3:9] = values[2:8, 8] = 1.0
     surface = Surface(grid, values)
-    assert surface.at(surface.best()) == 1.0
+    assert at(surface, surface.best()) == 1.0
 
 
 def test_one_person_and_answers_beyond_the_grid():
     surface = BinnedAges([25.0] * 7, [0, 0, 0, 0, 0, 6, 12], [0, 0, 0, 0, 0, 2, 4]).surface()
-    assert surface.at(surface.best()) == 1.0
+    assert at(surface, surface.best()) == 1.0
     outside = BinnedAges([5.0, 99.0], [0, 2], [0, 0], grid=np.array([30.0, 60.0]), bandwidth=1.0).surface()
     assert outside.values[0, 1] == pytest.approx(1.0)
 
@@ -172,11 +179,12 @@ def test_a_label_that_weighs_nothing_does_not_count():
     assert BinnedAges(predicted, label, label // 3).surface(
         factor[class_of_label(label)]
     ).values.max() == pytest.approx(1)
-    one, found = choose(predicted, label, label // 3, factor[None], 0.0, (30.0, 60.0))
-    assert found.at(one) == pytest.approx(1)
+    one = choose(predicted, label, label // 3, factor[None], 0.0, (30.0, 60.0))
+    found = BinnedAges(predicted, label, label // 3).surface(factor[class_of_label(label)])
+    assert at(found, one) == pytest.approx(1)
     grid = default_grid(predicted)
     table = ByClass(predicted, label, label // 3, grid, 0.0)
-    assert table.surface(factor).at((30, 50)) == pytest.approx(macro_f1(label, label, factor[class_of_label(label)]))
+    assert at(table.surface(factor), (30, 50)) == pytest.approx(macro_f1(label, label, factor[class_of_label(label)]))
     assert (table.surface(np.zeros(6)).values[0] == 0).all(), "and where nothing counts the score is 0"
 
 
