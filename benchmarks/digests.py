@@ -75,7 +75,9 @@ class Checkout:
         self.system("specialists", SPECIALISTS, "runs/a")
         self.engines("runs/a")
         self.system("joint", ("joint",), "runs/a")
+        self.all_folds("joint", "runs/a")
         self.system("multihead", ("multihead",), "runs/a")
+        self.all_folds("multihead", "runs/a")
         self.system("multihead", ("multihead",), "runs/bands", "--age-head", "bands")
         return self.digests
 
@@ -93,9 +95,19 @@ class Checkout:
         self.stage("predict", *of_run, "--flip", "no", "--eval", "some")
         self.finish(f"{system} {settings} folder", run, *of_run[2:], "--eval", "some")
 
+    def all_folds(self, system: str, run: str) -> None:
+        """The folds that are left, so that there are people enough to try the estimate of the age mix on."""
+        self.stage("train", system, "--run", run, "--folds", "2,3,4", "--epochs", "1")
+        self.stage("predict", "--run", run, "--system", system, "--engine", "torch", "--flip", "no")
+        for prior in ("estimate", "auto"):
+            self.finish(f"{system} all folds prior {prior}", run, "--system", system, prior=prior)
+
     def engines(self, run: str) -> None:
         for engine in ENGINES:
             self.stage("predict", "--run", run, "--engine", engine, "--flip", "no")
+            with (self.folder / run / "predictions.csv").open(newline="") as file:
+                used = next(csv.DictReader(file))["engine"]
+            print(f"{self.root.name}: {engine} was asked for, {used} predicted", flush=True)
             self.finish(f"engine {engine}", run)
 
     def finish(self, step: str, run: str, *words: str, prior: str = "auto") -> None:
@@ -110,14 +122,14 @@ class Checkout:
 def values_of(path: Path) -> Iterator[str]:
     """The values in a file that are compared, as text; none of files that hold none."""
     if path.suffix == ".safetensors":
-        yield from sorted(
-            f"{t.shape} {t.dtype} {hashlib.sha256(t.tobytes()).hexdigest()}" for t in load_file(path).values()
-        )
+        for name, tensor in sorted(load_file(path).items()):
+            yield f"{name} {tensor.shape} {tensor.dtype} {hashlib.sha256(tensor.tobytes()).hexdigest()}"
     elif path.suffix == ".csv":
         with path.open(newline="", encoding="utf-8") as file:
-            head, *rows = csv.reader(file)
-        kept = [i for i, column in enumerate(head) if column not in SECONDS]
-        yield from (",".join(row[i] for i in kept) for row in rows)
+            rows = list(csv.reader(file))
+        kept = [i for i, column in enumerate(rows[0] if rows else []) if column not in SECONDS]
+        yield f"{len(rows)} rows of {len(kept)} columns"
+        yield from (",".join(row[i] for i in kept) for row in rows[1:])
     elif path.name in ("combiner.json", "score.json"):
         yield from sorted(numbers(json.loads(path.read_text()), ()))
     elif path.suffix in (".jpg", ".jpeg", ".png"):

@@ -27,7 +27,7 @@ import numpy as np
 from prior_trials import run_all, trial
 
 from models.labels import band
-from pipeline.combiner.threshold_choice import EvalPredictions
+from pipeline.prediction.eval_predictions import EvalPredictions
 from pipeline.prediction.labelled import LabelledPredictions
 
 PER_AGE = (

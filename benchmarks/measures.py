@@ -15,7 +15,9 @@ import joblib
 import torch
 
 from models import backbone
-from models.task import build_task
+from models.tasks import build_task
+from pipeline.dataset.photos import DataSet
+from pipeline.dataset.run_data import photo_fingerprints, train_rows
 from pipeline.runtime import machine, store
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -76,13 +78,15 @@ def engines() -> list[str]:
     return ["torch", "openvino", "openvino-bfloat16"] if importlib.util.find_spec("openvino") else ["torch"]
 
 
-def write_run(run: Path, settings: Settings) -> dict[str, Path]:
-    """The folders of three networks that have learned nothing, as training leaves them."""
+def write_run(run: Path, settings: Settings, data: DataSet) -> dict[str, Path]:
+    """The folders of three networks that have learned nothing of a data set, as training leaves them."""
     folders = {task: run / task / "fold0" for task in settings}
     for task, made in settings.items():
         network = backbone.build(made, build_task(task, made).num_logits)
         plan = machine.plan(made["backbone"], size=(made["height"], made["width"])).as_dict()
-        store.write_json(folders[task] / "settings.json", {"task": task, "fold": 0, "settings": made, "plan": plan})
+        inputs = photo_fingerprints(data, train_rows(data, task))
+        content = {"task": task, "fold": 0, "settings": made, "plan": plan, "inputs": inputs}
+        store.write_json(folders[task] / "settings.json", content)
         store.write_weights(folders[task] / "weights.safetensors", network.state_dict())
     return folders
 

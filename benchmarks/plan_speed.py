@@ -30,7 +30,7 @@ from benchmarks.measures import DEVICE, hardware, ratios, summary, table, versio
 from benchmarks.speed import now, settings_of
 from models import backbone
 from models.cpu import faster
-from models.task import build_task
+from models.tasks import build_task
 from pipeline.runtime import machine
 from pipeline.training.trainer import Trainer, TrainingData
 

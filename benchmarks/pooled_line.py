@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from models.labels import by_gender_first
 from pipeline.combiner.evidence import em
 from pipeline.combiner.pooled_residuals import STEP, PooledResiduals
-from pipeline.combiner.threshold_choice import EvalPredictions
+from pipeline.prediction.eval_predictions import EvalPredictions
 from pipeline.prediction.labelled import LabelledPredictions
 from pipeline.scoring.bootstrap import person_weights
 

@@ -21,11 +21,12 @@ from pipeline.dataset.folds import fold_table
 from pipeline.dataset.photos import DataSet
 from pipeline.images.photos import Photos, decode_all
 from pipeline.prediction import ensemble
+from pipeline.prediction.engine import Engine
 from pipeline.prediction.engines import BATCH_SIZE
 from pipeline.run import records
 from pipeline.run.folder import open_run
 from pipeline.run.settings import RunSettings
-from pipeline.runtime import machine, store
+from pipeline.runtime import store
 
 ROOT = Path(__file__).resolve().parent.parent
 WATCHED = """
@@ -45,8 +46,8 @@ def finish_run(run: Path, data: DataSet, settings: Settings, preset: str) -> Non
     open_run(RunSettings(run=run, data=data.root, preset=preset, weights="none"))
     held_out = data.train.merge(fold_table(data.train), on="person").query("fold == 0")
     photos = Photos(data.root, held_out["photo"].tolist())
-    for folder in write_run(run, settings).values():
-        member = ensemble.load(folder, DEVICE, joblib.cpu_count(), machine.Engine.of(engines()[-1]))
+    for folder in write_run(run, settings, data).values():
+        member = ensemble.load(folder, DEVICE, joblib.cpu_count(), Engine.of(engines()[-1]))
         decoded = decode_all(photos, [member.size], joblib.cpu_count())
         predictions = held_out[["photo", "person", "fold", "mask", "gender", "age"]].reset_index(drop=True)
         predictions[list(member.task.columns)] = member.predict(np.stack([pixels[member.size] for pixels in decoded]))

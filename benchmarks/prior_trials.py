@@ -20,8 +20,9 @@ from pipeline.combiner.cross_fitting import cross_fitted
 from pipeline.combiner.evidence import em
 from pipeline.combiner.expected_score import centre_of, expected_score
 from pipeline.combiner.judging import PRIORS
-from pipeline.combiner.prior import prior_kind
-from pipeline.combiner.threshold_choice import EvalPredictions, ThresholdChoice, choose_thresholds, prior_of_eval
+from pipeline.combiner.prior_choice import prior_kind
+from pipeline.combiner.threshold_choice import ThresholdChoice, choose_thresholds, prior_of_eval
+from pipeline.prediction.eval_predictions import EvalPredictions
 from pipeline.prediction.labelled import LabelledPredictions
 from pipeline.scoring.metrics import macro_f1
 from pipeline.scoring.surface import BinnedAges

@@ -32,7 +32,7 @@ from prior_trials import band_probabilities, binned_em, run_all, trial
 
 from pipeline.combiner.label_combiner import LabelCombiner
 from pipeline.combiner.self_test import in_prior, of_people
-from pipeline.combiner.threshold_choice import EvalPredictions
+from pipeline.prediction.eval_predictions import EvalPredictions
 from pipeline.prediction.label_tables import LABEL_COLUMNS
 from pipeline.prediction.labelled import LabelledPredictions, labelled_predictions
 from pipeline.scoring.metrics import macro_f1
@@ -131,7 +131,7 @@ def main() -> None:
     given = reader.parse_args()
     tables = {table.stem: pd.read_csv(table) for table in given.tables}
     if given.run:
-        from pipeline.prediction.out_of_fold import gather
+        from pipeline.prediction.run_predictions import gather
         from pipeline.run.folder import open_run
         from pipeline.run.settings import RunSettings
 

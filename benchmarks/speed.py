@@ -55,11 +55,12 @@ from benchmarks.measures import (
 from benchmarks.prediction_cost import measure_cost
 from benchmarks.usual_scripts import PhotoFiles, Script, transform_for
 from models import backbone
-from models.task import build_task
+from models.tasks import build_task
 from pipeline.dataset.photos import DataSet, read_data_set
 from pipeline.images.photos import Photos, decode_all
 from pipeline.images.prepared import prepare
 from pipeline.prediction import ensemble
+from pipeline.prediction.engine import Engine
 from pipeline.prediction.engines import BATCH_SIZE
 from pipeline.run.presets import PRESETS, TASKS
 from pipeline.runtime import machine
@@ -208,7 +209,7 @@ def _train_task(data: DataSet, task: str, made: dict[str, Any], amount: argparse
 
 
 def measure_prediction(data: DataSet, settings: Settings, amount: argparse.Namespace) -> dict[str, Any]:
-    folders = write_run(Path("run"), settings)
+    folders = write_run(Path("run"), settings, data)
     cores = joblib.cpu_count()
     names = data.eval["photo"].tolist()[: amount.photos]
     some = Photos(data.root, names[:BATCH_SIZE])
@@ -238,7 +239,7 @@ def measure_prediction(data: DataSet, settings: Settings, amount: argparse.Names
 
     rivals: dict[str, Callable[[Sequence[str]], int]] = {}
     for engine in engines():
-        members = [ensemble.load(folder, DEVICE, cores, machine.Engine.of(engine)) for folder in folders.values()]
+        members = [ensemble.load(folder, DEVICE, cores, Engine.of(engine)) for folder in folders.values()]
         rivals[f"ours, {engine}"] = partial(ours, members)
         rivals[f"networks alone, {engine}"] = partial(alone, members)
     for name in ("usual", "tuned"):

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -111,8 +110,3 @@ class Task(ABC):
     def metrics(self, predictions: NDArray[np.float32], targets: NDArray[np.float32]) -> dict[str, float]:
         """predictions (N, len(columns)), targets (N,) -> the metrics beside loss, accuracy and macro-F1."""
         return {}
-
-
-def build_task(task: str, settings: dict[str, Any]) -> Task:
-    """What a task asks of its network: that of a specialist (mask, gender, age) or of a rival (joint, multihead)."""
-    return getattr(import_module(f"models.{task}"), task.capitalize())(settings)

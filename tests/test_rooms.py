@@ -2,11 +2,14 @@
 
 import ast
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from pipeline.comparison.jobs import BEGIN
 
 ROOMS = (
     "models",
@@ -91,10 +94,18 @@ def imports(source: str, here: str) -> list[tuple[str, str, int]]:
     return found
 
 
+BY_NAME = ("pipeline.arguments",)
+"""Files that import by name: the stages of the command line, the lowest room."""
+
+
 def faults(name: str, source: str) -> list[str]:
     """The imports of a file that are against the order of the rooms, those in functions and for typing too."""
     told = []
+    if name not in BY_NAME and re.search(r"\bimport_module\b|\b__import__\b|\brunpy\.", source.replace(BEGIN, "")):
+        told.append(f"{name} imports by name, which hides what it imports")
     for what, where, line in imports(source, name):
+        if what.split(".")[0] in ("benchmarks", "tests"):
+            told.append(f"{name}:{line} imports {what}, which is no room")
         if what.split(".")[0] not in ("models", "pipeline"):
             continue
         if what not in FILES:
@@ -168,6 +179,8 @@ def test_every_folder_is_a_package_whose_init_is_empty():
         ("pipeline.images.decode", "from pipeline.images import nowhere", "there is no such file"),
         ("pipeline.scoring.metrics", "from pipeline.stages.predict import predict", "of a room below it"),
         ("pipeline.stages.predict", "from pipeline.arguments import parse", "of a room below it"),
+        ("models.task", "from importlib import import_module", "imports by name"),
+        ("pipeline.scoring.metrics", "from benchmarks.speed import summary", "which is no room"),
     ],
 )
 def test_an_import_against_the_order_is_found(name, source, fault):
@@ -206,10 +219,21 @@ def test_files_and_functions_are_short(name):
         "models.labels",
         "models.errors",
         "models.task",
+        "pipeline.dataset.run_data",
+        "pipeline.images.run_photos",
+        "pipeline.prediction.chunks",
+        "pipeline.prediction.engine",
+        "pipeline.prediction.run_predictions",
         "pipeline.run.presets",
+        "pipeline.run.records",
+        "pipeline.run.settings",
+        "pipeline.run.train_settings",
         "pipeline.run.recipes",
         "pipeline.run.folder",
+        "pipeline.runtime.machine",
+        "pipeline.runtime.problems",
         "pipeline.runtime.store",
+        "pipeline.scoring.caveats",
     ],
 )
 def test_rooms_without_torch(name):

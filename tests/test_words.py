@@ -10,12 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-FILES = [
-    file
-    for folder in ("models", "pipeline", "benchmarks")
-    for file in sorted((ROOT / folder).rglob("*.py"))
-    if file.name != "digests.py"  # it names the keys of older files
-]
+FILES = [file for folder in ("models", "pipeline", "benchmarks") for file in sorted((ROOT / folder).rglob("*.py"))]
 REPLACED = {
     **dict.fromkeys(("answer", "answers", "answered"), "predictions or probabilities"),
     **dict.fromkeys(("chance", "chances"), "probabilities"),
@@ -24,28 +19,31 @@ REPLACED = {
     **dict.fromkeys(("mix", "mixes"), "prior"),
     **dict.fromkeys(("trust", "pull", "pulled"), "shrinkage"),
     **dict.fromkeys(("mark", "marks", "marked"), "fingerprint or caveat"),
+    **dict.fromkeys(("part", "parts"), "a word of its own: part is the train or eval part of a data set"),
 }
 """Words that no name may have among its own, and what is said instead."""
 NAMES = {
-    "outputs": "logits",
-    "Part": "TrainingData",
+    **dict.fromkeys(("outputs", "outputs_of"), "logits"),
+    "part": "a word of its own: part is the train or eval part of a data set",
     "Known": "LabelledPredictions",
     "Member": "EnsembleMember",
     "batch": "batch_size",
     "clip": "max_grad_norm",
     "micro": "micro_batch_size",
+    "micro_batch": "micro_batch_size",
     "an_epoch": "steps_per_epoch",
     "first_bias": "initial_bias",
     "classes_of": "true_class",
     "classify": "predicted_class",
-    **dict.fromkeys(("part", "parts"), "a word of its own: part is the train or eval part of a data set"),
 }
-"""Names that are replaced whole."""
+"""Names that are replaced whole; those in small letters whatever the size of theirs."""
 ALLOWED = {
     ("age_mix", "key"): "what a user reads",
     ("batch", "variable"): "the photos of a step themselves",
     ("clip", "attribute"): "numpy's and torch's",
 }
+OF_OLDER_FILES = {"benchmarks/digests.py": ("mix", "marks", "pull")}
+"""Keys that stand there to be read."""
 PARTS = ("pipeline/dataset/", "pipeline/synthetic/")
 """Where a part is that of a data set."""
 
@@ -58,6 +56,15 @@ def words_of(name: str) -> set[str]:
 def names(source: str) -> list[tuple[str, str, int]]:
     """Every name with its kind (variable, parameter, attribute, definition, key) and line."""
     found = []
+
+    def keys(*nodes: ast.AST | None) -> None:
+        """Texts that are looked up by, word for word."""
+        for each in nodes:
+            if isinstance(each, ast.Constant) and isinstance(each.value, str) and not each.value.isidentifier():
+                found.extend(
+                    (word, "key", each.lineno) for word in re.findall("[A-Za-z_]+", each.value.replace("age mix", ""))
+                )
+
     for node in ast.walk(ast.parse(source)):
         match node:
             case ast.Name(id=name):
@@ -66,24 +73,36 @@ def names(source: str) -> list[tuple[str, str, int]]:
                 found.append((name, "parameter", node.lineno))
             case ast.Attribute(attr=name):
                 found.append((name, "attribute", node.lineno))
-            case ast.FunctionDef(name=name) | ast.ClassDef(name=name):
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
                 found.append((name, "definition", node.lineno))
+            case ast.ExceptHandler(name=str(name)) | ast.MatchAs(name=str(name)):
+                found.append((name, "variable", node.lineno))
             case ast.alias(name=name, asname=alias):
                 found += [(each, "definition", node.lineno) for each in (*name.split("."), alias) if each]
-            case ast.AnnAssign(target=ast.Name(id=name)):
-                found.append((name, "parameter", node.lineno))
             case ast.Constant(value=str(text)) if text.isidentifier():
                 found.append((text, "key", node.lineno))
+            case ast.Subscript(slice=index):
+                keys(index)
+            case ast.Dict(keys=all_keys):
+                keys(*all_keys)
     return found
 
 
 def dialect(source: str, path: str = "") -> list[str]:
-    """The names of a file that the house has other words for."""
+    """The names of a file that the house has other words for, its own among them."""
     told = []
-    for name, kind, line in names(source):
-        if (name, kind) in ALLOWED or (name in ("part", "parts") and path.startswith(PARTS)):
+    stems = [(stem, "definition", 0) for stem in path.removesuffix(".py").split("/")]
+    for name, kind, line in names(source) + stems:
+        words = words_of(name)
+        if (name, kind) in ALLOWED or (words & {"part", "parts"} and path.startswith(PARTS)):
             continue
-        instead = NAMES.get(name) or next((REPLACED[word] for word in words_of(name) if word in REPLACED), None)
+        if kind == "key" and name in OF_OLDER_FILES.get(path, ()):
+            continue
+        instead = (
+            NAMES.get(name)
+            or NAMES.get(name.lower())
+            or next((REPLACED[word] for word in words if word in REPLACED), None)
+        )
         if instead:
             told.append(f"{path}:{line} {kind} {name}: {instead}")
     return told
@@ -100,7 +119,7 @@ def test_no_name_is_of_the_dialect(file):
         ("answers = 1", "variable answers"),
         ("def f(honest): pass", "parameter honest"),
         ("f(batch=3)", "parameter batch"),
-        ("class A:\n    batch: int = 3", "parameter batch"),
+        ("class A:\n    clip: int = 3", "variable clip"),
         ("self.batch", "attribute batch"),
         ("x = {'figures': 1}", "key figures"),
         ("x['clip']", "key clip"),
@@ -111,6 +130,14 @@ def test_no_name_is_of_the_dialect(file):
         ("MIX_OF_EVAL = 1", "variable MIX_OF_EVAL"),
         ("f'{marks}'", "variable marks"),
         ("lambda part: 0", "parameter part"),
+        ("BATCH = 64", "variable BATCH"),
+        ("part_of = 1", "variable part_of"),
+        ("outputs_of = 1", "variable outputs_of"),
+        ("try: pass\nexcept E as marks: pass", "variable marks"),
+        ("match x:\n    case marks: pass", "variable marks"),
+        ("async def answers(): pass", "definition answers"),
+        ("row['true mix']", "key mix"),
+        ("{'old-mix': 1}", "key mix"),
     ],
 )
 def test_a_name_of_the_dialect_is_found(source, name):
@@ -123,6 +150,10 @@ def test_a_name_of_the_dialect_is_found(source, name):
 )
 def test_other_names_are_none(source):
     assert dialect(source) == []
+
+
+def test_a_file_named_in_the_dialect_is_found():
+    assert dialect("", "pipeline/combiner/mix_trials.py")
 
 
 def test_part_is_the_train_or_eval_part_of_a_data_set():

@@ -62,8 +62,3 @@ def fit_calibration(probabilities: NDArray, label: NDArray, people: int) -> Cali
     bounds = [tuple(np.log(TEMPERATURES)), *[(None, None)] * size]
     best = minimize(loss, np.zeros(1 + size), jac=True, method="L-BFGS-B", bounds=bounds).x
     return Calibration(float(np.exp(best[0])), _TERMS @ best[1:])
-
-
-def shares_of(counts: NDArray) -> NDArray[np.float64]:
-    """(6,) shares of people by class, from their counts (6,): half a person is added to each, so that none is nil."""
-    return (counts + 0.5) / (counts.sum() + 0.5 * len(counts))

@@ -29,3 +29,8 @@ def bands_of(shares: NDArray) -> NDArray[np.float64]:
 def factors(shares: NDArray, train: NDArray) -> NDArray[np.float64]:
     """How often a photo of each class counts, so that people of train (6,) stand for shares (..., 6); (..., 6)."""
     return np.where(train > 0, shares / np.maximum(train, 1e-12), 0.0)
+
+
+def shares_of(counts: NDArray) -> NDArray[np.float64]:
+    """(6,) shares of people by class, from their counts (6,): half a person is added to each, so that none is nil."""
+    return (counts + 0.5) / (counts.sum() + 0.5 * len(counts))

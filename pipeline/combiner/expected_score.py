@@ -48,7 +48,7 @@ def expected_scores(
     return f1_of(hit, predicted, true).sum(1) / (true > 0).sum(1)
 
 
-def expected_score(
+def choice_interval(
     found: ThresholdChoice, people: int, centre: float, level: float = 0.9, seed: int = 0
 ) -> list[float] | None:
     """The interval of the macro-F1 to expect of so many eval people; centre: the cross-fitted score in their prior."""

@@ -16,35 +16,27 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter
 
-from models.labels import BANDS, CLASSES, LABELS, by_gender_first, class_of_label, decode, label_of
-from pipeline.combiner.calibration import Calibration, fit_calibration, shares_of
-from pipeline.combiner.class_prior import bands_of, factors, people_of, with_bands
+from models.labels import LABELS, by_gender_first, class_of_label, decode
+from pipeline.combiner.calibration import Calibration, fit_calibration
+from pipeline.combiner.class_prior import bands_of, factors, people_of, shares_of, with_bands
 from pipeline.combiner.cross_fitting import inner_folds_of
 from pipeline.combiner.expected_score import centre_of, expected_interval, expected_scores
-from pipeline.combiner.files import TASK, check_version
-from pipeline.combiner.prior import check_bands, check_prior, prior_kind
+from pipeline.combiner.notes import interval_notes, shrinkage_notes
+from pipeline.combiner.offsets import NONE, best_offsets, offset_score, with_offsets
+from pipeline.combiner.prior_choice import check_bands, check_prior, prior_kind
 from pipeline.combiner.prior_estimate import Estimate
-from pipeline.combiner.report import expected_line, interval_notes, possible_line, prior_lines, shrinkage_notes
-from pipeline.combiner.self_test import Score, rows_of
+from pipeline.combiner.report import label_report
+from pipeline.combiner.schema import TASK, VERSION, check_version
 from pipeline.combiner.summary import LEVEL, estimate_told
-from pipeline.combiner.threshold_choice import EvalPredictions, prior_of_eval
+from pipeline.combiner.threshold_choice import prior_of_eval
 from pipeline.prediction import label_tables
+from pipeline.prediction.eval_predictions import EvalPredictions
 from pipeline.prediction.labelled import LabelledPredictions
-from pipeline.run.records import COMBINER_VERSION as VERSION
 from pipeline.runtime import store
 from pipeline.scoring.bootstrap import person_weights
-from pipeline.scoring.caveats import suffix
-from pipeline.scoring.metrics import f1_of, macro_f1
+from pipeline.scoring.metrics import macro_f1
 from pipeline.scoring.thresholds import shrinkage_of, shrunk
-
-OFFSETS = np.linspace(-3, 3, 41)
-"""What is added to the logarithm of a band's probabilities."""
-NONE = (0.0, 0.0)
-"""No offset of either band."""
-WIDTH = 2.0
-"""The score over pairs of offsets is smoothed by a Gaussian of so many steps of theirs before its top is chosen."""
 
 
 class LabelCombiner:
@@ -192,25 +184,7 @@ class LabelCombiner:
 
     def report(self) -> str:
         """What was fitted as a few lines of plain text."""
-        made = self.report_
-        scores = made["scores"]
-        counts = ", ".join(f"{n} {name}" for n, name in zip(made["people_by_band"], BANDS, strict=True))
-        lines = [f"fitted on {made['photos']} photos of {made['people']} people ({counts})", ""]
-        lines += prior_lines(made["age_mix"])
-        young, old = self.offsets_
-        lines += [
-            "",
-            f"temperature {self.calibration_.temperature:.2f}; "
-            f"offsets {young:+.2f} of the young, {old:+.2f} of the old",
-        ]
-        lines.append(
-            f"macro-F1 of validation{suffix(made['caveats'])}: likeliest labels "
-            f"{scores['train']['plain']['macro_f1']:.3f}, corrected and cross-fitted {scores['train']['cross_fitted']['macro_f1']:.3f}; in the age mix used "
-            f"{scores['eval']['plain']['macro_f1']:.3f} and {scores['eval']['cross_fitted']['macro_f1']:.3f}"
-        )
-        if made["expected"]:
-            lines += ["", expected_line(made), *possible_line(made["age_mix"])]
-        return "\n".join(lines + [f"note: {note}" for note in made["notes"]])
+        return label_report(self.report_)
 
     def save(self, path: Path) -> None:
         """Write a JSON file, whole or not at all."""
@@ -250,55 +224,3 @@ def _scores(
         "plain": {"macro_f1": macro_f1(label, probabilities.argmax(1), weights)},
         "cross_fitted": {"macro_f1": macro_f1(label, held_out, weights)},
     }
-
-
-def with_offsets(scores: NDArray, offsets: tuple[float, float]) -> NDArray[np.int64]:
-    """(n,) the labels of greatest score (n, 18) once the young's and the old's are offset."""
-    return (scores.reshape(len(scores), -1, len(BANDS)) + [offsets[0], 0.0, offsets[1]]).reshape(-1, LABELS).argmax(1)
-
-
-def offset_score(rows: LabelledPredictions, log: NDArray) -> Score:
-    """How labels of greatest corrected probability score; log: (n, 18) the logarithms of calibrated probabilities.
-
-    For priors the mean of them stands, and every fourth offset is looked at: what is compared is priors, not offsets.
-    """
-    shrinkage = shrinkage_of(rows.counts)
-
-    def score(others: NDArray, chosen: NDArray, priors: Sequence[NDArray]) -> list[float]:
-        fit, eval = rows_of(rows, others), rows_of(rows, chosen)
-        train, found = shares_of(np.bincount(rows.kind[others], minlength=CLASSES)), []
-        for some in priors:
-            times = factors(with_bands(some.mean(0), train), train)[class_of_label(np.arange(LABELS))]
-            scores = log + np.log(np.maximum(times, 1e-9))
-            weights = times[rows.label[fit]]
-            offsets = shrunk(
-                best_offsets(scores[fit], rows.label[fit], weights, every=4), NONE, shrinkage, decimals=None
-            )
-            found.append(macro_f1(rows.label[eval], with_offsets(scores[eval], offsets)))
-        return found
-
-    return score
-
-
-def best_offsets(scores: NDArray, label: NDArray, weights: NDArray, every: int = 1) -> tuple[float, float]:
-    """The pair of OFFSETS of best smoothed macro-F1; of equals the nearest to none.
-
-    scores (n, 18), label (n,) true, weights (n,); every: of OFFSETS only one in so many is looked at.
-    """
-    grid = OFFSETS[len(OFFSETS) // 2 % every :: every]  # none among them
-    by_band = scores.reshape(len(scores), -1, len(BANDS))
-    top, cell = by_band.max(1), by_band.argmax(1)  # an offset moves all labels of a band alike
-    true = np.bincount(label, weights, minlength=LABELS)
-    values = np.empty((len(grid), len(grid)))
-    for i, young in enumerate(grid):
-        for j, old in enumerate(grid):
-            band = (top + [young, 0.0, old]).argmax(1)
-            labels = label_of(cell[np.arange(len(cell)), band], band)
-            right = labels == label
-            hit = np.bincount(label[right], weights[right], minlength=LABELS)
-            predicted = np.bincount(labels, weights, minlength=LABELS)
-            values[i, j] = f1_of(hit, predicted, true)[true > 0].mean()
-    smooth = gaussian_filter(values, WIDTH / every, mode="nearest")
-    near = 1e-9 * (grid[:, None] ** 2 + grid[None] ** 2)
-    i, j = np.unravel_index((smooth - near).argmax(), smooth.shape)
-    return float(grid[i]), float(grid[j])

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 
 from pipeline.combiner.class_prior import bands_of
-from pipeline.combiner.expected_score import expected_score
+from pipeline.combiner.expected_score import choice_interval
 from pipeline.combiner.judging import judge, threshold_intervals
+from pipeline.combiner.notes import interval_notes, shrinkage_notes
 from pipeline.combiner.prior_estimate import Estimate
-from pipeline.combiner.report import interval_notes, shrinkage_notes
-from pipeline.combiner.threshold_choice import EvalPredictions, ThresholdChoice
+from pipeline.combiner.threshold_choice import ThresholdChoice
+from pipeline.prediction.eval_predictions import EvalPredictions
 
 LEVEL = 0.9
 """Of the expected score's interval."""
@@ -44,7 +45,7 @@ def summary(
     notes += shrinkage_notes(found.shrinkage, rows.counts, ("lower threshold", "upper threshold"), "the fallback")
     expected = None
     if eval is not None:
-        interval = expected_score(found, eval.people, centre, LEVEL, seed)
+        interval = choice_interval(found, eval.people, centre, LEVEL, seed)
         notes += interval_notes(rows.counts, bands_of(found.shares))
         expected = {"macro_f1": centre, "interval": interval, "level": LEVEL, "photos": len(eval.predicted_age)}
         expected |= {"caveats": list(caveats)} if caveats else {}

@@ -18,7 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from models import backbone
 from models.cpu import faster
-from models.task import build_task
+from models.tasks import build_task
 from pipeline.run.presets import columns_of
 from pipeline.training.sampling import epoch_steps, rows_of, steps_of
 

@@ -15,7 +15,7 @@ from models.errors import UserError
 from models.labels import BANDS, band
 from pipeline.comparison.cost import Effort, effort, flops_per_photo, photos_per_epoch
 from pipeline.dataset.folds import folds_of, with_folds
-from pipeline.images.of_run import prepared
+from pipeline.images.run_photos import prepared
 from pipeline.run.folder import RECORDED
 from pipeline.run.presets import PRESETS, TASKS, columns_of
 from pipeline.runtime import store

@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from models.errors import UserError
-from pipeline.dataset.of_run import data_of, photo_fingerprints, train_rows
-from pipeline.images.of_run import prepared
+from pipeline.dataset.run_data import data_of, photo_fingerprints, train_rows
+from pipeline.images.run_photos import prepared
 from pipeline.prediction import ensemble
 from pipeline.prediction.agreement import agreement
+from pipeline.prediction.engine import LADDERS, REFERENCE, Engine
 from pipeline.prediction.ensemble import EnsembleMember
-from pipeline.prediction.out_of_fold import VALIDATION, gather, out_of_fold
+from pipeline.prediction.run_predictions import VALIDATION, gather, out_of_fold
 from pipeline.run import records
 from pipeline.run.folder import Run
-from pipeline.runtime import machine, store
-from pipeline.runtime.machine import REFERENCE, Engine
+from pipeline.runtime import store
 from pipeline.runtime.progress import Progress
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def load_ensemble(
     UserError when that is asked of a run whose train photos are gone or changed: its thresholds could not be chosen
     anew.
     """
-    ladder, home = machine.LADDERS[asked], run.home(system)
+    ladder, home = LADDERS[asked], run.home(system)
 
     def load(engine: Engine) -> list[EnsembleMember]:
         return [ensemble.load(folder, device, threads, engine) for folder in folders]

@@ -21,7 +21,8 @@ import torch
 from numpy.typing import NDArray
 
 from models.backbone import Network
-from pipeline.runtime.machine import Engine, Plan
+from pipeline.prediction.engine import Engine
+from pipeline.runtime.machine import Plan
 
 BATCH_SIZE = 64
 OPENVINO_BATCH_SIZE = 16

@@ -15,13 +15,15 @@ from safetensors.torch import load_file
 
 from models import backbone
 from models.errors import UserError
-from models.task import Task, build_task
+from models.task import Task
+from models.tasks import build_task
 from pipeline.images.framing import Size
 from pipeline.images.photos import Photos, decode_all
 from pipeline.prediction import engines
+from pipeline.prediction.engine import REFERENCE, Engine
 from pipeline.prediction.engines import BATCH_SIZE, Forward
 from pipeline.runtime import store
-from pipeline.runtime.machine import REFERENCE, Engine, Plan
+from pipeline.runtime.machine import Plan
 from pipeline.runtime.progress import Progress
 
 CHUNK = 8 * BATCH_SIZE

@@ -28,7 +28,7 @@ RECORDED = ("data", "recipe", "preset", "weights", "fixes", "crop", "split", "he
             "skip_bad_photos", "follow_links", "leave_out")  # fmt: skip
 SCHEMA = 1
 """Of everything that a run leaves; run.json holds it."""
-LABELLED = "folder.json"
+EVAL_FOLDER = "folder.json"
 """In the place of a folder given as EVAL: which folder that is."""
 BEGUN = ("*/fold*/settings.json", "compare*/settings.json")
 """Where a run has one of these, a training or a comparison has begun under its settings."""
@@ -77,7 +77,7 @@ class Run:
             return home
         folder = given.eval.resolve()
         place = home / f"eval-{folder.name}"
-        record = place / LABELLED
+        record = place / EVAL_FOLDER
         if record.is_file() and store.read_json(record)["folder"] != str(folder):
             return place.with_name(f"{place.name}-{store.fingerprint(str(folder))[:6]}")
         return place

@@ -14,9 +14,6 @@ from typing import Any
 from models.errors import UserError
 from pipeline.runtime import store
 
-COMBINER_VERSION = 3
-"""Of the method and of combiner.json: with another one calibrate runs again."""
-
 
 @contextmanager
 def alone(place: Path, stage: str) -> Iterator[None]:

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from tyro.conf import Positional, arg
 
 from models.errors import unknown
-from pipeline.run import training_settings
+from pipeline.run import setting_rules
 from pipeline.run.settings import Flag, MaybeNumber, MaybeText, MaybeWhole, RunSettings, given_settings
 from pipeline.runtime.machine import PRECISIONS
 
@@ -113,7 +113,7 @@ class Train(RunSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        training_settings.check_values(given_settings(self))
+        setting_rules.check_values(given_settings(self))
         for name in ("precision", "muon_precision"):
             if (given := getattr(self, name)) is not None and given not in PRECISIONS:
                 raise unknown(name.replace("_", "-"), given, PRECISIONS)

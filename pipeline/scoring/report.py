@@ -8,7 +8,7 @@ from models.labels import BANDS, GENDERS, LABELS, MASKS
 
 
 def score_text(result: dict[str, Any]) -> str:
-    """The metrics of `evaluate` as a few lines of plain text."""
+    """The metrics of `evaluate_submission` as a few lines of plain text."""
     low, high = result["interval"]
     of = f"{result['photos']} photos" + (f" of {result['people']} people" if result["people"] else "")
     lines = [f"macro-F1 {result['macro_f1']:.4f}  (95 % interval {low:.3f} to {high:.3f}; {of})"]

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from models.errors import UserError
-from pipeline.prediction.out_of_fold import VALIDATION, caveats_of_run, check_networks, engine_of, validation_by
+from pipeline.combiner import schema
+from pipeline.prediction.engine import REFERENCE
+from pipeline.prediction.run_predictions import VALIDATION, caveats_of_run, check_networks, engine_of, validation_by
 from pipeline.run import records
 from pipeline.run.folder import Run, open_run
 from pipeline.run.presets import SYSTEMS
 from pipeline.run.settings import EvalSettings, MaybeText
 from pipeline.runtime import store
-from pipeline.runtime.machine import REFERENCE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +24,7 @@ class Calibrate(EvalSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.prior is not None and not isinstance(prior := parse_prior(self.prior), str):
-            from pipeline.combiner.prior import check_prior
+            from pipeline.combiner.prior_choice import check_prior
 
             check_prior(prior)
 
@@ -41,7 +42,7 @@ def calibrate(settings: Calibrate) -> dict[str, Any]:
         "by_engine": store.file_fingerprint(place / VALIDATION),
         "predictions": store.file_fingerprint(path),
         "prior": prior,
-        "version": records.COMBINER_VERSION,
+        "version": schema.VERSION,
     }
     caveats = caveats_of_run(run, system)
     if caveats:

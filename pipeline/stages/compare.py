@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from models.errors import UserError, nearest
-from pipeline.dataset.of_run import data_of
-from pipeline.run import records, training_settings
+from pipeline.dataset.run_data import data_of
+from pipeline.run import records, setting_rules
 from pipeline.run.folder import RECORDED, Run, open_run
 from pipeline.run.settings import EvalSettings, Flag, MaybeNumber, MaybeText, MaybeWhole, RunSettings, given_settings
 from pipeline.runtime import store
@@ -62,7 +62,7 @@ class Compare(RunSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         _refuse(self)
-        training_settings.check_values(given_settings(self))
+        setting_rules.check_values(given_settings(self))
         if self.systems is not None:
             from pipeline.comparison.systems import LEAK, all_systems
 

@@ -10,16 +10,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from tyro.conf import arg
 
 from models.errors import UserError
-from pipeline.dataset.of_run import NO_BOXES, box_fingerprint, data_of, train_rows
-from pipeline.images.of_run import framed, listed
+from pipeline.dataset.run_data import NO_BOXES, box_fingerprint, data_of, train_rows
+from pipeline.images.bad_photos import tell_bad_photos
+from pipeline.images.run_photos import framed
 from pipeline.prediction import chunks
-from pipeline.prediction.out_of_fold import finished, has_validation_by, network_fingerprint
-from pipeline.run import records, training_settings
-from pipeline.run.folder import LABELLED, Run, open_run
+from pipeline.prediction.engine import LADDERS, Engine, usual_engine
+from pipeline.prediction.run_predictions import finished, has_validation_by, network_fingerprint
+from pipeline.run import records, setting_rules
+from pipeline.run.folder import EVAL_FOLDER, Run, open_run
 from pipeline.run.presets import SYSTEMS
 from pipeline.run.settings import EvalSettings, Flag, MaybeWhole, given_settings
 from pipeline.runtime import store
-from pipeline.runtime.machine import LADDERS, Engine
 
 if TYPE_CHECKING:
     from pipeline.dataset.photos import DataSet
@@ -44,7 +45,7 @@ class Predict(EvalSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        training_settings.check_values(given_settings(self))
+        setting_rules.check_values(given_settings(self))
 
 
 def predict(settings: Predict) -> dict[str, Any]:
@@ -71,7 +72,7 @@ def predict(settings: Predict) -> dict[str, Any]:
         return _plan(inputs, settings.threads, len(data.eval), len(folders))
     with records.alone(place, "predict"):
         if settings.eval:
-            store.write_json(place / LABELLED, {"folder": str(settings.eval.resolve())})
+            store.write_json(place / EVAL_FOLDER, {"folder": str(settings.eval.resolve())})
         done = records.finished(place, "predict", inputs)
         if done and has_validation_by(place, Engine.of(done["engine"])) and not _mended(place, data, done):
             chunks.clear(place)  # of a run that was killed between its last two steps
@@ -90,7 +91,7 @@ def _check_boxes(data: DataSet, folders: list[Path]) -> None:
         rows = train_rows(data, made["task"])
         now = box_fingerprint(rows)
         if not rows.empty and (made["inputs"]["boxes"] == NO_BOXES) != (now == NO_BOXES):
-            training_settings.check_same(folder, {"boxes": now}, {})
+            setting_rules.check_same(folder, {"boxes": now}, {})
 
 
 def _mended(place: Path, data: DataSet, done: dict[str, Any]) -> bool:
@@ -123,10 +124,8 @@ def _machine(asked: dict[str, Any], threads: int | None, predictions: int) -> tu
     import joblib
     import torch
 
-    from pipeline.runtime import machine
-
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    engine = machine.usual_engine(device, predictions) if asked["engine"] == "auto" else asked["engine"]
+    engine = usual_engine(device, predictions) if asked["engine"] == "auto" else asked["engine"]
     return device, threads or joblib.cpu_count(), engine
 
 
@@ -177,11 +176,14 @@ def _predict(run: Run, settings: Predict, data: Any, folders: list, inputs: dict
                 progress.skip(len(some))
             bad |= note["bad"]
     if len(bad) == len(data.eval):
-        raise UserError(f"none of the {len(bad)} eval photos can be decoded; bring photos that can:\n{listed(bad)}")
+        raise UserError(
+            f"none of the {len(bad)} eval photos can be decoded; bring photos that can:\n{tell_bad_photos(bad)}"
+        )
     written.merge(count, place / "predictions.csv")
     store.write_csv(place / "bad_photos.csv", pd.DataFrame({"photo": list(bad), "reason": list(bad.values())}))
     if bad:
-        print(f"predict: {len(bad)} photos cannot be decoded; submit gives them its most common label:\n{listed(bad)}")
+        told = tell_bad_photos(bad)
+        print(f"predict: {len(bad)} photos cannot be decoded; submit gives them its most common label:\n{told}")
     metrics = {"photos": len(data.eval), "networks": len(members), "bad": len(bad), "engine": str(chosen)}
     metrics |= {"asked": inputs["engine"], "flip": inputs["flip"], "weights": inputs["weights"]}
     records.record(place, "predict", inputs, ["predictions.csv", "bad_photos.csv"], metrics)

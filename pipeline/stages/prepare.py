@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from pipeline.dataset.of_run import data_of
-from pipeline.images.of_run import prepared
-from pipeline.run import training_settings
+from pipeline.dataset.run_data import data_of
+from pipeline.images.run_photos import prepared
+from pipeline.run import setting_rules
 from pipeline.run.folder import open_run
 from pipeline.run.settings import RunSettings
 
@@ -17,7 +17,7 @@ def prepare(settings: RunSettings) -> dict[str, Any]:
     data = data_of(run)
     for note in data.notes:
         print(f"prepare: {note}")
-    tables = [training_settings.defaults(run, task) for task in training_settings.tasks_of(run)]
+    tables = [setting_rules.defaults(run, task) for task in setting_rules.tasks_of(run)]
     sizes = sorted({(table["height"], table["width"]) for table in tables})
     bad: set[str] = set()
     for size in sizes:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from models.errors import UserError
-from pipeline.dataset.of_run import data_of
+from pipeline.dataset.run_data import data_of
 from pipeline.run import records
 from pipeline.run.folder import open_run
 from pipeline.run.settings import Flag, SystemSettings
@@ -49,8 +49,8 @@ def _score(home: Path, data: DataSet, truth: pd.DataFrame) -> dict[str, Any]:
 
     from models.labels import LABELS
     from pipeline.combiner.report import expected_line
-    from pipeline.scoring.evaluation import evaluate
     from pipeline.scoring.report import score_text
+    from pipeline.scoring.submission import evaluate_submission
 
     submission = home / "submission.csv"
     if not submission.is_file():
@@ -71,7 +71,7 @@ def _score(home: Path, data: DataSet, truth: pd.DataFrame) -> dict[str, Any]:
     labels["photo"] = data.eval["photo"].to_numpy()
     labels = labels.rename(columns={"ans": "label"})
     report = store.read_json(home / "combiner.json")["report"]
-    metrics = evaluate(
+    metrics = evaluate_submission(
         truth,
         labels if years is None else labels.merge(years, on="photo", how="left"),
         photos_per_person=report["photos_per_person"],

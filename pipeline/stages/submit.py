@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from models.errors import UserError
-from pipeline.dataset.of_run import data_of
+from pipeline.dataset.run_data import data_of
 from pipeline.run import records
 from pipeline.run.folder import open_run
 from pipeline.run.settings import EvalSettings

@@ -7,7 +7,7 @@ from contextlib import nullcontext
 from typing import Any
 
 from models.errors import UserError
-from pipeline.run import presets, records, training_settings
+from pipeline.run import presets, records, setting_rules
 from pipeline.run.folder import FOLD_FILES, Fold, Run, open_run
 from pipeline.run.train_settings import Train
 from pipeline.runtime import store
@@ -18,7 +18,7 @@ from pipeline.scoring.caveats import CAVEAT_SENTENCES, caveat_suffix
 def train(settings: Train) -> dict[str, Any]:
     """Train a network on some folds; a fold that is finished stays, one that was interrupted goes on."""
     run = open_run(settings)
-    given = training_settings.given(settings, settings.task, run)
+    given = setting_rules.given(settings, settings.task, run)
     numbers = parse_folds(settings.folds, run.folds)
     if run.leave_out in numbers:
         raise UserError(
@@ -27,7 +27,7 @@ def train(settings: Train) -> dict[str, Any]:
     if settings.plan:
         return _tell_plan(run, settings, given, numbers)
     from pipeline.dataset.folds import folds_of
-    from pipeline.dataset.of_run import data_of, photo_fingerprints, train_rows
+    from pipeline.dataset.run_data import data_of, photo_fingerprints, train_rows
 
     data = data_of(run)
     columns = list(presets.columns_of(settings.task))
@@ -45,11 +45,9 @@ def train(settings: Train) -> dict[str, Any]:
     metrics: dict[str, Any] = {}
     for number in numbers:
         folder = run.folder / settings.task / f"fold{number}"
-        fold = Fold(
-            number, folder, training_settings.of_fold(run, settings.task, folder, given, settings.restart), inputs
-        )
+        fold = Fold(number, folder, setting_rules.of_fold(run, settings.task, folder, given, settings.restart), inputs)
         if number in run.finished_folds(settings.task) and not settings.restart:
-            training_settings.check_same(fold.folder, fold.inputs, given)
+            setting_rules.check_same(fold.folder, fold.inputs, given)
             records.check(folder, "train", FOLD_FILES)
             log = store.read_json(folder / "done" / "train.json")["metrics"]
             print(
@@ -71,7 +69,7 @@ def _check_beside(run: Run, fold: Fold, settings: Train) -> None:
     """Raises UserError where a new fold would learn from other inputs than the fold whose settings it takes over."""
     begun = [folder for folder in run.fold_folders(settings.task).values() if (folder / "settings.json").is_file()]
     if begun and fold.folder not in begun and not settings.restart:
-        training_settings.check_same(begun[0], fold.inputs, {})
+        setting_rules.check_same(begun[0], fold.inputs, {})
 
 
 def parse_folds(text: str, folds: int) -> list[int]:
@@ -91,7 +89,7 @@ def _tell_plan(run: Run, settings: Train, given: dict[str, Any], numbers: list[i
     told = {}
     for number in numbers:
         folder = run.folder / settings.task / f"fold{number}"
-        resolved = training_settings.of_fold(run, settings.task, folder, given, settings.restart)
+        resolved = setting_rules.of_fold(run, settings.task, folder, given, settings.restart)
         begun = (folder / "settings.json").is_file() and not settings.restart
         recorded = store.read_json(folder / "settings.json")["plan"] if begun else None
         plan = plan_of(settings, resolved)

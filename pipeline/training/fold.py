@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 from models import backbone
 from models.backbone import Network
 from models.errors import UserError
-from models.task import Task, build_task
+from models.task import Task
+from models.tasks import build_task
 from pipeline.dataset.folds import with_folds
 from pipeline.dataset.photos import DataSet
-from pipeline.images.of_run import prepared
+from pipeline.images.run_photos import prepared
 from pipeline.prediction import ensemble
-from pipeline.run import presets, records, training_settings
+from pipeline.run import presets, records, setting_rules
 from pipeline.run.folder import FOLD_FILES, Fold, Run
 from pipeline.run.train_settings import Train
 from pipeline.runtime import machine, store
@@ -147,7 +148,7 @@ def _begin(run: Run, fold: Fold, digest: str, given: dict[str, Any], settings: T
         fold.folder.rename(kept)
         say(f"{settings.task} fold {fold.number}: the old folder is kept as {kept}")
     if path.is_file():
-        training_settings.check_same(fold.folder, fold.inputs, given)
+        setting_rules.check_same(fold.folder, fold.inputs, given)
         made = store.read_json(path)
         if digest != made["pixels"]:
             raise UserError(

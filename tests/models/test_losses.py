@@ -8,7 +8,7 @@ from torch.nn import functional
 from torchvision.ops import sigmoid_focal_loss
 
 from models import losses
-from models.task import build_task
+from models.tasks import build_task
 from pipeline.run.presets import PRESETS
 
 LOGITS = torch.from_numpy(np.random.default_rng(0).normal(0, 2, (7, 3)))

@@ -6,7 +6,7 @@ import torch
 
 from models import backbone, losses
 from models.labels import BANDS, LABELS, band, decode, encode
-from models.task import build_task
+from models.tasks import build_task
 from pipeline.run.presets import PRESETS, columns_of
 
 LABELLED = np.array(
@@ -78,7 +78,7 @@ def test_following_the_gradient_finds_the_labels(task, given):
 
 
 @every
-def test_the_first_bias_answers_how_common_each_answer_is(task, given):
+def test_the_initial_bias_predicts_how_common_each_class_is(task, given):
     one, rng = make(task, **given), np.random.default_rng(0)
     rows = LABELLED[rng.choice(len(LABELLED), 500, p=np.arange(1, 37) / np.arange(1, 37).sum())]
     targets = torch.from_numpy(one.targets(rows))

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from models.labels import band
-from models.task import build_task
+from models.tasks import build_task
 from pipeline.run.presets import PRESETS, TASKS, columns_of
 
 COLUMNS = {

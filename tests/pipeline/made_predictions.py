@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipeline.combiner.threshold_choice import EvalPredictions
+from pipeline.prediction.eval_predictions import EvalPredictions
 from pipeline.prediction.labelled import LabelledPredictions
 
 

@@ -6,7 +6,7 @@ import pytest
 from tiny_runs import SMALL, TINY, add_boxes, train_tiny
 
 from models.errors import UserError
-from pipeline.dataset.of_run import data_of
+from pipeline.dataset.run_data import data_of
 from pipeline.run.folder import open_run
 from pipeline.runtime import store
 from pipeline.stages import predict as predict_stage

@@ -11,11 +11,11 @@ from tiny_runs import add_boxes, contents, train_tiny
 
 from models.errors import UserError
 from pipeline.prediction import engines, ensemble
-from pipeline.prediction.out_of_fold import gather, validation_by
+from pipeline.prediction.engine import REFERENCE, Engine
+from pipeline.prediction.run_predictions import gather, validation_by
 from pipeline.run.folder import open_run
 from pipeline.run.settings import EvalSettings
-from pipeline.runtime import machine, store
-from pipeline.runtime.machine import REFERENCE, Engine
+from pipeline.runtime import store
 from pipeline.stages.calibrate import Calibrate, calibrate
 from pipeline.stages.predict import Predict, predict
 from pipeline.stages.submit import submit
@@ -244,14 +244,14 @@ def test_another_device_chooses_anew(copy, monkeypatch, capsys):
 
 @pytest.mark.slow
 def test_validation_photos_are_read_a_chunk_at_a_time(copy, monkeypatch):
-    counts, predictions = [], ensemble.EnsembleMember.answers
+    counts, predictions = [], ensemble.EnsembleMember.predict
 
     def counted(member, photos):
         counts.append(len(photos))
         return predictions(member, photos)
 
     monkeypatch.setattr(ensemble, "CHUNK", 64)
-    monkeypatch.setattr(ensemble.EnsembleMember, "predictions", counted)
+    monkeypatch.setattr(ensemble.EnsembleMember, "predict", counted)
     before = (copy.run / "age/fold0/validation.csv").read_bytes()
     train_tiny(copy.run, copy.data, "age", restart=True)
     assert counts == [64, 20]
@@ -263,7 +263,7 @@ def test_validation_photos_are_read_a_chunk_at_a_time(copy, monkeypatch):
 def test_the_plan_is_told_and_nothing_written(copy, monkeypatch, capsys):
     before = contents(copy.run)
     assert predict(asked(copy, plan=True))["engine"] == "torch"
-    monkeypatch.setattr(machine, "LONG", 50)
+    monkeypatch.setattr("pipeline.prediction.engine.LONG", 50)
     assert predict(asked(copy, plan=True))["engine"].startswith("openvino")
     assert "openvino, else torch; 1 threads" in capsys.readouterr().out
     assert before == contents(copy.run)

@@ -14,8 +14,8 @@ from pipeline.__main__ import main
 from pipeline.combiner import combiners
 from pipeline.dataset.photos import read_data_set
 from pipeline.dataset.truth import read_truth
-from pipeline.images.of_run import prepared
 from pipeline.images.prepared import PREPARED
+from pipeline.images.run_photos import prepared
 from pipeline.prediction import ensemble
 from pipeline.run.folder import open_run
 from pipeline.runtime import store

@@ -8,8 +8,8 @@ import pytest
 from tiny_runs import SIZE, TINY, finish, inside, train_all, train_tiny
 
 from models.errors import UserError
-from pipeline.prediction.out_of_fold import gather
-from pipeline.run import presets, training_settings
+from pipeline.prediction.run_predictions import gather
+from pipeline.run import presets, setting_rules
 from pipeline.run.folder import open_run
 from pipeline.run.recipes import RECIPES
 from pipeline.run.settings import RunSettings
@@ -138,11 +138,11 @@ def test_a_recipes_settings_stand_between_the_presets_and_the_given(people, tmp_
     base = presets.PRESETS["base"]["joint"]
     told = RECIPES["note-xception"].settings["joint"]
     folder = run.folder / "joint/fold0"
-    made = training_settings.of_fold(run, "joint", folder, {"dropout": 0.7}, False)
+    made = setting_rules.of_fold(run, "joint", folder, {"dropout": 0.7}, False)
     assert made == base | told | {"dropout": 0.7}
     assert (made["optimizer"], made["lr"], made["weight_decay"], made["height"]) == ("adam", 1e-3, 0.0, base["height"])
     small = open_run(RunSettings(run=Path("runs/y"), recipe="note-swin", preset="small", data=people))
-    made = training_settings.of_fold(small, "joint", small.folder / "joint/fold0", {}, False)
+    made = setting_rules.of_fold(small, "joint", small.folder / "joint/fold0", {}, False)
     assert (made["backbone_options"], made["height"]) == ({}, presets.PRESETS["small"]["joint"]["height"])
 
 

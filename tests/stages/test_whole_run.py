@@ -14,7 +14,7 @@ from tiny_runs import contents, finish, inside, train_all, train_tiny
 from models.errors import UserError
 from models.labels import LABELS
 from pipeline.prediction import ensemble
-from pipeline.prediction.out_of_fold import gather
+from pipeline.prediction.run_predictions import gather
 from pipeline.run.settings import EvalSettings, RunSettings
 from pipeline.runtime.store import read_json
 from pipeline.stages import predict as predict_stage
@@ -127,7 +127,7 @@ def test_another_method_of_the_combiner_reruns_calibrate(copy, monkeypatch, caps
     assert "trying the estimate of the age mix on your own people" in capsys.readouterr().out
     told = calibrate(Calibrate(run=copy.run))
     assert capsys.readouterr().out == f"calibrate: {told['told']} stand\n"
-    monkeypatch.setattr("pipeline.run.records.COMBINER_VERSION", 99)
+    monkeypatch.setattr("pipeline.combiner.schema.VERSION", 99)
     again = calibrate(Calibrate(run=copy.run))
     assert "stand" not in capsys.readouterr().out
     assert again == told, "the same method"

@@ -5,7 +5,8 @@ import pytest
 from scipy.special import log_softmax
 
 from models.labels import LABELS, decode
-from pipeline.combiner.calibration import SPREAD, Calibration, fit_calibration, shares_of
+from pipeline.combiner.calibration import SPREAD, Calibration, fit_calibration
+from pipeline.combiner.class_prior import shares_of
 
 
 def drawn(count=3000, seed=0):

@@ -7,7 +7,7 @@ from made_predictions import draw, eval_of
 from models.labels import class_of_label, fused
 from pipeline.combiner import prior_estimate
 from pipeline.combiner.class_prior import bands_of, factors, people_of
-from pipeline.combiner.expected_score import centre_of, expected_score, expected_scores
+from pipeline.combiner.expected_score import centre_of, choice_interval, expected_scores
 from pipeline.combiner.threshold_choice import choose_thresholds, prior_of_eval
 from pipeline.scoring.metrics import macro_f1
 
@@ -48,7 +48,7 @@ def test_the_interval_is_centred_on_the_cross_fitted_score_and_wider_for_few_peo
     for counts in ((300, 300, 300), (300, 300, 12)):
         rows, _ = draw(rng, counts)
         found = choose_thresholds(rows, np.full(3, 1 / 3), draws=100)
-        low, high = expected_score(found, 300, 0.6, seed=1)
+        low, high = choice_interval(found, 300, 0.6, seed=1)
         drawn = np.ptp(np.quantile(scores(found, 300, seed=1), [0.05, 0.95]))
         assert low < 0.6 < high
         assert abs((low + high) / 2 - 0.6) < 0.02
@@ -73,7 +73,7 @@ def test_a_mix_that_is_not_known_is_part_of_the_interval(monkeypatch):
         centres = [centre_of(rows, labels, found.possible) for found in (sure, unsure)]
         reached = macro_f1(seen.label, fused(seen.cell, seen.predicted_age, sure.thresholds))
         off.append(np.abs(np.array(centres) - reached))
-        low, high = expected_score(unsure, eval.people, centres[1])
+        low, high = choice_interval(unsure, eval.people, centres[1])
         held.append(low < reached < high)
         assert np.ptp(bands_of(unsure.possible)[:, 2]) > 0.1
     sure, unsure = np.mean(off, 0)

@@ -12,10 +12,12 @@ from models.labels import LABELS, band, by_gender_first, class_of_label, encode
 from pipeline.combiner import combiners, prior_estimate
 from pipeline.combiner.class_prior import bands_of, factors, with_bands
 from pipeline.combiner.expected_score import centre_of, expected_interval, expected_scores
-from pipeline.combiner.label_combiner import OFFSETS, LabelCombiner, best_offsets, with_offsets
-from pipeline.combiner.threshold_choice import EvalPredictions, prior_of_eval
+from pipeline.combiner.label_combiner import LabelCombiner
+from pipeline.combiner.offsets import OFFSETS, best_offsets, with_offsets
+from pipeline.combiner.threshold_choice import prior_of_eval
 from pipeline.combiner.threshold_combiner import ThresholdCombiner
 from pipeline.prediction import label_tables
+from pipeline.prediction.eval_predictions import EvalPredictions
 from pipeline.scoring.bootstrap import person_weights
 
 PHOTOS = (0, 0, 0, 0, 0, 1, 2)

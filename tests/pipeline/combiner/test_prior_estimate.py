@@ -11,7 +11,8 @@ from made_predictions import draw, eval_of
 from pipeline.combiner import prior_estimate
 from pipeline.combiner.class_prior import bands_of
 from pipeline.combiner.self_test import in_prior, of_people
-from pipeline.combiner.threshold_choice import EvalPredictions, prior_of_eval
+from pipeline.combiner.threshold_choice import prior_of_eval
+from pipeline.prediction.eval_predictions import EvalPredictions
 from pipeline.prediction.labelled import labelled_predictions
 
 REAL = Path(__file__).parents[4] / "shared/predictions/portraits-lite0.csv"

@@ -9,7 +9,7 @@ from models.errors import UserError
 from pipeline.comparison.equal_cost import Planner, best_factors, factors_of
 from pipeline.comparison.systems import all_systems
 from pipeline.dataset.folds import fold_table
-from pipeline.dataset.of_run import data_of
+from pipeline.dataset.run_data import data_of
 from pipeline.run.folder import open_run
 from pipeline.run.presets import PRESETS, TASKS
 from pipeline.run.settings import RunSettings

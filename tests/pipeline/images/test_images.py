@@ -776,7 +776,7 @@ def test_our_own_transforms_fire_independently():
 
 @pytest.mark.parametrize("task", ["mask", "gender", "age"])
 def test_no_photo_comes_out_upside_down(task):
-    from models.task import build_task
+    from models.tasks import build_task
     from pipeline.run.presets import PRESETS
 
     augmenter = Augmenter(build_task(task, PRESETS["small"][task]).augmentation, 0)

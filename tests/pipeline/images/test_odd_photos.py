@@ -14,8 +14,8 @@ from small_data import contest, general, touch, write_csv
 
 from pipeline.dataset.photos import read_data_set, read_folder
 from pipeline.images import prepared
+from pipeline.images.bad_photos import tell_bad_photos
 from pipeline.images.framing import fit
-from pipeline.images.of_run import listed
 from pipeline.images.photos import Photos, decode_all
 from pipeline.images.prepared import prepare
 from pipeline.runtime import store
@@ -212,7 +212,7 @@ def test_a_number_in_the_contests_submission_is_kept_to_the_letter(tmp_path):
 def test_a_bad_photo_keeps_its_name_and_is_told_in_one_line(tmp_path, name):
     (tmp_path / name).write_bytes(b"no photo")
     assert predicted(Photos(tmp_path, [name])) == "it is no photo"
-    line = listed({name: "it is no photo"})
+    line = tell_bad_photos({name: "it is no photo"})
     assert line.isprintable()
     assert line.endswith(": it is no photo")
 

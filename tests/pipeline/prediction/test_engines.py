@@ -11,9 +11,10 @@ import torch
 from tiny import NETWORKS, network_of
 
 from pipeline.prediction import engines
+from pipeline.prediction.engine import Engine
 from pipeline.prediction.engines import BATCH_SIZE, OPENVINO_BATCH_SIZE, logits_of
 from pipeline.runtime import machine
-from pipeline.runtime.machine import Engine, Plan
+from pipeline.runtime.machine import Plan
 
 ROOT = Path(__file__).parents[3]
 

@@ -11,15 +11,16 @@ from PIL import Image
 from tiny import network_of, settings_of
 
 from models.errors import UserError
-from models.task import build_task
+from models.tasks import build_task
 from pipeline.images import photos
 from pipeline.images.decode import read_photo
 from pipeline.images.framing import fit
 from pipeline.images.photos import Photos
 from pipeline.prediction import engines, ensemble
+from pipeline.prediction.engine import REFERENCE, Engine
 from pipeline.prediction.engines import BATCH_SIZE, OPENVINO_BATCH_SIZE
 from pipeline.runtime import store
-from pipeline.runtime.machine import REFERENCE, Engine, Plan
+from pipeline.runtime.machine import Plan
 from pipeline.runtime.progress import Progress
 
 

@@ -13,8 +13,8 @@ from models.errors import UserError
 from pipeline.run import presets, recipes
 from pipeline.run.folder import RECORDED
 from pipeline.run.recipes import RECIPES
+from pipeline.run.setting_rules import RANGES
 from pipeline.run.settings import HELD_OUT, SPLITS
-from pipeline.run.training_settings import RANGES
 
 NAMES = (
     "note-efficientnet", "note-coatnet", "note-swin", "note-convnext", "note-xception", "note-xception-radam",

@@ -1,17 +1,12 @@
 """The plan follows from the backbone and the machine alone, and survives JSON."""
 
 import json
-from dataclasses import replace
-from pathlib import Path
-from typing import get_args, get_type_hints
 
-import joblib
 import pytest
 import torch
 
 from pipeline.runtime import machine
 from pipeline.runtime.machine import Plan, plan
-from pipeline.stages.predict import Predict
 
 NETWORKS = {
     "efficientnet_b0": ("float32", True),
@@ -25,25 +20,6 @@ NETWORKS = {
     "swin_tiny_patch4_window7_224": ("bfloat16", False),
     "coatnet_0_rw_224": ("bfloat16", False),
 }
-
-
-@pytest.fixture
-def computer(monkeypatch):
-    """Builds a make-believe machine: its cores, files under / and GPU."""
-
-    def build(cores=4, files=None, gpu=False):
-        texts = files or {}
-
-        def read_text(self, *_, **__):
-            if str(self) not in texts:
-                raise FileNotFoundError(str(self))
-            return texts[str(self)]
-
-        monkeypatch.setattr(joblib, "cpu_count", lambda: cores)
-        monkeypatch.setattr(Path, "read_text", read_text)
-        monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
-
-    return build
 
 
 BF16 = {"/proc/cpuinfo": "flags\t\t: fpu avx512f avx512_bf16 amx_tile\n"}
@@ -67,41 +43,6 @@ def test_on_a_gpu(computer, name):
     computer(cores=64, gpu=True)
     assert plan(name).workers == 8
     assert plan(name, workers=0).workers == 0
-
-
-@pytest.mark.parametrize(
-    ("device", "predictions", "files", "compiler", "engine"),
-    [
-        ("cpu", machine.LONG - 1, BF16, True, "torch"),
-        ("cpu", machine.LONG, BF16, True, "openvino-bfloat16"),
-        ("cpu", machine.LONG, {}, True, "openvino"),
-        ("cuda", machine.LONG - 1, {}, True, "torch"),
-        ("cuda", machine.LONG, {}, True, "compiled"),
-        ("cuda", machine.LONG, {}, False, "torch"),
-    ],
-)
-def test_the_engine_for_so_many_answers(computer, monkeypatch, device, predictions, files, compiler, engine):
-    computer(cores=2, files=files)
-    monkeypatch.setattr(machine.shutil, "which", lambda name: name if compiler else None)
-    assert machine.usual_engine(device, predictions) == engine
-
-
-def test_every_engine_falls_back_on_the_reference():
-    choices, _ = get_args(get_type_hints(Predict)["engine"])
-    for name, ladder in machine.LADDERS.items():
-        assert str(ladder[0]) == name
-        assert ladder[-1] == machine.REFERENCE
-    assert set(get_args(choices)) == {"auto", *machine.LADDERS}
-
-
-@pytest.mark.parametrize("flip", [False, True])
-@pytest.mark.parametrize("ladder", machine.LADDERS.values(), ids=machine.LADDERS)
-def test_an_engines_text_is_that_engine(ladder, flip):
-    for engine in ladder:
-        engine = replace(engine, flip=flip)
-        assert machine.Engine.of(str(engine)) == engine
-        assert str(engine).endswith(" flip") is flip
-    assert (ladder[0].precision == "bfloat16") is (str(ladder[0]) in ("compiled", "openvino-bfloat16"))
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,9 @@ from sklearn.metrics import confusion_matrix, f1_score
 from models.errors import UserError
 from models.labels import decode
 from pipeline.scoring.bootstrap import interval, resample, resample_together
-from pipeline.scoring.evaluation import evaluate
 from pipeline.scoring.metrics import confusion, errors, macro_f1
 from pipeline.scoring.report import score_text
+from pipeline.scoring.submission import evaluate_submission
 
 labels = st.integers(0, 17)
 
@@ -115,7 +115,7 @@ def tables(rng, count=60):
 
 def test_score_agrees_with_scikit_learn_in_any_order_and_is_json():
     truth, predictions = tables(np.random.default_rng(7))
-    result = evaluate(truth, predictions, draws=200)
+    result = evaluate_submission(truth, predictions, draws=200)
     both = truth.merge(predictions, on="photo")
     y, p = both["label_x"], both["label_y"]
     assert result["macro_f1"] == pytest.approx(reference(y, p), abs=1e-12)
@@ -133,7 +133,7 @@ def test_score_agrees_with_scikit_learn_in_any_order_and_is_json():
 def test_labels_that_do_not_occur_are_told():
     truth, predictions = tables(np.random.default_rng(8))
     truth = truth[truth["label"] != 4]
-    result = evaluate(truth, predictions, draws=50)
+    result = evaluate_submission(truth, predictions, draws=50)
     assert result["labels_present"] == 17
     assert result["macro_f1_18"] == pytest.approx(result["macro_f1"] * 17 / 18)
     assert "17 of 18" in score_text(result)
@@ -141,27 +141,27 @@ def test_labels_that_do_not_occur_are_told():
 
 def test_unknown_persons_and_blank_truth():
     truth, predictions = tables(np.random.default_rng(9))
-    named = evaluate(truth, predictions, draws=500)
+    named = evaluate_submission(truth, predictions, draws=500)
     truth["person"] = pd.NA
-    unnamed = evaluate(truth, predictions, draws=500)
+    unnamed = evaluate_submission(truth, predictions, draws=500)
     assert unnamed["people"] is None
     assert unnamed["macro_f1"] == named["macro_f1"]
     truth["label"] = truth["label"].astype("Int64").where(truth.index % 2 == 0)
-    assert evaluate(truth, predictions, draws=50)["without_truth"] == len(truth) // 2
+    assert evaluate_submission(truth, predictions, draws=50)["without_truth"] == len(truth) // 2
 
 
 def test_every_photo_is_scored_once():
     truth, predictions = tables(np.random.default_rng(10))
     with pytest.raises(UserError, match="no prediction"):
-        evaluate(truth, predictions.iloc[1:])
+        evaluate_submission(truth, predictions.iloc[1:])
     with pytest.raises(UserError, match="more than once"):
-        evaluate(truth, pd.concat([predictions, predictions.iloc[:1]]))
+        evaluate_submission(truth, pd.concat([predictions, predictions.iloc[:1]]))
     with pytest.raises(UserError, match="more than once"):
-        evaluate(pd.concat([truth, truth.iloc[:1]]), predictions)
+        evaluate_submission(pd.concat([truth, truth.iloc[:1]]), predictions)
     with pytest.raises(UserError, match="outside 0 to 17"):
-        evaluate(truth, predictions.assign(label=18))
+        evaluate_submission(truth, predictions.assign(label=18))
     with pytest.raises(UserError, match="nothing to score"):
-        evaluate(truth.assign(label=pd.NA), predictions)
+        evaluate_submission(truth.assign(label=pd.NA), predictions)
 
 
 def test_people_resampled_together_are_those_resampled_for_one_answer():

@@ -22,7 +22,7 @@ from timm.optim import muon as timms_muon
 
 from models import backbone
 from models.errors import UserError
-from models.task import build_task
+from models.tasks import build_task
 from pipeline.prediction.engines import logits_of
 from pipeline.run.presets import PRESETS
 from pipeline.runtime import store
@@ -977,7 +977,7 @@ sys.path[:0] = {tests!r}
 import test_trainer as t
 from pipeline.runtime import store
 folder = Path(sys.argv[1])
-trainer = t.trainer_of({task!r}, folder, batch=6, lr=1e-3, optimizer={optimizer!r}, drop_path=0.0)
+trainer = t.trainer_of({task!r}, folder, batch_size=6, lr=1e-3, optimizer={optimizer!r}, drop_path=0.0)
 t.hold_normalisation(trainer.network)
 trainer.run()
 if trainer.accelerator.is_main_process:
@@ -995,8 +995,8 @@ from pipeline.runtime import store
 for name in ("whole", "interrupted"):
     folder = Path(sys.argv[1]) / name
     if name == "interrupted":
-        t.run_until(t.trainer_of("age", folder, batch=6, often=(1, 1e9)), 3)
-    trainer = t.trainer_of("age", folder, batch=6, often=(1, 1e9))
+        t.run_until(t.trainer_of("age", folder, batch_size=6, often=(1, 1e9)), 3)
+    trainer = t.trainer_of("age", folder, batch_size=6, often=(1, 1e9))
     trainer.run()
     if trainer.accelerator.is_main_process:
         store.write_weights(folder / "weights.safetensors", t.weights_of(trainer))
@@ -1061,7 +1061,7 @@ def used():
 
 trainer, seen = trainer_of({task!r}, Path(sys.argv[1]), epochs=50, often=(1, 1e9)), {{}}
 end = trainer.end_epoch
-trainer.end_epoch = lambda *given: (end(*given), seen.__setitem__(trainer.step // trainer.an_epoch, used()))
+trainer.end_epoch = lambda *given: (end(*given), seen.__setitem__(trainer.step // trainer.steps_per_epoch, used()))
 trainer.run()
 print(*seen[10], *seen[50])
 """

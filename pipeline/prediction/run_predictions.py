@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from models.errors import UserError
+from pipeline.prediction.engine import REFERENCE, Engine
 from pipeline.run import records
 from pipeline.run.folder import Run
 from pipeline.run.presets import SYSTEMS
 from pipeline.runtime import store
-from pipeline.runtime.machine import REFERENCE, Engine
 from pipeline.scoring.caveats import CAVEAT_SENTENCES
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def evaluate(
+def evaluate_submission(
     truth: pd.DataFrame,
     predictions: pd.DataFrame,
     photos_per_person: float = 7.0,

@@ -1,4 +1,4 @@
-"""Which class prior a combiner is calibrated for."""
+"""Which age mix a combiner is calibrated for."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import numpy as np
 
 from models.errors import UserError
 from models.labels import BANDS
+from pipeline.combiner.notes import tried_note, unlike_note
 from pipeline.combiner.prior_estimate import Estimate
-from pipeline.combiner.report import tried_note, unlike_note
 from pipeline.prediction.labelled import LabelledPredictions
 
 FEW = 30

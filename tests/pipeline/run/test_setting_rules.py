@@ -9,11 +9,11 @@ import torch
 
 from models import losses
 from models.errors import UserError
-from models.task import build_task
+from models.tasks import build_task
 from pipeline.run import train_settings
 from pipeline.run.presets import PRESETS
+from pipeline.run.setting_rules import CHOICES, RANGES, check_same, check_values, given
 from pipeline.run.train_settings import Train
-from pipeline.run.training_settings import CHOICES, RANGES, check_same, check_values, given
 from pipeline.runtime import store
 from pipeline.training import sampling, schedule
 

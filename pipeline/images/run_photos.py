@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pipeline.images.framing import Size
     from pipeline.images.photos import Photos
     from pipeline.images.prepared import Prepared
+from pipeline.images.bad_photos import tell_bad_photos
 
 
 def framed(run: Run, data: DataSet, table: pd.DataFrame) -> Photos:
@@ -35,15 +36,6 @@ def prepared(run: Run, data: DataSet, size: Size) -> Prepared:
     if photos.bad and not run.skip_bad_photos:
         raise UserError(
             f"{len(photos.bad)} train photos cannot be decoded; mend or remove them, or train without them "
-            f"with --skip-bad-photos:\n{listed(photos.bad)}"
+            f"with --skip-bad-photos:\n{tell_bad_photos(photos.bad)}"
         )
     return photos
-
-
-def listed(bad: dict[str, str], most: int = 10) -> str:
-    """Photos with what is wrong, a line each; the first `most` and a count."""
-    from pipeline.runtime.problems import show
-
-    lines = [f"  {show(photo)}: {why}" for photo, why in list(bad.items())[:most]]
-    more = len(bad) - most
-    return "\n".join([*lines, f"  and {more} more"] if more > 0 else lines)

@@ -1,0 +1,57 @@
+"""What a reader must know of a calibration, in sentences."""
+
+from __future__ import annotations
+
+from numpy.typing import NDArray
+
+from models.labels import BANDS
+from pipeline.combiner.expected_score import LEAST
+from pipeline.combiner.prior_estimate import Estimate
+from pipeline.combiner.self_test import SelfTest
+
+FAR = 0.1
+"""From so far on a reader is told that a threshold is drawn toward the fallback."""
+
+
+def tried_note(tried: SelfTest, prior: NDArray) -> str:
+    """How the estimate did on one's own people, and those that came out like this prior (3,), in a sentence."""
+    gains = tried.gains[:, -1]
+    gain, error = gains.mean(), gains.std(ddof=1) / len(gains) ** 0.5
+    return (
+        f"on your own people, in {len(gains)} sets of other age mixes, this estimate "
+        f"{'gained' if gain >= 0 else 'lost'} {abs(gain):.3f} macro-F1 (give or take {error:.3f}) against the train "
+        f"age mix; where it came out like this it was off by {100 * tried.error(prior):.0f} points"
+    )
+
+
+def unlike_note(guess: Estimate) -> str:
+    """That the photos are no mixture of predictions about the validation people."""
+    return (
+        f"the eval photos look unlike your validation people in any age mix (misfit {guess.misfit:.0f}, usual at most "
+        f"{guess.limit:.0f}): an estimate of their age mix and the expected score may be far off; if you know the age "
+        "mix, give it with --prior 0.42,0.28,0.30"
+    )
+
+
+def shrinkage_notes(shrinkage: NDArray, counts: NDArray, names: tuple[str, str], toward: str) -> list[str]:
+    """A sentence for each of the two that few people (counts (3,) by band) draw toward something, by shrinkage (2,)."""
+    return [
+        f"the {name} is drawn {p:.0%} of the way to {toward}: only {pair.min()} people in a band beside it"
+        for name, p, pair in zip(names, shrinkage, (counts[:2], counts[1:]), strict=True)
+        if p > FAR
+    ]
+
+
+def interval_notes(counts: NDArray, shares: NDArray) -> list[str]:
+    """A sentence where `expected_interval` gives none, for people, counts (3,), and shares (3,), by band."""
+    lacking = [
+        f"{n} validation {'person is' if n == 1 else 'people are'} {name}"
+        for n, share, name in zip(counts, shares, BANDS, strict=True)
+        if share > 0 and n < LEAST
+    ]
+    if not lacking:
+        return []
+    return [
+        f"the expected score has no interval: only {' and '.join(lacking)}, and at least {LEAST} are needed to tell "
+        "how much people differ"
+    ]

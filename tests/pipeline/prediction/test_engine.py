@@ -1,0 +1,53 @@
+"""Which engine predicts, by the machine and the amount of work, and what its text says."""
+
+from dataclasses import replace
+from typing import get_args, get_type_hints
+
+import pytest
+
+from models.errors import UserError
+from pipeline.prediction import engine as engine_module
+from pipeline.stages.predict import Predict
+
+BF16 = {"/proc/cpuinfo": "flags\t\t: fpu avx512f avx512_bf16 amx_tile\n"}
+
+
+@pytest.mark.parametrize(
+    ("device", "predictions", "files", "compiler", "engine"),
+    [
+        ("cpu", engine_module.LONG - 1, BF16, True, "torch"),
+        ("cpu", engine_module.LONG, BF16, True, "openvino-bfloat16"),
+        ("cpu", engine_module.LONG, {}, True, "openvino"),
+        ("cuda", engine_module.LONG - 1, {}, True, "torch"),
+        ("cuda", engine_module.LONG, {}, True, "compiled"),
+        ("cuda", engine_module.LONG, {}, False, "torch"),
+    ],
+)
+def test_the_engine_for_so_many_answers(computer, monkeypatch, device, predictions, files, compiler, engine):
+    computer(cores=2, files=files)
+    monkeypatch.setattr("shutil.which", lambda name: name if compiler else None)
+    assert engine_module.usual_engine(device, predictions) == engine
+
+
+def test_every_engine_falls_back_on_the_reference():
+    choices, _ = get_args(get_type_hints(Predict)["engine"])
+    for name, ladder in engine_module.LADDERS.items():
+        assert str(ladder[0]) == name
+        assert ladder[-1] == engine_module.REFERENCE
+    assert set(get_args(choices)) == {"auto", *engine_module.LADDERS}
+
+
+@pytest.mark.parametrize("flip", [False, True])
+@pytest.mark.parametrize("ladder", engine_module.LADDERS.values(), ids=engine_module.LADDERS)
+def test_an_engines_text_is_that_engine(ladder, flip):
+    for engine in ladder:
+        engine = replace(engine, flip=flip)
+        assert engine_module.Engine.of(str(engine)) == engine
+        assert str(engine).endswith(" flip") is flip
+    assert (ladder[0].precision == "bfloat16") is (str(ladder[0]) in ("compiled", "openvino-bfloat16"))
+
+
+@pytest.mark.parametrize("text", ["", "nan", "Torch", "openvino-float16", "openvino flipped", "torch-bfloat16"])
+def test_a_text_of_no_engine_is_refused(text):
+    with pytest.raises(UserError, match="there is no engine"):
+        engine_module.Engine.of(text)
