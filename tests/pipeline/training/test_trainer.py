@@ -31,9 +31,10 @@ from pipeline.runtime.stopping import StoppedError
 from pipeline.scoring.metrics import macro_f1
 from pipeline.training import checkpoints, evaluation, muon
 from pipeline.training import trainer as training
+from pipeline.training.data import Loader, TrainingData
 from pipeline.training.epoch_line import epoch_line
 from pipeline.training.schedule import learning_rate
-from pipeline.training.trainer import Trainer, TrainingData
+from pipeline.training.trainer import Trainer
 
 ROOT = Path(__file__).parents[3]
 TESTS = [str(folder) for folder in Path(__file__).parents[:2]]
@@ -495,8 +496,9 @@ def test_a_signal_stops_after_the_step_with_a_checkpoint(whole, tmp_path, number
     pd.testing.assert_frame_equal(plain(log), plain(whole["mask"][2]), check_exact=True)
 
 
-def test_a_signal_to_the_loaders_too_stops_with_a_checkpoint(tmp_path):
-    """`timeout` signals every process of the group."""
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_to_the_loaders_too_stops_with_a_checkpoint(tmp_path, number):
+    """`timeout` and Ctrl-C signal every process of the group."""
     trainer = trainer_of("mask", tmp_path, plan=replace(PLANS["mask"], workers=2), epochs=40)
     train_step, calls = trainer.train_step, itertools.count()
     before = set(multiprocessing.active_children())
@@ -504,14 +506,22 @@ def test_a_signal_to_the_loaders_too_stops_with_a_checkpoint(tmp_path):
     def ask(*given):
         if next(calls) == 4:
             for process in set(multiprocessing.active_children()) - before:
-                os.kill(process.pid, signal.SIGTERM)
-            os.kill(os.getpid(), signal.SIGTERM)
+                os.kill(process.pid, number)
+            os.kill(os.getpid(), number)
         train_step(*given)
 
     trainer.train_step = ask
-    with pytest.raises(StoppedError, match="stopped by SIGTERM at step 5 of"):
+    with pytest.raises(StoppedError, match=f"stopped by {number.name} at step 5 of"):
         trainer.run()
     assert last_step(tmp_path) == 5
+
+
+@pytest.mark.parametrize(("ended", "lost"), [(None, False), (0, True), (1, True), (-9, True)])
+def test_a_loader_process_that_ended_is_lost(ended, lost):
+    """One that is interrupted ends with status 0."""
+    loader = Loader(PIXELS, None, [], PLANS["mask"])
+    loader._processes = [SimpleNamespace(exitcode=ended, join=lambda seconds: None)]
+    assert loader.has_lost_a_process() is lost
 
 
 def test_after_a_restart_the_way_on_is_without_it(tmp_path):
