@@ -18,7 +18,7 @@ from models.labels import BANDS, band
 from pipeline.combiner.class_prior import bands_of
 from pipeline.combiner.cross_fitting import cross_fitted
 from pipeline.combiner.evidence import em
-from pipeline.combiner.expected_score import centre_of, expected_score
+from pipeline.combiner.expected_score import centre_of, choice_interval
 from pipeline.combiner.judging import PRIORS
 from pipeline.combiner.prior_choice import prior_kind
 from pipeline.combiner.threshold_choice import ThresholdChoice, choose_thresholds, prior_of_eval
@@ -145,7 +145,7 @@ def trial(
 def _expected(found: ThresholdChoice, eval: EvalPredictions, seed: int) -> list[float]:
     labels = cross_fitted(found.rows, found.priors[:PRIORS], found.bandwidth, found.shrinkage, seed)
     centre = centre_of(found.rows, labels, found.possible)
-    return [centre, *(expected_score(found, eval.people, centre, seed=seed) or (None, None))]
+    return [centre, *(choice_interval(found, eval.people, centre, seed=seed) or (None, None))]
 
 
 def gather(results: list[dict[str, Any]]) -> dict[str, Any]:

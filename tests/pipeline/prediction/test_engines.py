@@ -126,7 +126,8 @@ import gc, os, signal
 import numpy as np
 from tiny import network_of
 from pipeline.prediction import engines
-from pipeline.runtime.machine import Engine, Plan
+from pipeline.prediction.engine import Engine
+from pipeline.runtime.machine import Plan
 
 plan = Plan("cpu", "float32", False, 1, 0)
 engine = engines.build(Engine.of("openvino"), network_of("test_efficientnet"), (64, 48), plan)

@@ -84,14 +84,14 @@ def test_a_bandwidth_gives_the_expected_counts_of_answers_with_noise(bandwidth):
     times = 4000
     noisy = np.sort(predicted[:, None] + bandwidth * rng.normal(size=(len(predicted), times)), axis=1)
     for threshold in (27.0, 41.3, 57.7):
-        at = int(np.abs(spread.grid - threshold).argmin())
-        share = np.mean(noisy < spread.grid[at], axis=1)
+        place = int(np.abs(spread.grid - threshold).argmin())
+        share = np.mean(noisy < spread.grid[place], axis=1)
         for c in range(6):
             inside = cell == c
             error = np.sqrt((weights**2 * share * (1 - share))[inside].sum() / times)
-            assert predictions[c, at] == pytest.approx((weights * share)[inside].sum(), abs=5 * error + 2e-3)
+            assert predictions[c, place] == pytest.approx((weights * share)[inside].sum(), abs=5 * error + 2e-3)
             right = label == c * 3 + 1
-            assert hits[c, 1, at] == pytest.approx((weights * share)[inside & right].sum(), abs=5 * error + 2e-3)
+            assert hits[c, 1, place] == pytest.approx((weights * share)[inside & right].sum(), abs=5 * error + 2e-3)
     # the score itself is the score of the expected counts: that of many noisy copies at once
     many = np.tile(predicted, 400) + bandwidth * rng.normal(size=400 * len(predicted))
     surface = spread.surface(weights)
