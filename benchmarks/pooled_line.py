@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from models.labels import by_gender_first
+from models.labels import by_gender_first, class_of
 from pipeline.combiner.evidence import em
 from pipeline.combiner.pooled_residuals import STEP, PooledResiduals
 from pipeline.prediction.eval_predictions import EvalPredictions
@@ -24,7 +24,7 @@ DRAWS = 50
 def estimate(rows: LabelledPredictions, eval: EvalPredictions, seed: int = 0) -> NDArray[np.float64]:
     """(3,) the prior of the eval photos."""
     rng = np.random.default_rng(seed)
-    model, kind = PooledResiduals(rows), rows.band * 2 + rows.gender
+    model, kind = PooledResiduals(rows), class_of(rows.gender, rows.band)
     size = len(model.grid) * 2
 
     def density(times: NDArray) -> NDArray:

@@ -14,7 +14,7 @@ from joblib import Parallel, delayed
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
-from models.labels import BANDS, band
+from models.labels import fused
 from pipeline.combiner.class_prior import bands_of
 from pipeline.combiner.cross_fitting import cross_fitted
 from pipeline.combiner.evidence import em
@@ -104,7 +104,7 @@ def trial(
     age = eval.predicted_age.mean(1)
 
     def score(thresholds: tuple[float, float]) -> float:
-        return macro_f1(truth.label, truth.cell * len(BANDS) + band(age, thresholds))
+        return macro_f1(truth.label, fused(truth.cell, age, thresholds))
 
     start = time.perf_counter()
     guess = prior_of_eval(rows, eval, resamples, seed)

@@ -30,8 +30,10 @@ import numpy as np
 import pandas as pd
 from prior_trials import band_probabilities, binned_em, run_all, trial
 
+from models.labels import by_gender_first
 from pipeline.combiner.label_combiner import LabelCombiner
 from pipeline.combiner.self_test import in_prior, of_people
+from pipeline.dataset.folds import deal
 from pipeline.prediction.eval_predictions import EvalPredictions
 from pipeline.prediction.label_tables import LABEL_COLUMNS
 from pipeline.prediction.labelled import LabelledPredictions, labelled_predictions
@@ -44,9 +46,7 @@ HALF, FEW = 2, 5
 def split(rows: LabelledPredictions, seed: int, one_in: int) -> tuple[LabelledPredictions, LabelledPredictions]:
     """The people who calibrate, one in `one_in` stratified on gender x band, and eval people of the others."""
     rng, first = np.random.default_rng(seed), rows.first
-    order = np.lexsort((rng.random(rows.people), rows.gender[first] * 3 + rows.band[first]))
-    calibrating = np.empty(rows.people, bool)
-    calibrating[order] = (np.arange(rows.people) + rng.integers(one_in)) % one_in == 0
+    calibrating = deal(by_gender_first(rows.kind), rng.random(rows.people), one_in, int(rng.integers(one_in))) == 0
     old = rng.uniform(0.02, 0.5)
     young = rng.uniform(0.3, 0.6) * (1 - old)
     prior = np.array([young, 1 - old - young, old])

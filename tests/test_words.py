@@ -24,7 +24,6 @@ REPLACED = {
 """Words that no name may have among its own, and what is said instead."""
 NAMES = {
     **dict.fromkeys(("outputs", "outputs_of"), "logits"),
-    "part": "a word of its own: part is the train or eval part of a data set",
     "Known": "LabelledPredictions",
     "Member": "EnsembleMember",
     "batch": "batch_size",

@@ -24,7 +24,7 @@ from pipeline.combiner.cross_fitting import inner_folds_of
 from pipeline.combiner.expected_score import centre_of, expected_interval, expected_scores
 from pipeline.combiner.notes import interval_notes, shrinkage_notes
 from pipeline.combiner.offsets import NONE, best_offsets, offset_score, with_offsets
-from pipeline.combiner.prior_choice import check_bands, check_prior, prior_kind
+from pipeline.combiner.prior_choice import check_prior, prior_kind
 from pipeline.combiner.prior_estimate import Estimate
 from pipeline.combiner.report import label_report
 from pipeline.combiner.schema import TASK, VERSION, check_version
@@ -32,7 +32,7 @@ from pipeline.combiner.summary import LEVEL, estimate_told
 from pipeline.combiner.threshold_choice import prior_of_eval
 from pipeline.prediction import label_tables
 from pipeline.prediction.eval_predictions import EvalPredictions
-from pipeline.prediction.labelled import LabelledPredictions
+from pipeline.prediction.labelled import LabelledPredictions, check_bands
 from pipeline.runtime import store
 from pipeline.scoring.bootstrap import person_weights
 from pipeline.scoring.metrics import macro_f1

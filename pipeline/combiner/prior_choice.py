@@ -14,13 +14,6 @@ FEW = 30
 """Of eval photos that count as fewer people the default does not estimate the prior."""
 
 
-def check_bands(rows: LabelledPredictions) -> None:
-    """Raises UserError where an age band has no validation people."""
-    if (rows.counts == 0).any():
-        absent = " and ".join(BANDS[b] for b in np.flatnonzero(rows.counts == 0))
-        raise UserError(f"no validation person is {absent}: train more folds (FOLDS=all) or bring such people")
-
-
 def prior_kind(
     prior: str | tuple[float, ...],
     rows: LabelledPredictions,

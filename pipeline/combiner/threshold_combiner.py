@@ -13,13 +13,13 @@ from sklearn.base import BaseEstimator
 from models.errors import UserError
 from models.labels import decode, fused
 from pipeline.combiner.class_prior import bands_of
-from pipeline.combiner.prior_choice import check_bands, check_prior, prior_kind
+from pipeline.combiner.prior_choice import check_prior, prior_kind
 from pipeline.combiner.report import report
 from pipeline.combiner.schema import TASK, VERSION, check_version
 from pipeline.combiner.summary import summary
 from pipeline.combiner.threshold_choice import choose_thresholds, prior_of_eval
 from pipeline.prediction.eval_predictions import EvalPredictions
-from pipeline.prediction.labelled import labelled_predictions
+from pipeline.prediction.labelled import check_bands, labelled_predictions
 from pipeline.prediction.tables import COLUMNS, average_folds, by_network, cell
 from pipeline.runtime import store
 

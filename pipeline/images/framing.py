@@ -9,6 +9,9 @@ from numpy.typing import NDArray
 MARGIN = 0.25
 """What is kept around a face box, as a share of the box."""
 Box = tuple[float, float, float, float]
+"""(left, top, width, height) in pixels."""
+Size = tuple[int, int]
+"""(height, width) in pixels."""
 
 cv2.setNumThreads(1)  # photos are decoded side by side already
 
@@ -46,7 +49,3 @@ def fit(
         return kept.copy()
     shrinks = kept.shape[0] >= height and kept.shape[1] >= width
     return cv2.resize(kept, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
-
-
-Size = tuple[int, int]
-"""(height, width) in pixels."""

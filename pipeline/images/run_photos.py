@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from models.errors import UserError
 from pipeline.run.folder import Run
+from pipeline.runtime.problems import tell_bad_photos
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
     from pipeline.images.framing import Size
     from pipeline.images.photos import Photos
     from pipeline.images.prepared import Prepared
-from pipeline.images.bad_photos import tell_bad_photos
 
 
 def framed(run: Run, data: DataSet, table: pd.DataFrame) -> Photos:

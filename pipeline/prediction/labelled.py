@@ -91,3 +91,10 @@ def assemble(
         folds=int(rows["fold"].nunique()) if "fold" in rows else 1,
         dropped=dropped,
     )
+
+
+def check_bands(rows: LabelledPredictions) -> None:
+    """Raises UserError where an age band has no validation people."""
+    if (rows.counts == 0).any():
+        absent = " and ".join(BANDS[b] for b in np.flatnonzero(rows.counts == 0))
+        raise UserError(f"no validation person is {absent}: train more folds (FOLDS=all) or bring such people")

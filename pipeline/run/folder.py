@@ -30,6 +30,8 @@ SCHEMA = 1
 """Of everything that a run leaves; run.json holds it."""
 EVAL_FOLDER = "folder.json"
 """In the place of a folder given as EVAL: which folder that is."""
+FOLD_FILES = ("settings.json", "weights.safetensors", "validation.csv")
+"""What a finished fold stands on."""
 BEGUN = ("*/fold*/settings.json", "compare*/settings.json")
 """Where a run has one of these, a training or a comparison has begun under its settings."""
 
@@ -108,10 +110,6 @@ class Fold:
     folder: Path
     settings: dict[str, Any]
     inputs: dict[str, str]
-
-
-FOLD_FILES = ("settings.json", "weights.safetensors", "validation.csv")
-"""What a finished fold stands on."""
 
 
 def open_run(given: RunSettings, *, make: bool = True) -> Run:

@@ -27,6 +27,13 @@ def tell(notes: list[str], what: str, items: Sequence[str]) -> None:
         notes.append(f"{what} ({len(items)}): {some(items)}")
 
 
+def tell_bad_photos(bad: dict[str, str]) -> str:
+    """Photos that cannot be decoded with the reason, a line each: the first ten, then a count."""
+    lines = [f"  {show(photo)}: {why}" for photo, why in list(bad.items())[:FIRST]]
+    more = len(bad) - FIRST
+    return "\n".join([*lines, f"  and {more} more"] if more > 0 else lines)
+
+
 class Problems:
     """Everything wrong with one thing a user brought, told in a single message.
 

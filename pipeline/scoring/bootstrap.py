@@ -13,7 +13,7 @@ from pipeline.scoring.metrics import counts_of, f1_of, pair_of
 AT_ONCE = 250
 """Draws that are made together."""
 LEVEL = 0.95
-"""Of every interval."""
+"""Of an interval of macro-F1 that was reached; that of one to expect is the combiner's."""
 
 
 def interval(

@@ -11,7 +11,6 @@ from tyro.conf import arg
 
 from models.errors import UserError
 from pipeline.dataset.run_data import NO_BOXES, box_fingerprint, data_of, train_rows
-from pipeline.images.bad_photos import tell_bad_photos
 from pipeline.images.run_photos import framed
 from pipeline.prediction import chunks
 from pipeline.prediction.engine import LADDERS, Engine, usual_engine
@@ -21,6 +20,7 @@ from pipeline.run.folder import EVAL_FOLDER, Run, open_run
 from pipeline.run.presets import SYSTEMS
 from pipeline.run.settings import EvalSettings, Flag, MaybeWhole, given_settings
 from pipeline.runtime import store
+from pipeline.runtime.problems import tell_bad_photos
 
 if TYPE_CHECKING:
     from pipeline.dataset.photos import DataSet

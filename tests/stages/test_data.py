@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from models.errors import UserError
+from pipeline.runtime import store
 from pipeline.stages.data import Data, data
 
 ROOT = Path(__file__).parents[2]
@@ -94,3 +95,14 @@ def test_a_folder_that_cannot_be_made_is_refused(tmp_path):
     (tmp_path / "mine.txt").touch()
     with pytest.raises(UserError, match="cannot be written"):
         data(Data(folder=tmp_path / "mine.txt/set"))
+
+
+def test_people_drawn_by_another_version_are_told(tmp_path):
+    folder = tmp_path / "people"
+    folder.mkdir()
+    store.write_json(tmp_path / "people.json", {"settings": FEW, "drawn": {"people": 10}})
+    with pytest.raises(
+        UserError, match=r"people\.json was written by another version of face18; remove it and .*people"
+    ):
+        data(Data(folder=folder))
+    assert (tmp_path / "people.json").is_file()

@@ -14,11 +14,11 @@ from small_data import contest, general, touch, write_csv
 
 from pipeline.dataset.photos import read_data_set, read_folder
 from pipeline.images import prepared
-from pipeline.images.bad_photos import tell_bad_photos
 from pipeline.images.framing import fit
 from pipeline.images.photos import Photos, decode_all
 from pipeline.images.prepared import prepare
 from pipeline.runtime import store
+from pipeline.runtime.problems import tell_bad_photos
 
 SIZE = (16, 12)
 UPRIGHT = np.kron(np.array([[[220, 30, 30], [30, 200, 30]], [[30, 30, 220], [128, 128, 128]]]), np.ones((32, 24, 1)))

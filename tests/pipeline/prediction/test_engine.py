@@ -3,10 +3,12 @@
 from dataclasses import replace
 from typing import get_args, get_type_hints
 
+import pandas as pd
 import pytest
 
 from models.errors import UserError
 from pipeline.prediction import engine as engine_module
+from pipeline.prediction.run_predictions import engine_of
 from pipeline.stages.predict import Predict
 
 BF16 = {"/proc/cpuinfo": "flags\t\t: fpu avx512f avx512_bf16 amx_tile\n"}
@@ -51,3 +53,9 @@ def test_an_engines_text_is_that_engine(ladder, flip):
 def test_a_text_of_no_engine_is_refused(text):
     with pytest.raises(UserError, match="there is no engine"):
         engine_module.Engine.of(text)
+
+
+def test_a_table_that_does_not_tell_its_engine_is_refused():
+    assert engine_of(pd.DataFrame({"engine": ["openvino flip"] * 2})) == engine_module.Engine("openvino", flip=True)
+    with pytest.raises(UserError, match="lack the column engine: run predict again"):
+        engine_of(pd.DataFrame({"photo": ["a.jpg"]}))
