@@ -18,10 +18,12 @@ from models import backbone
 from models.tasks import build_task
 from pipeline.dataset.photos import DataSet
 from pipeline.dataset.run_data import photo_fingerprints, train_rows
+from pipeline.run.fold_records import WEIGHTS, BegunFold
+from pipeline.run.train_settings import TrainingSettings
 from pipeline.runtime import machine, store
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
-Settings = dict[str, dict[str, Any]]
+Settings = dict[str, TrainingSettings]
 """Of each task, as in presets.py."""
 Seconds = dict[str, list[float]]
 """Seconds a photo, a value for each turn."""
@@ -78,17 +80,26 @@ def engines() -> list[str]:
     return ["torch", "openvino", "openvino-bfloat16"] if importlib.util.find_spec("openvino") else ["torch"]
 
 
-def write_run(run: Path, settings: Settings, data: DataSet) -> dict[str, Path]:
-    """The folders of three networks that have learned nothing of a data set, as training leaves them."""
-    folders = {task: run / task / "fold0" for task in settings}
+def write_run(run: Path, settings: Settings, data: DataSet) -> dict[str, BegunFold]:
+    """The folds of three networks that have learned nothing of a data set, as training leaves them."""
+    folds = {}
     for task, made in settings.items():
         network = backbone.build(made, build_task(task, made).num_logits)
-        plan = machine.plan(made["backbone"], size=(made["height"], made["width"])).as_dict()
-        inputs = photo_fingerprints(data, train_rows(data, task))
-        content = {"task": task, "fold": 0, "settings": made, "plan": plan, "inputs": inputs}
-        store.write_json(folders[task] / "settings.json", content)
-        store.write_weights(folders[task] / "weights.safetensors", network.state_dict())
-    return folders
+        folds[task] = BegunFold(
+            folder=run / task / "fold0",
+            task=task,
+            number=0,
+            settings=made,
+            inputs=photo_fingerprints(data, train_rows(data, task)),
+            plan=machine.plan(made.backbone, size=(made.height, made.width)),
+            pixels="",
+            crop=1.0,
+            weights="none",
+            versions=machine.versions(),
+        )
+        folds[task].write()
+        store.write_weights(folds[task].folder / WEIGHTS, network.state_dict())
+    return folds
 
 
 def hardware() -> dict[str, Any]:

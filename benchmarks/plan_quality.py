@@ -38,7 +38,7 @@ def commands(run: Path, data: Path, seed: int, plan: str, length: float) -> tupl
     where = ("--run", str(run), "--data", str(data))
     trainings = [
         ("train", task, *where, "--seed", str(seed), "--threads", "1", *PLANS[plan],
-         "--epochs", str(PRESETS["small"][task]["epochs"] * length))
+         "--epochs", str(PRESETS["small"][task].epochs * length))
         for task in TASKS
     ]  # fmt: skip
     after = [("predict", *where, "--threads", "1", "--engine", "torch"), ("calibrate", *where, "--prior", "train")]

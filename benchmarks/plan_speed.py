@@ -31,6 +31,7 @@ from benchmarks.speed import now, settings_of
 from models import backbone
 from models.cpu import faster
 from models.tasks import build_task
+from pipeline.run.train_settings import TrainingSettings
 from pipeline.runtime import machine
 from pipeline.training.trainer import Trainer, TrainingData
 
@@ -48,18 +49,18 @@ class Way:
     compiled: bool = False
 
 
-def ways(made: dict[str, Any], threads: int | None, compiled: bool) -> dict[str, Way]:
+def ways(made: TrainingSettings, threads: int | None, compiled: bool) -> dict[str, Way]:
     """The plan for a task's settings, and what differs from it in one thing, by name."""
-    plan = machine.plan(made["backbone"], size=(made["height"], made["width"]), threads=threads)
+    plan = machine.plan(made.backbone, size=(made.height, made.width), threads=threads)
     found = {PLAN: Way(plan)}
     found[f"channels {'first' if plan.channels_last else 'last'}"] = Way(
         replace(plan, channels_last=not plan.channels_last)
     )
     if machine.has_bfloat16() or DEVICE == "cuda":
         other = {"float32": "bfloat16", "bfloat16": "float32"}
-        if made["width"] >= machine.NARROWEST:
+        if made.width >= machine.NARROWEST:
             found[other[plan.precision]] = Way(replace(plan, precision=other[plan.precision]))
-        if made["optimizer"] == "muon":
+        if made.optimizer == "muon":
             found["Muon in float32"] = Way(replace(plan, muon_precision="float32"))
     if DEVICE == "cpu":
         found["timm's layers"] = Way(plan, plain=True)
@@ -71,7 +72,7 @@ def ways(made: dict[str, Any], threads: int | None, compiled: bool) -> dict[str,
 class Step:
     """A training step of a task in one way; `started` is the seconds of its first two."""
 
-    def __init__(self, task: str, made: dict[str, Any], way: Way):
+    def __init__(self, task: str, made: TrainingSettings, way: Way):
         torch.manual_seed(0)
         one = build_task(task, made)
         network = backbone.build(made, one.num_logits)
@@ -79,8 +80,8 @@ class Step:
             faster.give_back(network)
         if way.compiled:
             network.compile()
-        stream, rows = np.random.default_rng(0), np.arange(made["batch_size"])
-        pixels = stream.integers(0, 256, (len(rows), made["height"], made["width"], 3), np.uint8)
+        stream, rows = np.random.default_rng(0), np.arange(made.batch_size)
+        pixels = stream.integers(0, 256, (len(rows), made.height, made.width, 3), np.uint8)
         targets = stream.integers(0, LABELS[task], len(rows)).astype(np.float32)
         folder = Path(tempfile.mkdtemp(dir="."))
         self.trainer = Trainer(
@@ -96,7 +97,7 @@ class Step:
         return now() - started
 
 
-def measure(task: str, made: dict[str, Any], given: argparse.Namespace) -> dict[str, Any]:
+def measure(task: str, made: TrainingSettings, given: argparse.Namespace) -> dict[str, Any]:
     steps = {name: Step(task, made, way) for name, way in ways(made, given.threads, given.compiled).items()}
     turns: dict[str, list[float]] = {name: [] for name in steps}
     for turn in range(given.repeats):

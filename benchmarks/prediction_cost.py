@@ -24,8 +24,9 @@ from pipeline.prediction import ensemble
 from pipeline.prediction.engine import Engine
 from pipeline.prediction.engines import BATCH_SIZE
 from pipeline.run import records
+from pipeline.run.fold_records import VALIDATION, WROTE
 from pipeline.run.folder import open_run
-from pipeline.run.settings import RunSettings
+from pipeline.run.settings import RunStage
 from pipeline.runtime import store
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -43,16 +44,16 @@ def finish_run(run: Path, data: DataSet, settings: Settings, preset: str) -> Non
     The held-out predictions are the fastest engine's own: networks that have learned nothing predict for all photos so
     nearly the same that any other engine's would lead to other labels, and the engine would not be used.
     """
-    open_run(RunSettings(run=run, data=data.root, preset=preset, weights="none"))
+    open_run(RunStage.of(run=run, data=data.root, preset=preset, weights="none"))
     held_out = data.train.merge(fold_table(data.train), on="person").query("fold == 0")
     photos = Photos(data.root, held_out["photo"].tolist())
-    for folder in write_run(run, settings, data).values():
-        member = ensemble.load(folder, DEVICE, joblib.cpu_count(), Engine.of(engines()[-1]))
+    for fold in write_run(run, settings, data).values():
+        member = ensemble.load(fold, DEVICE, joblib.cpu_count(), Engine.of(engines()[-1]))
         decoded = decode_all(photos, [member.size], joblib.cpu_count())
         predictions = held_out[["photo", "person", "fold", "mask", "gender", "age"]].reset_index(drop=True)
         predictions[list(member.task.columns)] = member.predict(np.stack([pixels[member.size] for pixels in decoded]))
-        store.write_csv(folder / "validation.csv", predictions)
-        records.record(folder, "train", {}, ("settings.json", "weights.safetensors", "validation.csv"), {})
+        store.write_csv(fold.folder / VALIDATION, predictions)
+        records.record(fold.folder, "train", {}, WROTE, {})
 
 
 def measure_cost(data: DataSet, settings: Settings, amount: argparse.Namespace) -> dict[str, Any]:

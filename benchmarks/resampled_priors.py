@@ -131,11 +131,12 @@ def main() -> None:
     given = reader.parse_args()
     tables = {table.stem: pd.read_csv(table) for table in given.tables}
     if given.run:
-        from pipeline.prediction.run_predictions import gather
+        from pipeline.prediction.run_predictions import gather, networks_of
         from pipeline.run.folder import open_run
-        from pipeline.run.settings import RunSettings
+        from pipeline.run.settings import RunStage
 
-        tables |= {run.name: gather(open_run(RunSettings(run=run), make=False)) for run in given.run}
+        opened = {run.name: open_run(RunStage.of(run=run), make=False) for run in given.run}
+        tables |= {name: gather(networks_of(run, "specialists")) for name, run in opened.items()}
     if not tables:
         reader.error("name a table, or a run with --run")
     one_in = FEW if given.few else HALF

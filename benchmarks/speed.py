@@ -161,9 +161,9 @@ def measure_training(data: DataSet, settings: Settings, amount: argparse.Namespa
 
 
 def _train_task(data: DataSet, task: str, made: dict[str, Any], amount: argparse.Namespace) -> Seconds:
-    one, size = build_task(task, made), (made["height"], made["width"])
+    one, size = build_task(task, made), (made.height, made.width)
     network = backbone.build(made, one.num_logits)
-    plan = machine.plan(made["backbone"], size=size)
+    plan = machine.plan(made.backbone, size=size)
     names, labels = data.train["photo"].tolist(), data.train[task].to_numpy(np.float32)
     pixels = prepare(Photos(data.root, names), data.name, size, joblib.cpu_count()).pixels
     rows = np.arange(len(names))
@@ -173,7 +173,7 @@ def _train_task(data: DataSet, task: str, made: dict[str, Any], amount: argparse
         labels.tolist() * OFTEN,
         transform_for(network, size, one.augmentation),
     )
-    steps, measured = amount.steps, amount.steps * made["batch_size"]
+    steps, measured = amount.steps, amount.steps * made.batch_size
     long_enough = made | {"epochs": amount.before + steps}
 
     def ours() -> dict[str, float]:
@@ -189,7 +189,7 @@ def _train_task(data: DataSet, task: str, made: dict[str, Any], amount: argparse
         training = Script(DEVICE, name == "tuned").train(
             copy.deepcopy(network.backbone),
             lambda logits, targets: one.loss(logits, targets, torch.ones_like(targets)),
-            files, made["batch_size"], made["lr"],
+            files, made.batch_size, made.lr,
         )  # fmt: skip
         with contextlib.closing(training):
             for _ in training:
@@ -209,11 +209,11 @@ def _train_task(data: DataSet, task: str, made: dict[str, Any], amount: argparse
 
 
 def measure_prediction(data: DataSet, settings: Settings, amount: argparse.Namespace) -> dict[str, Any]:
-    folders = write_run(Path("run"), settings, data)
+    folds = write_run(Path("run"), settings, data)
     cores = joblib.cpu_count()
     names = data.eval["photo"].tolist()[: amount.photos]
     some = Photos(data.root, names[:BATCH_SIZE])
-    sizes = [(made["height"], made["width"]) for made in settings.values()]
+    sizes = [(made.height, made.width) for made in settings.values()]
     decoded = list(decode_all(some, sizes, cores))
     ready = {size: np.resize(np.stack([pixels[size] for pixels in decoded]), (BATCH_SIZE, *size, 3)) for size in sizes}
     # Half as many photos are enough for what has no start and no end.
@@ -239,7 +239,7 @@ def measure_prediction(data: DataSet, settings: Settings, amount: argparse.Names
 
     rivals: dict[str, Callable[[Sequence[str]], int]] = {}
     for engine in engines():
-        members = [ensemble.load(folder, DEVICE, cores, Engine.of(engine)) for folder in folders.values()]
+        members = [ensemble.load(fold, DEVICE, cores, Engine.of(engine)) for fold in folds.values()]
         rivals[f"ours, {engine}"] = partial(ours, members)
         rivals[f"networks alone, {engine}"] = partial(alone, members)
     for name in ("usual", "tuned"):
@@ -316,7 +316,7 @@ def main() -> None:
         "hardware": hardware(),
         "versions": versions(),
         "amounts": {name: value for name, value in vars(amount).items() if name not in ("out", "section")},
-        "settings": settings,
+        "settings": {task: made.as_json(task) for task, made in settings.items()},
     }
     with tempfile.TemporaryDirectory(prefix="face18-speed-") as folder, contextlib.chdir(folder):
         crowd = max(data_set.FEWEST, math.ceil(amount.photos / len(data_set.PHOTOS)))

@@ -29,28 +29,28 @@ class Age(Task):
 
     @property
     def num_logits(self) -> int:
-        return OLDEST + 1 if self.settings["age_loss"] == "distribution" else 1
+        return OLDEST + 1 if self.settings.age_loss == "distribution" else 1
 
     def weights(self, targets: Tensor) -> Tensor:
-        return losses.density_weights(targets, self.settings["rare_ages"])
+        return losses.density_weights(targets, self.settings.rare_ages)
 
     def initial_bias(self, targets: Tensor) -> Tensor:
-        if self.settings["age_loss"] == "distribution":
+        if self.settings.age_loss == "distribution":
             return losses.log_density(targets)
-        return ((targets.mean() - MIDDLE) / self.settings["age_scale"])[None]
+        return ((targets.mean() - MIDDLE) / self.settings.age_scale)[None]
 
     def loss(self, logits: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
-        kind = self.settings["age_loss"]
+        kind = self.settings.age_loss
         if kind == "distribution":
-            return losses.age_distribution(logits, targets, weights, self.settings["age_spread"])
+            return losses.age_distribution(logits, targets, weights, self.settings.age_spread)
         regression = functional.l1_loss if kind == "l1" else functional.mse_loss
-        scaled = (targets - MIDDLE) / self.settings["age_scale"]
+        scaled = (targets - MIDDLE) / self.settings.age_scale
         return losses.weighted_mean(regression(losses.widened(logits)[:, 0], scaled, reduction="none"), weights)
 
     def predict(self, logits: Tensor) -> Tensor:
-        if self.settings["age_loss"] == "distribution":
+        if self.settings.age_loss == "distribution":
             return losses.expected_age(logits)[:, None]
-        return MIDDLE + self.settings["age_scale"] * logits.float()
+        return MIDDLE + self.settings.age_scale * logits.float()
 
     def predicted_class(self, predictions: np.ndarray) -> np.ndarray:
         return band(predictions[:, 0])

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from models.cpu import faster
 from models.errors import UserError, nearest
 from models.pretrained import reach_hub
+from models.settings import ModelSettings
 
 STEP, LARGEST = 32, 4096
 """Photo sizes that most networks take are multiples of STEP pixels; none is larger than LARGEST."""
@@ -52,18 +53,18 @@ class Network(nn.Module):
         return torch.cat([logits, self.backbone.learned.to(logits.dtype).expand(len(logits), -1)], 1)
 
 
-def build(settings: dict[str, Any], num_logits: int, weights: str = "none", learned: int = 0) -> Network:
+def build(settings: ModelSettings, num_logits: int, weights: str = "none", learned: int = 0) -> Network:
     """The network that `settings` describes (backbone, backbone_options, height, width, dropout, drop_path).
 
     `weights`: none (random, from torch's current seed), hub, or a folder of `<timm name>.safetensors` files;
     `learned`: see Network. Raises UserError for an unknown backbone, a photo size it cannot take (naming one that it
     takes), or weights that cannot be had.
     """
-    name = settings["backbone"]
+    name = settings.backbone
     if not timm.is_model(name):
         near = nearest(name, timm.list_models())
         raise UserError(f"--backbone {name}: timm knows no such network{f'; {near}' if near else ''}.")
-    size = (settings["height"], settings["width"])
+    size = (settings.height, settings.width)
     try:
         network = _assembled(settings, size, num_logits, weights, learned)
     except UserError:
@@ -84,13 +85,13 @@ def build(settings: dict[str, Any], num_logits: int, weights: str = "none", lear
 
 
 def _assembled(
-    settings: dict[str, Any], size: tuple[int, int], num_logits: int, weights: str, learned: int = 0
+    settings: ModelSettings, size: tuple[int, int], num_logits: int, weights: str, learned: int = 0
 ) -> Network:
     """The network at a photo size, having taken one photo; raises UserError, or whatever timm raises."""
-    name = settings["backbone"]
-    options: dict[str, Any] = {"num_classes": num_logits} | settings["backbone_options"]
+    name = settings.backbone
+    options: dict[str, Any] = {"num_classes": num_logits, **settings.backbone_options}
     conv_stem, fan_in_init = options.pop("conv_stem", False), options.pop("fan_in_init", False)
-    options |= {"drop_rate": settings["dropout"], "drop_path_rate": settings["drop_path"]}
+    options |= {"drop_rate": settings.dropout, "drop_path_rate": settings.drop_path}
     config = timm.get_pretrained_cfg(name)
     if config is not None and config.fixed_input_size:
         options["img_size"] = size
@@ -106,8 +107,8 @@ def _assembled(
     except TypeError:
         del options["drop_path_rate"]
         backbone = timm.create_model(name, pretrained=weights != "none", **options)  # another fault is raised here
-        if settings["drop_path"] > 0:
-            raise UserError(f"--drop-path {settings['drop_path']}: {name} has no paths to drop; give 0.") from None
+        if settings.drop_path > 0:
+            raise UserError(f"--drop-path {settings.drop_path}: {name} has no paths to drop; give 0.") from None
     if conv_stem:
         _exchange_stem(backbone)
     if fan_in_init and weights == "none":
@@ -132,7 +133,7 @@ def sizes_near(height: int, width: int) -> list[tuple[int, int]]:
     return [size for size in dict.fromkeys(sizes) if max(size) <= LARGEST]
 
 
-def _fitting_size(settings: dict[str, Any], size: tuple[int, int], num_logits: int) -> tuple[int, int] | None:
+def _fitting_size(settings: ModelSettings, size: tuple[int, int], num_logits: int) -> tuple[int, int] | None:
     """A photo size that the network takes, where it does not take this one; None where its size is not the matter."""
 
     def takes(height: int, width: int) -> bool:
@@ -144,7 +145,7 @@ def _fitting_size(settings: dict[str, Any], size: tuple[int, int], num_logits: i
 
     if takes(*size):
         return None
-    config = timm.get_pretrained_cfg(settings["backbone"])
+    config = timm.get_pretrained_cfg(settings.backbone)
     own = [] if config is None else [tuple(config.input_size[1:])]
     return next((near for near in [*sizes_near(*size), *own] if takes(*near)), None)
 

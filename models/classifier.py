@@ -22,8 +22,8 @@ class Classifier(Task):
 
     def loss(self, logits: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
         settings = self.settings
-        smoothing, gamma = settings["smoothing"], settings["focal_gamma"]
-        return losses.classification(settings["loss"], logits, targets, weights, smoothing, gamma)
+        smoothing, gamma = settings.smoothing, settings.focal_gamma
+        return losses.classification(settings.loss, logits, targets, weights, smoothing, gamma)
 
     def predict(self, logits: Tensor) -> Tensor:
         return logits.float().softmax(1)

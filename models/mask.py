@@ -26,15 +26,15 @@ class Mask(Classifier):
 
     @property
     def undersample(self) -> float:
-        return self.settings["undersample"]
+        return self.settings.undersample
 
     def weights(self, targets: Tensor) -> Tensor:
         counts = torch.bincount(targets.long(), minlength=self.classes).double()
         seen = counts
         if self.undersample:
             seen = counts.clamp(max=max(1, round(self.undersample * counts[counts > 0].min().item())))
-        if self.settings["sampling"] == "balanced":
+        if self.settings.sampling == "balanced":
             seen = counts.clamp(max=1)
-        weights = seen.clamp(min=1) ** -self.settings["class_balance"]
+        weights = seen.clamp(min=1) ** -self.settings.class_balance
         # Of mean 1 over an epoch, in which a photo of a class is seen `seen / counts` times.
         return (weights / ((seen * weights).sum() / seen.sum()))[targets.long()].float()

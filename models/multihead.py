@@ -18,6 +18,7 @@ from models.classifier import Classifier
 from models.gender import Gender
 from models.labels import BAND_STARTS, BANDS, LABELS, band, encode
 from models.mask import Mask
+from models.settings import ModelSettings
 from models.task import Augmentation, Task
 
 
@@ -58,16 +59,16 @@ class Multihead(Task):
     augmentation = Augmentation(light=0.5, colour=0.2, grey=0.05, blur=0.03, noise=0.03)
     classes = LABELS
 
-    def __init__(self, settings: dict):
+    def __init__(self, settings: ModelSettings):
         super().__init__(settings)
-        years = settings["age_head"] == "years"
+        years = settings.age_head == "years"
         self.heads: tuple[Task, ...] = (
             Mask(settings | {"class_balance": 0.0, "undersample": 0.0}),
             Gender(settings),
             (Age if years else Bands)(settings),
         )
-        self.scales = [settings["mask_weight"], settings["gender_weight"], settings["age_weight"]]
-        self.regression = [False, False, years and settings["age_loss"] != "distribution"]
+        self.scales = [settings.mask_weight, settings.gender_weight, settings.age_weight]
+        self.regression = [False, False, years and settings.age_loss != "distribution"]
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -79,14 +80,14 @@ class Multihead(Task):
 
     @property
     def learned(self) -> int:
-        return len(self.heads) if self.settings["head_balance"] == "uncertainty" else 0
+        return len(self.heads) if self.settings.head_balance == "uncertainty" else 0
 
     def targets(self, labels: NDArray[np.float32]) -> NDArray[np.float32]:
         return labels
 
     def weights(self, targets: Tensor) -> Tensor:
         """By the age alone: a photo counts as much for every head."""
-        return losses.density_weights(targets[:, 2], self.settings["rare_ages"])
+        return losses.density_weights(targets[:, 2], self.settings.rare_ages)
 
     def initial_bias(self, targets: Tensor) -> Tensor:
         return torch.cat([head.initial_bias(targets[:, k]) for k, head in enumerate(self.heads)])

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+
+from models.settings import ModelSettings
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -42,7 +44,7 @@ class Augmentation:
 
 
 class Task(ABC):
-    """What a network is to predict. `settings` are the task's resolved settings (presets.py).
+    """What a network is to predict. `settings`: those that it knows are followed.
 
     It learns from the photos that carry all its label columns (`presets.columns_of`). Targets are (N,), or (N, k) where
     a network predicts k labels side by side.
@@ -53,7 +55,7 @@ class Task(ABC):
     """The columns of its prediction table."""
     augmentation: Augmentation
 
-    def __init__(self, settings: dict[str, Any]):
+    def __init__(self, settings: ModelSettings):
         self.settings = settings
 
     @property

@@ -11,9 +11,14 @@ import inspect
 import os
 import sys
 
+from models.declared import declared
 from models.errors import UserError, listed
-from pipeline.arguments import STAGES, alike, parse, read, setting_of, settings_of, stage_named
-from pipeline.run import presets
+from pipeline.arguments import STAGES, alike, parse, read, setting_of, stage_named
+from pipeline.run.folder import open_run
+from pipeline.run.given import settings_of
+from pipeline.run.presets import tasks_with
+from pipeline.run.settings import NETWORKS, RECORDED, SYSTEMS, TASKS, EvalStage, RunStage, SystemStage
+from pipeline.run.train_settings import TrainingSettings
 from pipeline.runtime.stopping import StoppedError
 
 REFUSALS = {
@@ -52,9 +57,6 @@ def check(words: list[str]) -> None:
     Make asks before it starts. Settings of the whole run among the ARGS are recorded at once, because make gives ARGS
     to the named goals alone, and stages before them must go by such settings too.
     """
-    from pipeline.run.folder import RECORDED, open_run
-    from pipeline.run.settings import EvalSettings, RunSettings
-
     first = words.index("--")
     second = words.index("--", first + 1)
     goals, shared, args = words[:first], words[first + 1 : second], words[second + 1 :]
@@ -65,9 +67,11 @@ def check(words: list[str]) -> None:
             if args:
                 raise UserError(f"make {goal} takes no ARGS; name the stage they are for, like make train-age ARGS=...")
             continue
-        known = settings_of(name)
+        known = _known(name)
         for setting in given:
-            if setting not in known or (task and setting in _training() and task not in presets.tasks_with(setting)):
+            if setting not in known or (
+                task and setting in declared(TrainingSettings) and task not in tasks_with(setting)
+            ):
                 raise UserError(f"make {goal} has no setting --{setting.replace('_', '-')}; {_who_has(setting)}.")
         theirs = [
             word
@@ -76,36 +80,33 @@ def check(words: list[str]) -> None:
             for word in pair
         ]
         _, settings = parse(name, [*([task] if task else []), *theirs, *args])
-        works = isinstance(settings, RunSettings) and name not in ("score", "recipes")
-        if works and given & set(RECORDED) and not (isinstance(settings, EvalSettings) and settings.eval):
+        works = isinstance(settings, RunStage) and name not in ("score", "recipes")
+        if works and given & set(RECORDED) and not (isinstance(settings, EvalStage) and settings.eval):
             open_run(settings)
 
 
-def _training() -> set[str]:
-    return {setting for preset in presets.PRESETS.values() for task in preset.values() for setting in task}
+def _known(name: str) -> set[str]:
+    return set(settings_of(stage_named(name)[1]))
 
 
 def _who_has(setting: str) -> str:
     """Which goals of make have a setting, or what may be meant by one that none has."""
-    have = [name for name in STAGES if name != "train" and setting in settings_of(name)]
-    tasks = presets.tasks_with(setting)
-    if not tasks and setting in settings_of("train"):
-        tasks = presets.NETWORKS
-    if set(presets.TASKS) <= set(tasks):
+    have = [name for name in STAGES if name != "train" and setting in _known(name)]
+    tasks = tasks_with(setting)
+    if not tasks and setting in _known("train"):
+        tasks = NETWORKS
+    if set(TASKS) <= set(tasks):
         have.append("train")
     have += [f"train-{task}" for task in tasks]
     if have:
         return f"{listed(have)} {'has' if len(have) == 1 else 'have'} it"
-    return alike(setting, {name for stage in STAGES for name in settings_of(stage)}) or "no stage has it"
+    return alike(setting, {name for stage in STAGES for name in _known(stage)}) or "no stage has it"
 
 
 def goals(words: list[str]) -> str:
     """`goals SETTING ...`: the make targets that train the system of a run. Make asks before it trains."""
-    from pipeline.run.folder import open_run
-    from pipeline.run.settings import SystemSettings
-
-    given = read(SystemSettings, words, "train")
-    return " ".join(f"train-{task}" for task in presets.SYSTEMS[open_run(given).system(given)])
+    given = read(SystemStage, words, "train")
+    return " ".join(f"train-{task}" for task in SYSTEMS[open_run(given).system(given)])
 
 
 def main(arguments: list[str]) -> int:

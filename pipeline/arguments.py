@@ -1,52 +1,72 @@
 """The words of a command line, for a stage: its settings, or one sentence about the first that cannot be.
 
-tyro makes the settings and the help out of a stage's dataclass. What it would refuse is refused before it, because it
-answers with a box of alternatives; what values a stage can take, its dataclass tells as it is made.
+Options, checks and help come from the declarations of a stage's settings; argparse takes the words apart.
 """
 
 from __future__ import annotations
 
+import argparse
 import inspect
-import os
-from collections.abc import Callable, Iterable
-from dataclasses import fields, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import MISSING
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, get_type_hints
 
-from models.errors import UserError, listed, nearest, unknown
-from pipeline.run import presets
+from models.declared import Setting, declared
+from models.errors import UserError, listed, nearest
+from pipeline.run import recipes
+from pipeline.run.folder import settings_under
+from pipeline.run.given import Stage, settings_of
+from pipeline.run.setting_rules import defaults
+from pipeline.run.settings import NETWORKS, TASKS, RunSettings, RunStage
+from pipeline.run.train_settings import TrainingSettings
 
 STAGES = ("data", "prepare", "train", "predict", "calibrate", "submit", "score", "compare", "recipes")
+SECTIONS = {
+    "this stage": (),
+    "the run": ("RunStage", "SystemStage", "EvalStage", "RunSettings"),
+    "the network and its loss": ("ModelSettings",),
+    "how it learns": ("TrainingSettings",),
+    "how the work is done": ("WorkSettings",),
+}
+"""Headings of the help, and the classes whose settings stand beneath them; those of other classes are the stage's."""
+METAVARS = {int: "N", float: "X", str: "WORD", Path: "PATH", dict: "JSON", bool: "{yes,no}"}
 
 
-def stage_named(name: str) -> tuple[Callable[[Any], dict[str, Any]], type]:
+def stage_named(name: str) -> tuple[Callable[[Any], dict[str, Any]], type[Stage]]:
     """A stage's function and the dataclass of its settings."""
     function = getattr(import_module(f"pipeline.stages.{name}"), name)
-    (settings,) = get_type_hints(function, include_extras=True).keys() - {"return"}
+    (settings,) = get_type_hints(function).keys() - {"return"}
     return function, get_type_hints(function)[settings]
 
 
 def parse(name: str, words: list[str]) -> tuple[Callable[[Any], dict[str, Any]], Any]:
     """The stage's function and its settings; raises as `read` does."""
     function, kind = stage_named(name)
-    return function, read(kind, words, name, inspect.getdoc(function))
+    return function, read(kind, words, name, inspect.getdoc(function) or "")
 
 
-def read(kind: type, words: list[str], name: str, description: str | None = None) -> Any:
-    """The settings of a dataclass, `~` in paths made the home folder.
+def read(kind: type[Stage], words: list[str], name: str, description: str = "") -> Any:
+    """The settings that the words say.
 
     Raises UserError for a setting or value that cannot be, SystemExit after --help.
     """
-    import tyro
-
-    if not {"-h", "--help"} & set(words):
-        _refuse(name, kind, words)
-    given = tyro.cli(
-        kind, args=words, prog=f"python -m pipeline {name}", description=description,
-        config=(tyro.conf.FlagCreatePairsOff,), console_outputs=True,
-    )  # fmt: skip
-    return replace(given, **_at_home(given))
+    asked = bool({"-h", "--help"} & set(words))
+    values, loose = _values(kind, name, [word for word in words if word not in ("-h", "--help")])
+    if values.get("recipe") is not None:
+        recipes.named(values["recipe"])
+    if asked:
+        _parser(kind, name, description, Defaults(kind, values, loose)).print_help()
+        raise SystemExit(0)
+    if "task" in declared(kind):
+        if len(loose) != 1 or loose[0] not in NETWORKS:
+            what = f"not {' '.join(loose)}" if loose else "and nothing was named"
+            raise UserError(f"{name} trains one network: {listed(NETWORKS, 'or')}, {what}.")
+        values["task"] = loose.pop()
+    if loose:
+        raise UserError(f"{name} does not know what to do with {loose[0]}; settings begin with two dashes.")
+    return kind.of(**values)
 
 
 def setting_of(option: str) -> str:
@@ -54,62 +74,92 @@ def setting_of(option: str) -> str:
     return option.partition("=")[0].removeprefix("--").replace("-", "_")
 
 
-def settings_of(name: str) -> set[str]:
-    """The settings that a stage knows."""
-    return {field.name for field in fields(stage_named(name)[1])}
-
-
 def alike(setting: str, known: Iterable[str]) -> str:
     """Which known options a mistyped one may mean, for a message; nothing where none is near."""
     return nearest(setting.replace("_", "-"), [name.replace("_", "-") for name in sorted(known)], before="--")
 
 
-def _refuse(name: str, kind: type, words: list[str]) -> None:
-    """Raises UserError for a setting that there is not, a value that is missing or of another kind, a word too many."""
-    hints = get_type_hints(kind)
-    task = hints.pop("task", None)
-    loose, left = [], list(words)
-    while left:
-        word = left.pop(0)
-        if not word.startswith("--"):
-            loose.append(word)
+def _values(kind: type[Stage], name: str, words: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
+    """The values said by name, and the words that are no option. Raises UserError for an option that there is not."""
+    known = settings_of(kind)
+    try:
+        said, left = _parser(kind, name).parse_known_args(words)
+    except argparse.ArgumentError as problem:
+        option = str(problem.argument_name)
+        if known[setting_of(option)].rules.flag:
+            raise UserError(f"{option}: it takes no value; say {option} alone, or leave it out.") from None
+        raise UserError(f"{option}: its value is missing.") from None
+    for word in left:
+        if word.startswith("--"):
+            hint = alike(setting_of(word), known) or f"python -m pipeline {name} --help lists them"
+            raise UserError(f"{name} has no setting {word.partition('=')[0]}; {hint}.")
+    return vars(said), left
+
+
+def _parser(
+    kind: type[Stage], name: str, description: str = "", defaults: Defaults | None = None
+) -> argparse.ArgumentParser:
+    """The options of a stage; for its help with defaults, and without what the network asked about does not know."""
+    parser = argparse.ArgumentParser(
+        f"python -m pipeline {name}",
+        usage=f"python -m pipeline {name}{' NETWORK' if 'task' in declared(kind) else ''} [settings]",
+        description=description,
+        argument_default=argparse.SUPPRESS,
+        allow_abbrev=False,
+        exit_on_error=False,
+    )
+    sections = list(SECTIONS)
+    groups: dict[str, argparse._ArgumentGroup] = {}
+    for one in sorted(settings_of(kind).values(), key=lambda one: sections.index(_section(one))):
+        told = "" if defaults is None else defaults.told(one)
+        if one.rules.positional and defaults is not None:
+            parser.add_argument(one.name, choices=one.rules.choices, help=one.rules.help)
+        if told is None or one.rules.positional:
             continue
-        option, has_value, value = word.partition("=")
-        setting = setting_of(option)
-        if setting not in hints:
-            hint = alike(setting, hints) or f"python -m pipeline {name} --help lists them"
-            raise UserError(f"{name} has no setting {option}; {hint}.")
-        if hints[setting] is bool:
-            if has_value:
-                raise UserError(f"{word}: it takes no value; say {option} alone, or leave it out.")
-            continue
-        if not has_value:
-            if not left or left[0].startswith("--"):
-                raise UserError(f"{option}: its value is missing.")
-            value = left.pop(0)
-        _refuse_value(option, value, hints[setting])
-    if task is not None and (len(loose) != 1 or loose[0] not in presets.NETWORKS):
-        what = f"not {' '.join(loose)}" if loose else "and nothing was named"
-        raise UserError(f"{name} trains one network: {listed(presets.NETWORKS, 'or')}, {what}.")
-    if task is None and loose:
-        raise UserError(f"{name} does not know what to do with {loose[0]}; settings begin with two dashes.")
+        shape: dict[str, Any] = {"action": "store_true"}
+        if not one.rules.flag:
+            choices = "{" + ",".join(map(str, one.rules.choices)) + "}"
+            shape = {"type": one.parse, "metavar": choices if one.rules.choices else METAVARS[one.kind]}
+        title = _section(one)
+        if title not in groups:
+            groups[title] = parser.add_argument_group(title)
+        told = f"{one.rules.help}{told}".replace("%", "%%")
+        groups[title].add_argument(one.option, dest=one.name, help=told, **shape)
+    return parser
 
 
-def _refuse_value(option: str, value: str, hint: Any) -> None:
-    kinds = get_args(hint) or (hint,)
-    numbers = {int: "a whole number", float: "a number"}
-    for kind in kinds:
-        if kind in numbers:
-            try:
-                kind(value)
-            except ValueError:
-                raise UserError(f"{option} {value}: it must be {numbers[kind]}.") from None
-        if get_origin(kind) is Literal and value not in get_args(kind):
-            raise unknown(option.removeprefix("--"), value, get_args(kind))
+def _section(one: Setting) -> str:
+    return next((title for title, owners in SECTIONS.items() if one.owner in owners), next(iter(SECTIONS)))
 
 
-def _at_home(given: Any) -> dict[str, Any]:
-    """The paths given that begin with ~, which not every shell expands in DATA=~/photos."""
-    values = {field.name: getattr(given, field.name) for field in fields(given)}
-    paths = {name: value for name, value in values.items() if isinstance(value, str | Path)}
-    return {name: type(value)(os.path.expanduser(value)) for name, value in paths.items() if str(value).startswith("~")}
+class Defaults:
+    """What the help tells of a setting's range and default, under the run, recipe and preset that the words name."""
+
+    def __init__(self, kind: type[Stage], values: dict[str, Any], loose: list[str]):
+        self.networks = [word for word in loose if word in NETWORKS] or list(TASKS)
+        self.named = self.networks == loose
+        self.run = None
+        if issubclass(kind, RunStage):
+            mine = {name: value for name, value in values.items() if name in settings_of(RunStage)}
+            self.run = settings_under(RunStage.of(**mine))
+
+    def told(self, one: Setting) -> str | None:
+        """In brackets; None where the network that is asked about does not know the setting."""
+        if self.named and not any(map(one.known_by, self.networks)):
+            return None
+        default = self._default(one)
+        pieces = [] if one.rules.choices or one.rules.flag or not one.allowed else [one.allowed]
+        pieces += [f"default: {default}"] if default and not one.rules.flag else []
+        return f" ({'; '.join(pieces)})" if pieces else ""
+
+    def _default(self, one: Setting) -> str:
+        if self.run is not None and one.name in declared(RunSettings):
+            value = getattr(self.run, one.name)
+            return one.rules.usual if value is None else one.said(value)
+        if one.name in declared(TrainingSettings) and self.run is not None:
+            networks = list(filter(one.known_by, self.networks)) or list(filter(one.known_by, NETWORKS))
+            by = {task: one.said(getattr(defaults(self.run, task), one.name)) for task in networks}
+            if len(set(by.values())) == 1:
+                return by[networks[0]]
+            return ", ".join(f"{task} {value}" for task, value in by.items())
+        return one.rules.usual if one.default in (None, MISSING) else one.said(one.default)

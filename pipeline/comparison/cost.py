@@ -20,6 +20,7 @@ from models import backbone
 from models.cpu import faster
 from models.tasks import build_task
 from pipeline.run.presets import columns_of
+from pipeline.run.train_settings import TrainingSettings
 from pipeline.training.sampling import epoch_steps, rows_of, steps_of
 
 if TYPE_CHECKING:
@@ -39,13 +40,13 @@ class Effort:
     flops: float
 
 
-def flops_per_photo(task: str, settings: dict[str, Any]) -> float:
+def flops_per_photo(task: str, settings: TrainingSettings) -> float:
     """Forward-backward FLOPs of one photo through the network that a task's settings describe."""
     num_logits = build_task(task, settings).num_logits
     with torch.random.fork_rng(devices=[]):  # counting must not change what is drawn after it
         network = backbone.build(settings, num_logits)
         faster.give_back(network)  # ours spare dropped paths and padding
-        return flops_of(network, torch.zeros(PHOTOS, 3, settings["height"], settings["width"], dtype=torch.uint8))
+        return flops_of(network, torch.zeros(PHOTOS, 3, settings.height, settings.width, dtype=torch.uint8))
 
 
 def flops_of(network: nn.Module, photos: torch.Tensor) -> float:
@@ -83,12 +84,12 @@ def _convolution_backward(
     return 2 * x[0] * places * prod(weight) * sum(map(bool, wanted[:2]))
 
 
-def photos_per_epoch(task: str, settings: dict[str, Any], rows: pd.DataFrame) -> int:
+def photos_per_epoch(task: str, settings: TrainingSettings, rows: pd.DataFrame) -> int:
     """How many of the rows of train photos (all with the task's labels) an epoch sees before whole batches are made."""
     one = build_task(task, settings)
     classes = one.true_class(one.targets(rows[list(columns_of(task))].to_numpy(np.float32)))
     every = np.arange(len(rows))
-    return len(rows_of(every, classes, 0, settings["seed"], settings["sampling"], one.undersample))
+    return len(rows_of(every, classes, 0, settings.seed, settings.sampling, one.undersample))
 
 
 def effort(

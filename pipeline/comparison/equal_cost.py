@@ -6,8 +6,7 @@ other folds but fold 1, and are judged on fold 1. The eval photos have no part i
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +15,11 @@ from models.labels import BANDS, band
 from pipeline.comparison.cost import Effort, effort, flops_per_photo, photos_per_epoch
 from pipeline.dataset.folds import folds_of, with_folds
 from pipeline.images.run_photos import prepared
-from pipeline.run.folder import RECORDED
-from pipeline.run.presets import PRESETS, TASKS, columns_of
+from pipeline.run.fold_records import DONE, FinishedFold
+from pipeline.run.given import Given
+from pipeline.run.presets import PRESETS, columns_of
+from pipeline.run.settings import RECORDED, TASKS, RunSettings
+from pipeline.run.train_settings import Train, TrainingSettings
 from pipeline.runtime import store
 
 if TYPE_CHECKING:
@@ -33,34 +35,31 @@ JUDGED, TUNED = 0, 1
 
 @dataclass(frozen=True)
 class Training:
-    """One network to be trained, by the settings `given` to the stage train."""
+    """One network to be trained, by what the stage train is told."""
 
     name: str
-    folder: Path
-    task: str
-    given: dict[str, Any]
+    given: Train
     effort: Effort
 
     @property
     def fold(self) -> Path:
-        return self.folder / self.task / f"fold{self.given['folds']}"
+        return self.given.run / self.given.task / f"fold{self.given.folds}"
 
     @property
     def finished(self) -> bool:
-        return (self.fold / "done" / "train.json").is_file()
+        return (self.fold / DONE).is_file()
 
     @property
     def metrics(self) -> dict[str, Any]:
         """What the finished training told at its end."""
-        return store.read_json(self.fold / "done" / "train.json")["metrics"]
+        return dict(FinishedFold.read(self.fold).metrics)
 
 
 class Planner:
     """Plans the trainings of systems on a run's photos; `threads`: of each training, None for the stage's own."""
 
     def __init__(self, run: Run, data: DataSet, threads: int | None):
-        self.run, self.data = run, data
-        self.threads = {} if threads is None else {"threads": threads}
+        self.run, self.data, self.threads = run, data, threads
         self._rows: dict[str, pd.DataFrame] = {}
         self._flops: dict[str, float] = {}
 
@@ -80,7 +79,7 @@ class Planner:
         """FLOPs of the preset's three specialists by their own epochs."""
         tables = {task: PRESETS[self.run.preset][task] for task in TASKS}
         return sum(
-            effort(self.flops(task, made), self.photos(task, made), made["batch_size"], epochs=made["epochs"]).flops
+            effort(self.flops(task, made), self.photos(task, made), made.batch_size, epochs=made.epochs).flops
             for task, made in tables.items()
         )
 
@@ -97,32 +96,36 @@ class Planner:
 
         factors: of the preset's learning rates, by task; tuning: as a trial, without the people who validate.
         """
-        run = replace(self.run, **system.run)
+        run = self.run | system.run
         of_run = {name: getattr(run, name) for name in RECORDED if name != "recipe"}
         without, fold = ((JUDGED,), JUDGED) if not tuning else ((JUDGED, TUNED), TUNED)
         of_run |= {"leave_out": JUDGED} if tuning else {}
+        of_run = {name: value for name, value in of_run.items() if value is not None and value is not False}
         made = []
         for task, resolved in system.resolved(self.run.preset).items():
             photos = self.photos(task, resolved, without, run)
             share = budget / len(system.settings)
-            length = effort(self.flops(task, resolved), photos, resolved["batch_size"], budget=share)
-            given = {name: value for name, value in of_run.items() if value is not None and value is not False}
-            given |= system.settings[task]
-            if "backbone_options" in given:
-                given["backbone_options"] = json.dumps(given["backbone_options"])
-            given |= {"run": folder, "folds": str(fold), "seed": seed, "epochs": length.epochs}
-            given |= {"lr": resolved["lr"] * factors.get(task, 1.0)} | self.threads
+            length = effort(self.flops(task, resolved), photos, resolved.batch_size, budget=share)
+            lr = resolved.lr * factors.get(task, 1.0)
+            given = Train(
+                task=task,
+                run=folder,
+                folds=str(fold),
+                threads=self.threads,
+                shared=Given(RunSettings, **of_run),
+                training=system.settings[task] | {"seed": seed, "epochs": length.epochs, "lr": lr},
+            )
             name = folder.name if len(system.settings) == 1 else f"{folder.name} {task}"
-            made.append(Training(name, folder, task, given, length))
+            made.append(Training(name, given, length))
         return made
 
     def photos(
-        self, task: str, made: dict[str, Any], without: tuple[int, ...] = (JUDGED,), run: Run | None = None
+        self, task: str, made: TrainingSettings, without: tuple[int, ...] = (JUDGED,), run: Run | None = None
     ) -> int:
         """Photos of an epoch under a task's settings, with the people of some folds apart."""
         run = run or self.run
         rows = self._with_folds(run)
-        bad = prepared(run, self.data, (made["height"], made["width"])).bad
+        bad = prepared(run, self.data, (made.height, made.width)).bad
         labels = list(columns_of(task))
         known = rows[labels].notna().all(axis=1) & ~rows["fold"].isin(without) & ~rows["photo"].isin(list(bad))
         if not known.any():
@@ -134,9 +137,9 @@ class Planner:
             self._rows[run.split] = with_folds(self.data.train, folds_of(run, self.data.train))
         return self._rows[run.split]
 
-    def flops(self, task: str, made: dict[str, Any]) -> float:
+    def flops(self, task: str, made: TrainingSettings) -> float:
         """Forward-backward FLOPs of a photo; counted once for settings that differ in lr alone."""
-        key = store.fingerprint([task, made | {"lr": None}])
+        key = store.fingerprint([task, made.as_json() | {"lr": None}])
         if key not in self._flops:
             self._flops[key] = flops_per_photo(task, made)
         return self._flops[key]
@@ -155,7 +158,7 @@ def factors_of(tune: str) -> list[float]:
 
 def best_factors(trials: dict[float, list[Training]]) -> dict[str, float]:
     """The factor of the best validation macro-F1 for each task; trials: a system's trainings by factor."""
-    tasks = [training.task for training in next(iter(trials.values()))]
+    tasks = [training.given.task for training in next(iter(trials.values()))]
     return {
         task: max(trials, key=lambda factor, i=i: trials[factor][i].metrics["macro_f1"]) for i, task in enumerate(tasks)
     }

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
 
-from pipeline.run.presets import PRESETS, TASKS
+from pipeline.run.given import Given
+from pipeline.run.presets import PRESETS
+from pipeline.run.settings import TASKS, RunSettings
+from pipeline.run.train_settings import TrainingSettings
 
 BASELINE = "specialists"
 """Whom the others are compared with."""
@@ -27,14 +31,14 @@ class System:
 
     name: str
     kind: str
-    settings: dict[str, dict[str, Any]]
-    run: dict[str, str] = field(default_factory=dict)
+    settings: Mapping[str, Given[TrainingSettings]]
+    run: Given[RunSettings] = field(default_factory=partial(Given, RunSettings))
     same_as: str | None = None
     likeliest: bool = False
 
-    def resolved(self, preset: str) -> dict[str, dict[str, Any]]:
+    def resolved(self, preset: str) -> dict[str, TrainingSettings]:
         """The settings of each task in full."""
-        return {task: PRESETS[preset][task] | settings for task, settings in self.settings.items()}
+        return {task: PRESETS[preset][task] | given for task, given in self.settings.items()}
 
     def place(self, folder: Path) -> Path:
         """Where, in a run's folder, its predictions, combiner and submission are."""
@@ -43,14 +47,18 @@ class System:
 
 def all_systems(preset: str) -> dict[str, System]:
     """All that can be compared, by name, in the order of the table."""
-    plain: dict[str, dict[str, Any]] = {task: {} for task in TASKS}
+    plain = {task: Given(TrainingSettings) for task in TASKS}
     joint = {}
     for word, task in {"efficientnet": "mask", "swin": "gender", "convnext": "age"}.items():
-        joint[f"joint-{word}"] = {"joint": {name: PRESETS[preset][task][name] for name in BORROWED}}
+        borrowed = {name: getattr(PRESETS[preset][task], name) for name in BORROWED}
+        joint[f"joint-{word}"] = {"joint": Given(TrainingSettings, **borrowed)}
     found = [
         System(BASELINE, "specialists", plain),
         *(System(name, "joint", settings) for name, settings in joint.items()),
-        *(System(f"multihead-{head}", "multihead", {"multihead": {"age_head": head}}) for head in ("bands", "years")),
+        *(
+            System(f"multihead-{head}", "multihead", {"multihead": Given(TrainingSettings, age_head=head)})
+            for head in ("bands", "years")
+        ),
         System("specialists-30-60", "specialists", plain, same_as=BASELINE),
     ]
     return {system.name: system for system in found}
@@ -59,6 +67,12 @@ def all_systems(preset: str) -> dict[str, System]:
 def leaking() -> dict[str, System]:
     """The joint network as the preset has it, validated by photo and by person; by split."""
     return {
-        split: System(f"joint-by-{split}", "joint", {"joint": {}}, run={"split": split}, likeliest=True)
+        split: System(
+            f"joint-by-{split}",
+            "joint",
+            {"joint": Given(TrainingSettings)},
+            run=Given(RunSettings, split=split),
+            likeliest=True,
+        )
         for split in ("photo", "person")
     }

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.run.folder import Run
 from pipeline.run.presets import columns_of
-from pipeline.run.settings import EvalSettings
+from pipeline.run.settings import EvalStage
 from pipeline.runtime import store
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ NO_BOXES = store.fingerprint(None)
 """The fingerprint of rows without face boxes."""
 
 
-def data_of(run: Run, given: EvalSettings | None = None) -> DataSet:
+def data_of(run: Run, given: EvalStage | None = None) -> DataSet:
     """The data set of a run; of a stage after training that was given a folder of its own, that folder."""
     from pipeline.dataset.photos import read_data_set, read_folder
 

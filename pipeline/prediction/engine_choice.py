@@ -7,73 +7,91 @@ in the place of a folder given as EVAL, so that calibration reads predictions of
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from models.errors import UserError
-from pipeline.dataset.run_data import data_of, photo_fingerprints, train_rows
+from pipeline.dataset.run_data import photo_fingerprints, train_rows
 from pipeline.images.run_photos import prepared
 from pipeline.prediction import ensemble
 from pipeline.prediction.agreement import agreement
 from pipeline.prediction.engine import LADDERS, REFERENCE, Engine
 from pipeline.prediction.ensemble import EnsembleMember
-from pipeline.prediction.run_predictions import VALIDATION, gather, out_of_fold
+from pipeline.prediction.run_predictions import Networks, folds_in, gather, out_of_fold
 from pipeline.run import records
+from pipeline.run.fold_records import VALIDATION, WEIGHTS, FinishedFold
 from pipeline.run.folder import Run
+from pipeline.run.remembered import EngineSettings
 from pipeline.runtime import store
 from pipeline.runtime.progress import Progress
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from pipeline.dataset.photos import DataSet
 
-def load_ensemble(
-    run: Run, system: str, place: Path, folders: Sequence[Path], asked: str, flip: bool, device: str, threads: int
-) -> tuple[Engine, list[EnsembleMember]]:
+
+@dataclass(frozen=True)
+class Request:
+    """A choice to be made: which engine for a system's networks, whose eval predictions go to a place.
+
+    own: gives the data set of the run itself, whose validation photos engines are tried on; it is read only where they
+    are.
+    """
+
+    run: Run
+    networks: Networks
+    home: Path
+    place: Path
+    own: Callable[[], DataSet]
+    device: str
+    threads: int
+
+    def load(self, engine: Engine) -> list[EnsembleMember]:
+        return [ensemble.load(fold, self.device, self.threads, engine) for fold in folds_in(self.networks)]
+
+
+def load_ensemble(request: Request, asked: EngineSettings) -> tuple[Engine, list[EnsembleMember]]:
     """A system's finished folds on the engine asked for, or on the next that agrees; and which one that is.
 
-    place: where the eval predictions go. flip: each predicts the mean over a photo and its mirror image. Raises
-    UserError when that is asked of a run whose train photos are gone or changed: its thresholds could not be chosen
-    anew.
+    Raises UserError when a flip is asked of a run whose train photos are gone or changed: its thresholds could not be
+    chosen anew.
     """
-    ladder, home = LADDERS[asked], run.home(system)
-
-    def load(engine: Engine) -> list[EnsembleMember]:
-        return [ensemble.load(folder, device, threads, engine) for folder in folders]
-
+    ladder, flip, run, home = LADDERS[asked.engine], asked.flip, request.run, request.home
     if ladder == (REFERENCE,) and not flip:
-        return REFERENCE, load(REFERENCE)
-    fingerprints = {str(f.relative_to(run.folder)): store.file_fingerprint(f / "weights.safetensors") for f in folders}
-    inputs = {"weights": fingerprints, "ladder": list(map(str, ladder)), "flip": flip, "device": device}
+        return REFERENCE, request.load(REFERENCE)
+    fingerprints = {f"{fold.task}/{fold.folder.name}": fold.fingerprint(WEIGHTS) for fold in folds_in(request.networks)}
+    inputs = {"weights": fingerprints, "ladder": list(map(str, ladder)), "flip": flip, "device": request.device}
     with store.locked(home / "engine.lock", f"the choice of an engine for {home}", wait=True):
-        stands = _standing(place, home, inputs)
+        stands = _standing(request.place, home, inputs)
         if stands is not None:
-            return stands, load(stands)
-        fault = _fault(run, folders)
+            return stands, request.load(stands)
+        fault = _fault(request)
         if fault is not None:
             last = replace(REFERENCE, flip=flip)
-            if flip and _standing(place, home, inputs | {"ladder": [str(REFERENCE)]}) is None:
+            if flip and _standing(request.place, home, inputs | {"ladder": [str(REFERENCE)]}) is None:
                 raise UserError(
                     f"--flip yes changes the predictions, and the train photos of {run.folder} ({run.data}) {fault}, "
                     f"on which the thresholds would be chosen anew; give --flip no."
                 )
             print(
-                f"predict: torch, because {asked} cannot be compared without the train photos ({run.data}), which "
-                f"{fault}"
+                f"predict: torch, because {asked.engine} cannot be compared without the train photos ({run.data}), "
+                f"which {fault}"
             )
-            return last, load(last)
-        engine, members, table = _first_that_agrees(run, system, ladder, load)
+            return last, request.load(last)
+        held = {fold.folder: out_of_fold(fold) for fold in folds_in(request.networks)}
+        engine, members, table = _first_that_agrees(request, ladder, held)
         if flip:
             engine = replace(engine, flip=True)
             members = [replace(member, flip=True) for member in members]
-            table = _validation(run, system, members, engine)
+            table = _validation(request, members, held, engine)
         if engine != REFERENCE:
-            store.write_csv(place / VALIDATION, table.assign(engine=str(engine)))
-        _record(place, inputs, engine)
+            store.write_csv(request.place / VALIDATION, table.assign(engine=str(engine)))
+        _record(request.place, inputs, engine)
         return engine, members
 
 
@@ -98,31 +116,30 @@ def _record(place: Path, inputs: dict[str, Any], engine: Engine) -> None:
     records.record(place, "engine", inputs, wrote, {"engine": str(engine)})
 
 
-def _fault(run: Run, folders: Sequence[Path]) -> str | None:
+def _fault(request: Request) -> str | None:
     """What has become of the train photos since these folds learned from them; None where nothing has."""
-    if not run.data.is_dir():
+    if not request.run.data.is_dir():
         return "are gone"
     try:
-        data = data_of(run)
+        data = request.own()
     except UserError:  # stages that need no train photos go on without them
         return "cannot be read"
-    for folder in folders:
-        made = store.read_json(folder / "settings.json")
-        now = photo_fingerprints(data, train_rows(data, made["task"]))
-        if any(made["inputs"][name] != fingerprint for name, fingerprint in now.items()):
+    for task, folds in request.networks.items():
+        now = photo_fingerprints(data, train_rows(data, task))
+        if any(fold.inputs[name] != fingerprint for fold in folds for name, fingerprint in now.items()):
             return "have changed"
     return None
 
 
 def _first_that_agrees(
-    run: Run, system: str, ladder: Sequence[Engine], load: Callable[[Engine], list[EnsembleMember]]
+    request: Request, ladder: Sequence[Engine], held: Mapping[Path, pd.DataFrame]
 ) -> tuple[Engine, list[EnsembleMember], pd.DataFrame]:
-    """The engine, the members on it, and their validation predictions."""
-    reference = gather(run, system)
+    """The engine, the members on it, and their validation predictions; held: those of torch by fold."""
+    reference = gather(request.networks, lambda fold: held[fold.folder])
     for engine in ladder[:-1]:
         try:
-            members = load(engine)
-            predictions = _validation(run, system, members, engine)
+            members = request.load(engine)
+            predictions = _validation(request, members, held, engine)
         except (UserError, OSError):  # such as a full disk, which is no fault of the engine
             raise
         except Exception as problem:  # torch's and OpenVINO's converters raise whatever they meet
@@ -137,23 +154,23 @@ def _first_that_agrees(
         )
         if found.holds:
             return engine, members, predictions
-    return REFERENCE, load(REFERENCE), reference
+    return REFERENCE, request.load(REFERENCE), reference
 
 
-def _validation(run: Run, system: str, members: Sequence[EnsembleMember], engine: Engine) -> pd.DataFrame:
-    """The out-of-fold predictions of these members, as `gather` gives torch's."""
-    data = data_of(run)
+def _validation(
+    request: Request, members: Sequence[EnsembleMember], held: Mapping[Path, pd.DataFrame], engine: Engine
+) -> pd.DataFrame:
+    """The out-of-fold predictions of these members, as `gather` gives torch's; held: the rows of each fold."""
+    data = request.own()
     place = {photo: row for row, photo in enumerate(data.train["photo"])}
     by_folder = {member.folder: member for member in members}
-    count = sum(len(out_of_fold(folder)) for folder in by_folder)
-    with Progress(f"{engine} on validation photos", count, "photos") as progress:
+    with Progress(f"{engine} on validation photos", sum(map(len, held.values())), "photos") as progress:
 
-        def predictions_of(folder: Path) -> pd.DataFrame:
-            member, table = by_folder[folder], out_of_fold(folder)
-            pixels = prepared(run, data, member.size).pixels
+        def predictions_of(fold: FinishedFold) -> pd.DataFrame:
+            member, table = by_folder[fold.folder], held[fold.folder].copy()
+            pixels = prepared(request.run, data, member.size).pixels
             rows = table["photo"].map(place).to_numpy(np.int64)
-            predictions = ensemble.predict_rows(member, pixels, rows, progress.advance)
-            table[list(member.task.columns)] = predictions
+            table[list(member.task.columns)] = ensemble.predict_rows(member, pixels, rows, progress.advance)
             return table
 
-        return gather(run, system, predictions_of)
+        return gather(request.networks, predictions_of)

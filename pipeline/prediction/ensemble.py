@@ -22,7 +22,7 @@ from pipeline.images.photos import Photos, decode_all
 from pipeline.prediction import engines
 from pipeline.prediction.engine import REFERENCE, Engine
 from pipeline.prediction.engines import BATCH_SIZE, Forward
-from pipeline.runtime import store
+from pipeline.run.fold_records import WEIGHTS, BegunFold
 from pipeline.runtime.machine import Plan
 from pipeline.runtime.progress import Progress
 
@@ -51,33 +51,32 @@ class EnsembleMember:
         return predictions
 
 
-def load(folder: Path, device: str, threads: int, engine: Engine = REFERENCE) -> EnsembleMember:
-    """The network that was trained in a fold's folder.
+def load(fold: BegunFold, device: str, threads: int, engine: Engine = REFERENCE) -> EnsembleMember:
+    """The network that was trained for a fold.
 
     Raises UserError when its files are damaged, and what torch or OpenVINO raise where an engine other than torch
     cannot run it.
     """
-    made = store.read_json(folder / "settings.json")
-    settings = made["settings"]
-    one = build_task(made["task"], settings)
+    folder, settings = fold.folder, fold.settings
+    one = build_task(fold.task, settings)
     network = backbone.build(settings, one.num_logits, learned=one.learned)
     try:
-        network.load_state_dict(load_file(folder / "weights.safetensors"))
+        network.load_state_dict(load_file(folder / WEIGHTS))
     except FileNotFoundError:
-        raise UserError(f"{folder / 'weights.safetensors'} is missing; train it again with --restart.") from None
+        raise UserError(f"{folder / WEIGHTS} is missing; train it again with --restart.") from None
     except (SafetensorError, RuntimeError) as damage:
         raise UserError(
-            f"{folder / 'weights.safetensors'} is damaged or of another network "
+            f"{folder / WEIGHTS} is damaged or of another network "
             f"({str(damage).splitlines()[0]}); train it again with --restart."
         ) from None
     device = engine.device(device)
     # As the reference: float32, whatever the training's precision was.
-    plan = Plan(device, "float32", made["plan"]["channels_last"], threads, 0)
+    plan = Plan(device, "float32", fold.plan.channels_last, threads, 0)
     if plan.channels_last:
         network = network.to(memory_format=torch.channels_last)
-    size = (settings["height"], settings["width"])
+    size = (settings.height, settings.width)
     forward = engines.build(engine, network.to(device), size, plan)
-    return EnsembleMember(one, made["fold"], folder, size, forward, engine.flip)
+    return EnsembleMember(one, fold.number, folder, size, forward, engine.flip)
 
 
 def predict_rows(

@@ -2,39 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from models.errors import UserError
 from pipeline.prediction.engine import REFERENCE, Engine
 from pipeline.run import records
+from pipeline.run.fold_records import VALIDATION, FinishedFold
 from pipeline.run.folder import Run
-from pipeline.run.presets import SYSTEMS
+from pipeline.run.settings import SYSTEMS
 from pipeline.runtime import store
 from pipeline.scoring.caveats import CAVEAT_SENTENCES
 
 if TYPE_CHECKING:
     import pandas as pd
 
+Networks = Mapping[str, Sequence[FinishedFold]]
+"""The finished folds of a system by task."""
 
-VALIDATION = "validation.csv"
-"""Beside eval predictions by an engine other than torch: what it predicts about the validation photos."""
+
+def networks_of(run: Run, system: str) -> Networks:
+    """A system's finished folds, as they are recorded. Raises UserError when a network has none."""
+    found = {}
+    for task in SYSTEMS[system]:
+        found[task] = tuple(run.finished(task).values())
+        if not found[task]:
+            raise UserError(f"no fold of {task} is trained in {run.folder} yet; run make train-{task} first.")
+    return found
 
 
-def out_of_fold(folder: Path) -> pd.DataFrame:
+def folds_in(networks: Networks) -> list[FinishedFold]:
+    """All finished folds of a system, one task after the other."""
+    return [fold for folds in networks.values() for fold in folds]
+
+
+def out_of_fold(fold: FinishedFold) -> pd.DataFrame:
     """The predictions of a finished fold about the people it held out, as training wrote them."""
-    records.check(folder, "train", ["validation.csv"])
-    return store.read_csv(folder / "validation.csv")
+    fold.check(VALIDATION)
+    return store.read_csv(fold.folder / VALIDATION)
 
 
-def gather(
-    run: Run, system: str = "specialists", predictions_of: Callable[[Path], pd.DataFrame] = out_of_fold
-) -> pd.DataFrame:
+def gather(networks: Networks, predictions_of: Callable[[FinishedFold], pd.DataFrame] = out_of_fold) -> pd.DataFrame:
     """The out-of-fold predictions of a system's networks side by side, one row per photo.
 
-    predictions_of: of a fold's folder. Photos that some specialist did not predict out-of-fold have blanks there.
-    Raises UserError when a network has no finished fold, or when they learned from different labels or folds.
+    Photos that some specialist did not predict out-of-fold have blanks there. Raises UserError when the networks
+    learned from different labels or folds.
     """
     import pandas as pd
 
@@ -42,20 +55,21 @@ def gather(
 
     keys = ["photo", "person", "fold", *TRUTH]
     whole: pd.DataFrame | None = None
-    for task in SYSTEMS[system]:
-        table = pd.concat([predictions_of(folder) for folder in finished(run, task).values()])
+    for folds in networks.values():
+        table = pd.concat([predictions_of(fold) for fold in folds])
         whole = table if whole is None else whole.merge(table, on=keys, how="outer")
     if whole["photo"].duplicated().any():
+        run = folds_in(networks)[0].folder.parents[1]
         raise UserError(
-            f"the networks of {run.folder} were trained on different labels or folds; train them again with --restart."
+            f"the networks of {run} were trained on different labels or folds; train them again with --restart."
         )
     return whole
 
 
-def validation_by(run: Run, system: str, place: Path, engine: Engine) -> pd.DataFrame:
+def validation_by(networks: Networks, place: Path, engine: Engine) -> pd.DataFrame:
     """The validation predictions that go with a place's eval predictions. Raises UserError when there are none."""
     if engine == REFERENCE:
-        return gather(run, system)
+        return gather(networks)
     path = place / VALIDATION
     if not has_validation_by(place, engine):
         raise UserError(f"{path} is missing, damaged or of another engine than {engine}; run predict again.")
@@ -79,30 +93,22 @@ def has_validation_by(place: Path, engine: Engine) -> bool:
     return made["metrics"]["engine"] == str(engine) and stands
 
 
-def caveats_of_run(run: Run, system: str) -> dict[str, str]:
-    """The caveats of a run's validation scores: a word to set beside them, and a sentence each."""
-    done = [folder / "done" / "train.json" for task in SYSTEMS[system] for folder in run.finished_folds(task).values()]
-    metrics = [store.read_json(record)["metrics"] for record in done]
+def caveats_of(networks: Networks) -> dict[str, str]:
+    """The caveats of a system's validation scores: a word to set beside them, and a sentence each."""
+    metrics = [fold.metrics for fold in folds_in(networks)]
     return {word: told for word, told in CAVEAT_SENTENCES.items() if any(made.get(word) for made in metrics)}
 
 
-def finished(run: Run, task: str) -> dict[int, Path]:
-    """The finished folds of a network. Raises UserError when there are none."""
-    folders = run.finished_folds(task)
-    if not folders:
-        raise UserError(f"no fold of {task} is trained in {run.folder} yet; run make train-{task} first.")
-    return folders
+def network_fingerprints(networks: Networks) -> dict[str, list[str | None]]:
+    """What a system predicts by: the fingerprints of its networks, by their folder in the run."""
+    return {f"{fold.task}/{fold.folder.name}": fold.network_fingerprint for fold in folds_in(networks)}
 
 
-def network_fingerprint(folder: Path) -> list[str | None]:
-    """What a finished fold predicts by: the fingerprints of its settings and weights."""
-    return [store.file_fingerprint(folder / name) for name in ("settings.json", "weights.safetensors")]
-
-
-def check_networks(run: Run, place: Path) -> None:
+def check_networks(networks: Networks, run: Run, place: Path) -> None:
     """Raises UserError where a network was trained anew since it predicted the eval photos of a place."""
+    now = network_fingerprints(networks)
     for folder, fingerprint in records.metrics_of(place, "predict").get("weights", {}).items():
-        if network_fingerprint(run.folder / folder) != fingerprint:
+        if now.get(folder) != fingerprint:
             raise UserError(
                 f"{place / 'predictions.csv'} was predicted by another network than {run.folder / folder} holds now; "
                 f"run predict again."

@@ -7,52 +7,31 @@ that is given must be the recorded one.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
+from models.declared import declared
 from models.errors import UserError
 from pipeline.run import recipes
-from pipeline.run.settings import (
-    DRAWN,
-    HELD_OUT,
-    EvalSettings,
-    RunSettings,
-    SystemSettings,
-    check_run_settings,
-    run_defaults,
-)
+from pipeline.run.fold_records import DONE, SETTINGS, FinishedFold
+from pipeline.run.given import Given
+from pipeline.run.presets import WEIGHTS
+from pipeline.run.settings import DRAWN, HELD_OUT, RECORDED, EvalStage, RunSettings, RunStage, SystemStage
 from pipeline.runtime import store
 
-RECORDED = ("data", "recipe", "preset", "weights", "fixes", "crop", "split", "held_out", "split_seed",
-            "skip_bad_photos", "follow_links", "leave_out")  # fmt: skip
-SCHEMA = 1
+SCHEMA = 2
 """Of everything that a run leaves; run.json holds it."""
 EVAL_FOLDER = "folder.json"
 """In the place of a folder given as EVAL: which folder that is."""
-FOLD_FILES = ("settings.json", "weights.safetensors", "validation.csv")
-"""What a finished fold stands on."""
-BEGUN = ("*/fold*/settings.json", "compare*/settings.json")
+BEGUN = (f"*/fold*/{SETTINGS}", "compare*/settings.json")
 """Where a run has one of these, a training or a comparison has begun under its settings."""
 
 
-@dataclass(frozen=True)
-class Run:
+@dataclass(frozen=True, kw_only=True)
+class Run(RunSettings):
     """A run's folder and its settings, resolved."""
 
     folder: Path
-    data: Path
-    preset: str
-    weights: str
-    fixes: str | None
-    crop: float
-    split_seed: int
-    skip_bad_photos: bool
-    follow_links: bool
-    held_out: float
-    split: str
-    recipe: str | None
-    leave_out: int | None
 
     @property
     def folds(self) -> int:
@@ -64,7 +43,7 @@ class Run:
         """The recipe's system, or the specialists."""
         return "specialists" if self.recipe is None else recipes.named(self.recipe).system
 
-    def system(self, given: SystemSettings) -> str:
+    def system(self, given: SystemStage) -> str:
         """The system that is asked for."""
         return given.system or self.usual_system
 
@@ -72,7 +51,7 @@ class Run:
         """The folder of a system: the specialists' is the run's own."""
         return self.folder if system == "specialists" else self.folder / system
 
-    def place(self, given: EvalSettings) -> Path:
+    def place(self, given: EvalStage) -> Path:
         """Where predictions, combiner and submission go; folders of the same name have places of their own."""
         home = self.home(self.system(given))
         if given.eval is None:
@@ -88,96 +67,107 @@ class Run:
         """The folds of a network that have a folder, finished or not."""
         found = {}
         for folder in (self.folder / task).glob("fold*"):
-            number = folder.name.removeprefix("fold")
-            if number.isdigit():
-                found[int(number)] = folder
+            number = whole_number(folder.name.removeprefix("fold"))
+            if number is not None:
+                found[number] = folder
         return dict(sorted(found.items()))
 
-    def finished_folds(self, task: str) -> dict[int, Path]:
-        """The folds of a network whose predictions stand."""
-        return {
-            fold: folder
-            for fold, folder in self.fold_folders(task).items()
-            if (folder / "done" / "train.json").is_file()
-        }
+    def finished(self, task: str) -> dict[int, FinishedFold]:
+        """The folds of a network whose predictions stand, as they are recorded: read here, and handed on."""
+        folders = self.fold_folders(task)
+        return {fold: FinishedFold.read(folder) for fold, folder in folders.items() if (folder / DONE).is_file()}
 
 
-@dataclass(frozen=True)
-class Fold:
-    """One fold's work: where, with what settings, on which data (fingerprints by name)."""
-
-    number: int
-    folder: Path
-    settings: dict[str, Any]
-    inputs: dict[str, str]
-
-
-def open_run(given: RunSettings, *, make: bool = True) -> Run:
+def open_run(given: RunStage, *, make: bool = True) -> Run:
     """The run these settings name; writes its run.json where there is none and `make`.
 
     Until a specialist has begun, settings may still change, and what was recorded without being given follows the
     preset and the recipe. Raises UserError when a given setting differs from the recorded one after that, for one
     that cannot be, and when there is no such run and not `make`.
     """
-    folder = given.run or _default_folder(given)
+    if "recipe" in given.shared:
+        recipes.named(given.shared["recipe"])
+    folder = given.run or _default_folder(given.shared)
     path = folder / "run.json"
     if not make and not path.is_file():
         raise UserError(f"there is no run {folder} yet; train it first (make train-mask train-gender train-age).")
-    if given.data is not None and not path.is_file():
+    if "data" in given.shared and not path.is_file():
         from pipeline.runtime.problems import Problems, check_folder, show
 
-        check_folder(given.data, Problems(f"The data set {show(given.data)}"))
+        check_folder(given.shared["data"], Problems(f"The data set {show(given.shared['data'])}"))
     with store.locked(folder / "run.lock", f"the run {folder}", wait=True):
         recorded = _recorded(path)
-        unchosen = {"recipe": None, "preset": run_defaults(recorded | {"preset": None})["preset"]}
-        usual = run_defaults(recorded) | unchosen
-        chosen = {name: value for name, value in recorded.items() if value != usual.get(name)}
-        chosen |= {name: value for name in RECORDED if (value := _plain(getattr(given, name))) is not None}
-        settings = run_defaults(chosen) | chosen
-        begun = any(any(folder.glob(made)) for made in BEGUN)
-        for name in RECORDED:
-            if begun and recorded and name != "follow_links" and not _same(name, settings[name], recorded[name]):
-                raise UserError(
-                    f"the run {folder} was trained with {name.replace('_', '-')} {recorded[name]}, not "
-                    f"{settings[name]}; leave the setting out, or name another run with RUN=folder (--run)."
-                )
-        if begun and "data" in recorded:
-            settings["data"] = recorded["data"]
-        check_run_settings(settings["held_out"], settings["split"], settings["recipe"])
-        folds, left_out = HELD_OUT[settings["held_out"]], settings["leave_out"]
+        begun = recorded is not None and any(any(folder.glob(made)) for made in BEGUN)
+        settings = _settled(recorded, given.shared)
+        if begun:
+            _check_recorded(folder, recorded, settings)
+            settings = replace(settings, data=recorded.data)
+        folds, left_out = HELD_OUT[settings.held_out], settings.leave_out
         if left_out is not None and not 0 <= left_out < folds:
             raise UserError(f"--leave-out {left_out}: the folds are numbered from 0 to {folds - 1}.")
         if settings != recorded:
-            store.write_json(path, settings | {"schema": SCHEMA})
-    return Run(folder=folder, **(settings | {"data": Path(settings["data"])}))
+            store.write_json(path, settings.as_json() | {"schema": SCHEMA})
+    return Run(folder=folder, **{name: getattr(settings, name) for name in RECORDED})
 
 
-def _recorded(path: Path) -> dict[str, Any]:
-    """The settings in a run.json; none where there is no such file. Raises UserError for one of another schema."""
+def settings_under(given: RunStage) -> RunSettings:
+    """The settings of the run that is named, or of a new one: nothing is checked against trainings, nothing written."""
+    return _settled(_recorded(given.run / "run.json") if given.run else None, given.shared)
+
+
+def usual_settings(recipe: str | None = None, preset: str | None = None) -> RunSettings:
+    """What a run has beneath the settings given: the recipe's values where it has them, else the preset's and ours."""
+    of_recipe = Given(RunSettings) if recipe is None else recipes.named(recipe).run
+    preset = preset or of_recipe.get("preset", declared(RunSettings)["preset"].default)
+    if preset not in WEIGHTS:
+        declared(RunSettings)["preset"].check(preset)
+    return RunSettings(recipe=recipe, weights=WEIGHTS[preset]) | of_recipe | {"preset": preset}
+
+
+def _settled(recorded: RunSettings | None, given: Given[RunSettings]) -> RunSettings:
+    """The recorded settings that had been chosen, those given, and the usual ones beneath both."""
+    chosen = given
+    if recorded is not None:
+        preset = usual_settings(recorded.recipe).preset
+        unchosen = usual_settings(recorded.recipe, recorded.preset) | {"recipe": None, "preset": preset}
+        kept = {name: getattr(recorded, name) for name in RECORDED}
+        chosen = Given(RunSettings, **{n: v for n, v in kept.items() if v != getattr(unchosen, n)}) | given
+    return usual_settings(chosen.get("recipe"), chosen.get("preset")) | chosen
+
+
+def _check_recorded(folder: Path, recorded: RunSettings, settings: RunSettings) -> None:
+    """Raises UserError where a run that has begun would go on with other settings."""
+    for name in RECORDED:
+        then, now = getattr(recorded, name), getattr(settings, name)
+        same = os.path.realpath(then) == os.path.realpath(now) if name == "data" else then == now
+        if not same and name != "follow_links":
+            raise UserError(
+                f"the run {folder} was trained with {name.replace('_', '-')} {then}, not {now}; leave the setting out, "
+                f"or name another run with RUN=folder (--run)."
+            )
+
+
+def _recorded(path: Path) -> RunSettings | None:
+    """The settings in a run.json; None where there is no such file. Raises UserError for one of another schema."""
     if not path.is_file():
-        return {}
+        return None
     recorded = store.read_json(path)
     if recorded.pop("schema", None) != SCHEMA:
         raise UserError(
             f"the run {path.parent} was made by another version of face18, whose files this one does not read; name "
             f"another run with RUN=folder (--run), or move that folder away."
         )
-    return recorded
+    if recorded.get("recipe") is not None:
+        recipes.named(recorded["recipe"])
+    return RunSettings.from_json(recorded, path)
 
 
-def _default_folder(given: RunSettings) -> Path:
-    data = given.data or DRAWN
-    return Path("runs") / f"{data.resolve().name}-{given.recipe or given.preset or 'small'}"
+def _default_folder(given: Given[RunSettings]) -> Path:
+    data = given.get("data", DRAWN)
+    usual = declared(RunSettings)["preset"].default
+    return Path("runs") / f"{data.resolve().name}-{given.get('recipe') or given.get('preset', usual)}"
 
 
-def _plain(value: Any) -> Any:
-    """The value for JSON; an unset flag counts as not given."""
-    if value is False:
-        return None
-    return str(value) if isinstance(value, Path) else value
-
-
-def _same(name: str, given: Any, recorded: Any) -> bool:
-    if name == "data":
-        return os.path.realpath(given) == os.path.realpath(recorded)
-    return given == recorded
+def whole_number(text: str) -> int | None:
+    """The number of a text of digits; None for any other, such as a superscript, which `int` would refuse."""
+    return int(text) if text.isascii() and text.isdigit() else None

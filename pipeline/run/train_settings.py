@@ -1,119 +1,84 @@
-"""The settings of the stage train: what a network learns by, and how the work is done."""
+"""What a training is told: what its network learns by, and how the work is done."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
 
-from tyro.conf import Positional, arg
-
-from models.errors import unknown
-from pipeline.run import setting_rules
-from pipeline.run.settings import Flag, MaybeNumber, MaybeText, MaybeWhole, RunSettings, given_settings
+from models.declared import Settings, setting
+from models.settings import ModelSettings
+from pipeline.run.given import Given, some_of
+from pipeline.run.settings import NETWORKS, RunStage
 from pipeline.runtime.machine import PRECISIONS
 
 
 @dataclass(frozen=True, kw_only=True)
-class Train(RunSettings):
-    task: Positional[Literal["mask", "gender", "age", "joint", "multihead"]]
-    """The specialist: mask (EfficientNet), gender (Swin) or age (ConvNeXt); or a rival: joint or multihead."""
-    folds: str = "0"
-    """Which folds to train now: all, or numbers like 0,1."""
-    restart: Flag = False
-    """Begin these folds anew; what was there is kept under a dated name."""
-    threads: MaybeWhole = None
-    """Processor threads (default: all cores, shared out)."""
-    share: MaybeWhole = None
-    """How many trainings share this machine's cores (default: 1)."""
-    workers: MaybeWhole = None
-    """Loader processes beside the training one (default: by machine)."""
-    precision: MaybeText = None
-    """float32, or bfloat16 where the network allows it (default: by machine and backbone)."""
-    muon_precision: MaybeText = None
-    """float32 or bfloat16, of Muon's matrix products (default: by machine)."""
-    channels_last: Annotated[Literal["yes", "no"] | None, arg(metavar="{yes,no}", help_behavior_hint="")] = None
-    """Photos with their channels last in memory (default: by machine and backbone)."""
-    plan: Flag = False
-    """Say how the machine would be used, and stop."""
-    checkpoint_steps: MaybeWhole = None
-    """A checkpoint every so many steps (default: by time alone)."""
-    checkpoint_seconds: MaybeNumber = None
-    """And after so many seconds (default: 60), beside the one after each epoch."""
-    epochs: MaybeNumber = None
-    """How often each photo is seen; 6.5 is six epochs and a half."""
-    batch_size: MaybeWhole = None
-    """Photos a step."""
-    sampling: MaybeText = None
-    """all: every photo in its turn (and see --undersample). balanced: every class equally often, as many photos an
-    epoch as there are; --undersample then does nothing."""
-    lr: MaybeNumber = None
-    """Largest learning rate."""
-    warmup: MaybeNumber = None
-    """Share of the steps over which the learning rate rises."""
-    schedule: MaybeText = None
-    """What the learning rate does then: cosine (falls to zero), step (falls by --gamma now and then) or constant."""
-    period: MaybeNumber = None
-    """Epochs from the cosine's top to zero (0: the run's length), or between two steps (0: a third of it)."""
-    gamma: MaybeNumber = None
-    """What each step of the schedule multiplies the learning rate by."""
-    patience: MaybeWhole = None
-    """Stop early, after so many epochs without a better macro-F1 of the people held out; their scores are then
-    optimistic and shown so. 0: never."""
-    weight_decay: MaybeNumber = None
-    """On all but norms and biases."""
-    optimizer: MaybeText = None
-    """muon, adamw, adam or radam. Muon learns fastest from scratch, AdamW is usual for pretrained weights; each wants
-    an --lr of its own."""
-    layer_decay: MaybeNumber = None
-    """Learning rate of a layer as a share of the next one's, for pretrained weights."""
-    max_grad_norm: MaybeNumber = None
-    """Largest norm of the gradient."""
-    dropout: MaybeNumber = None
-    """Before the last layer."""
-    drop_path: MaybeNumber = None
-    """Stochastic depth."""
-    backbone: MaybeText = None
-    """Another timm backbone."""
-    backbone_options: MaybeText = None
-    """Settings of the timm backbone, as JSON."""
-    height: MaybeWhole = None
-    """Photo height in pixels."""
-    width: MaybeWhole = None
-    """Photo width in pixels."""
-    seed: MaybeWhole = None
-    """Of first weights, order and augmentation."""
-    loss: MaybeText = None
-    """Of classes: cross_entropy, focal (easy photos count little), or soft_f1 (macro-F1 of the batch)."""
-    smoothing: MaybeNumber = None
-    """Label smoothing, of cross_entropy and focal."""
-    focal_gamma: MaybeNumber = None
-    """How strongly focal turns from easy photos to hard ones; 0 is cross_entropy."""
-    class_balance: MaybeNumber = None
-    """Mask: 0 counts every photo of an epoch the same, 1 every class."""
-    undersample: MaybeNumber = None
-    """Mask: in an epoch, at most this many times the rarest class's photos; the others take turns. 0: all."""
-    age_loss: MaybeText = None
-    """Age: distribution (over the years), or plain regression: l1 or mse."""
-    age_spread: MaybeNumber = None
-    """Age: deviation in years of the soft labels."""
-    rare_ages: MaybeNumber = None
-    """Age: power of the weight for rare ages, 0 none to 1 full."""
-    age_scale: MaybeNumber = None
-    """Age: the unit, in years, in which plain regression learns."""
-    age_head: MaybeText = None
-    """Multihead: its age head predicts years or bands."""
-    head_balance: MaybeText = None
-    """Multihead: its three losses add up by uncertainty (each with a weight that is learned), or as a plain sum."""
-    mask_weight: MaybeNumber = None
-    """Multihead: of the mask's loss."""
-    gender_weight: MaybeNumber = None
-    """Multihead: of gender's loss."""
-    age_weight: MaybeNumber = None
-    """Multihead: of the age's loss."""
+class TrainingSettings(ModelSettings):
+    """A network, its loss, and how it learns: with the photos, all that its weights follow from."""
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        setting_rules.check_values(given_settings(self))
-        for name in ("precision", "muon_precision"):
-            if (given := getattr(self, name)) is not None and given not in PRECISIONS:
-                raise unknown(name.replace("_", "-"), given, PRECISIONS)
+    epochs: float = setting("How often each photo is seen; 6.5 is six epochs and a half.", above=0)
+    batch_size: int = setting("Photos a step.", 32, least=1)
+    lr: float = setting("Largest learning rate.", above=0)
+    warmup: float = setting("Share of the steps over which the learning rate rises.", 0.1, least=0, most=1)
+    schedule: str = setting(
+        "What the learning rate does then: cosine (falls to zero), step (falls by --gamma now and then) or constant.",
+        "cosine",
+        choices=("cosine", "step", "constant"),
+    )
+    period: float = setting(
+        "Epochs from the cosine's top to zero (0: the run's length), or between two steps (0: a third of it).",
+        0.0,
+        least=0,
+    )
+    gamma: float = setting("What each step of the schedule multiplies the learning rate by.", 0.1, above=0, most=1)
+    patience: int = setting(
+        "Stop early, after so many epochs without a better macro-F1 of the people held out; their scores are then "
+        "optimistic and shown so. 0: never.",
+        0,
+        least=0,
+    )
+    weight_decay: float = setting("On all but norms and biases.", least=0)
+    optimizer: str = setting(
+        "Muon learns fastest from scratch, AdamW is usual for pretrained weights; each wants an --lr of its own.",
+        "adamw",
+        choices=("muon", "adamw", "adam", "radam"),
+    )
+    layer_decay: float = setting(
+        "Learning rate of a layer as a share of the next one's, for pretrained weights.", 1.0, above=0, most=1
+    )
+    max_grad_norm: float = setting("Largest norm of the gradient.", 1.0, above=0)
+    seed: int = setting("Of first weights, order and augmentation.", 0, least=0, most=10**15)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkSettings(Settings):
+    """How the machine is used: nothing that a network learns by."""
+
+    threads: int | None = setting("Processor threads.", None, least=1, usual="all cores, shared out")
+    share: int | None = setting("How many trainings share this machine's cores.", None, least=1, usual="1")
+    workers: int | None = setting("Loader processes beside the training one.", None, least=0, usual="by machine")
+    precision: str | None = setting(
+        "bfloat16 where the network allows it.", None, choices=PRECISIONS, usual="by machine and backbone"
+    )
+    muon_precision: str | None = setting("Of Muon's matrix products.", None, choices=PRECISIONS, usual="by machine")
+    channels_last: bool | None = setting(
+        "Photos with their channels last in memory.", None, usual="by machine and backbone"
+    )
+    checkpoint_steps: int | None = setting("A checkpoint every so many steps.", None, least=1, usual="by time alone")
+    checkpoint_seconds: float | None = setting(
+        "And after so many seconds, beside the one after each epoch.", None, above=0, usual="60"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train(WorkSettings, RunStage):
+    """What the stage train is told."""
+
+    task: str = setting(
+        "The specialist: mask (EfficientNet), gender (Swin) or age (ConvNeXt); or a rival: joint or multihead.",
+        choices=NETWORKS,
+        positional=True,
+    )
+    folds: str = setting("Which folds to train now: all, or numbers like 0,1.", "0")
+    restart: bool = setting("Begin these folds anew; what was there is kept under a dated name.", False, flag=True)
+    plan: bool = setting("Say how the machine would be used, and stop.", False, flag=True)
+    training: Given[TrainingSettings] = some_of(TrainingSettings)

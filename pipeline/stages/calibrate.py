@@ -8,22 +8,33 @@ from typing import Any
 from models.errors import UserError
 from pipeline.combiner import schema
 from pipeline.prediction.engine import REFERENCE
-from pipeline.prediction.run_predictions import VALIDATION, caveats_of_run, check_networks, engine_of, validation_by
+from pipeline.prediction.run_predictions import (
+    Networks,
+    caveats_of,
+    check_networks,
+    engine_of,
+    folds_in,
+    networks_of,
+    validation_by,
+)
 from pipeline.run import records
-from pipeline.run.folder import Run, open_run
-from pipeline.run.presets import SYSTEMS
-from pipeline.run.settings import EvalSettings, MaybeText
+from pipeline.run.fold_records import VALIDATION
+from pipeline.run.folder import open_run
+from pipeline.run.given import Given, some_of
+from pipeline.run.remembered import PriorSettings, remember, remembered
+from pipeline.run.settings import EvalStage
 from pipeline.runtime import store
 
 
 @dataclass(frozen=True, kw_only=True)
-class Calibrate(EvalSettings):
-    prior: MaybeText = None
-    """The age mix to calibrate for: auto (default), train, estimate, or shares like 0.42,0.28,0.30."""
+class Calibrate(EvalStage):
+    """What the stage calibrate is told."""
+
+    how: Given[PriorSettings] = some_of(PriorSettings)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.prior is not None and not isinstance(prior := parse_prior(self.prior), str):
+        if "prior" in self.how and not isinstance(prior := parse_prior(self.how["prior"]), str):
             from pipeline.combiner.prior_choice import check_prior
 
             check_prior(prior)
@@ -33,18 +44,18 @@ def calibrate(settings: Calibrate) -> dict[str, Any]:
     """Choose the two age thresholds for the age mix of the eval photos, and tell the score to expect."""
     run = open_run(settings, make=False)
     place, system = run.place(settings), run.system(settings)
-    given = settings.prior or records.metrics_of(place, "calibrate").get("prior") or "auto"
-    prior = parse_prior(given)
-    files = [folder / "validation.csv" for task in SYSTEMS[system] for folder in run.finished_folds(task).values()]
+    asked = remembered(PriorSettings, place) | settings.how
+    prior = parse_prior(asked.prior)
+    networks = networks_of(run, system)
     path = place / "predictions.csv"
     inputs = {
-        "validation": {str(file.relative_to(run.folder)): store.file_fingerprint(file) for file in files},
+        "validation": {f"{fold.task}/{fold.folder.name}": fold.fingerprint(VALIDATION) for fold in folds_in(networks)},
         "by_engine": store.file_fingerprint(place / VALIDATION),
         "predictions": store.file_fingerprint(path),
         "prior": prior,
         "version": schema.VERSION,
     }
-    caveats = caveats_of_run(run, system)
+    caveats = caveats_of(networks)
     if caveats:
         inputs["caveats"] = caveats
     with records.alone(place, "calibrate"):
@@ -55,10 +66,10 @@ def calibrate(settings: Calibrate) -> dict[str, Any]:
         from pipeline.combiner.combiners import combiner_for
 
         records.check(place, "predict", ["predictions.csv"])
-        check_networks(run, place)
+        check_networks(networks, run, place)
         predictions = store.read_csv(path) if path.is_file() else None
         engine = REFERENCE if predictions is None else engine_of(predictions)
-        validation = validation_by(run, system, place, engine)
+        validation = validation_by(networks, place, engine)
         if predictions is not None and isinstance(prior, str):
             print(
                 "calibrate: trying the estimate of the age mix on your own people; this takes some seconds", flush=True
@@ -68,18 +79,18 @@ def calibrate(settings: Calibrate) -> dict[str, Any]:
             predictions,
             notes=tuple(caveats.values()),
             caveats=tuple(caveats),
-            photos_per_person=_photos_per_person(run, system),
+            photos_per_person=_photos_per_person(networks),
         )
         combiner.save(place / "combiner.json")
         print(combiner.report())
-        metrics = {"prior": given, "told": combiner.told(), "predictions": inputs["predictions"], **combiner.report_}
+        remember(place, asked)
+        metrics = {"told": combiner.told(), "predictions": inputs["predictions"], **combiner.report_}
         return records.record(place, "calibrate", inputs, ["combiner.json"], metrics)
 
 
-def _photos_per_person(run: Run, system: str) -> float | None:
+def _photos_per_person(networks: Networks) -> float | None:
     """Of the train people, where the run is split by photo: a fold then holds but some photos of each person."""
-    done = [folder / "done/train.json" for task in SYSTEMS[system] for folder in run.finished_folds(task).values()]
-    told = [store.read_json(record)["metrics"].get("photos_per_person") for record in done]
+    told = [fold.metrics.get("photos_per_person") for fold in folds_in(networks)]
     return max((count for count in told if count is not None), default=None)
 
 

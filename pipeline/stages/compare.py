@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from contextlib import redirect_stdout
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from models.declared import Settings, setting
 from models.errors import UserError, nearest
 from pipeline.dataset.run_data import data_of
-from pipeline.run import records, setting_rules
-from pipeline.run.folder import RECORDED, Run, open_run
-from pipeline.run.settings import EvalSettings, Flag, MaybeNumber, MaybeText, MaybeWhole, RunSettings, given_settings
+from pipeline.run import records
+from pipeline.run.folder import Run, open_run
+from pipeline.run.given import Given, some_of
+from pipeline.run.settings import RECORDED, EvalStage, RunSettings, RunStage
 from pipeline.runtime import store
 from pipeline.stages.calibrate import Calibrate, calibrate
 from pipeline.stages.predict import Predict, predict
 from pipeline.stages.submit import submit
-from pipeline.stages.train import Train, train
+from pipeline.stages.train import train
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,59 +35,72 @@ DRAWS, FEW_DRAWS = 2000, 200
 """Resamples of people behind an interval, and in a smoke test."""
 SMOKE_COST = 0.01
 """The share of the usual cost that a smoke test spends."""
-USUAL = {"systems": None, "seeds": 3, "cost": None, "tune": "0.5,1,2", "tune_share": 0.25}
-SMOKE = USUAL | {"seeds": 1, "tune": "0.5,1"}
 FIXED = ("cost", "tune", "tune_share")
 """What the systems have in common: it cannot change between two calls, while systems and seeds may be added."""
-STAGES = {"predict": (predict, Predict), "calibrate": (calibrate, Calibrate), "submit": (submit, EvalSettings)}
+STAGES = {"predict": (predict, Predict), "calibrate": (calibrate, Calibrate), "submit": (submit, EvalStage)}
 """What follows a training; `score` does not, so that the truth is opened once, at the end."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Compare(RunSettings):
-    systems: MaybeText = None
-    """Which, with commas between them: specialists, joint-efficientnet, joint-swin, joint-convnext, multihead-bands,
-    multihead-years, specialists-30-60, and leak for the second table (default: all)."""
-    seeds: MaybeWhole = None
-    """How often each is trained (default: 3)."""
-    cost: MaybeNumber = None
-    """Of a system's training, in 1e12 FLOPs (default: what the three specialists cost by their own epochs)."""
-    tune: MaybeText = None
-    """What the preset's learning rates are multiplied by before the best is chosen (default: 0.5,1,2)."""
-    tune_share: MaybeNumber = None
-    """The share of the cost that each such trial gets (default: 0.25)."""
-    jobs: MaybeWhole = None
-    """Trainings side by side (default: as many as there are cores; 1 on a GPU)."""
-    smoke: Flag = False
-    """One seed and hardly any training, in a folder of its own: does everything run?"""
+class ComparisonSettings(Settings):
+    """What is compared, and how: recorded where the comparison is."""
+
+    systems: str | None = setting(
+        "Which, with commas between them: specialists, joint-efficientnet, joint-swin, joint-convnext, "
+        "multihead-bands, multihead-years, specialists-30-60, and leak for the second table.",
+        None,
+        usual="all",
+    )
+    seeds: int = setting("How often each is trained.", 3, least=1)
+    cost: float | None = setting(
+        "Of a system's training, in 1e12 FLOPs.",
+        None,
+        above=0,
+        usual="what the three specialists cost by their own epochs",
+    )
+    tune: str = setting("What the preset's learning rates are multiplied by before the best is chosen.", "0.5,1,2")
+    tune_share: float = setting("The share of the cost that each such trial gets.", 0.25, above=0)
+
+
+SMOKE = Given(ComparisonSettings, seeds=1, tune="0.5,1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compare(RunStage):
+    """What the stage compare is told."""
+
+    jobs: int | None = setting("Trainings side by side.", None, least=1, usual="as many as there are cores; 1 on a GPU")
+    smoke: bool = setting(
+        "One seed and hardly any training, in a folder of its own: does everything run?", False, flag=True
+    )
+    comparison: Given[ComparisonSettings] = some_of(ComparisonSettings)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _refuse(self)
-        setting_rules.check_values(given_settings(self))
-        if self.systems is not None:
+        _refuse(self.shared)
+        if "systems" in self.comparison:
             from pipeline.comparison.systems import LEAK, all_systems
 
-            _names(self.systems, [*all_systems("small"), LEAK])  # the same with every preset
+            _names(self.comparison["systems"], [*all_systems("small"), LEAK])  # the same with every preset
 
 
 def compare(settings: Compare) -> dict[str, Any]:
     """Train the specialists and their rivals at the same cost, several seeds each, and compare them."""
     run = open_run(settings)
-    _refuse(run)
+    _refuse(Given(RunSettings, **{name: getattr(run, name) for name in RECORDED}))
     place = run.folder / ("compare-smoke" if settings.smoke else "compare")
     chosen = _chosen(place, settings)
     from pipeline.comparison.systems import LEAK, all_systems
 
     known = all_systems(run.preset)
-    names = _names(chosen["systems"], [*known, LEAK])
+    names = _names(chosen.systems, [*known, LEAK])
     data = data_of(run)
     inputs = {
-        "settings": chosen | {"systems": names},
+        "settings": chosen.as_json() | {"systems": names},
         "run": {name: str(getattr(run, name)) for name in RECORDED},
         "photos": store.photo_fingerprint(data.root, [*data.train["photo"], *data.eval["photo"]]),
         "labels": store.fingerprint(data.train[["person", "mask", "gender", "age"]].astype(str).to_numpy().tolist()),
-        "tables": {name: [asdict(known[name]), known[name].resolved(run.preset)] for name in names if name in known},
+        "tables": {name: _table(known[name], run.preset) for name in names if name in known},
         "files": {name: store.file_fingerprint(data.root / name) for name in ("key.csv", "photos.csv", "boxes.csv")},
     }
     with store.locked(place / "compare.lock", f"compare in {place}"):
@@ -97,30 +112,38 @@ def compare(settings: Compare) -> dict[str, Any]:
         return _Comparison(run, place, chosen, names, data, settings.jobs).compare(inputs)
 
 
-def _refuse(given: Compare | Run) -> None:
+def _refuse(given: Given[RunSettings]) -> None:
     """Raises UserError for settings of a run that a comparison sees to by itself."""
+    leave_out, recipe = given.get("leave_out"), given.get("recipe")
     told = {
-        f"--leave-out {given.leave_out}: compare leaves out people by itself": given.leave_out is not None,
-        f"--recipe {given.recipe}: compare has systems of its own": given.recipe is not None,
-        "--split photo: compare splits by person, and shows the leak beside": given.split == "photo",
+        f"--leave-out {leave_out}: compare leaves out people by itself": leave_out is not None,
+        f"--recipe {recipe}: compare has systems of its own": recipe is not None,
+        "--split photo: compare splits by person, and shows the leak beside": given.get("split") == "photo",
     }
     for sentence, is_given in told.items():
         if is_given:
             raise UserError(f"{sentence}; leave it out, or where the run has it, name another (--run).")
 
 
-def _chosen(place: Path, settings: Compare) -> dict[str, Any]:
+def _chosen(place: Path, settings: Compare) -> ComparisonSettings:
     """What is given, else as recorded the last time, else the usual. Raises UserError for what cannot be."""
     path = place / "settings.json"
-    recorded = store.read_json(path) if path.is_file() else {}
-    given = {name: getattr(settings, name) for name in USUAL if getattr(settings, name) is not None}
+    recorded = ComparisonSettings.from_json(store.read_json(path), path) if path.is_file() else None
+    given = settings.comparison
     for name in FIXED:
-        if name in given and name in recorded and given[name] != recorded[name]:
+        if name in given and recorded is not None and given[name] != getattr(recorded, name):
             raise UserError(
-                f"{place} was begun with --{name.replace('_', '-')} {recorded[name]}, not {given[name]}; leave the "
-                f"setting out, or name another run with RUN=folder (--run)."
+                f"{place} was begun with --{name.replace('_', '-')} {getattr(recorded, name)}, not {given[name]}; "
+                f"leave the setting out, or name another run with RUN=folder (--run)."
             )
-    return (SMOKE if settings.smoke else USUAL) | recorded | given
+    usual = ComparisonSettings()
+    return (recorded or (usual | SMOKE if settings.smoke else usual)) | given
+
+
+def _table(system: System, preset: str) -> dict[str, Any]:
+    """All that makes a system, for a fingerprint."""
+    kept = {"name": system.name, "kind": system.kind, "run": dict(system.run), "same_as": system.same_as}
+    return kept | {task: made.as_json(task) for task, made in system.resolved(preset).items()}
 
 
 def _names(asked: str | None, known: list[str]) -> list[str]:
@@ -137,7 +160,7 @@ class _Comparison:
     """A comparison at work: `place` holds an ordinary run for each system and seed, and for each trial."""
 
     def __init__(
-        self, run: Run, place: Path, chosen: dict[str, Any], names: list[str], data: DataSet, jobs: int | None
+        self, run: Run, place: Path, chosen: ComparisonSettings, names: list[str], data: DataSet, jobs: int | None
     ):
         import joblib
         import torch
@@ -147,17 +170,17 @@ class _Comparison:
 
         self.run, self.place, self.data, self.names = run, place, data, names
         self.smoke = place.name == "compare-smoke"
-        self.factors, self.seeds, self.share = factors_of(chosen["tune"]), range(chosen["seeds"]), chosen["tune_share"]
+        self.factors, self.seeds, self.share = factors_of(chosen.tune), range(chosen.seeds), chosen.tune_share
         on_gpu = torch.cuda.is_available()
         self.at_once = jobs or (1 if on_gpu else joblib.cpu_count())
         self.threads = None if on_gpu else 1  # on a CPU bytes must not depend on the number of jobs
         self.planner = Planner(run, data, self.threads)
         self.planner.check_people()
-        if chosen["cost"] is None:
+        if chosen.cost is None:
             usual = self.planner.usual_cost() * (SMOKE_COST if self.smoke else 1)
-            chosen = chosen | {"cost": float(f"{usual / UNIT:.4g}")}
-        self.chosen, self.budget = chosen, chosen["cost"] * UNIT
-        store.write_json(place / "settings.json", chosen)
+            chosen = replace(chosen, cost=float(f"{usual / UNIT:.4g}"))
+        self.chosen, self.budget = chosen, chosen.cost * UNIT
+        store.write_json(place / "settings.json", chosen.as_json())
         known = all_systems(run.preset)
         self.listed = [known[name] for name in names if name in known]
         self.trained = list({(s.same_as or s.name): known[s.same_as or s.name] for s in self.listed}.values())
@@ -165,7 +188,7 @@ class _Comparison:
 
     def compare(self, inputs: dict[str, Any]) -> dict[str, Any]:
         print(
-            f"compare: {len(self.seeds)} seeds of each system at {self.chosen['cost']:g}e12 FLOPs, "
+            f"compare: {len(self.seeds)} seeds of each system at {self.chosen.cost:g}e12 FLOPs, "
             f"{self.at_once} trainings side by side",
             flush=True,
         )
@@ -184,7 +207,7 @@ class _Comparison:
             for system in (*self.listed, *self.leaking.values())
             for seed in self.seeds
         ]
-        return self._tell(outcomes, inputs | {"settings": self.chosen | {"systems": self.names}})
+        return self._tell(outcomes, inputs | {"settings": self.chosen.as_json() | {"systems": self.names}})
 
     def _folder(self, name: str, seed: int) -> Path:
         return self.place / f"{name}-seed{seed}"
@@ -215,13 +238,13 @@ class _Comparison:
             with redirect_stdout(StringIO()):  # the stage only looks whether all is as it was
                 for one in trainings:
                     if one.finished:
-                        train(Train(task=one.task, **one.given))
+                        train(one.given)
         jobs.run(
             [
                 jobs.Job(
                     one.name,
-                    (_command("train", one.task, **one.given),),
-                    one.folder / f"{one.task}.log",
+                    (("train", *one.given.words()),),
+                    one.given.run / f"{one.given.task}.log",
                     one.effort.flops,
                 )
                 for one in left.values()
@@ -235,20 +258,19 @@ class _Comparison:
         """Predict, calibrate and submit side by side, in every run where that is not finished."""
         from pipeline.comparison import jobs
 
-        threads = {} if self.threads is None else {"threads": self.threads}
         left = []
         for seed in self.seeds:
             for system in (*self.trained, *self.leaking.values()):
                 folder = self._folder(system.name, seed)
-                given = {"run": folder} | ({} if system.kind == "specialists" else {"system": system.kind})
-                by_stage = {stage: dict(given) for stage in STAGES}
-                by_stage["predict"] |= {"engine": "torch"} | threads
+                given = {"run": folder, "system": None if system.kind == "specialists" else system.kind}
+                more = {"predict": {"engine": "torch", "threads": self.threads}}
+                told = {name: kind.of(**given, **more.get(name, {})) for name, (_, kind) in STAGES.items()}
                 if (system.place(folder) / "done" / "submit.json").is_file():
                     with redirect_stdout(StringIO()):
-                        for stage, (function, settings) in STAGES.items():
-                            function(settings(**by_stage[stage]))
+                        for name, (stage, _) in STAGES.items():
+                            stage(told[name])
                 else:
-                    commands = tuple(_command(stage, **by_stage[stage]) for stage in STAGES)
+                    commands = tuple((name, *told[name].words()) for name in STAGES)
                     left.append(jobs.Job(f"the predictions of {folder.name}", commands, folder / "predictions.log"))
         jobs.run(left, self.at_once, "compare")
 
@@ -321,11 +343,3 @@ def _plain(table: pd.DataFrame) -> list[dict[str, Any]]:
     """The rows for JSON; what is blank is None."""
     rows = table.to_dict("records")
     return [{name: None if value != value else value for name, value in row.items()} for row in rows]
-
-
-def _command(stage: str, *words: str, **given: Any) -> tuple[str, ...]:
-    """The arguments of python -m pipeline."""
-    made = [stage, *words]
-    for name, value in given.items():
-        made += [f"--{name.replace('_', '-')}", *([] if value is True else [str(value)])]
-    return tuple(made)

@@ -7,36 +7,41 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from models.declared import Settings, setting
 from models.errors import UserError
-from pipeline.run.settings import DRAWN, MaybeNumber, MaybePath, MaybeWhole, given_settings
+from pipeline.run.given import Given, Stage, some_of
+from pipeline.run.settings import DRAWN
 from pipeline.runtime import store
 
 
 @dataclass(frozen=True, kw_only=True)
-class Data:
-    folder: Path = DRAWN
-    """Where the drawn data set goes."""
-    run: MaybePath = None
-    """Draw nothing where this run uses other photos."""
-    people: MaybeWhole = None
-    """Train people (default: 400)."""
-    eval_people: MaybeWhole = None
-    """Eval people (default: 150)."""
-    seed: MaybeWhole = None
-    """Another seed draws other people (default: 0)."""
-    difficulty: MaybeNumber = None
-    """How much the signs of gender and age overlap (default: 1)."""
+class PeopleSettings(Settings):
+    """Which people are drawn."""
+
+    people: int = setting("Train people.", 400, least=10)
+    eval_people: int = setting("Eval people.", 150, least=10)
+    seed: int = setting("Another seed draws other people.", 0, least=0)
+    difficulty: float = setting("How much the signs of gender and age overlap.", 1.0, least=0, most=3)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data(Stage):
+    """What the stage data is told."""
+
+    folder: Path = setting("Where the drawn data set goes.", DRAWN)
+    run: Path | None = setting("Draw nothing where this run uses other photos.", None, usual="none")
+    drawn: Given[PeopleSettings] = some_of(PeopleSettings)
 
     def __post_init__(self) -> None:
         """Raises UserError for a folder that nothing can be drawn into."""
+        super().__post_init__()
         if self.folder.name in ("", ".."):
             raise UserError(f"--folder {self.folder}: it needs a name of its own, like {DRAWN}.")
 
 
 def data(settings: Data) -> dict[str, Any]:
     """Draw a data set of people in the contest's layout, to try the pipeline without photos."""
-    given = given_settings(settings)
-    folder, run = given.pop("folder"), given.pop("run", None)
+    given, folder, run = settings.drawn, settings.folder, settings.run
     if run is not None and (run / "run.json").is_file():
         used = store.read_json(run / "run.json")["data"]
         if os.path.realpath(used) != os.path.realpath(folder):
@@ -59,7 +64,7 @@ def _record(folder: Path) -> Path:
     return folder.with_name(f"{folder.name}.json")
 
 
-def _drawn(folder: Path, given: dict[str, Any]) -> dict[str, Any] | None:
+def _drawn(folder: Path, given: Given[PeopleSettings]) -> dict[str, Any] | None:
     """The counts of a folder that is drawn already, with the settings given; else None."""
     if not (folder.is_dir() and _record(folder).is_file()):
         return None
@@ -75,19 +80,19 @@ def _drawn(folder: Path, given: dict[str, Any]) -> dict[str, Any] | None:
     return recorded["counts"]
 
 
-def _draw(folder: Path, given: dict[str, Any]) -> dict[str, Any]:
+def _draw(folder: Path, given: Given[PeopleSettings]) -> dict[str, Any]:
     from pipeline.runtime.progress import Progress
     from pipeline.synthetic import data_set
 
-    people = {"people": 400, "eval_people": 150, "seed": 0, "difficulty": 1.0} | given
+    people = PeopleSettings() | given
     data_set.sweep(folder)
-    with Progress("data", people["people"] + people["eval_people"], "people") as progress:
+    with Progress("data", people.people + people.eval_people, "people") as progress:
         drawn = data_set.draw(
             folder,
-            **people,
+            **people.as_json(),
             progress=lambda done, _: progress.advance(done - progress.done),
             # Before the folder appears: a folder without its record would be taken for somebody else's.
-            ready=lambda counts: store.write_json(_record(folder), {"settings": people, "counts": counts}),
+            ready=lambda counts: store.write_json(_record(folder), {"settings": people.as_json(), "counts": counts}),
         )
-    print(f"data: drew {people['people']} train and {people['eval_people']} eval people in {folder}")
+    print(f"data: drew {people.people} train and {people.eval_people} eval people in {folder}")
     return drawn

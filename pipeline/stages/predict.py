@@ -3,26 +3,35 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
-from tyro.conf import arg
-
+from models.declared import setting
 from models.errors import UserError
 from pipeline.dataset.run_data import NO_BOXES, box_fingerprint, data_of, train_rows
 from pipeline.images.run_photos import framed
 from pipeline.prediction import chunks
 from pipeline.prediction.engine import LADDERS, Engine, usual_engine
-from pipeline.prediction.run_predictions import finished, has_validation_by, network_fingerprint
-from pipeline.run import records, setting_rules
+from pipeline.prediction.run_predictions import (
+    Networks,
+    folds_in,
+    has_validation_by,
+    network_fingerprints,
+    networks_of,
+)
+from pipeline.run import records
+from pipeline.run.fold_records import SETTINGS, WEIGHTS
 from pipeline.run.folder import EVAL_FOLDER, Run, open_run
-from pipeline.run.presets import SYSTEMS
-from pipeline.run.settings import EvalSettings, Flag, MaybeWhole, given_settings
+from pipeline.run.given import Given, some_of
+from pipeline.run.remembered import EngineSettings, remember, remembered
+from pipeline.run.settings import EvalStage
 from pipeline.runtime import store
 from pipeline.runtime.problems import tell_bad_photos
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from pipeline.dataset.photos import DataSet
 
 PHOTOS_PER_CHUNK = 1024
@@ -30,29 +39,19 @@ PHOTOS_PER_CHUNK = 1024
 
 
 @dataclass(frozen=True, kw_only=True)
-class Predict(EvalSettings):
-    threads: MaybeWhole = None
-    """Processor threads (default: all cores)."""
-    engine: Annotated[
-        Literal["auto", "torch", "compiled", "openvino", "openvino-bfloat16"] | None,
-        arg(metavar="{auto,torch,compiled,openvino,openvino-bfloat16}", help_behavior_hint=""),
-    ] = None
-    """What runs the networks; auto (default): by machine and amount of work. It must agree with torch to be used."""
-    flip: Annotated[Literal["yes", "no"] | None, arg(metavar="{yes,no}", help_behavior_hint="")] = None
-    """Predict the mean over each photo and its mirror image, in twice the time (default: no)."""
-    plan: Flag = False
-    """Say what would run the networks, and stop."""
+class Predict(EvalStage):
+    """What the stage predict is told."""
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        setting_rules.check_values(given_settings(self))
+    threads: int | None = setting("Processor threads.", None, least=1, usual="all cores")
+    plan: bool = setting("Say what would run the networks, and stop.", False, flag=True)
+    how: Given[EngineSettings] = some_of(EngineSettings)
 
 
 def predict(settings: Predict) -> dict[str, Any]:
     """Predict every eval photo with every finished fold of the three specialists (or a rival), decoding it once."""
     run = open_run(settings, make=False)
     place, system = run.place(settings), run.system(settings)
-    folders = _finished(run, system)
+    networks = _finished(run, system)
     data = data_of(run, settings)
     if settings.eval:
         for note in data.notes:
@@ -61,15 +60,16 @@ def predict(settings: Predict) -> dict[str, Any]:
         print(f"predict: {run.data} has no eval photos; there is nothing to predict")
         return {"photos": 0}
     if not settings.eval:
-        _check_boxes(data, folders)
+        _check_boxes(data, networks)
+    asked = remembered(EngineSettings, place, run.home(system)) | settings.how
     inputs = {
         "photos": store.photo_fingerprint(data.root, data.eval["photo"].tolist(), times=True),
         "boxes": store.fingerprint(data.eval.drop(columns=["photo", "person"]).to_numpy().tolist()),
-        "weights": {str(f.relative_to(run.folder)): network_fingerprint(f) for f in folders},
+        "weights": network_fingerprints(networks),
         "crop": run.crop,
-    } | _asked(place, run.home(system), settings)
+    } | asked.as_json()
     if settings.plan:
-        return _plan(inputs, settings.threads, len(data.eval), len(folders))
+        return _plan(asked, settings.threads, len(data.eval), len(folds_in(networks)))
     with records.alone(place, "predict"):
         if settings.eval:
             store.write_json(place / EVAL_FOLDER, {"folder": str(settings.eval.resolve())})
@@ -78,20 +78,20 @@ def predict(settings: Predict) -> dict[str, Any]:
             chunks.clear(place)  # of a run that was killed between its last two steps
             print(f"predict: the predictions about {done['photos']} photos stand")
             return done
-        return _predict(run, settings, data, folders, inputs)
+        return _predict(run, settings, data, networks, asked, inputs)
 
 
-def _check_boxes(data: DataSet, folders: list[Path]) -> None:
+def _check_boxes(data: DataSet, networks: Networks) -> None:
     """Raises UserError where face boxes came or went since training: what is cropped would be other than was learned.
 
     Without train photos nothing is known of it, and of the boxes of some that are gone nothing either.
     """
-    for folder in folders:
-        made = store.read_json(folder / "settings.json")
-        rows = train_rows(data, made["task"])
+    for task, folds in networks.items():
+        rows = train_rows(data, task)
         now = box_fingerprint(rows)
-        if not rows.empty and (made["inputs"]["boxes"] == NO_BOXES) != (now == NO_BOXES):
-            setting_rules.check_same(folder, {"boxes": now}, {})
+        for fold in folds:
+            if not rows.empty and (fold.inputs["boxes"] == NO_BOXES) != (now == NO_BOXES):
+                fold.check_same({"boxes": now}, {})
 
 
 def _mended(place: Path, data: DataSet, done: dict[str, Any]) -> bool:
@@ -103,59 +103,50 @@ def _mended(place: Path, data: DataSet, done: dict[str, Any]) -> bool:
     return mended(data.root, store.read_csv(place / "bad_photos.csv")["photo"])
 
 
-def _asked(place: Path, home: Path, settings: Predict) -> dict[str, str]:
-    """How to predict: as given, else as the last time here or for the run's own photos, else by machine, unflipped."""
-    last = records.metrics_of(place, "predict") or records.metrics_of(home, "predict")
-    return {
-        "engine": settings.engine or last.get("asked", "auto"),
-        "flip": settings.flip or last.get("flip", "no"),
-    }
-
-
-def _plan(asked: dict[str, Any], threads: int | None, photos: int, networks: int) -> dict[str, Any]:
+def _plan(asked: EngineSettings, threads: int | None, photos: int, networks: int) -> dict[str, Any]:
     device, threads, engine = _machine(asked, threads, photos * networks)
     ladder = ", else ".join(map(str, LADDERS[engine]))
     print(f"predict: {photos} photos, {networks} networks on {device} by {ladder}; {threads} threads")
     return {"device": device, "threads": threads, "engine": engine}
 
 
-def _machine(asked: dict[str, Any], threads: int | None, predictions: int) -> tuple[str, int, str]:
+def _machine(asked: EngineSettings, threads: int | None, predictions: int) -> tuple[str, int, str]:
     """Device, threads and engine for so many photos x networks."""
     import joblib
     import torch
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    engine = usual_engine(device, predictions) if asked["engine"] == "auto" else asked["engine"]
+    engine = usual_engine(device, predictions) if asked.engine == "auto" else asked.engine
     return device, threads or joblib.cpu_count(), engine
 
 
-def _finished(run: Run, system: str) -> list:
-    folders = []
-    for task in SYSTEMS[system]:
-        done, begun = run.finished_folds(task), run.fold_folders(task)
-        for fold in sorted(set(begun) - set(done)):
-            print(f"predict: {task} fold {fold} is not finished and is left out")
-        folders += finished(run, task).values()
-    for folder in folders:
-        records.check(folder, "train", ["settings.json", "weights.safetensors"])
-    return folders
+def _finished(run: Run, system: str) -> Networks:
+    networks = networks_of(run, system)
+    for task, folds in networks.items():
+        for number in sorted(set(run.fold_folders(task)) - {fold.number for fold in folds}):
+            print(f"predict: {task} fold {number} is not finished and is left out")
+    for fold in folds_in(networks):
+        fold.check(SETTINGS, WEIGHTS)
+    return networks
 
 
-def _predict(run: Run, settings: Predict, data: Any, folders: list, inputs: dict[str, Any]) -> dict[str, Any]:
+def _predict(
+    run: Run, settings: Predict, data: DataSet, networks: Networks, asked: EngineSettings, inputs: dict[str, Any]
+) -> dict[str, Any]:
     import pandas as pd
     import torch
 
     from pipeline.images.photos import mended
     from pipeline.prediction import ensemble
-    from pipeline.prediction.engine_choice import load_ensemble
+    from pipeline.prediction.engine_choice import Request, load_ensemble
     from pipeline.runtime.progress import Progress
 
-    place = run.place(settings)
-    device, threads, engine = _machine(inputs, settings.threads, len(data.eval) * len(folders))
+    place, home = run.place(settings), run.home(run.system(settings))
+    device, threads, engine = _machine(asked, settings.threads, len(data.eval) * len(folds_in(networks)))
     torch.set_num_threads(threads)
-    chosen, members = load_ensemble(
-        run, run.system(settings), place, folders, engine, inputs["flip"] == "yes", device, threads
-    )
+    own = cache(lambda: data_of(run) if settings.eval else data)
+    request = Request(run, networks, home, place, own, device, threads)
+    chosen, members = load_ensemble(request, replace(asked, engine=engine))
     device = chosen.device(device)
     print(f"predict: {len(data.eval)} photos, {len(members)} networks on {device} by {chosen}", flush=True)
     bad: dict[str, str] = {}
@@ -185,7 +176,8 @@ def _predict(run: Run, settings: Predict, data: Any, folders: list, inputs: dict
         told = tell_bad_photos(bad)
         print(f"predict: {len(bad)} photos cannot be decoded; submit gives them its most common label:\n{told}")
     metrics = {"photos": len(data.eval), "networks": len(members), "bad": len(bad), "engine": str(chosen)}
-    metrics |= {"asked": inputs["engine"], "flip": inputs["flip"], "weights": inputs["weights"]}
+    metrics |= {"weights": inputs["weights"]}
+    remember(place, asked)
     records.record(place, "predict", inputs, ["predictions.csv", "bad_photos.csv"], metrics)
     chunks.clear(place)
     return metrics

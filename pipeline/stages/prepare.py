@@ -8,17 +8,17 @@ from pipeline.dataset.run_data import data_of
 from pipeline.images.run_photos import prepared
 from pipeline.run import setting_rules
 from pipeline.run.folder import open_run
-from pipeline.run.settings import RunSettings
+from pipeline.run.settings import RunStage
 
 
-def prepare(settings: RunSettings) -> dict[str, Any]:
+def prepare(settings: RunStage) -> dict[str, Any]:
     """Check the data set and decode its train photos once, for all networks and epochs."""
     run = open_run(settings)
     data = data_of(run)
     for note in data.notes:
         print(f"prepare: {note}")
     tables = [setting_rules.defaults(run, task) for task in setting_rules.tasks_of(run)]
-    sizes = sorted({(table["height"], table["width"]) for table in tables})
+    sizes = sorted({(table.height, table.width) for table in tables})
     bad: set[str] = set()
     for size in sizes:
         bad |= set(prepared(run, data, size).bad)

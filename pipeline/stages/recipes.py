@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from textwrap import wrap
 from typing import Any
 
+from pipeline.run.given import Given, Stage
 from pipeline.run.recipes import RECIPES
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipes:
-    pass
+class Recipes(Stage):
+    """What the stage recipes is told: nothing."""
 
 
 WIDTH, INDENT = 118, 35
@@ -26,11 +27,12 @@ def recipes(settings: Recipes) -> dict[str, Any]:
         print(f"{name:<22}{recipe.system:<13}{recipe.saw}")
         for table in (recipe.run, *recipe.settings.values()):
             print("\n".join(_lines(table)))
-        told[name] = asdict(recipe)
+        settings_by_task = {task: dict(given) for task, given in recipe.settings.items()}
+        told[name] = {"system": recipe.system, "saw": recipe.saw, "settings": settings_by_task, "run": dict(recipe.run)}
     return told
 
 
-def _lines(settings: dict[str, Any]) -> list[str]:
+def _lines(settings: Given) -> list[str]:
     """Settings as the command line takes them; those that are empty are left out."""
     words = " ".join(f"--{name.replace('_', '-')}={value}" for name, value in settings.items() if value != {})
     indent = " " * INDENT

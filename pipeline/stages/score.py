@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from models.declared import setting
 from models.errors import UserError
 from pipeline.dataset.run_data import data_of
 from pipeline.run import records
 from pipeline.run.folder import open_run
-from pipeline.run.settings import Flag, SystemSettings
+from pipeline.run.settings import SystemStage
 from pipeline.runtime import store
 
 if TYPE_CHECKING:
@@ -21,9 +22,10 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Score(SystemSettings):
-    if_known: Flag = False
-    """Say nothing where the data set holds no truth, instead of failing."""
+class Score(SystemStage):
+    """What the stage score is told."""
+
+    if_known: bool = setting("Say nothing where the data set holds no truth, instead of failing.", False, flag=True)
 
 
 def score(settings: Score) -> dict[str, Any]:

@@ -8,11 +8,11 @@ from models.errors import UserError
 from pipeline.dataset.run_data import data_of
 from pipeline.run import records
 from pipeline.run.folder import open_run
-from pipeline.run.settings import EvalSettings
+from pipeline.run.settings import EvalStage
 from pipeline.runtime import store
 
 
-def submit(settings: EvalSettings) -> dict[str, Any]:
+def submit(settings: EvalStage) -> dict[str, Any]:
     """Write submission.csv: one of 18 labels for every eval photo, in the order the contest asks for."""
     run = open_run(settings, make=False)
     place = run.place(settings)

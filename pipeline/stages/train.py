@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from contextlib import nullcontext
 from typing import Any
 
 from models.errors import UserError
-from pipeline.run import presets, records, setting_rules
-from pipeline.run.folder import FOLD_FILES, Fold, Run, open_run
-from pipeline.run.train_settings import Train
+from pipeline.run import presets, setting_rules
+from pipeline.run.fold_records import WROTE, BegunFold, FinishedFold, Fold, begun_fold
+from pipeline.run.folder import Run, open_run, whole_number
+from pipeline.run.given import Given
+from pipeline.run.train_settings import Train, TrainingSettings
 from pipeline.runtime import store
-from pipeline.runtime.machine import Plan
 from pipeline.scoring.caveats import CAVEAT_SENTENCES, caveat_suffix
 
 
 def train(settings: Train) -> dict[str, Any]:
     """Train a network on some folds; a fold that is finished stays, one that was interrupted goes on."""
     run = open_run(settings)
-    given = setting_rules.given(settings, settings.task, run)
+    given = setting_rules.of_task(settings.training, settings.task, run)
     numbers = parse_folds(settings.folds, run.folds)
     if run.leave_out in numbers:
         raise UserError(
@@ -43,64 +45,87 @@ def train(settings: Train) -> dict[str, Any]:
     if run.split == "photo" and not any(run.folder.glob("*/fold*/settings.json")):
         print(f"train {settings.task}: {CAVEAT_SENTENCES['leaky']}")
     metrics: dict[str, Any] = {}
+    finished = run.finished(settings.task)
+    begun = {number: begun_fold(folder) for number, folder in run.fold_folders(settings.task).items()} | finished
     for number in numbers:
-        folder = run.folder / settings.task / f"fold{number}"
-        fold = Fold(number, folder, setting_rules.of_fold(run, settings.task, folder, given, settings.restart), inputs)
-        if number in run.finished_folds(settings.task) and not settings.restart:
-            setting_rules.check_same(fold.folder, fold.inputs, given)
-            records.check(folder, "train", FOLD_FILES)
-            log = store.read_json(folder / "done" / "train.json")["metrics"]
-            print(
-                f"train {settings.task}: fold {number} is finished, macro-F1 {log['macro_f1']:.3f}{caveat_suffix(log)}"
-            )
-        else:
-            _check_beside(run, fold, settings)
-            first = os.environ.get("RANK", "0") == "0"  # of several processes, the first holds the lock
-            lock = store.locked(folder.with_suffix(".lock"), f"train {settings.task}, fold {number},")
-            with lock if first else nullcontext():
-                from pipeline.training.fold import train_fold
+        if number in finished and not settings.restart:
+            metrics[f"fold{number}"] = _standing(finished[number], inputs, given)
+            continue
+        fold = _planned(run, settings, number, inputs, given, begun)
+        first = os.environ.get("RANK", "0") == "0"  # of several processes, the first holds the lock
+        lock = store.locked(fold.folder.with_suffix(".lock"), f"train {settings.task}, fold {number},")
+        with lock if first else nullcontext():
+            from pipeline.training.fold import train_fold
 
-                log = train_fold(run, data, rows, folds, fold, given, settings)
-        metrics[f"fold{number}"] = log
+            metrics[f"fold{number}"] = train_fold(run, data, rows, folds, fold, given, settings)
+        begun[number] = begun_fold(fold.folder)
     return metrics
 
 
-def _check_beside(run: Run, fold: Fold, settings: Train) -> None:
-    """Raises UserError where a new fold would learn from other inputs than the fold whose settings it takes over."""
-    begun = [folder for folder in run.fold_folders(settings.task).values() if (folder / "settings.json").is_file()]
-    if begun and fold.folder not in begun and not settings.restart:
-        setting_rules.check_same(begun[0], fold.inputs, {})
+def _standing(fold: FinishedFold, inputs: dict[str, str], given: Given[TrainingSettings]) -> Mapping[str, Any]:
+    """The metrics of a finished fold. Raises UserError where it was trained otherwise, or its files have changed."""
+    fold.check_same(inputs, given)
+    fold.check(*WROTE)
+    print(
+        f"train {fold.task}: fold {fold.number} is finished, macro-F1 {fold.metrics['macro_f1']:.3f}"
+        f"{caveat_suffix(fold.metrics)}"
+    )
+    return fold.metrics
+
+
+def _planned(
+    run: Run,
+    settings: Train,
+    number: int,
+    inputs: dict[str, str],
+    given: Given[TrainingSettings],
+    begun: Mapping[int, BegunFold | None],
+) -> Fold:
+    """A fold that is to be trained, by the settings given, those of its own beginning or those of another fold.
+
+    Raises UserError where a new fold would learn from other inputs than the fold whose settings it takes over.
+    """
+    own = None if settings.restart else begun.get(number)
+    others = [fold for other, fold in sorted(begun.items()) if fold is not None and other != number]
+    if others and begun.get(number) is None and not settings.restart:
+        others[0].check_same(inputs, {})
+    return Fold(
+        folder=run.folder / settings.task / f"fold{number}",
+        task=settings.task,
+        number=number,
+        settings=setting_rules.resolved(run, settings.task, given, [own, *others]),
+        inputs=inputs,
+    )
 
 
 def parse_folds(text: str, folds: int) -> list[int]:
     """all of so many folds, or numbers with commas between them; raises UserError for anything else."""
     if text == "all":
         return list(range(folds))
-    numbers = text.split(",")
-    if not all(number.strip().isdigit() and int(number) < folds for number in numbers):
+    numbers = [whole_number(number.strip()) for number in text.split(",")]
+    if not all(number is not None and number < folds for number in numbers):
         raise UserError(f"FOLDS={text}: say all, or numbers from 0 to {folds - 1} with commas between them.")
-    return sorted({int(number) for number in numbers})
+    return sorted(set(numbers))
 
 
-def _tell_plan(run: Run, settings: Train, given: dict[str, Any], numbers: list[int]) -> dict[str, Any]:
+def _tell_plan(run: Run, settings: Train, given: Given[TrainingSettings], numbers: list[int]) -> dict[str, Any]:
     """The plan of each fold: the recorded one where it has begun."""
     from pipeline.training.plan import kept_plan, plan_of
 
     told = {}
+    begun = {number: begun_fold(folder) for number, folder in run.fold_folders(settings.task).items()}
     for number in numbers:
-        folder = run.folder / settings.task / f"fold{number}"
-        resolved = setting_rules.of_fold(run, settings.task, folder, given, settings.restart)
-        begun = (folder / "settings.json").is_file() and not settings.restart
-        recorded = store.read_json(folder / "settings.json")["plan"] if begun else None
-        plan = plan_of(settings, resolved)
-        if recorded:
-            plan = kept_plan(f"train {settings.task} fold {number}", Plan(**recorded), plan, settings, print)
+        fold = _planned(run, settings, number, {}, given, begun)
+        plan = plan_of(settings, fold.settings)
+        own = None if settings.restart else begun.get(number)
+        if own is not None:
+            plan = kept_plan(f"train {fold.name}", own.plan, plan, settings, print)
         told[f"fold{number}"] = plan.as_dict()
         kinds = [f"in {plan.precision}"]
-        kinds += [f"Muon in {plan.muon_precision}"] if resolved["optimizer"] == "muon" else []
+        kinds += [f"Muon in {plan.muon_precision}"] if fold.settings.optimizer == "muon" else []
         kinds += ["channels last"] if plan.channels_last else []
         print(
-            f"train {settings.task} fold {number}: {resolved['backbone']} on {plan.device} {', '.join(kinds)}, "
+            f"train {fold.name}: {fold.settings.backbone} on {plan.device} {', '.join(kinds)}, "
             f"{plan.threads} threads, {plan.workers} loader processes"
         )
     return told

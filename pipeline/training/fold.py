@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -22,11 +23,12 @@ from pipeline.dataset.folds import with_folds
 from pipeline.dataset.photos import DataSet
 from pipeline.images.run_photos import prepared
 from pipeline.prediction import ensemble
-from pipeline.run import presets, records, setting_rules
-from pipeline.run.folder import FOLD_FILES, Fold, Run
-from pipeline.run.train_settings import Train
+from pipeline.run import presets, records
+from pipeline.run.fold_records import WEIGHTS, WROTE, BegunFold, FinishedFold, Fold, begun_fold
+from pipeline.run.folder import Run
+from pipeline.run.given import Given
+from pipeline.run.train_settings import Train, TrainingSettings
 from pipeline.runtime import machine, store
-from pipeline.runtime.machine import Plan
 from pipeline.training import checkpoints
 from pipeline.training.data import TrainingData, check_batch_size
 from pipeline.training.epoch_line import silent
@@ -35,16 +37,22 @@ from pipeline.training.trainer import CHECKPOINTS, Trainer
 
 
 def train_fold(
-    run: Run, data: DataSet, rows: pd.DataFrame, folds: pd.DataFrame, fold: Fold, given: dict[str, Any], settings: Train
+    run: Run,
+    data: DataSet,
+    rows: pd.DataFrame,
+    folds: pd.DataFrame,
+    fold: Fold,
+    given: Given[TrainingSettings],
+    settings: Train,
 ) -> dict[str, Any]:
     """Train a fold's network to its end and write what the fold stands on; returns its metrics.
 
     rows: the train rows that carry the task's labels; folds: the fold table; given: the settings the user gave. Raises
     what `Trainer` raises, and UserError where nobody is on one side of the split.
     """
-    name, processes = f"{settings.task} fold {fold.number}", PartialState(cpu=not torch.cuda.is_available())
+    name, processes = fold.name, PartialState(cpu=not torch.cuda.is_available())
     say = print if processes.is_main_process else silent
-    photos = prepared(run, data, (fold.settings["height"], fold.settings["width"]))
+    photos = prepared(run, data, (fold.settings.height, fold.settings.width))
     rows = with_folds(rows[~rows["photo"].isin(list(photos.bad))], folds)
     if run.leave_out is not None:
         rows = rows[rows["fold"] != run.leave_out]
@@ -54,16 +62,16 @@ def train_fold(
     one = build_task(settings.task, fold.settings)
     training_data = _training_data(one, data, rows, held_out, photos.pixels, run.split)
     network = _network(one, training_data, fold.settings, run.weights)
-    check_batch_size(name, fold.settings["batch_size"], processes.num_processes)
+    check_batch_size(name, fold.settings.batch_size, processes.num_processes)
     if processes.is_main_process:  # only now: nothing is written for what cannot be trained
         _begin(run, fold, photos.digest, given, settings, say)
     processes.wait_for_everyone()
-    plan = Plan(**store.read_json(fold.folder / "settings.json")["plan"])
+    begun = BegunFold.read(fold.folder)
     parameters = sum(p.numel() for p in network.parameters())
     say(
-        f"{name}: {fold.settings['backbone']}, {parameters / 1e6:.1f} M weights, {len(training_data.train)} photos of "
+        f"{name}: {fold.settings.backbone}, {parameters / 1e6:.1f} M weights, {len(training_data.train)} photos of "
         f"{rows[~held_out]['person'].nunique()} people to learn from, {len(training_data.validation)} of "
-        f"{rows[held_out]['person'].nunique()} held out; {plan.precision}, {plan.threads} threads; "
+        f"{rows[held_out]['person'].nunique()} held out; {begun.plan.precision}, {begun.plan.threads} threads; "
         f"up to {parameters * 20 / 1e6:.0f} MB of disk",
         flush=True,
     )
@@ -74,7 +82,7 @@ def train_fold(
         network,
         training_data,
         fold.settings,
-        plan,
+        begun.plan,
         fold.folder,
         name,
         _often(settings),
@@ -83,9 +91,9 @@ def train_fold(
     )
     log = trainer.run()
     if processes.is_main_process:
-        _finish(fold, trainer, rows[held_out], {"seconds": float(log["seconds"].sum())} | leaky)
+        _finish(begun, trainer, rows[held_out], {"seconds": float(log["seconds"].sum())} | leaky)
     processes.wait_for_everyone()
-    return store.read_json(fold.folder / "done" / "train.json")["metrics"]
+    return dict(FinishedFold.read(fold.folder).metrics)
 
 
 def _training_data(
@@ -105,9 +113,9 @@ def _training_data(
     return TrainingData(pixels, targets, where[~held_out], where[held_out], where[checked_rows(rows, held_out, split)])
 
 
-def _network(one: Task, training_data: TrainingData, settings: dict[str, Any], weights: str) -> Network:
+def _network(one: Task, training_data: TrainingData, settings: TrainingSettings, weights: str) -> Network:
     """The network at its beginning, which follows from the seed."""
-    torch.manual_seed(settings["seed"])
+    torch.manual_seed(settings.seed)
     network = backbone.build(settings, one.num_logits, weights, one.learned)
     network.begin_at(one.initial_bias(torch.from_numpy(training_data.targets[training_data.train])))
     return network
@@ -120,10 +128,10 @@ def _often(settings: Train) -> tuple[int, float]:
     return steps, seconds
 
 
-def _finish(fold: Fold, trainer: Trainer, held: pd.DataFrame, more: dict[str, Any]) -> None:
+def _finish(fold: BegunFold, trainer: Trainer, held: pd.DataFrame, more: dict[str, Any]) -> None:
     """Write the weights, their predictions about the rows held out, and, last, the record that the fold is finished."""
-    store.write_weights(fold.folder / "weights.safetensors", trainer.averaged.state_dict())
-    member = ensemble.load(fold.folder, trainer.plan.device, trainer.plan.threads)
+    store.write_weights(fold.folder / WEIGHTS, trainer.averaged.state_dict())
+    member = ensemble.load(fold, trainer.plan.device, trainer.plan.threads)
     predictions = ensemble.predict_rows(member, trainer.data.pixels, trainer.data.validation)
     if not (len(predictions) == len(held) == held["photo"].nunique()):
         raise AssertionError("every validation photo is predicted exactly once")
@@ -131,46 +139,37 @@ def _finish(fold: Fold, trainer: Trainer, held: pd.DataFrame, more: dict[str, An
     table[list(trainer.task.columns)] = predictions
     store.write_csv(fold.folder / "validation.csv", table)
     metrics = {name: value for name, value in trainer.row.items() if name != "epoch"} | more
-    records.record(fold.folder, "train", fold.inputs, FOLD_FILES, metrics)
+    records.record(fold.folder, "train", dict(fold.inputs), WROTE, metrics)
     checkpoints.clear(fold.folder)
 
 
-def _begin(run: Run, fold: Fold, digest: str, given: dict[str, Any], settings: Train, say: Callable[..., None]) -> None:
+def _begin(
+    run: Run, fold: Fold, digest: str, given: Given[TrainingSettings], settings: Train, say: Callable[..., None]
+) -> None:
     """Leave a settings.json in the fold's folder: the one it was begun with, or a new one.
 
     digest: of the prepared photos. What a fold depends on knows photos by name and size alone, so that a finished one
     stands without a look into them; an unfinished one would go on with what else has changed.
     """
-    path = fold.folder / "settings.json"
     plan = plan_of(settings, fold.settings)  # before anything is moved, because it may be refused
     if settings.restart and fold.folder.exists():
         kept = fold.folder.with_name(f"{fold.folder.name}-{time.strftime('%Y-%m-%dT%H%M%S')}")
         fold.folder.rename(kept)
-        say(f"{settings.task} fold {fold.number}: the old folder is kept as {kept}")
-    if path.is_file():
-        setting_rules.check_same(fold.folder, fold.inputs, given)
-        made = store.read_json(path)
-        if digest != made["pixels"]:
-            raise UserError(
-                f"{fold.folder} was begun on other pixels: train photos were altered, or only now can be decoded; "
-                f"train into another run (RUN=other), or begin anew with --restart, which keeps the old folder."
-            )
-        plan = kept_plan(f"{settings.task} fold {fold.number}", Plan(**made["plan"]), plan, settings, say)
-        if plan.as_dict() != made["plan"]:
-            store.write_json(path, made | {"plan": plan.as_dict()})
+        say(f"{fold.name}: the old folder is kept as {kept}")
+    begun = begun_fold(fold.folder)
+    if begun is None:
+        of_run = {"pixels": digest, "crop": run.crop, "weights": run.weights, "versions": machine.versions()}
+        BegunFold(**vars(fold), plan=plan, **of_run).write()
         return
-    made = {
-        "task": settings.task,
-        "fold": fold.number,
-        "settings": fold.settings,
-        "plan": plan.as_dict(),
-        "inputs": fold.inputs,
-        "pixels": digest,
-        "crop": run.crop,
-        "weights": run.weights,
-        "versions": machine.versions(),
-    }
-    store.write_json(path, made)
+    begun.check_same(fold.inputs, given)
+    if digest != begun.pixels:
+        raise UserError(
+            f"{fold.folder} was begun on other pixels: train photos were altered, or only now can be decoded; "
+            f"train into another run (RUN=other), or begin anew with --restart, which keeps the old folder."
+        )
+    kept_on = kept_plan(fold.name, begun.plan, plan, settings, say)
+    if kept_on != begun.plan:
+        replace(begun, plan=kept_on).write()
 
 
 def checked_rows(rows: pd.DataFrame, held_out: NDArray[np.bool_], split: str = "person") -> NDArray[np.bool_]:

@@ -4,28 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import joblib
 
 from models.errors import UserError
-from pipeline.run.settings import given_settings
-from pipeline.run.train_settings import Train
+from pipeline.run.train_settings import Train, TrainingSettings
 from pipeline.runtime import machine
 from pipeline.runtime.machine import Plan
 
 
-def plan_of(settings: Train, resolved: dict[str, Any]) -> Plan:
+def plan_of(settings: Train, resolved: TrainingSettings) -> Plan:
     made = machine.plan(
-        resolved["backbone"],
-        (resolved["height"], resolved["width"]),
+        resolved.backbone,
+        (resolved.height, resolved.width),
         threads=settings.threads or max(1, joblib.cpu_count() // (settings.share or 1)),
         workers=settings.workers,
         precision=settings.precision,
         muon_precision=settings.muon_precision,
-        channels_last={"yes": True, "no": False}[settings.channels_last] if settings.channels_last else None,
+        channels_last=settings.channels_last,
     )
-    if made.device == "cpu" and made.precision == "bfloat16" and resolved["width"] < machine.NARROWEST:
+    if made.device == "cpu" and made.precision == "bfloat16" and resolved.width < machine.NARROWEST:
         raise UserError(
             f"--precision bfloat16: processors train wrongly in it on photos less than {machine.NARROWEST} pixels "
             f"wide; use float32."
@@ -38,7 +36,7 @@ def kept_plan(name: str, begun: Plan, plan: Plan, settings: Train, say: Callable
     if begun.device != plan.device:
         say(f"{name}: was begun on {begun.device}; it goes on with {plan.device}")
         return plan
-    given = given_settings(settings).keys() & begun.as_dict().keys() - {"workers"}
+    given = settings.given().keys() & begun.as_dict().keys() - {"workers"}
     differing = {name for name in given if getattr(begun, name) != getattr(plan, name)}
     for field in sorted(differing):
         say(f"{name}: {field.replace('_', ' ')} stays {getattr(begun, field)}, as begun; to change it, --restart")

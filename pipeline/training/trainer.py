@@ -12,7 +12,6 @@ import math
 import signal
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -27,6 +26,7 @@ from models.backbone import Network
 from models.errors import UserError
 from models.task import Task
 from pipeline.images.augment import Augmenter
+from pipeline.run.train_settings import TrainingSettings
 from pipeline.runtime import store
 from pipeline.runtime.machine import Plan, settle
 from pipeline.runtime.progress import Progress, duration
@@ -51,7 +51,7 @@ FINITE_EVERY = 25
 class Trainer:
     """Trains `network` to its end, from the checkpoint in `folder` where there is one.
 
-    Parameters: `settings` as in presets.py; `name` for what is printed; `often` as CHECKPOINTS; `caveats` of its
+    Parameters: `name` for what is printed; `often` as CHECKPOINTS; `caveats` of its
     validation scores (leaky), which stand in the lines and as columns of the log; `again` tells what to give to go on
     with a training that was stopped. Raises UserError when the loss stops being finite, when not even one photo at a
     time fits into the GPU's memory, and when a loader process dies; StoppedError after SIGTERM or Ctrl-C, at the end of
@@ -63,7 +63,7 @@ class Trainer:
         task: Task,
         network: Network,
         data: TrainingData,
-        settings: dict[str, Any],
+        settings: TrainingSettings,
         plan: Plan,
         folder: Path,
         name: str,
@@ -83,12 +83,12 @@ class Trainer:
             network = convert_sync_batchnorm(network)
         network = network.to(self.accelerator.device)
         photos_per_epoch = len(self.rows_of_epoch(0))
-        self.batch_size = min(settings["batch_size"], photos_per_epoch)
+        self.batch_size = min(settings.batch_size, photos_per_epoch)
         self.micro_batch_size = self.batch_size
         check_batch_size(name, self.batch_size, self.accelerator.num_processes)
         self.steps_per_epoch = sampling.epoch_steps(photos_per_epoch, self.batch_size)
-        self.steps = sampling.steps_of(settings["epochs"], self.steps_per_epoch)
-        self.early = EarlyStopping(settings["patience"])
+        self.steps = sampling.steps_of(settings.epochs, self.steps_per_epoch)
+        self.early = EarlyStopping(settings.patience)
         optimizer = optimizer_of(network, settings)
         decay = 0.5 ** (1 / max(1.0, HALF_LIFE * self.steps))
         self.average = ModelEmaV3(network, decay)
@@ -120,10 +120,10 @@ class Trainer:
         self._resume()
         settings, accelerator = self.settings, self.accelerator
         steps = [] if self.over else sampling.batches(
-            self.rows_of_epoch, self.batch_size, settings["epochs"], settings["seed"], self.step,
+            self.rows_of_epoch, self.batch_size, settings.epochs, settings.seed, self.step,
             accelerator.process_index, accelerator.num_processes,
         )  # fmt: skip
-        augmenter = Augmenter(self.task.augmentation, settings["seed"])
+        augmenter = Augmenter(self.task.augmentation, settings.seed)
         loader = Loader(self.data.pixels, augmenter, steps, self.plan)
         try:
             self._run(loader)
@@ -195,30 +195,28 @@ class Trainer:
         train, settings = self.data.train, self.settings
         classes = self.task.true_class(self.data.targets[train])
         most = self.task.undersample
-        return sampling.rows_of(train, classes, epoch, settings["seed"], settings["sampling"], most)
+        return sampling.rows_of(train, classes, epoch, settings.seed, settings.sampling, most)
 
     def _leads(self) -> bool:
         return self.accelerator.is_main_process
 
     def train_step(self, pixels: Tensor, rows: Tensor) -> None:
         """One step on photos (B, H, W, 3), rows (B,) of the data."""
-        settings, period = self.settings, self.settings["period"] * self.steps_per_epoch
-        share = learning_rate(
-            self.step, self.steps, settings["warmup"], settings["schedule"], period, settings["gamma"]
-        )
-        rate = settings["lr"] * share
+        settings, period = self.settings, self.settings.period * self.steps_per_epoch
+        share = learning_rate(self.step, self.steps, settings.warmup, settings.schedule, period, settings.gamma)
+        rate = settings.lr * share
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group.get("lr_scale", 1.0)
         ranks, rank = self.accelerator.num_processes, self.accelerator.process_index
         self.model.train()
         while True:
-            torch.manual_seed(((settings["seed"] * 1_000_003 + self.step) * ranks + rank) % 2**63)
+            torch.manual_seed(((settings.seed * 1_000_003 + self.step) * ranks + rank) % 2**63)
             try:
                 loss = self.gradients(pixels, rows)
                 break
             except torch.OutOfMemoryError:
                 self._halve()
-        norm = self.accelerator.clip_grad_norm_(self.model.parameters(), settings["max_grad_norm"])
+        norm = self.accelerator.clip_grad_norm_(self.model.parameters(), settings.max_grad_norm)
         with muon.products_in(self.plan.muon_precision):
             self.optimizer.step()
         self.optimizer.zero_grad()
@@ -258,7 +256,7 @@ class Trainer:
         if not math.isfinite(self.loss_sum.item()):
             raise UserError(
                 f"{self.name}: the loss is no longer finite at step {self.step} of {self.steps}; start again "
-                f"with --restart and a smaller --lr (it was {self.settings['lr']:g}) or a longer --warmup."
+                f"with --restart and a smaller --lr (it was {self.settings.lr:g}) or a longer --warmup."
             )
 
     def evaluate(self) -> dict[str, float]:
@@ -284,7 +282,7 @@ class Trainer:
                 row["optimistic"] = True
             row["seconds"] = round(seconds, 2)
             self.log.append(row)
-            progress.say(f"{self.name}: {epoch_line(row, self.settings['epochs'])}")
+            progress.say(f"{self.name}: {epoch_line(row, self.settings.epochs)}")
             if self.early.over and self.step < self.steps:
                 progress.say(f"{self.name}: stops early: no better macro-F1 in {self.early.since} epochs")
         # Only the first process judges, and all must stop at the same step.

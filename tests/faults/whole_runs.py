@@ -44,7 +44,11 @@ def commands(data: Path) -> list[tuple[str, list[str]]]:
     run = ["--run", str(RUN)]
     trained = []
     for task, network in NETWORKS.items():
-        given = [part for k, v in (network | SETTINGS).items() for part in (f"--{k.replace('_', '-')}", str(v))]
+        given = [
+            part
+            for k, v in (network | SETTINGS).items()
+            for part in (f"--{k.replace('_', '-')}", v if isinstance(v, str) else json.dumps(v))
+        ]
         trained.append(("train", ["train", task, *run, "--data", str(data), *given]))
     return [
         *trained,

@@ -105,7 +105,7 @@ def test_the_heads_are_the_specialists_on_slices():
     heavier = make("multihead", head_balance="sum", age_weight=1.2)
     expected = (alone[0] + alone[1] + 1.2 * alone[2]).item()
     assert heavier.loss(out, targets, weights).item() == pytest.approx(expected, rel=1e-6)
-    assert settings["head_balance"] == "uncertainty"
+    assert settings.head_balance == "uncertainty"
 
 
 def test_what_uncertainty_learns_stands_behind_the_outputs():

@@ -159,7 +159,7 @@ def test_class_balance_evens_what_an_epoch_shows(given):
     targets = np.repeat([0.0, 1.0, 2.0], [500, 100, 130]).astype(np.float32)
     one = make("mask", class_balance=1.0, **given)
     weights, rows = one.weights(torch.from_numpy(targets)).numpy(), np.arange(len(targets))
-    seen = sampling.rows_of(rows, targets.astype(int), 0, 0, one.settings["sampling"], one.undersample)
+    seen = sampling.rows_of(rows, targets.astype(int), 0, 0, one.settings.sampling, one.undersample)
     by_class = np.bincount(targets[seen].astype(int), weights[seen])
     np.testing.assert_allclose(by_class, by_class.mean(), rtol=0.01)
     assert weights[seen].mean() == pytest.approx(1, abs=0.01)

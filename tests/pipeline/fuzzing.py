@@ -141,6 +141,7 @@ def readers(folder: Path) -> list[tuple[str, Reader]]:
     import pandas as pd
     import torch
     from small_data import contest, general, key
+    from tiny import begun_fold_of
 
     from models import backbone
     from models.tasks import build_task
@@ -152,9 +153,10 @@ def readers(folder: Path) -> list[tuple[str, Reader]]:
     from pipeline.prediction.labelled import labelled_predictions
     from pipeline.prediction.tables import COLUMNS, by_network
     from pipeline.run import records
-    from pipeline.run.folder import SCHEMA, open_run
+    from pipeline.run.fold_records import BegunFold
+    from pipeline.run.folder import SCHEMA, open_run, usual_settings
     from pipeline.run.presets import PRESETS
-    from pipeline.run.settings import RunSettings, run_defaults
+    from pipeline.run.settings import RunStage
     from pipeline.runtime import store
 
     key(contest(folder / "contest"), ("a.png", 17, "eve", 60), ("b.jpg", 3, "", ""))
@@ -162,15 +164,13 @@ def readers(folder: Path) -> list[tuple[str, Reader]]:
     general(folder / "general")
     (folder / "fixes.csv").write_text("key,column,value\n000001,gender,male\n000002/normal,mask,0\n")
     run = folder / "run"
-    store.write_json(run / "run.json", run_defaults({}) | {"data": str(folder / "contest"), "schema": SCHEMA})
+    store.write_json(run / "run.json", usual_settings().as_json() | {"data": str(folder / "contest"), "schema": SCHEMA})
     settings = PRESETS["small"]["mask"] | {
         "backbone": "test_efficientnet", "backbone_options": {}, "height": 32, "width": 24
     }  # fmt: skip
     network = backbone.build(settings, build_task("mask", settings).num_logits)
     fold = run / "mask/fold0"
-    plan = {"device": "cpu", "precision": "float32", "channels_last": False, "threads": 1, "workers": 0}
-    made = {"task": "mask", "fold": 0, "settings": settings, "plan": plan, "inputs": {}}
-    store.write_json(fold / "settings.json", made)
+    begun_fold_of(fold, "mask", 0, settings)
     store.write_weights(fold / "weights.safetensors", network.state_dict())
     people = 60
     table = pd.DataFrame(
@@ -208,11 +208,11 @@ def readers(folder: Path) -> list[tuple[str, Reader]]:
     ]
     return [
         *tables * 2,
-        ("run/run.json", lambda file: open_run(RunSettings(run=run))),
+        ("run/run.json", lambda file: open_run(RunStage.of(run=run))),
         ("run/combiner.json", lambda file: combiners.load(file)),
         ("run/done/submit.json", lambda file: records.finished(run, "submit", {"a": 1})),
-        ("run/mask/fold0/settings.json", lambda file: ensemble.load(fold, "cpu", 1)),
-        ("run/mask/fold0/weights.safetensors", lambda file: ensemble.load(fold, "cpu", 1)),
+        ("run/mask/fold0/settings.json", lambda file: ensemble.load(BegunFold.read(fold), "cpu", 1)),
+        ("run/mask/fold0/weights.safetensors", lambda file: ensemble.load(BegunFold.read(fold), "cpu", 1)),
     ]
 
 

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 from tiny_runs import finish, inside, train_all
 
-from pipeline.run.settings import RunSettings
+from pipeline.run.settings import RunStage
 from pipeline.runtime import store
 from pipeline.stages.data import Data, data
 
@@ -24,7 +24,7 @@ def shared(tmp_path_factory) -> Path:
 def people(shared) -> Path:
     """A drawn data set that tests must not change."""
     folder = shared / "drawn/people"
-    data(Data(folder=folder, people=60, eval_people=10, seed=3))
+    data(Data.of(folder=folder, people=60, eval_people=10, seed=3))
     return folder
 
 
@@ -47,4 +47,4 @@ def copy(done, tmp_path, monkeypatch):
     record = tmp_path / "runs/one/run.json"
     store.write_json(record, store.read_json(record) | {"data": "people"})
     monkeypatch.chdir(tmp_path)
-    return SimpleNamespace(run=Path("runs/one"), data=Path("people"), settings=RunSettings(run=Path("runs/one")))
+    return SimpleNamespace(run=Path("runs/one"), data=Path("people"), settings=RunStage.of(run=Path("runs/one")))

@@ -7,6 +7,7 @@ from tiny_runs import SMALL, TINY, add_boxes, train_tiny
 
 from models.errors import UserError
 from pipeline.dataset.run_data import data_of
+from pipeline.run.fold_records import FinishedFold
 from pipeline.run.folder import open_run
 from pipeline.runtime import store
 from pipeline.stages import predict as predict_stage
@@ -20,15 +21,15 @@ CHANGED = "(?s)was trained otherwise.*the face boxes have changed"
 def test_boxes_that_came_are_refused(copy):
     add_boxes(copy)
     with pytest.raises(UserError, match=CHANGED) as refusal:
-        train(Train(task="age", run=copy.run))
+        train(Train.of(task="age", run=copy.run))
     assert str(refusal.value).count("have changed") == 1
     with pytest.raises(UserError, match=CHANGED):  # eval photos would be cropped
-        predict(Predict(run=copy.run))
+        predict(Predict.of(run=copy.run))
     with pytest.raises(UserError, match=CHANGED):  # a fold that has not begun, too
-        train(Train(task="age", run=copy.run, folds="1"))
+        train(Train.of(task="age", run=copy.run, folds="1"))
     assert not (copy.run / "age/fold1").exists()
     train_tiny(copy.run, copy.data, "age", restart=True)
-    train(Train(task="age", run=copy.run))
+    train(Train.of(task="age", run=copy.run))
 
 
 def test_boxes_that_went_are_refused(copy):
@@ -37,9 +38,9 @@ def test_boxes_that_went_are_refused(copy):
     predictions = (copy.run / "predictions.csv").read_bytes()
     (copy.data / "boxes.csv").unlink()
     with pytest.raises(UserError, match=CHANGED):
-        train(Train(task="age", run=copy.run))
+        train(Train.of(task="age", run=copy.run))
     with pytest.raises(UserError, match=CHANGED):
-        predict(Predict(run=copy.run))
+        predict(Predict.of(run=copy.run))
     assert (copy.run / "predictions.csv").read_bytes() == predictions
 
 
@@ -48,14 +49,14 @@ def test_boxes_of_photos_that_are_gone_are_not_missed(copy):
     train_tiny(copy.run, copy.data, "age", restart=True)
     data = data_of(open_run(copy.settings))
     for left in (data.train[1:], data.train[:0]):
-        predict_stage._check_boxes(replace(data, train=left), [copy.run / "age/fold0"])
+        predict_stage._check_boxes(replace(data, train=left), {"age": [FinishedFold.read(copy.run / "age/fold0")]})
 
 
 def test_an_interrupted_fold_is_refused_too(copy, monkeypatch):
     def stop(trainer):
         raise KeyboardInterrupt
 
-    begun = Train(task="age", run=copy.run.with_name("two"), data=copy.data, **TINY["age"], **SMALL)
+    begun = Train.of(task="age", run=copy.run.with_name("two"), data=copy.data, **TINY["age"], **SMALL)
     with monkeypatch.context() as patch:
         patch.setattr(trainer.Trainer, "run", stop)
         with pytest.raises(KeyboardInterrupt):
@@ -71,4 +72,4 @@ def test_boxes_of_eval_photos_alone_concern_no_training(copy):
     add_boxes(copy, "eval")
     before = store.read_json(copy.run / "age/fold0/settings.json")
     assert set(before["inputs"]) == {"photos", "boxes", "labels", "folds"}
-    train(Train(task="age", run=copy.run))
+    train(Train.of(task="age", run=copy.run))

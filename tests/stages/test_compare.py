@@ -37,7 +37,7 @@ def tiny(monkeypatch):
 
 def settings(people: Path, **given) -> Compare:
     usual = {"systems": "specialists,specialists-30-60", "seeds": 1, "tune": "1", "cost": COST, "jobs": 2}
-    return Compare(**({"run": RUN, "data": people} | usual | given))
+    return Compare.of(**({"run": RUN, "data": people} | usual | given))
 
 
 def trained(place: Path) -> dict[str, int]:
@@ -102,7 +102,7 @@ def test_the_sub_runs_are_ordinary_runs_on_one_thread(compared):
 
 def test_asked_again_the_table_stands(again, capsys):
     before = {p: p.stat().st_mtime_ns for p in RUN.rglob("*") if p.is_file() and p.suffix != ".lock"}
-    metrics = compare(Compare(run=RUN, jobs=1))  # what was given once is remembered
+    metrics = compare(Compare.of(run=RUN, jobs=1))  # what was given once is remembered
     assert "compare.csv stand" in capsys.readouterr().out
     assert before == {p: p.stat().st_mtime_ns for p in before}
     assert [row["system"] for row in metrics["compare"]] == ["specialists"] * 2 + ["specialists-30-60"] * 2
@@ -112,7 +112,7 @@ def test_a_lost_table_is_made_again_without_any_training(again):
     file, before = again.place / "compare.csv", trained(again.place)
     table = file.read_bytes()
     file.unlink()
-    compare(Compare(run=RUN))
+    compare(Compare.of(run=RUN))
     assert file.read_bytes() == table
     assert trained(again.place) == before
 
@@ -120,7 +120,7 @@ def test_a_lost_table_is_made_again_without_any_training(again):
 def test_without_a_truth_validation_alone_is_told(again, capsys):
     before = trained(again.place)
     Path("people/key.csv").unlink()
-    metrics = compare(Compare(run=RUN))
+    metrics = compare(Compare.of(run=RUN))
     assert trained(again.place) == before  # no training reads the truth
     assert "is not known" in capsys.readouterr().out
     assert {row["macro_f1"] for row in metrics["compare"]} == {None}
@@ -133,7 +133,7 @@ def test_a_corrected_truth_is_scored_anew(again):
     key["ans"] = (key["ans"] + 6) % 18  # of the same size to the byte, or nearly
     key.to_csv(file, index=False)
     table = (again.place / "compare.csv").read_bytes()
-    compare(Compare(run=RUN))
+    compare(Compare.of(run=RUN))
     assert (again.place / "compare.csv").read_bytes() != table
     assert trained(again.place) == before
 
@@ -146,7 +146,7 @@ def test_every_training_is_as_long_as_its_cost_says(compared):
 
 def test_another_cost_is_refused_before_anything_is_trained(again):
     with pytest.raises(UserError, match=r"was begun with --cost 0.1, not 0.5.*RUN="):
-        compare(Compare(run=RUN, cost=0.5))
+        compare(Compare.of(run=RUN, cost=0.5))
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,7 @@ def test_killed_around_the_last_step_the_same_call_goes_on(tmp_path, capsys, mov
     _, errors = killed.communicate()
     assert killed.returncode == -9, errors
     assert folder.is_dir() == moved
-    metrics = data(Data(folder=folder, **FEW))
+    metrics = data(Data.of(folder=folder, **FEW))
     assert ("is already drawn" in capsys.readouterr().out) == moved
     assert metrics == {"people": 10, "photos": 70, "eval_people": 10, "eval_photos": 70}
     assert beside(folder) == {"set", "set.json", ".set.lock"}
@@ -66,35 +66,35 @@ def test_what_killed_drawings_left_goes_and_nothing_else(tmp_path):
     others = [tmp_path / name for name in (".set.b.12345.unfinished", ".other.12345.unfinished", ".set.unfinished")]
     for folder in (left, *others):
         folder.mkdir(parents=True)
-    data(Data(folder=tmp_path / "set", **FEW))
+    data(Data.of(folder=tmp_path / "set", **FEW))
     assert beside(tmp_path / "set") == {"set", "set.json", ".set.lock", *(folder.name for folder in others)}
 
 
 def test_what_stands_is_looked_at_without_writing(tmp_path):
-    metrics = data(Data(folder=tmp_path / "set", **FEW))
+    metrics = data(Data.of(folder=tmp_path / "set", **FEW))
     (tmp_path / ".set.lock").unlink()
-    assert data(Data(folder=tmp_path / "set")) == metrics
+    assert data(Data.of(folder=tmp_path / "set")) == metrics
     assert beside(tmp_path / "set") == {"set", "set.json"}
 
 
 def test_other_settings_are_refused_and_leave_the_record(tmp_path):
-    data(Data(folder=tmp_path / "set", **FEW))
+    data(Data.of(folder=tmp_path / "set", **FEW))
     record = (tmp_path / "set.json").read_bytes()
     with pytest.raises(UserError, match="exists already"):
-        data(Data(folder=tmp_path / "set", seed=1))
+        data(Data.of(folder=tmp_path / "set", seed=1))
     assert (tmp_path / "set.json").read_bytes() == record
 
 
 @pytest.mark.parametrize("folder", [".", "..", "/", "deep/.."])
 def test_a_folder_without_a_name_of_its_own_is_refused(folder):
     with pytest.raises(UserError, match=r"it needs a name of its own, like data/drawn\.$"):
-        data(Data(folder=Path(folder)))
+        data(Data.of(folder=Path(folder)))
 
 
 def test_a_folder_that_cannot_be_made_is_refused(tmp_path):
     (tmp_path / "mine.txt").touch()
     with pytest.raises(UserError, match="cannot be written"):
-        data(Data(folder=tmp_path / "mine.txt/set"))
+        data(Data.of(folder=tmp_path / "mine.txt/set"))
 
 
 def test_people_drawn_by_another_version_are_told(tmp_path):
@@ -104,5 +104,5 @@ def test_people_drawn_by_another_version_are_told(tmp_path):
     with pytest.raises(
         UserError, match=r"people\.json was written by another version of face18; remove it and .*people"
     ):
-        data(Data(folder=folder))
+        data(Data.of(folder=folder))
     assert (tmp_path / "people.json").is_file()

@@ -10,11 +10,13 @@ from PIL import Image
 from tiny_runs import add_boxes, contents, train_tiny
 
 from models.errors import UserError
+from pipeline.dataset.run_data import data_of
 from pipeline.prediction import engines, ensemble
 from pipeline.prediction.engine import REFERENCE, Engine
-from pipeline.prediction.run_predictions import gather, validation_by
+from pipeline.prediction.run_predictions import gather, networks_of, validation_by
 from pipeline.run.folder import open_run
-from pipeline.run.settings import EvalSettings
+from pipeline.run.remembered import EngineSettings
+from pipeline.run.settings import EvalStage
 from pipeline.runtime import store
 from pipeline.stages.calibrate import Calibrate, calibrate
 from pipeline.stages.predict import Predict, predict
@@ -24,7 +26,7 @@ COLUMNS = ["mask_worn", "mask_wrong", "mask_none", "gender_female", "age_years"]
 
 
 def asked(copy, **settings) -> Predict:
-    return Predict(run=copy.run, threads=1, **settings)
+    return Predict.of(run=copy.run, threads=1, **settings)
 
 
 def test_openvino_answers_eval_and_validation_photos(copy, capsys):
@@ -38,8 +40,8 @@ def test_openvino_answers_eval_and_validation_photos(copy, capsys):
     faster = store.read_csv(copy.run / "predictions.csv")
     assert set(faster["engine"]) == {"openvino"}
     np.testing.assert_allclose(faster[COLUMNS], torch[COLUMNS], rtol=1e-3, atol=1e-3)
-    run = open_run(EvalSettings(run=copy.run), make=False)
-    validation, reference = validation_by(run, "specialists", copy.run, Engine.of("openvino")), gather(run)
+    networks = networks_of(open_run(EvalStage.of(run=copy.run), make=False), "specialists")
+    validation, reference = validation_by(networks, copy.run, Engine.of("openvino")), gather(networks)
     assert validation["photo"].tolist() == reference["photo"].tolist()
     np.testing.assert_allclose(validation[COLUMNS], reference[COLUMNS], rtol=1e-3, atol=1e-3)
     finish_after(copy)
@@ -49,8 +51,8 @@ def test_openvino_answers_eval_and_validation_photos(copy, capsys):
 
 
 def finish_after(copy) -> None:
-    calibrate(Calibrate(run=copy.run, prior="0.4,0.3,0.3"))
-    submit(EvalSettings(run=copy.run))
+    calibrate(Calibrate.of(run=copy.run, prior="0.4,0.3,0.3"))
+    submit(EvalStage.of(run=copy.run))
 
 
 def spoiled(monkeypatch, *names, by):
@@ -77,7 +79,7 @@ def test_where_none_agrees_torch_answers(copy, monkeypatch, capsys):
     assert predict(asked(copy, engine="openvino-bfloat16"))["engine"] == "torch"
     assert capsys.readouterr().out.count("not used") == 2
     assert (copy.run / "predictions.csv").read_bytes() == before
-    predict(asked(copy, engine="openvino-bfloat16", flip="no"))
+    predict(asked(copy, engine="openvino-bfloat16", flip=False))
     assert "validation photos" not in capsys.readouterr().out  # compared once
 
 
@@ -101,30 +103,30 @@ def test_a_full_disk_is_not_taken_for_a_fault_of_the_engine(copy, monkeypatch):
 
 
 def test_flip_is_answered_and_calibrated_alike(copy):
-    assert predict(asked(copy, flip="yes"))["engine"] == "torch flip"
-    run = open_run(EvalSettings(run=copy.run), make=False)
-    flipped, plain = validation_by(run, "specialists", copy.run, Engine.of("torch flip")), gather(run)
+    assert predict(asked(copy, flip=True))["engine"] == "torch flip"
+    networks = networks_of(open_run(EvalStage.of(run=copy.run), make=False), "specialists")
+    flipped, plain = validation_by(networks, copy.run, Engine.of("torch flip")), gather(networks)
     assert not np.allclose(flipped[COLUMNS], plain[COLUMNS], atol=1e-6)
     finish_after(copy)
     with pytest.raises(UserError, match="another engine than openvino; run predict again"):
-        validation_by(run, "specialists", copy.run, Engine.of("openvino"))
+        validation_by(networks, copy.run, Engine.of("openvino"))
 
 
 def test_how_to_answer_is_remembered(copy, capsys):
-    predict(asked(copy, flip="yes", engine="openvino"))
+    predict(asked(copy, flip=True, engine="openvino"))
     assert predict(asked(copy))["engine"] == "openvino flip"
     assert "stand" in capsys.readouterr().out
     assert predict(asked(copy, engine="auto"))["engine"] == "torch flip"
-    assert predict(asked(copy, flip="no"))["engine"] == "torch"
+    assert predict(asked(copy, flip=False))["engine"] == "torch"
 
 
 def test_each_place_keeps_the_answers_of_its_own_engine(copy, capsys):
     shutil.copytree(copy.data / "eval/images", "mine")
     mine = {"run": copy.run, "eval": Path("mine")}
-    predict(asked(copy, flip="yes"))
+    predict(asked(copy, flip=True))
     whole = (copy.run / "validation.csv").read_bytes()
-    assert predict(asked(copy, eval=Path("mine"), engine="openvino", flip="no"))["engine"] == "openvino"
-    calibrate(Calibrate(**mine, prior="train"))
+    assert predict(asked(copy, eval=Path("mine"), engine="openvino", flip=False))["engine"] == "openvino"
+    calibrate(Calibrate.of(**mine, prior="train"))
     finish_after(copy)
     assert (copy.run / "validation.csv").read_bytes() == whole
     # Whatever one place is asked for, the other's answers stand.
@@ -132,43 +134,43 @@ def test_each_place_keeps_the_answers_of_its_own_engine(copy, capsys):
     assert predict(asked(copy))["engine"] == "torch flip"
     assert predict(asked(copy, eval=Path("mine")))["engine"] == "openvino"
     assert capsys.readouterr().out.count("stand") == 2
-    calibrate(Calibrate(**mine, prior="train"))
-    submit(EvalSettings(**mine))
+    calibrate(Calibrate.of(**mine, prior="train"))
+    submit(EvalStage.of(**mine))
     finish_after(copy)
 
 
 @pytest.mark.slow
 def test_a_folder_is_answered_as_the_runs_own_photos_are(copy, capsys):
     shutil.copytree(copy.data / "eval/images", "mine")
-    predict(asked(copy, flip="yes", engine="openvino"))
+    predict(asked(copy, flip=True, engine="openvino"))
     capsys.readouterr()
     assert predict(asked(copy, eval=Path("mine")))["engine"] == "openvino flip"
     assert "validation photos" not in capsys.readouterr().out  # they are answered once
     place = copy.run / "eval-mine"
     assert (place / "validation.csv").read_bytes() == (copy.run / "validation.csv").read_bytes()
-    predict(asked(copy, flip="no", engine="torch"))  # from now on they differ
+    predict(asked(copy, flip=False, engine="torch"))  # from now on they differ
     assert predict(asked(copy, eval=Path("mine")))["engine"] == "openvino flip"
-    calibrate(Calibrate(run=copy.run, eval=Path("mine"), prior="train"))
+    calibrate(Calibrate.of(run=copy.run, eval=Path("mine"), prior="train"))
 
 
 def test_predict_mends_validation_answers(copy):
-    predict(asked(copy, flip="yes"))
+    predict(asked(copy, flip=True))
     path = copy.run / "validation.csv"
     whole = path.read_bytes()
     path.unlink()
     with pytest.raises(UserError, match="another engine than torch flip; run predict again"):
-        calibrate(Calibrate(run=copy.run))
+        calibrate(Calibrate.of(run=copy.run))
     predict(asked(copy))
     assert path.read_bytes() == whole
     finish_after(copy)
 
 
 def test_damaged_validation_answers_are_named(copy):
-    predict(asked(copy, flip="yes"))
+    predict(asked(copy, flip=True))
     path = copy.run / "validation.csv"
     path.write_bytes(path.read_bytes().replace(b"0.", b"0.1", 1))
     with pytest.raises(UserError, match=r"validation\.csv is missing, damaged or of another.*run predict again"):
-        calibrate(Calibrate(run=copy.run))
+        calibrate(Calibrate.of(run=copy.run))
 
 
 def test_without_train_photos_the_engine_that_was_chosen_stays(copy, capsys):
@@ -180,16 +182,16 @@ def test_without_train_photos_the_engine_that_was_chosen_stays(copy, capsys):
     assert predict(asked(copy, eval=Path("mine"), engine="compiled"))["engine"] == "torch"
     assert "torch, because compiled cannot be compared without the train photos" in capsys.readouterr().out
     with pytest.raises(UserError, match=r"--flip yes changes the predictions, and the train photos .* are gone"):
-        predict(asked(copy, eval=Path("mine"), flip="yes"))
+        predict(asked(copy, eval=Path("mine"), flip=True))
 
 
 def test_without_train_photos_flipped_answers_of_torch_are_the_last_resort(copy, capsys):
     shutil.copytree(copy.data / "eval/images", "mine")
-    predict(asked(copy, flip="yes"))
+    predict(asked(copy, flip=True))
     shutil.rmtree(copy.data)
     assert predict(asked(copy, eval=Path("mine"), engine="openvino"))["engine"] == "torch flip"
     assert "torch, because openvino cannot be compared" in capsys.readouterr().out
-    calibrate(Calibrate(run=copy.run, eval=Path("mine"), prior="train"))
+    calibrate(Calibrate.of(run=copy.run, eval=Path("mine"), prior="train"))
 
 
 def replace_photos(copy) -> None:
@@ -211,7 +213,7 @@ def test_engines_are_compared_on_the_photos_that_were_learned_from_alone(copy, c
     assert "torch, because openvino cannot be compared without the train photos (people), which have changed" in told
     assert "validation photos the label" not in told
     with pytest.raises(UserError, match=r"--flip yes changes the predictions, and the train photos of .* have changed"):
-        predict(asked(copy, eval=Path("mine"), flip="yes"))
+        predict(asked(copy, eval=Path("mine"), flip=True))
     assert not list(copy.run.glob("**/done/engine.json"))
 
 
@@ -226,18 +228,18 @@ def test_train_photos_that_are_no_data_set_any_more_are_told(copy, capsys):
 def test_another_device_chooses_anew(copy, monkeypatch, capsys):
     from pipeline.prediction import engine_choice
 
-    run, loaded = open_run(EvalSettings(run=copy.run), make=False), []
-    folders = [copy.run / task / "fold0" for task in ("mask", "gender", "age")]
+    run, loaded = open_run(EvalStage.of(run=copy.run), make=False), []
+    networks = networks_of(run, "specialists")
     load = engine_choice.ensemble.load
 
-    def noted(folder, device, threads, engine):
+    def noted(fold, device, threads, engine):
         loaded.append((device, str(engine)))
-        return load(folder, "cpu", threads, engine)
+        return load(fold, "cpu", threads, engine)
 
     monkeypatch.setattr(engine_choice.ensemble, "load", noted)
     for device in ("cpu", "cuda", "cuda"):
-        given = (run, "specialists", copy.run, folders, "openvino", False, device, 1)
-        assert str(engine_choice.load_ensemble(*given)[0]) == "openvino"
+        request = engine_choice.Request(run, networks, copy.run, copy.run, lambda: data_of(run), device, 1)
+        assert str(engine_choice.load_ensemble(request, EngineSettings(engine="openvino"))[0]) == "openvino"
     assert loaded == [("cpu", "openvino")] * 3 + [("cuda", "openvino")] * 6
     assert capsys.readouterr().out.count("validation photos the label") == 2
 

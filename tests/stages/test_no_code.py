@@ -17,6 +17,7 @@ from pipeline.dataset.truth import read_truth
 from pipeline.images.prepared import PREPARED
 from pipeline.images.run_photos import prepared
 from pipeline.prediction import ensemble
+from pipeline.run.fold_records import BegunFold, FinishedFold
 from pipeline.run.folder import open_run
 from pipeline.runtime import store
 from pipeline.training import checkpoints
@@ -139,8 +140,9 @@ def test_what_reads_a_file_refuses_it_by_itself(copy, bomb, form):
     refused(copy.run / "run.json", open_run, copy.settings)
     refused(copy.run / "predictions.csv", store.read_csv, copy.run / "predictions.csv")
     refused(copy.run / "combiner.json", combiners.load, copy.run / "combiner.json")
-    refused(fold / "weights.safetensors", ensemble.load, fold, "cpu", 1)
-    refused(fold / "settings.json", ensemble.load, fold, "cpu", 1)
+    refused(fold / "weights.safetensors", ensemble.load, BegunFold.read(fold), "cpu", 1)
+    refused(fold / "settings.json", BegunFold.read, fold)
+    refused(fold / "done/train.json", FinishedFold.read, fold)
 
 
 def test_an_eval_photo_gets_the_commonest_label(copy, bomb):

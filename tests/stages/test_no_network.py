@@ -7,6 +7,8 @@ from pathlib import Path
 
 from tiny_runs import SMALL, TINY
 
+from pipeline.run.train_settings import Train
+
 ROOT = Path(__file__).parents[2]
 FORBIDDEN = """
 import sys
@@ -44,8 +46,7 @@ def test_no_stage_opens_a_connection_or_writes_into_the_home_folder(people, tmp_
     (tmp_path / "work").mkdir()
     trains = []
     for task, network in TINY.items():
-        settings = SMALL | network | {"run": "runs/x"}
-        trains.append(["train", task, *(str(p) for k, v in settings.items() for p in (f"--{k.replace('_', '-')}", v))])
+        trains.append(["train", *Train.of(task=task, run=Path("runs/x"), **(SMALL | network)).words()])
     stages = [
         ["prepare", "--run", "runs/x", "--data", str(people)],
         *trains,

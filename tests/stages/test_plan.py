@@ -13,12 +13,12 @@ from pipeline.training.trainer import Trainer
 
 
 def told(run, people, task="gender", **given):
-    return train(Train(task=task, run=run, data=people, plan=True, **given))["fold0"]
+    return train(Train.of(task=task, run=run, data=people, plan=True, **given))["fold0"]
 
 
 def test_settings_stand_above_the_plan(tmp_path, people, capsys):
     run = tmp_path / "run"
-    made = told(run, people, precision="float32", channels_last="yes", threads=1, workers=2)
+    made = told(run, people, precision="float32", channels_last=True, threads=1, workers=2)
     assert (made["precision"], made["channels_last"], made["threads"], made["workers"]) == ("float32", True, 1, 2)
     usual = machine.plan("").muon_precision
     assert f"in float32, Muon in {usual}, channels last, 1 threads, 2 loader processes" in capsys.readouterr().out
@@ -27,7 +27,7 @@ def test_settings_stand_above_the_plan(tmp_path, people, capsys):
     told(run, people, optimizer="adamw")
     assert "Muon" not in capsys.readouterr().out
     assert told(run, people, precision="bfloat16")["precision"] == "bfloat16"
-    assert told(run, people, task="mask", channels_last="no")["channels_last"] is False
+    assert told(run, people, task="mask", channels_last=False)["channels_last"] is False
 
 
 def test_a_plan_that_cannot_be(tmp_path, people):
@@ -72,7 +72,7 @@ def test_a_fold_that_goes_on_takes_other_loaders_and_says_what_stays(tmp_path, p
     interrupted(run, people, workers=1)
     assert plan_of(run)["workers"] == 1
     capsys.readouterr()
-    train_tiny(run, people, "mask", workers=0, channels_last="no")
+    train_tiny(run, people, "mask", workers=0, channels_last=False)
     assert plan_of(run)["workers"] == 0
     assert plan_of(run)["channels_last"] is True
     assert "mask fold 0: channels last stays True, as begun; to change it, --restart" in capsys.readouterr().out
@@ -99,7 +99,7 @@ def test_a_restart_that_is_refused_moves_nothing(tmp_path, people):
 
 def test_a_plan_is_recorded_and_kept(tmp_path, people):
     run = tmp_path / "run"
-    train_tiny(run, people, "mask", precision="float32", channels_last="no")
+    train_tiny(run, people, "mask", precision="float32", channels_last=False)
     made = store.read_json(run / "mask" / "fold0" / "settings.json")["plan"]
     assert made["channels_last"] is False
     assert machine.plan("test_efficientnet").channels_last

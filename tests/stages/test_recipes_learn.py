@@ -6,9 +6,10 @@ from tiny_runs import SWIN
 
 from pipeline.run import presets
 from pipeline.run.recipes import RECIPES
+from pipeline.run.settings import SYSTEMS
 from pipeline.stages.train import Train, train
 
-NETWORKS = [(name, task) for name, recipe in RECIPES.items() for task in presets.SYSTEMS[recipe.system]]
+NETWORKS = [(name, task) for name, recipe in RECIPES.items() for task in SYSTEMS[recipe.system]]
 BACKBONES = {"swin_tiny_patch4_window7_224": {"backbone": "swin_tiny_patch4_window7_224", "backbone_options": SWIN}}
 FEW = {
     "batch_size": 16,
@@ -23,7 +24,7 @@ FEW = {
 
 def tiny(name, task):
     """A backbone of the recipe's family that trains in seconds."""
-    real = (presets.PRESETS["base"][task] | RECIPES[name].settings.get(task, {}))["backbone"]
+    real = (presets.PRESETS["base"][task] | RECIPES[name].settings.get(task, {})).backbone
     stand_in = "test_convnext" if "convnext" in real or "coatnet" in real else "test_efficientnet"
     return BACKBONES.get(real, {"backbone": stand_in})
 
@@ -31,7 +32,7 @@ def tiny(name, task):
 @pytest.mark.parametrize(("name", "task"), NETWORKS, ids="-".join)
 def test_its_loss_falls(name, task, people, tmp_path):
     given = FEW | tiny(name, task) | {"lr": 2e-3, "epochs": 2.0}
-    train(Train(task=task, run=tmp_path / "run", data=people, recipe=name, **given))
+    train(Train.of(task=task, run=tmp_path / "run", data=people, recipe=name, **given))
     losses = pd.read_csv(tmp_path / "run" / task / "fold0" / "log.csv")["train_loss"]
     assert losses.iloc[-1] < losses.iloc[0]
 
@@ -46,7 +47,7 @@ def macro_f1(run, people, **given):
         "lr": 1e-2,
         "seed": 1,
     }
-    metrics = train(Train(task="multihead", run=run, data=people, optimizer="adamw", **FEW, **notes, **given))
+    metrics = train(Train.of(task="multihead", run=run, data=people, optimizer="adamw", **FEW, **notes, **given))
     return metrics["fold0"]["macro_f1"]
 
 

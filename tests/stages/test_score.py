@@ -14,9 +14,9 @@ from pipeline.stages.score import Score, score
 def test_a_key_without_eval_photos_is_no_truth(copy):
     shutil.rmtree(copy.data / "eval")
     assert (copy.data / "key.csv").is_file()
-    assert score(Score(run=copy.run, if_known=True)) == {}
+    assert score(Score.of(run=copy.run, if_known=True)) == {}
     with pytest.raises(UserError, match=r"^people has no eval photos or holds no truth of them .*scored\.$"):
-        score(Score(run=copy.run))
+        score(Score.of(run=copy.run))
 
 
 def test_numbers_with_zeros_before_them_are_names_of_photos(copy, done):

@@ -8,11 +8,13 @@ import pytest
 from tiny_runs import SIZE, TINY, finish, inside, train_all, train_tiny
 
 from models.errors import UserError
-from pipeline.prediction.run_predictions import gather
+from pipeline.prediction.run_predictions import gather, networks_of
 from pipeline.run import presets, setting_rules
 from pipeline.run.folder import open_run
+from pipeline.run.given import Given
 from pipeline.run.recipes import RECIPES
-from pipeline.run.settings import RunSettings
+from pipeline.run.settings import RunStage
+from pipeline.run.train_settings import TrainingSettings
 from pipeline.runtime.store import read_json
 from pipeline.stages.prepare import prepare
 from pipeline.stages.train import Train, parse_folds, train
@@ -66,7 +68,7 @@ def test_leaky_stands_wherever_the_validation_score_does(leaky):
 def test_the_same_people_stand_on_both_sides_and_every_photo_on_one(leaky, people):
     home, _, metrics = leaky
     with inside(home):
-        table = gather(open_run(RunSettings(run=RUN)))
+        table = gather(networks_of(open_run(RunStage.of(run=RUN)), "specialists"))
     assert table["photo"].is_unique
     assert len(table) == pytest.approx(2 / 5 * 60 * 7, abs=2)
     assert table.groupby("person")["fold"].nunique().max() == 2
@@ -134,22 +136,21 @@ def test_a_tenth_of_the_people_may_be_held_out(people, tmp_path, monkeypatch):
 
 def test_a_recipes_settings_stand_between_the_presets_and_the_given(people, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    run = open_run(RunSettings(run=Path("runs/x"), recipe="note-xception", data=people))
+    run = open_run(RunStage.of(run=Path("runs/x"), recipe="note-xception", data=people))
     base = presets.PRESETS["base"]["joint"]
     told = RECIPES["note-xception"].settings["joint"]
-    folder = run.folder / "joint/fold0"
-    made = setting_rules.of_fold(run, "joint", folder, {"dropout": 0.7}, False)
+    made = setting_rules.resolved(run, "joint", Given(TrainingSettings, dropout=0.7))
     assert made == base | told | {"dropout": 0.7}
-    assert (made["optimizer"], made["lr"], made["weight_decay"], made["height"]) == ("adam", 1e-3, 0.0, base["height"])
-    small = open_run(RunSettings(run=Path("runs/y"), recipe="note-swin", preset="small", data=people))
-    made = setting_rules.of_fold(small, "joint", small.folder / "joint/fold0", {}, False)
-    assert (made["backbone_options"], made["height"]) == ({}, presets.PRESETS["small"]["joint"]["height"])
+    assert (made.optimizer, made.lr, made.weight_decay, made.height) == ("adam", 1e-3, 0.0, base.height)
+    small = open_run(RunStage.of(run=Path("runs/y"), recipe="note-swin", preset="small", data=people))
+    made = setting_rules.resolved(small, "joint", Given(TrainingSettings))
+    assert (made.backbone_options, made.height) == ({}, presets.PRESETS["small"]["joint"].height)
 
 
 def test_a_task_the_recipe_has_not_is_refused(people, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError) as told:
-        train(Train(task="age", data=people, recipe="note-swin"))
+        train(Train.of(task="age", data=people, recipe="note-swin"))
     assert str(told.value) == (
         "the recipe note-swin has no network age; it trains joint (make train-joint RECIPE=note-swin)."
     )
@@ -159,10 +160,10 @@ def test_a_task_the_recipe_has_not_is_refused(people, tmp_path, monkeypatch):
 def test_the_specialists_of_the_notes_train_like_any(people, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     given = SIZE | TINY["mask"] | {"weights": "none"}
-    metrics = train(Train(task="mask", run=Path("runs/x"), data=people, recipe="note-specialists", **given))
+    metrics = train(Train.of(task="mask", run=Path("runs/x"), data=people, recipe="note-specialists", **given))
     assert set(metrics) == {"fold0"}
     made = read_json(Path("runs/x/mask/fold0/settings.json"))
-    assert made["settings"]["lr"] == presets.PRESETS["base"]["mask"]["lr"]
+    assert made["settings"]["lr"] == presets.PRESETS["base"]["mask"].lr
     assert made["weights"] == "none"
 
 
@@ -172,10 +173,10 @@ def test_prepare_decodes_at_the_sizes_of_the_recipe(people, tmp_path, monkeypatc
     monkeypatch.setattr(
         "pipeline.stages.prepare.prepared", lambda run, data, size: sizes.append(size) or type("P", (), {"bad": {}})
     )
-    prepare(RunSettings(run=Path("runs/x"), data=people, recipe="note-efficientnet-b0"))
+    prepare(RunStage.of(run=Path("runs/x"), data=people, recipe="note-efficientnet-b0"))
     assert sizes == [(512, 384)]
     sizes.clear()
-    prepare(RunSettings(run=Path("runs/y"), data=people))
+    prepare(RunStage.of(run=Path("runs/y"), data=people))
     assert sizes == [(96, 72), (128, 96)]
 
 

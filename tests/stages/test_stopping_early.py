@@ -5,7 +5,7 @@ import pytest
 from tiny_runs import finish, train_tiny
 
 from models.errors import UserError
-from pipeline.run.settings import EvalSettings
+from pipeline.run.settings import EvalStage
 from pipeline.runtime import store
 from pipeline.runtime.store import read_json
 from pipeline.stages.calibrate import Calibrate, calibrate
@@ -32,8 +32,8 @@ def test_a_fold_that_stopped_early_marks_every_score_after_it(copy, capsys):
     assert len(scores) == 4  # calibrate's two, submit's and score's
     assert all(line.endswith(" (optimistic)") for line in scores)
     # The other stages stand where nothing has changed.
-    assert calibrate(Calibrate(run=copy.run)) == after.calibrate
-    assert submit(EvalSettings(run=copy.run)) == after.submit
+    assert calibrate(Calibrate.of(run=copy.run)) == after.calibrate
+    assert submit(EvalStage.of(run=copy.run)) == after.submit
 
 
 def test_figures_are_those_of_the_best_epoch(copy):

@@ -7,7 +7,7 @@ from tiny_runs import SMALL
 from models.errors import UserError
 from models.labels import LABELS
 from pipeline.__main__ import goals
-from pipeline.run.settings import EvalSettings
+from pipeline.run.settings import EvalStage
 from pipeline.runtime import store
 from pipeline.stages.calibrate import Calibrate, calibrate
 from pipeline.stages.predict import Predict, predict
@@ -27,11 +27,11 @@ def rival(request, people, tmp_path_factory):
     """(run folder, system, answer columns) of a trained and finished rival."""
     run = tmp_path_factory.mktemp(request.param) / "run"
     given = RIVALS[request.param]
-    train(Train(run=run, data=people, backbone="test_convnext", **SMALL, **given))
+    train(Train.of(run=run, data=people, backbone="test_convnext", **SMALL, **given))
     system = given["task"]
-    predict(Predict(run=run, system=system, threads=1))
-    calibrate(Calibrate(run=run, system=system, prior="0.4,0.3,0.3"))
-    submit(EvalSettings(run=run, system=system))
+    predict(Predict.of(run=run, system=system, threads=1))
+    calibrate(Calibrate.of(run=run, system=system, prior="0.4,0.3,0.3"))
+    submit(EvalStage.of(run=run, system=system))
     return run, system, request.param
 
 
@@ -55,18 +55,18 @@ def test_answers_are_the_rivals_own(rival):
 
 def test_the_score_is_of_the_rivals_submission(rival, people):
     run, system, kind = rival
-    metrics = score(Score(run=run, system=system))
+    metrics = score(Score.of(run=run, system=system))
     assert store.read_json(run / system / "score.json")["macro_f1"] == metrics["macro_f1"]
     assert ("macro_f1_30_60" in metrics) == (kind == "years")
     assert sum(metrics["errors"].values()) == metrics["photos"]
     with pytest.raises(UserError, match=r"submission.csv is missing"):
-        score(Score(run=run))
+        score(Score.of(run=run))
 
 
 def test_finished_stages_stand(rival, capsys):
     run, system, kind = rival
-    predict(Predict(run=run, system=system, threads=1))
-    calibrate(Calibrate(run=run, system=system))
+    predict(Predict.of(run=run, system=system, threads=1))
+    calibrate(Calibrate.of(run=run, system=system))
     told = capsys.readouterr().out
     assert "stand" in told.splitlines()[0]
     assert f"the {'thresholds' if kind == 'years' else 'offsets'}" in told.splitlines()[1]
@@ -76,14 +76,14 @@ def test_a_rival_that_is_not_trained_is_named(rival):
     run, system, _ = rival
     other = {"joint": "multihead", "multihead": "joint"}[system]
     with pytest.raises(UserError, match=f"no fold of {other} is trained"):
-        predict(Predict(run=run, system=other))
+        predict(Predict.of(run=run, system=other))
     with pytest.raises(UserError, match="no fold of mask is trained"):
-        predict(Predict(run=run))
+        predict(Predict.of(run=run))
 
 
 def test_a_system_that_there_is_not(rival):
     with pytest.raises(UserError, match="perhaps you mean joint"):
-        predict(Predict(run=rival[0], system="jiont"))
+        predict(Predict.of(run=rival[0], system="jiont"))
 
 
 def test_make_trains_what_the_system_is_made_of(tmp_path):

@@ -14,8 +14,8 @@ from tiny_runs import contents, finish, inside, train_all, train_tiny
 from models.errors import UserError
 from models.labels import LABELS
 from pipeline.prediction import ensemble
-from pipeline.prediction.run_predictions import gather
-from pipeline.run.settings import EvalSettings, RunSettings
+from pipeline.prediction.run_predictions import gather, networks_of
+from pipeline.run.settings import EvalStage, RunStage
 from pipeline.runtime.store import read_json
 from pipeline.stages import predict as predict_stage
 from pipeline.stages.calibrate import Calibrate, calibrate
@@ -102,7 +102,7 @@ def test_finished_stages_write_nothing(copy, capsys):
 def test_settings_need_to_be_given_once(copy):
     from pipeline.stages.train import Train, train
 
-    metrics = train(Train(task="age", run=copy.run))
+    metrics = train(Train.of(task="age", run=copy.run))
     assert set(metrics) == {"fold0"}
 
 
@@ -123,39 +123,39 @@ def test_new_eval_photos_rerun_predict_to_score_but_not_training(copy):
 
 def test_another_method_of_the_combiner_reruns_calibrate(copy, monkeypatch, capsys):
     """An upgraded run must not keep what an older method estimated."""
-    calibrate(Calibrate(run=copy.run, prior="auto"))
+    calibrate(Calibrate.of(run=copy.run, prior="auto"))
     assert "trying the estimate of the age mix on your own people" in capsys.readouterr().out
-    told = calibrate(Calibrate(run=copy.run))
+    told = calibrate(Calibrate.of(run=copy.run))
     assert capsys.readouterr().out == f"calibrate: {told['told']} stand\n"
     monkeypatch.setattr("pipeline.combiner.schema.VERSION", 99)
-    again = calibrate(Calibrate(run=copy.run))
+    again = calibrate(Calibrate.of(run=copy.run))
     assert "stand" not in capsys.readouterr().out
     assert again == told, "the same method"
 
 
 def test_another_prior_reruns_calibrate_and_is_remembered(copy):
-    first = calibrate(Calibrate(run=copy.run, prior="0.1,0.2,0.7"))
-    assert first["prior"] == "0.1,0.2,0.7"
-    assert calibrate(Calibrate(run=copy.run)) == first
-    assert submit(EvalSettings(run=copy.run))["photos"] == 70
-    predict(Predict(run=copy.run, flip="yes"))  # other answers, so that calibrate runs again
-    again = calibrate(Calibrate(run=copy.run))
-    assert again["prior"] == "0.1,0.2,0.7"
+    first = calibrate(Calibrate.of(run=copy.run, prior="0.1,0.2,0.7"))
+    assert read_json(copy.run / "settings.json")["prior"] == "0.1,0.2,0.7"
+    assert calibrate(Calibrate.of(run=copy.run)) == first
+    assert submit(EvalStage.of(run=copy.run))["photos"] == 70
+    predict(Predict.of(run=copy.run, flip=True))  # other answers, so that calibrate runs again
+    again = calibrate(Calibrate.of(run=copy.run))
+    assert read_json(copy.run / "settings.json") == {"engine": "auto", "flip": True, "prior": "0.1,0.2,0.7"}
     assert again["age_mix"] == first["age_mix"]
 
 
 def test_files_that_no_longer_belong_together_are_refused(copy):
-    predict(Predict(run=copy.run, flip="yes"))
+    predict(Predict.of(run=copy.run, flip=True))
     with pytest.raises(UserError, match=r"fitted to other predictions .*run calibrate again"):
-        submit(EvalSettings(run=copy.run))
-    calibrate(Calibrate(run=copy.run))
-    submit(EvalSettings(run=copy.run))
-    calibrate(Calibrate(run=copy.run, prior="0.1,0.2,0.7"))
+        submit(EvalStage.of(run=copy.run))
+    calibrate(Calibrate.of(run=copy.run))
+    submit(EvalStage.of(run=copy.run))
+    calibrate(Calibrate.of(run=copy.run, prior="0.1,0.2,0.7"))
     with pytest.raises(UserError, match=r"other predictions or thresholds .*run submit again"):
-        score(Score(run=copy.run))
+        score(Score.of(run=copy.run))
     train_tiny(copy.run, copy.data, "age", restart=True, seed=9)
     with pytest.raises(UserError, match=r"predicted by another network than .*age/fold0.* run predict again"):
-        calibrate(Calibrate(run=copy.run))
+        calibrate(Calibrate.of(run=copy.run))
 
 
 def test_eval_photos_that_can_be_decoded_again_are_answered(copy):
@@ -164,18 +164,18 @@ def test_eval_photos_that_can_be_decoded_again_are_answered(copy):
     victim.write_bytes(b"x" * len(good))
     os.utime(victim, (when, when))
     (copy.run / "done/predict.json").unlink()
-    assert predict(Predict(run=copy.run))["bad"] == 1
-    assert predict(Predict(run=copy.run))["bad"] == 1
+    assert predict(Predict.of(run=copy.run))["bad"] == 1
+    assert predict(Predict.of(run=copy.run))["bad"] == 1
     victim.write_bytes(good)
     os.utime(victim, (when, when))
-    assert predict(Predict(run=copy.run))["bad"] == 0
+    assert predict(Predict.of(run=copy.run))["bad"] == 0
 
 
 def test_a_folder_without_one_photo_that_can_be_decoded(copy):
     Path("mine").mkdir()
     Path("mine/a.jpg").write_bytes(b"no photo")
     with pytest.raises(UserError, match=r"none of the 1 eval photos can be decoded(.|\n)*a\.jpg"):
-        predict(Predict(run=copy.run, eval=Path("mine")))
+        predict(Predict.of(run=copy.run, eval=Path("mine")))
     assert not Path(copy.run / "eval-mine/predictions.csv").exists()
 
 
@@ -208,16 +208,16 @@ def test_undecodable_eval_photos_keep_their_rows(copy):
 def test_submit_never_opens_the_truth(copy):
     (copy.data / "key.csv").write_bytes(b"\x00\xff not a table")
     (copy.run / "submission.csv").unlink()
-    assert submit(EvalSettings(run=copy.run))["photos"] == 70
+    assert submit(EvalStage.of(run=copy.run))["photos"] == 70
     with pytest.raises(UserError, match=r"key\.csv"):
-        score(Score(run=copy.run))
+        score(Score.of(run=copy.run))
 
 
 def test_a_submission_about_other_photos_is_not_scored(copy):
     table = pd.read_csv(copy.run / "submission.csv")
     table.iloc[::-1].to_csv(copy.run / "submission.csv", index=False)
     with pytest.raises(UserError, match="other photos"):
-        score(Score(run=copy.run))
+        score(Score.of(run=copy.run))
 
 
 @pytest.mark.parametrize("predicted", ["18", "-1", "x", ""])
@@ -226,14 +226,14 @@ def test_a_submission_with_other_labels_is_not_scored(copy, predicted):
     head, first, *rows = path.read_text().splitlines()
     path.write_text("\n".join([head, f"{first.split(',')[0]},{predicted}", *rows]))
     with pytest.raises(UserError, match=r"submission\.csv must hold a label from 0 to 17 in each row"):
-        score(Score(run=copy.run))
+        score(Score.of(run=copy.run))
 
 
 def test_without_truth_score_says_so_or_nothing(copy):
     (copy.data / "key.csv").unlink()
-    assert score(Score(run=copy.run, if_known=True)) == {}
+    assert score(Score.of(run=copy.run, if_known=True)) == {}
     with pytest.raises(UserError, match="no truth"):
-        score(Score(run=copy.run))
+        score(Score.of(run=copy.run))
 
 
 def test_a_bare_folder_is_labelled_without_the_train_photos(copy):
@@ -273,7 +273,7 @@ def test_changed_settings_are_refused_with_the_difference(copy):
 
 def test_run_wide_settings_are_refused_once_trained(copy):
     with pytest.raises(UserError, match="crop"):
-        prepare(RunSettings(run=copy.run, crop=0.5))
+        prepare(RunStage.of(run=copy.run, crop=0.5))
 
 
 def test_more_folds_join_and_calibration_uses_their_people(copy, capsys):
@@ -298,7 +298,11 @@ def test_more_folds_join_and_calibration_uses_their_people(copy, capsys):
     ],
 )
 def test_changed_results_are_named_by_whoever_needs_them(copy, name, stages):
-    given = {predict: Predict(run=copy.run), calibrate: Calibrate(run=copy.run), submit: EvalSettings(run=copy.run)}
+    given = {
+        predict: Predict.of(run=copy.run),
+        calibrate: Calibrate.of(run=copy.run),
+        submit: EvalStage.of(run=copy.run),
+    }
     path = copy.run / name
     path.write_bytes(path.read_bytes().replace(b"0", b"1", 1))
     for stage in stages:
@@ -319,11 +323,11 @@ def test_a_prediction_goes_on_after_its_last_whole_part(copy, monkeypatch):
 
     monkeypatch.setattr(ensemble, "predict", stop)
     with pytest.raises(KeyboardInterrupt):
-        predict(Predict(run=copy.run, threads=1))
+        predict(Predict.of(run=copy.run, threads=1))
     assert not (copy.run / "predictions.csv").exists()
     (part,) = copy.run.glob("chunks-*/000000.csv")
     part.write_bytes(part.read_bytes()[:-9])  # a damaged part is made again
-    assert predict(Predict(run=copy.run, threads=1))["photos"] == 70
+    assert predict(Predict.of(run=copy.run, threads=1))["photos"] == 70
     assert asked == [20, 20, 20, 20, 20, 10]
     assert not list(copy.run.glob("chunks-*"))
     whole, merged = (pd.read_csv(copy.run / name) for name in ("whole.csv", "predictions.csv"))
@@ -334,7 +338,7 @@ def test_parts_left_by_a_kill_go_with_the_next_prediction(copy):
     left = copy.run / "chunks-0123456789abcdef/000000.csv"  # killed when the answers were whole, before its parts went
     left.parent.mkdir()
     left.write_text("photo\n")
-    predict(Predict(run=copy.run, threads=1))
+    predict(Predict.of(run=copy.run, threads=1))
     assert not left.parent.exists()
 
 
@@ -357,7 +361,7 @@ def test_the_plan_of_a_training_is_told_and_kept(copy, capsys):
 def gather_people(run: Path) -> set[str]:
     from pipeline.run.folder import open_run
 
-    table = gather(open_run(RunSettings(run=run)))
+    table = gather(networks_of(open_run(RunStage.of(run=run)), "specialists"))
     return set(table[table.filter(regex="mask_worn|female|years").notna().all(axis=1)]["person"])
 
 
@@ -366,19 +370,19 @@ def test_a_bad_train_photo_stops_prepare_unless_skipped(copy):
     victim.write_bytes(b"no photo")
     run = Path("runs/two")
     with pytest.raises(UserError, match=r"mask2(.|\n)*--skip-bad-photos|--skip-bad-photos(.|\n)*mask2"):
-        prepare(RunSettings(run=run, data=copy.data))
-    assert prepare(RunSettings(run=run, data=copy.data, skip_bad_photos=True))["bad"] == 1
+        prepare(RunStage.of(run=run, data=copy.data))
+    assert prepare(RunStage.of(run=run, data=copy.data, skip_bad_photos=True))["bad"] == 1
     train_tiny(run, copy.data, "age", skip_bad_photos=True)
 
 
 def test_stages_name_what_must_run_first(people, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match="train it first"):
-        predict(Predict(run=Path("runs/none")))
+        predict(Predict.of(run=Path("runs/none")))
     assert not Path("runs").exists()
     train_tiny(Path("runs/half"), people, "mask")
     with pytest.raises(UserError, match="make train-gender"):
-        predict(Predict(run=Path("runs/half")))
+        predict(Predict.of(run=Path("runs/half")))
 
 
 def test_specialists_learn_from_photos_with_their_label_alone(copy):

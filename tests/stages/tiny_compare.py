@@ -1,6 +1,5 @@
 """python tests/stages/tiny_compare.py ARGUMENTS: python -m pipeline compare with tiny networks."""
 
-import json
 import sys
 from dataclasses import replace
 
@@ -15,8 +14,7 @@ SYSTEMS = ("specialists", "joint-efficientnet", "multihead-years", "specialists-
 
 
 def settings_of(task: str) -> dict:
-    made = SIZE | TINY.get(task, {"backbone": "test_efficientnet"})
-    return made | {"backbone_options": json.loads(made.get("backbone_options", "{}"))}
+    return {"backbone_options": {}} | SIZE | TINY.get(task, {"backbone": "test_efficientnet"})
 
 
 def small(system: System) -> System:

@@ -7,14 +7,14 @@ from types import SimpleNamespace
 
 import pandas as pd
 
-from pipeline.run.settings import EvalSettings
+from pipeline.run.settings import EvalStage
 from pipeline.stages.calibrate import Calibrate, calibrate
 from pipeline.stages.predict import Predict, predict
 from pipeline.stages.score import Score, score
 from pipeline.stages.submit import submit
 from pipeline.stages.train import Train, train
 
-SWIN = '{"embed_dim": 32, "depths": [1, 1, 2, 1], "num_heads": [1, 2, 4, 8], "window_size": 4}'
+SWIN = {"embed_dim": 32, "depths": [1, 1, 2, 1], "num_heads": [1, 2, 4, 8], "window_size": 4}
 TINY = {
     "mask": {"backbone": "test_efficientnet"},
     "gender": {"backbone": "swin_tiny_patch4_window7_224", "backbone_options": SWIN},
@@ -36,7 +36,7 @@ def inside(folder: Path):
 
 
 def train_tiny(run: Path, data: Path, task: str, **settings):
-    return train(Train(task=task, run=run, data=data, **(TINY[task] | SMALL | settings)))
+    return train(Train.of(task=task, run=run, data=data, **(TINY[task] | SMALL | settings)))
 
 
 def train_all(run: Path, data: Path, **settings):
@@ -47,10 +47,10 @@ def train_all(run: Path, data: Path, **settings):
 def finish(run: Path, **settings):
     """Everything after training; returns the figures of each stage."""
     return SimpleNamespace(
-        predict=predict(Predict(run=run, threads=1, **settings)),
-        calibrate=calibrate(Calibrate(run=run, prior="0.4,0.3,0.3", **settings)),
-        submit=submit(EvalSettings(run=run, **settings)),
-        score=None if settings else score(Score(run=run)),
+        predict=predict(Predict.of(run=run, threads=1, **settings)),
+        calibrate=calibrate(Calibrate.of(run=run, prior="0.4,0.3,0.3", **settings)),
+        submit=submit(EvalStage.of(run=run, **settings)),
+        score=None if settings else score(Score.of(run=run)),
     )
 
 

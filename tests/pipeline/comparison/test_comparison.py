@@ -219,6 +219,6 @@ def test_the_systems_of_a_preset(preset):
     for word, task in (("efficientnet", "mask"), ("swin", "gender"), ("convnext", "age")):
         (borrowed,) = known[f"joint-{word}"].settings.values()
         assert word in borrowed["backbone"]
-        assert {name: PRESETS[preset][task][name] for name in borrowed} == borrowed
+        assert {name: getattr(PRESETS[preset][task], name) for name in borrowed} == borrowed
     assert known["specialists-30-60"].same_as == "specialists"
     assert {s.run["split"] for s in leaking().values()} == {"photo", "person"}

@@ -65,18 +65,18 @@ def test_a_specialist_costs_about_three_times_its_forward_pass(task):
         if isinstance(layer, nn.Conv2d | nn.Linear):
             layer.register_forward_hook(lambda layer, _, out: layers.append((layer, out)))
     with torch.no_grad():
-        network.eval()(torch.zeros(1, 3, settings["height"], settings["width"], dtype=torch.uint8))
+        network.eval()(torch.zeros(1, 3, settings.height, settings.width, dtype=torch.uint8))
     forward = sum(2 * layer.weight.numel() * out.numel() / len(layer.weight) for layer, out in layers)
     assert 2.5 * forward < found < 3.6 * forward  # the products of attention are no layers
 
 
 def test_paths_dropped_and_places_padded_cost_what_timms_do():
     settings = settings_of("gender")
-    options = settings["backbone_options"] | {"num_classes": 2, "img_size": (settings["height"], settings["width"])}
-    timms = timm.create_model(settings["backbone"], **options)
+    options = settings.backbone_options | {"num_classes": 2, "img_size": (settings.height, settings.width)}
+    timms = timm.create_model(settings.backbone, **options)
     assert timms.layers[0].blocks[0].input_resolution[1] % 4 == 0
     assert timms.layers[1].blocks[0].input_resolution[1] % 4 == 2  # padded
-    photos = torch.randn(2, 3, settings["height"], settings["width"])
+    photos = torch.randn(2, 3, settings.height, settings.width)
     assert flops_per_photo("gender", settings | {"drop_path": 0.9}) == flops_of(timms, photos)
 
 

@@ -12,7 +12,7 @@ from pipeline.dataset.folds import fold_table
 from pipeline.dataset.run_data import data_of
 from pipeline.run.folder import open_run
 from pipeline.run.presets import PRESETS, TASKS
-from pipeline.run.settings import RunSettings
+from pipeline.run.settings import RunStage
 from pipeline.synthetic import data_set
 
 
@@ -26,7 +26,7 @@ def people(tmp_path_factory) -> Path:
 @pytest.fixture
 def planner(people, tmp_path, monkeypatch) -> Planner:
     monkeypatch.chdir(tmp_path)
-    run = open_run(RunSettings(run=Path("runs/one"), data=people))
+    run = open_run(RunStage.of(run=Path("runs/one"), data=people))
     made = Planner(run, data_of(run), 1)
     monkeypatch.setattr(made, "flops", lambda task, settings: 1e6 * (1 + list(PRESETS["small"]).index(task)))
     return made
@@ -51,7 +51,7 @@ def test_the_usual_cost_is_that_of_the_presets_epochs(planner):
         if task == "mask":  # of the mask worn right, twice as many as of the rarest
             counts = learning["mask"].value_counts()
             photos = counts.clip(upper=2 * counts.min()).sum()
-        total += made["epochs"] * (photos // made["batch_size"]) * made["batch_size"] * 1e6 * (1 + i)
+        total += made.epochs * (photos // made.batch_size) * made.batch_size * 1e6 * (1 + i)
     assert planner.usual_cost() == pytest.approx(total)
 
 
@@ -71,15 +71,15 @@ def test_what_a_training_is_given(planner):
     system = all_systems("small")["joint-swin"]
     (made,) = planner.trainings(system, Path("x"), 1e9, 2, {"joint": 0.5})
     gender = PRESETS["small"]["gender"]
-    assert made.given["lr"] == gender["lr"] / 2
-    assert made.given["seed"] == 2
-    assert made.given["threads"] == 1
-    assert made.given["folds"] == "0"
-    assert made.given["backbone"] == gender["backbone"]
-    assert isinstance(made.given["backbone_options"], str)
-    assert made.given["split_seed"] == 0
-    assert made.given["data"] == planner.run.data
-    assert "leave_out" not in made.given
+    assert made.given.training["lr"] == gender.lr / 2
+    assert made.given.training["seed"] == 2
+    assert made.given.threads == 1
+    assert made.given.folds == "0"
+    assert made.given.training["backbone"] == gender.backbone
+    assert made.given.training["backbone_options"] == gender.backbone_options
+    assert made.given.shared["split_seed"] == 0
+    assert made.given.shared["data"] == planner.run.data
+    assert "leave_out" not in made.given.shared
     assert made.fold == Path("x/joint/fold0")
     assert not made.finished
 
@@ -89,7 +89,7 @@ def test_tuning_leaves_out_who_validates(planner):
     whole = planner.trainings(system, Path("x"), 1e9, 0, {})
     trial = planner.trainings(system, Path("x"), 1e9, 0, {}, tuning=True)
     for a, b in zip(whole, trial, strict=True):
-        assert (b.given["leave_out"], b.given["folds"]) == (0, "1")
+        assert (b.given.shared["leave_out"], b.given.folds) == (0, "1")
         assert b.fold.name == "fold1"
         assert b.effort.epochs > a.effort.epochs  # as many photos seen, of fewer people
         assert b.effort.flops == pytest.approx(a.effort.flops, rel=0.2)
@@ -115,7 +115,10 @@ def test_factors_are_sorted_by_their_distance_from_one():
 
 def test_each_network_gets_its_own_best_factor_and_ties_go_to_the_first():
     def trial(mask: float, age: float) -> list:
-        return [SimpleNamespace(task=t, metrics={"macro_f1": f}) for t, f in (("mask", mask), ("age", age))]
+        return [
+            SimpleNamespace(given=SimpleNamespace(task=t), metrics={"macro_f1": f})
+            for t, f in (("mask", mask), ("age", age))
+        ]
 
     trials = {1.0: trial(0.5, 0.5), 0.5: trial(0.5, 0.4), 2.0: trial(0.4, 0.6)}
     assert best_factors(trials) == {"mask": 1.0, "age": 2.0}

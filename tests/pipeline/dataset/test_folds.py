@@ -15,7 +15,7 @@ from models.labels import band
 from pipeline.dataset.folds import FOLDS, fold_table, folds_of, photo_fold_table, with_folds
 from pipeline.dataset.photos import read_data_set
 from pipeline.run.folder import open_run
-from pipeline.run.settings import RunSettings
+from pipeline.run.settings import RunStage
 
 FACES = Path(__file__).parents[3] / "../shared/faces"
 CONTEST = {(0, 25): 549, (0, 45): 410, (0, 60): 83, (1, 25): 732, (1, 45): 817, (1, 60): 109}
@@ -212,7 +212,7 @@ def test_fewer_photos_than_folds():
 @pytest.mark.parametrize(("share", "folds"), [(0.2, 5), (0.1, 10), (0.05, 20)])
 def test_the_rows_of_a_run_get_their_folds_as_it_is_split(tmp_path, split, made, share, folds):
     photos = shots({(0, 25): 20, (1, 45): 15})
-    run = open_run(RunSettings(run=tmp_path, split=split, held_out=share, split_seed=7))
+    run = open_run(RunStage.of(run=tmp_path, split=split, held_out=share, split_seed=7))
     table = folds_of(run, photos)
     pd.testing.assert_frame_equal(table, made(photos, 7, folds))
     some = photos.iloc[::3]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tiny import network_of, settings_of
+from tiny import begun_fold_of, network_of, settings_of
 
 from models.errors import UserError
 from models.tasks import build_task
@@ -19,6 +19,7 @@ from pipeline.images.photos import Photos
 from pipeline.prediction import engines, ensemble
 from pipeline.prediction.engine import REFERENCE, Engine
 from pipeline.prediction.engines import BATCH_SIZE, OPENVINO_BATCH_SIZE
+from pipeline.run.fold_records import BegunFold
 from pipeline.runtime import store
 from pipeline.runtime.machine import Plan
 from pipeline.runtime.progress import Progress
@@ -36,9 +37,8 @@ def trained(folder, task, fold, seed, size):
     """A fold's folder as train leaves it."""
     settings = settings_of(task, size=size)
     one = build_task(task, settings)
-    network = network_of(settings["backbone"], seed, one.num_logits, size)
-    plan = {"device": "cpu", "precision": "bfloat16", "channels_last": task == "mask", "threads": 1, "workers": 0}
-    store.write_json(folder / "settings.json", {"task": task, "fold": fold, "settings": settings, "plan": plan})
+    network = network_of(settings.backbone, seed, one.num_logits, size)
+    begun_fold_of(folder, task, fold, settings, channels_last=task == "mask")
     store.write_weights(folder / "weights.safetensors", network.state_dict())
     return network.eval()
 
@@ -78,7 +78,7 @@ def test_load_rebuilds_the_network(run, monkeypatch):
     built = []
     monkeypatch.setattr(engines, "build", lambda *given: built.append(given))
     for (task, fold), network in networks.items():
-        member = ensemble.load(root / task / f"fold{fold}", "cpu", 1)
+        member = ensemble.load(BegunFold.read(root / task / f"fold{fold}"), "cpu", 1)
         assert (member.task.name, member.fold) == (task, fold)
         assert member.size == ((80, 60) if task == "age" else (64, 48))
         engine, loaded, size, plan = built.pop()
@@ -98,7 +98,7 @@ def test_every_photo_is_decoded_once_and_answered_by_every_fold(run, album, monk
         return real(path)
 
     monkeypatch.setattr(photos, "read_photo", counting)
-    members = [ensemble.load(folder, "cpu", 1) for folder in folders(root)]
+    members = [ensemble.load(BegunFold.read(folder), "cpu", 1) for folder in folders(root)]
     with Progress("predict", len(album.names), "photos") as progress:
         table, bad = ensemble.predict(members, album, 2, progress)
     monkeypatch.undo()
@@ -130,7 +130,9 @@ def test_every_photo_is_decoded_once_and_answered_by_every_fold(run, album, monk
 
 def test_flipped_answers_are_the_mean_over_the_mirror_image(run):
     root, _ = run
-    plain, flipped = (ensemble.load(root / "mask" / "fold0", "cpu", 1, Engine(flip=flip)) for flip in (False, True))
+    plain, flipped = (
+        ensemble.load(BegunFold.read(root / "mask" / "fold0"), "cpu", 1, Engine(flip=flip)) for flip in (False, True)
+    )
     photos = np.random.default_rng(2).integers(0, 256, (3, 64, 48, 3), np.uint8)
     mirrored = np.stack([cv2.flip(photo, 1) for photo in photos])
     np.testing.assert_allclose(flipped.predict(photos), (plain.predict(photos) + plain.predict(mirrored)) / 2)
@@ -143,7 +145,9 @@ def test_answers_a_chunk_at_a_time_are_those_about_all_at_once(run, task, engine
     assert ensemble.CHUNK % BATCH_SIZE == ensemble.CHUNK % OPENVINO_BATCH_SIZE == 0
     monkeypatch.setattr(ensemble, "CHUNK", BATCH_SIZE)
     root, _ = run
-    member = ensemble.load(root / task / ("fold2" if task == "age" else "fold0"), "cpu", 1, Engine.of(engine))
+    member = ensemble.load(
+        BegunFold.read(root / task / ("fold2" if task == "age" else "fold0")), "cpu", 1, Engine.of(engine)
+    )
     photos = np.random.default_rng(3).integers(0, 256, (2 * BATCH_SIZE + 30, *member.size, 3), np.uint8)
     rows = np.random.default_rng(4).permutation(len(photos))[: 2 * BATCH_SIZE + 9]
     told = []
@@ -156,14 +160,14 @@ def test_openvino_works_on_the_processor_of_a_machine_with_a_gpu(run, monkeypatc
     root, _ = run
     moved = []
     monkeypatch.setattr(torch.nn.Module, "to", lambda network, *given, **_: moved.extend(given) or network)
-    member = ensemble.load(root / "gender" / "fold0", "cuda", 1, Engine.of("openvino"))
+    member = ensemble.load(BegunFold.read(root / "gender" / "fold0"), "cuda", 1, Engine.of("openvino"))
     assert moved == ["cpu"]
     assert member.predict(np.zeros((3, 64, 48, 3), np.uint8)).shape == (3, 1)
 
 
 def test_only_bad_photos(run, tmp_path):
     root, _ = run
-    members = [ensemble.load(folder, "cpu", 1) for folder in folders(root)[:1]]
+    members = [ensemble.load(BegunFold.read(folder), "cpu", 1) for folder in folders(root)[:1]]
     photos = Photos(tmp_path, ["a.jpg", "b.jpg"])
     table, bad = ensemble.predict(members, photos, 1, Progress("predict", 2, "photos"))
     assert bad == dict.fromkeys(photos.names, "it does not exist")
@@ -185,11 +189,11 @@ def test_damaged_weights_are_named(run, tmp_path, damage):
     if damage != "gone":
         (tmp_path / "weights.safetensors").write_bytes(content[damage])
     with pytest.raises(UserError, match=r"weights\.safetensors is (damaged|missing).*--restart") as told:
-        ensemble.load(tmp_path, "cpu", 1)
+        ensemble.load(BegunFold.read(tmp_path), "cpu", 1)
     assert "\n" not in str(told.value)
 
 
 def test_damaged_settings_are_named(tmp_path):
     Path(tmp_path / "settings.json").write_text('{"task": "mask"')
     with pytest.raises(UserError, match=r"settings\.json is damaged"):
-        ensemble.load(tmp_path, "cpu", 1)
+        ensemble.load(BegunFold.read(tmp_path), "cpu", 1)

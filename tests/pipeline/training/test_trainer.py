@@ -612,7 +612,7 @@ def test_dropout_follows_from_seed_and_step(tmp_path):
 
 def test_another_seed_trains_otherwise(whole, tmp_path):
     trainer = trainer_of("mask", tmp_path)
-    trainer.settings["seed"] = 1
+    trainer.settings |= {"seed": 1}
     trainer.run()
     assert not same(weights_of(trainer), whole["mask"][1])
 
