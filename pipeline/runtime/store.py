@@ -14,7 +14,7 @@ import json
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -23,7 +23,7 @@ from models.errors import UserError
 if TYPE_CHECKING:
     import pandas as pd
 
-_HELD: set[IO[str]] = set()
+_HELD: set[IO[Any]] = set()
 # A loader process that outlives its owner for a moment would keep the lock from the next one.
 os.register_at_fork(after_in_child=lambda: [file.close() for file in _HELD])
 
@@ -39,9 +39,7 @@ def replacing(path: Path, *, with_fingerprint: bool = False) -> Iterator[Path]:
     given that of what was written, by which `is_whole` knows it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
+    held, temporary = _begun(path)
     try:
         yield temporary
         with temporary.open("rb+") as written:
@@ -51,6 +49,31 @@ def replacing(path: Path, *, with_fingerprint: bool = False) -> Iterator[Path]:
         flush_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+        _HELD.discard(held)
+        held.close()
+
+
+def _begun(path: Path) -> tuple[IO[Any], Path]:
+    """A new temporary file beside `path`, locked while it is open: so `sweep` sees that someone is at it."""
+    while True:
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+        held = os.fdopen(handle, "rb")
+        fcntl.flock(held, fcntl.LOCK_EX)
+        if os.path.exists(name):
+            _HELD.add(held)
+            return held, Path(name)
+        held.close()  # swept before it was locked
+
+
+def _try_lock(file: IO[Any]) -> bool:
+    """Whether this process has an open file's lock now."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as problem:
+        if problem.errno not in (errno.EAGAIN, errno.EACCES):
+            raise
+        return False
+    return True
 
 
 def is_whole(path: Path) -> bool:
@@ -59,9 +82,12 @@ def is_whole(path: Path) -> bool:
 
 
 def sweep(folder: Path) -> None:
-    """Remove what processes that were killed left unfinished here; for whoever holds the folder's lock."""
+    """Remove what processes that were killed left unfinished here; what a living one is writing stays."""
     for temporary in (*folder.glob(".*.part"), *folder.glob("done/.*.part")):
-        temporary.unlink(missing_ok=True)
+        # One that is finished by now is none of these, and another user sees to his own.
+        with suppress(FileNotFoundError, PermissionError), temporary.open("rb+") as file:
+            if _try_lock(file):
+                temporary.unlink(missing_ok=True)
 
 
 def _umask() -> int:
@@ -164,16 +190,12 @@ def locked(path: Path, what: str, *, wait: bool = False) -> Iterator[None]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+", encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except OSError as problem:
-            if problem.errno not in (errno.EAGAIN, errno.EACCES):
-                raise
+        if wait:
+            fcntl.flock(file, fcntl.LOCK_EX)
+        elif not _try_lock(file):
             file.seek(0)
             owner = file.read().strip() or "unknown"
-            raise UserError(
-                f"{what} is already being worked on by process {owner}; wait for it or stop it first."
-            ) from None
+            raise UserError(f"{what} is already being worked on by process {owner}; wait for it or stop it first.")
         file.seek(0)
         file.truncate()
         file.write(str(os.getpid()))

@@ -1,5 +1,6 @@
 """Files are whole or absent, fingerprints see every change, and a lock has one owner."""
 
+import fcntl
 import json
 import os
 import signal
@@ -153,6 +154,39 @@ def test_what_killed_processes_left_is_swept(tmp_path):
     store.sweep(tmp_path)
     assert names(tmp_path) == [".hidden", "done", "kept.txt"]
     assert names(tmp_path / "done") == []
+
+
+def test_what_a_living_process_is_writing_is_not_swept(tmp_path):
+    """As when one command records a setting of the run while another begins to predict."""
+    code = (
+        "import sys; from pathlib import Path; from pipeline.runtime import store\n"
+        "with store.replacing(Path('a.txt')) as part: part.write_text('x'); print(flush=True); sys.stdin.read()"
+    )
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, env=environment, **pipes) as writer:
+        writer.stdout.readline()
+        (name,) = names(tmp_path)
+        store.sweep(tmp_path)
+        assert names(tmp_path) == [name]
+    assert writer.returncode == 0
+    assert names(tmp_path) == ["a.txt"]
+
+
+def test_a_file_that_is_swept_before_it_is_locked_is_begun_again(tmp_path, monkeypatch):
+    lock, swept = fcntl.flock, []
+
+    def late(file, how):
+        if not swept:
+            swept.extend(names(tmp_path))
+            store.sweep(tmp_path)
+        lock(file, how)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    store.write_text(tmp_path / "a.txt", "new")
+    assert len(swept) == 1
+    assert (tmp_path / "a.txt").read_text() == "new"
+    assert names(tmp_path) == ["a.txt"]
 
 
 def test_absent_json_is_no_damage(tmp_path):

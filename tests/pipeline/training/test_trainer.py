@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from dataclasses import replace
@@ -100,7 +101,7 @@ def trainer_of(task, folder, *, plan=None, seed=0, often=training.CHECKPOINTS, *
 
 
 def last_step(folder):
-    return checkpoints.load(folder, print)["step"]
+    return checkpoints.load(checkpoints.newest(folder, print))["step"]
 
 
 def weights_of(trainer):
@@ -522,6 +523,22 @@ def test_a_loader_process_that_ended_is_lost(ended, lost):
     loader = Loader(PIXELS, None, [], PLANS["mask"])
     loader._processes = [SimpleNamespace(exitcode=ended, join=lambda seconds: None)]
     assert loader.has_lost_a_process() is lost
+
+
+@pytest.mark.parametrize(("ended", "told"), [(0, UserError), (None, FileNotFoundError)])
+def test_a_socket_that_went_with_its_loader_process_is_no_missing_file(tmp_path, monkeypatch, ended, told):
+    """What a process hands over is fetched through a socket of its, which it takes with it when it ends."""
+    monkeypatch.setattr(Loader, "has_lost_a_process", lambda loader: ended is not None)
+    monkeypatch.chdir(tmp_path)
+    trainer = trainer_of("mask", tmp_path)
+
+    def fetch(*_):
+        with socket.socket(socket.AF_UNIX) as one:
+            one.connect("listener")
+
+    trainer.train_step = fetch
+    with pytest.raises(told, match=r"a loader process died|No such file"):
+        trainer.run()
 
 
 def test_after_a_restart_the_way_on_is_without_it(tmp_path):
