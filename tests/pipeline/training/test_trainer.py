@@ -619,6 +619,25 @@ def test_loader_workers_change_no_byte(whole, tmp_path, workers):
     pd.testing.assert_frame_equal(plain(log), plain(whole["mask"][2]), check_exact=True)
 
 
+@pytest.fixture
+def start_method(request):
+    """How loader processes begin, for one test: fork, or as Python 3.14 has it."""
+    before = multiprocessing.get_start_method(allow_none=True)
+    multiprocessing.set_start_method(request.param, force=True)
+    yield
+    multiprocessing.set_start_method(before, force=True)
+
+
+@pytest.mark.parametrize("start_method", ["fork", "forkserver"], indirect=True)
+def test_however_loader_processes_begin_the_bytes_are_the_same(whole, tmp_path, start_method):
+    trainer = trainer_of("mask", tmp_path, plan=replace(PLANS["mask"], workers=1))
+    np.save(tmp_path / "pixels.npy", PIXELS)
+    trainer.data = replace(trainer.data, pixels=np.load(tmp_path / "pixels.npy", mmap_mode="r"))
+    log = trainer.run()
+    assert same(weights_of(trainer), whole["mask"][1])
+    pd.testing.assert_frame_equal(plain(log), plain(whole["mask"][2]), check_exact=True)
+
+
 def test_dropout_follows_from_seed_and_step(tmp_path):
     made = [trainer_of("age", tmp_path / str(i), dropout=0.5, drop_path=0.2, epochs=1) for i in range(2)]
     for junk, trainer in enumerate(made):
