@@ -3,7 +3,6 @@
 import fcntl
 import json
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -276,76 +275,6 @@ def test_photo_fingerprint_with_times_sees_a_change_that_keeps_the_size(tmp_path
     (tmp_path / "a.bmp").write_bytes(b"y" * 10)
     os.utime(tmp_path / "a.bmp", (1, 1))
     assert store.photo_fingerprint(tmp_path, ["a.bmp"], times=True) != mark
-
-
-HOLD = """
-import sys
-from pathlib import Path
-from pipeline.runtime import store
-with store.locked(Path(sys.argv[1]), "other work"):
-    print("held", flush=True)
-    sys.stdin.read()
-"""
-
-
-@pytest.fixture
-def holder(tmp_path):
-    """Another process that holds tmp_path/lock until its input ends."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(tmp_path / "lock")],
-        cwd=ROOT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout.readline() == "held\n"
-    yield process
-    process.kill()
-    process.wait()
-    process.stdout.close()
-
-
-def test_a_lock_refuses_a_second_process_and_names_the_first(tmp_path, holder):
-    with (
-        pytest.raises(UserError, match=rf"^the run x is already being worked on by process {holder.pid};"),
-        store.locked(tmp_path / "lock", "the run x"),
-    ):
-        pytest.fail("got the lock")
-
-
-def test_a_lock_dies_with_its_owner(tmp_path, holder):
-    holder.send_signal(signal.SIGKILL)
-    holder.wait()
-    with store.locked(tmp_path / "lock", "the run x"):
-        assert (tmp_path / "lock").read_text() == str(os.getpid())
-
-
-def test_waiting_for_a_lock(tmp_path, holder):
-    got = threading.Event()
-
-    def wait():
-        with store.locked(tmp_path / "lock", "the run x", wait=True):
-            got.set()
-
-    waiter = threading.Thread(target=wait)
-    waiter.start()
-    assert not got.wait(0.3)
-    holder.stdin.close()
-    assert got.wait(20)
-    waiter.join()
-
-
-def test_a_lock_is_free_again_after_the_block_and_after_an_error(tmp_path):
-    path = tmp_path / "new" / "lock"
-    for _ in range(2):
-        with pytest.raises(ZeroDivisionError), store.locked(path, "work"):
-            raise ZeroDivisionError
-    with (
-        store.locked(path, "work"),
-        pytest.raises(UserError, match=f"process {os.getpid()}"),
-        store.locked(path, "work"),
-    ):
-        pytest.fail("got the lock twice")
 
 
 def test_csv_keeps_every_float32(tmp_path):
