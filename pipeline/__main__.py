@@ -19,6 +19,7 @@ from pipeline.run.given import settings_of
 from pipeline.run.presets import tasks_with
 from pipeline.run.settings import NETWORKS, RECORDED, SYSTEMS, TASKS, EvalStage, RunStage, SystemStage
 from pipeline.run.train_settings import TrainingSettings
+from pipeline.runtime.missing import missing_path
 from pipeline.runtime.stopping import StoppedError
 
 REFUSALS = {
@@ -27,13 +28,16 @@ REFUSALS = {
         "the disk is full; make room and give the same command again, nothing that was finished is lost",
     ),
     errno.ENAMETOOLONG: "the name is too long for this disk; give a shorter one",
-    errno.EIO: "the disk reports an error; the same command goes on once it works, nothing that was finished is lost",
+    **dict.fromkeys(
+        (errno.EIO, errno.ESTALE),
+        "the disk reports an error; the same command goes on once it works, nothing that was finished is lost",
+    ),
     **dict.fromkeys(
         (errno.EACCES, errno.EPERM, errno.EROFS),
         "it may not be written or read; change its permissions, or name another RUN=",
     ),
     **dict.fromkeys(
-        (errno.ENOENT, errno.ENOTDIR, errno.ESTALE),
+        (errno.ENOENT, errno.ENOTDIR),
         "it is not there any more; bring it back, or run the stage that writes it again",
     ),
 }
@@ -130,9 +134,12 @@ def main(arguments: list[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as problem:
-        if problem.errno not in REFUSALS:
+        refused = problem.filename or problem.strerror
+        if isinstance(problem, FileNotFoundError):
+            refused = missing_path(problem)  # None where nobody but us can be at fault
+        if problem.errno not in REFUSALS or refused is None:
             raise
-        print(f"face18: {problem.filename or problem.strerror}: {REFUSALS[problem.errno]}.", file=sys.stderr)
+        print(f"face18: {refused}: {REFUSALS[problem.errno]}.", file=sys.stderr)
         return 2
     except ModuleNotFoundError as missing:
         if missing.name is None or missing.name.split(".")[0] in ("models", "pipeline"):

@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 
 from models.task import Augmentation
 
+# It would look for updates at import; here, because a process that unpickles an Augmenter imports it without asking.
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+
 
 class Augmenter:
     """Alters training photos; what happens to a photo depends on (seed, epoch, photo) alone."""
 
     def __init__(self, strength: Augmentation, seed: int):
-        os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it would look for updates at import
         import albumentations as alb
 
         s = strength

@@ -12,21 +12,27 @@ import fcntl
 import hashlib
 import json
 import os
+import sys
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from models.errors import UserError
+from pipeline.runtime import holder
+from pipeline.runtime.progress import duration
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_HELD: set[IO[str]] = set()
+_HELD: set[IO[Any]] = set()
 # A loader process that outlives its owner for a moment would keep the lock from the next one.
 os.register_at_fork(after_in_child=lambda: [file.close() for file in _HELD])
 
+MOMENT, EVERY, LOOK = 1.0, 60.0, 0.02
+"""Of a lock that another process holds, in seconds: when that is told, how often again, how often the lock is tried."""
 FLOATS = "%.9g"
 """Nine digits keep every float32 exactly."""
 
@@ -39,9 +45,7 @@ def replacing(path: Path, *, with_fingerprint: bool = False) -> Iterator[Path]:
     given that of what was written, by which `is_whole` knows it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
+    held, temporary = _begun(path)
     try:
         yield temporary
         with temporary.open("rb+") as written:
@@ -51,6 +55,33 @@ def replacing(path: Path, *, with_fingerprint: bool = False) -> Iterator[Path]:
         flush_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+        _HELD.discard(held)
+        held.close()
+
+
+def _begun(path: Path) -> tuple[IO[Any], Path]:
+    """A new temporary file beside `path`, locked while it is open: so `sweep` sees that someone is at it."""
+    while True:
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+        held = os.fdopen(handle, "rb")
+        fcntl.flock(held, fcntl.LOCK_EX)
+        if os.path.exists(name):
+            _HELD.add(held)
+            return held, Path(name)
+        held.close()  # swept before it was locked
+
+
+def _try_lock(file: IO[Any]) -> bool:
+    """Whether this process has an open file's lock now."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as problem:
+        if problem.errno == errno.EBADF:  # NFS locks no file that may only be read
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), file.name) from None
+        if problem.errno not in (errno.EAGAIN, errno.EACCES):
+            raise
+        return False
+    return True
 
 
 def is_whole(path: Path) -> bool:
@@ -59,9 +90,12 @@ def is_whole(path: Path) -> bool:
 
 
 def sweep(folder: Path) -> None:
-    """Remove what processes that were killed left unfinished here; for whoever holds the folder's lock."""
+    """Remove what processes that were killed left unfinished here; what a living one is writing stays."""
     for temporary in (*folder.glob(".*.part"), *folder.glob("done/.*.part")):
-        temporary.unlink(missing_ok=True)
+        # One that is finished by now is none of these, and another user sees to his own.
+        with suppress(FileNotFoundError, PermissionError), temporary.open("rb+") as file:
+            if _try_lock(file):
+                temporary.unlink(missing_ok=True)
 
 
 def _umask() -> int:
@@ -160,29 +194,48 @@ def photo_fingerprint(root: Path, photos: list[str], *, times: bool = False) -> 
 def locked(path: Path, what: str, *, wait: bool = False) -> Iterator[None]:
     """Hold an advisory lock file; it dies with its owner, and a process forked off it does not hold it.
 
-    When another process holds it: wait for it, or raise UserError naming that process.
+    When another process holds it: wait for it, and say so after a moment, or raise UserError; both name that process.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+", encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except OSError as problem:
-            if problem.errno not in (errno.EAGAIN, errno.EACCES):
-                raise
-            file.seek(0)
-            owner = file.read().strip() or "unknown"
-            raise UserError(
-                f"{what} is already being worked on by process {owner}; wait for it or stop it first."
-            ) from None
-        file.seek(0)
-        file.truncate()
-        file.write(str(os.getpid()))
-        file.flush()
+    with _opened_lock(path) as file:
+        _take(file, what, wait)
         _HELD.add(file)
         try:
+            if file.writable():
+                holder.write(file)
             yield
         finally:
             _HELD.discard(file)
+            if not file.closed and file.writable():  # it is closed in a process forked off
+                file.truncate(0)  # a note is believed while its process lives
+
+
+def _opened_lock(path: Path) -> IO[bytes]:
+    """A lock file; one that may only be read can be held too, without a note."""
+    try:
+        return path.open("a+b", buffering=0)
+    except OSError as refusal:
+        if refusal.errno not in (errno.EACCES, errno.EPERM, errno.EROFS) or not path.is_file():
+            raise
+    return path.open("rb", buffering=0)
+
+
+def _take(file: IO[bytes], what: str, wait: bool) -> None:
+    """Take a lock, as `locked` does."""
+    started = time.monotonic()
+    tell_at = started + MOMENT
+    while not _try_lock(file):
+        now, who = time.monotonic(), holder.read(file)
+        if not wait and (who or now > tell_at):  # who has just taken it may not have said so yet
+            raise UserError(
+                f"{what} is already being worked on by {who or holder.UNKNOWN}; wait for it or stop it first."
+            )
+        if wait and now > tell_at:
+            tell_at = now + EVERY
+            if os.environ.get("RANK", "0") == "0":  # of several processes, the first one speaks
+                told = f"{what} is already being worked on by {who or holder.UNKNOWN}"
+                print(f"face18: {told}; waiting for it, {duration(now - started)} so far.", file=sys.stderr, flush=True)
+        time.sleep(LOOK)
 
 
 def write_weights(path: Path, weights: dict[str, Any]) -> None:

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
 
 from models.errors import UserError
 from pipeline.runtime import store
@@ -38,25 +40,51 @@ def save(folder: Path, step: int, state: dict[str, Any]) -> None:
         old.unlink(missing_ok=True)
 
 
-def load(folder: Path, say: Callable[[str], None]) -> dict[str, Any] | None:
-    """The state of the newest whole checkpoint, in the processor's memory; None where there is none.
+def newest(folder: Path, say: Callable[[str], None]) -> Path | None:
+    """The newest whole checkpoint; None where there is none. Of several processes, the first alone may look.
 
     A damaged one after it is removed, which `say` is told. Raises UserError when every one is damaged.
     """
     paths = found(folder)
     whole = [path for path in paths if store.is_whole(path)]
-    if whole:
-        for path in paths[paths.index(whole[-1]) + 1 :]:
-            say(f"{path} is damaged and is passed over")
-            path.unlink()
-        try:
-            return torch.load(whole[-1], map_location="cpu", weights_only=True)
-        except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, TypeError) as problem:
-            told = (str(problem).splitlines() or [type(problem).__name__])[0].rstrip(".")
-            raise UserError(f"{whole[-1]} is no checkpoint of ours ({told}); start again with --restart.") from None
-    if paths:
+    if paths and not whole:
         raise UserError(f"{paths[-1]} is damaged and so is every checkpoint before it; start again with --restart.")
-    return None
+    for path in paths[paths.index(whole[-1]) + 1 :] if whole else ():
+        say(f"{path} is damaged and is passed over")
+        path.unlink(missing_ok=True)
+    return whole[-1] if whole else None
+
+
+def agreed(folder: Path, accelerator: Accelerator, say: Callable[[str], None]) -> dict[str, Any] | None:
+    """The state that all processes of a training go on from; None where there is no checkpoint.
+
+    The first process chooses, and the others take its word. Raises, in each of them, what `newest` and `load` do.
+    """
+    chosen: list[str | UserError | None] = [None]
+    if accelerator.is_main_process:
+        try:
+            path = newest(folder, say)
+            chosen = [path and path.name]
+        except UserError as problem:
+            chosen = [problem]
+    broadcast_object_list(chosen)
+    (told,) = chosen
+    if isinstance(told, UserError):
+        raise told
+    if told is None:
+        return None
+    state = load(folder / told)
+    accelerator.wait_for_everyone()  # a first process with nothing left to train would remove what others still read
+    return state
+
+
+def load(path: Path) -> dict[str, Any]:
+    """The state in a whole checkpoint, in the processor's memory. Raises UserError for one that is not of ours."""
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, TypeError) as problem:
+        told = (str(problem).splitlines() or [type(problem).__name__])[0].rstrip(".")
+        raise UserError(f"{path} is no checkpoint of ours ({told}); start again with --restart.") from None
 
 
 def clear(folder: Path) -> None:

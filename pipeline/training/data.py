@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from models.errors import UserError
 from pipeline.images.augment import Augmenter
+from pipeline.images.mapped import MappedPixels, by_path
 from pipeline.runtime.machine import Plan
 
 
@@ -39,6 +40,14 @@ class _TrainingPhotos(Dataset):
 
     def __init__(self, pixels: NDArray[np.uint8], augmenter: Augmenter):
         self.pixels, self.augmenter = pixels, augmenter
+
+    def __getstate__(self) -> tuple[NDArray[np.uint8] | MappedPixels, Augmenter]:
+        """As a loader process gets them that is not forked, Python 3.14's usual kind."""
+        return by_path(self.pixels), self.augmenter
+
+    def __setstate__(self, state: tuple[NDArray[np.uint8] | MappedPixels, Augmenter]) -> None:
+        pixels, self.augmenter = state
+        self.pixels = pixels.open() if isinstance(pixels, MappedPixels) else pixels
 
     def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, int]:
         epoch, row = key

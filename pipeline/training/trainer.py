@@ -127,7 +127,7 @@ class Trainer:
         loader = Loader(self.data.pixels, augmenter, steps, self.plan)
         try:
             self._run(loader)
-        except (RuntimeError, EOFError, ConnectionError):
+        except (RuntimeError, EOFError, ConnectionError, FileNotFoundError):  # of a socket that went with its process
             if not loader.has_lost_a_process():
                 raise
             raise UserError(
@@ -318,7 +318,7 @@ class Trainer:
         if self._leads():
             store.sweep(self.folder)
         say = print if self._leads() else silent
-        state = checkpoints.load(self.folder, lambda line: say(f"{self.name}: {line}"))
+        state = checkpoints.agreed(self.folder, self.accelerator, lambda line: say(f"{self.name}: {line}"))
         if state is None:
             return
         try:

@@ -135,10 +135,14 @@ def test_mistakes_get_one_sentence_and_status_2(arguments, told, tmp_path, monke
 @pytest.mark.parametrize(
     ("number", "told"),
     [(errno.ENOSPC, "disk is full"), (errno.EDQUOT, "disk is full"), (errno.EFBIG, "disk is full"),
-     (errno.EIO, "disk reports an error"), (errno.EACCES, "may not be written"), (errno.EROFS, "may not be written"),
+     (errno.EIO, "disk reports an error"), (errno.ESTALE, "disk reports an error"),
+     (errno.EACCES, "may not be written"), (errno.EROFS, "may not be written"),
      (errno.ENOENT, "not there any more")],
 )  # fmt: skip
-def test_what_the_system_refuses_gets_one_sentence_and_status_2(number, told, monkeypatch, capsys):
+def test_what_the_system_refuses_gets_one_sentence_and_status_2(number, told, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("runs/one").mkdir(parents=True)
+
     def refuse(_):
         raise OSError(number, os.strerror(number), "runs/one/run.json")
 

@@ -171,7 +171,7 @@ def test_a_checkpoint_is_refused_even_with_the_mark_of_a_whole_one(tmp_path, bom
     with store.replacing(tmp_path / "age/resume-000001.pt", with_fingerprint=named) as path:
         path.write_bytes(form(bomb))
     with pytest.raises(UserError, match="--restart"):
-        checkpoints.load(tmp_path / "age", print)
+        checkpoints.load(checkpoints.newest(tmp_path / "age", print))
 
 
 def test_weights_to_start_from_are_safetensors_alone(copy, bomb, capsys):

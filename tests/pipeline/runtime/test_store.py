@@ -1,8 +1,8 @@
 """Files are whole or absent, fingerprints see every change, and a lock has one owner."""
 
+import fcntl
 import json
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -155,6 +155,39 @@ def test_what_killed_processes_left_is_swept(tmp_path):
     assert names(tmp_path / "done") == []
 
 
+def test_what_a_living_process_is_writing_is_not_swept(tmp_path):
+    """As when one command records a setting of the run while another begins to predict."""
+    code = (
+        "import sys; from pathlib import Path; from pipeline.runtime import store\n"
+        "with store.replacing(Path('a.txt')) as part: part.write_text('x'); print(flush=True); sys.stdin.read()"
+    )
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, env=environment, **pipes) as writer:
+        writer.stdout.readline()
+        (name,) = names(tmp_path)
+        store.sweep(tmp_path)
+        assert names(tmp_path) == [name]
+    assert writer.returncode == 0
+    assert names(tmp_path) == ["a.txt"]
+
+
+def test_a_file_that_is_swept_before_it_is_locked_is_begun_again(tmp_path, monkeypatch):
+    lock, swept = fcntl.flock, []
+
+    def late(file, how):
+        if not swept:
+            swept.extend(names(tmp_path))
+            store.sweep(tmp_path)
+        lock(file, how)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    store.write_text(tmp_path / "a.txt", "new")
+    assert len(swept) == 1
+    assert (tmp_path / "a.txt").read_text() == "new"
+    assert names(tmp_path) == ["a.txt"]
+
+
 def test_absent_json_is_no_damage(tmp_path):
     with pytest.raises(FileNotFoundError):
         store.read_json(tmp_path / "a.json")
@@ -242,76 +275,6 @@ def test_photo_fingerprint_with_times_sees_a_change_that_keeps_the_size(tmp_path
     (tmp_path / "a.bmp").write_bytes(b"y" * 10)
     os.utime(tmp_path / "a.bmp", (1, 1))
     assert store.photo_fingerprint(tmp_path, ["a.bmp"], times=True) != mark
-
-
-HOLD = """
-import sys
-from pathlib import Path
-from pipeline.runtime import store
-with store.locked(Path(sys.argv[1]), "other work"):
-    print("held", flush=True)
-    sys.stdin.read()
-"""
-
-
-@pytest.fixture
-def holder(tmp_path):
-    """Another process that holds tmp_path/lock until its input ends."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(tmp_path / "lock")],
-        cwd=ROOT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout.readline() == "held\n"
-    yield process
-    process.kill()
-    process.wait()
-    process.stdout.close()
-
-
-def test_a_lock_refuses_a_second_process_and_names_the_first(tmp_path, holder):
-    with (
-        pytest.raises(UserError, match=rf"^the run x is already being worked on by process {holder.pid};"),
-        store.locked(tmp_path / "lock", "the run x"),
-    ):
-        pytest.fail("got the lock")
-
-
-def test_a_lock_dies_with_its_owner(tmp_path, holder):
-    holder.send_signal(signal.SIGKILL)
-    holder.wait()
-    with store.locked(tmp_path / "lock", "the run x"):
-        assert (tmp_path / "lock").read_text() == str(os.getpid())
-
-
-def test_waiting_for_a_lock(tmp_path, holder):
-    got = threading.Event()
-
-    def wait():
-        with store.locked(tmp_path / "lock", "the run x", wait=True):
-            got.set()
-
-    waiter = threading.Thread(target=wait)
-    waiter.start()
-    assert not got.wait(0.3)
-    holder.stdin.close()
-    assert got.wait(20)
-    waiter.join()
-
-
-def test_a_lock_is_free_again_after_the_block_and_after_an_error(tmp_path):
-    path = tmp_path / "new" / "lock"
-    for _ in range(2):
-        with pytest.raises(ZeroDivisionError), store.locked(path, "work"):
-            raise ZeroDivisionError
-    with (
-        store.locked(path, "work"),
-        pytest.raises(UserError, match=f"process {os.getpid()}"),
-        store.locked(path, "work"),
-    ):
-        pytest.fail("got the lock twice")
 
 
 def test_csv_keeps_every_float32(tmp_path):

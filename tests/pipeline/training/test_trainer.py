@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from dataclasses import replace
@@ -100,7 +101,7 @@ def trainer_of(task, folder, *, plan=None, seed=0, often=training.CHECKPOINTS, *
 
 
 def last_step(folder):
-    return checkpoints.load(folder, print)["step"]
+    return checkpoints.load(checkpoints.newest(folder, print))["step"]
 
 
 def weights_of(trainer):
@@ -524,6 +525,22 @@ def test_a_loader_process_that_ended_is_lost(ended, lost):
     assert loader.has_lost_a_process() is lost
 
 
+@pytest.mark.parametrize(("ended", "told"), [(0, UserError), (None, FileNotFoundError)])
+def test_a_socket_that_went_with_its_loader_process_is_no_missing_file(tmp_path, monkeypatch, ended, told):
+    """What a process hands over is fetched through a socket of its, which it takes with it when it ends."""
+    monkeypatch.setattr(Loader, "has_lost_a_process", lambda loader: ended is not None)
+    monkeypatch.chdir(tmp_path)
+    trainer = trainer_of("mask", tmp_path)
+
+    def fetch(*_):
+        with socket.socket(socket.AF_UNIX) as one:
+            one.connect("listener")
+
+    trainer.train_step = fetch
+    with pytest.raises(told, match=r"a loader process died|No such file"):
+        trainer.run()
+
+
 def test_after_a_restart_the_way_on_is_without_it(tmp_path):
     trainer = trainer_of("mask", tmp_path)
     trainer.again = "the same command without --restart"
@@ -597,6 +614,25 @@ def test_an_interrupted_checkpoint_leaves_the_last_one(whole, tmp_path, monkeypa
 @pytest.mark.parametrize("workers", [1, 3])
 def test_loader_workers_change_no_byte(whole, tmp_path, workers):
     trainer = trainer_of("mask", tmp_path, plan=replace(PLANS["mask"], workers=workers))
+    log = trainer.run()
+    assert same(weights_of(trainer), whole["mask"][1])
+    pd.testing.assert_frame_equal(plain(log), plain(whole["mask"][2]), check_exact=True)
+
+
+@pytest.fixture
+def start_method(request):
+    """How loader processes begin, for one test: fork, or as Python 3.14 has it."""
+    before = multiprocessing.get_start_method(allow_none=True)
+    multiprocessing.set_start_method(request.param, force=True)
+    yield
+    multiprocessing.set_start_method(before, force=True)
+
+
+@pytest.mark.parametrize("start_method", ["fork", "forkserver"], indirect=True)
+def test_however_loader_processes_begin_the_bytes_are_the_same(whole, tmp_path, start_method):
+    trainer = trainer_of("mask", tmp_path, plan=replace(PLANS["mask"], workers=1))
+    np.save(tmp_path / "pixels.npy", PIXELS)
+    trainer.data = replace(trainer.data, pixels=np.load(tmp_path / "pixels.npy", mmap_mode="r"))
     log = trainer.run()
     assert same(weights_of(trainer), whole["mask"][1])
     pd.testing.assert_frame_equal(plain(log), plain(whole["mask"][2]), check_exact=True)
