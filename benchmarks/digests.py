@@ -25,9 +25,9 @@ from typing import Any
 
 from safetensors.numpy import load_file
 
-RENAMED: dict[str, str] = {"age_mix": "mix", "caveats": "marks", "shrinkage": "pull"}
+RENAMED: dict[str, str] = {}
 """Keys of JSON files, from today's word to the word before."""
-GONE: tuple[str, ...] = ("fingerprint", "version", "surface")
+GONE: tuple[str, ...] = ("fingerprint",)
 """Keys that are not compared, with all beneath them."""
 SECONDS = ("seconds",)
 """Columns that differ from run to run."""

@@ -297,7 +297,11 @@ def test_whatever_stands_in_a_lock_file_names_a_process_that_lives_or_none(tmp_p
     assert found is None or re.match(f"{holder.UNKNOWN}, by|process \\d", str(found))
 
 
-@pytest.mark.parametrize("content", [b"4711", b"[" * 9000, b"\xff", b"{}", b'{"process": 1}', note_of()[:-9]])
+@pytest.mark.parametrize(
+    "content",
+    [b"4711", b"[" * 9000, b"\xff", b"{}", b'{"process": 1}', note_of()[:-9]],
+    ids=["number", "deep", "no text", "empty", "lacking", "cut short"],
+)
 def test_a_lock_is_taken_whatever_stands_in_its_file(tmp_path, content):
     (tmp_path / "lock").write_bytes(content)
     with store.locked(tmp_path / "lock", "work"):
