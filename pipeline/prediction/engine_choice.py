@@ -9,6 +9,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,8 +32,10 @@ from pipeline.runtime.progress import Progress
 
 if TYPE_CHECKING:
     import pandas as pd
+    from numpy.typing import NDArray
 
     from pipeline.dataset.photos import DataSet
+    from pipeline.images.framing import Size
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,27 @@ class Request:
 
     def load(self, engine: Engine) -> list[EnsembleMember]:
         return [ensemble.load(fold, self.device, self.threads, engine) for fold in folds_in(self.networks)]
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """What engines are tried on: torch's predictions about the validation photos of each fold, and the pixels.
+
+    rows: of a photo among the pixels; pixels: the prepared photos of a size.
+    """
+
+    tables: Mapping[Path, pd.DataFrame]
+    rows: Mapping[str, int]
+    pixels: Callable[[Size], NDArray[np.uint8]]
+
+
+def _held_out(request: Request) -> HeldOut:
+    data = request.own()
+    return HeldOut(
+        {fold.folder: out_of_fold(fold) for fold in folds_in(request.networks)},
+        {photo: row for row, photo in enumerate(data.train["photo"])},
+        cache(lambda size: prepared(request.run, data, size).pixels),
+    )
 
 
 def load_ensemble(request: Request, asked: EngineSettings) -> tuple[Engine, list[EnsembleMember]]:
@@ -83,7 +107,7 @@ def load_ensemble(request: Request, asked: EngineSettings) -> tuple[Engine, list
                 f"which {fault}"
             )
             return last, request.load(last)
-        held = {fold.folder: out_of_fold(fold) for fold in folds_in(request.networks)}
+        held = _held_out(request)
         engine, members, table = _first_that_agrees(request, ladder, held)
         if flip:
             engine = replace(engine, flip=True)
@@ -132,10 +156,10 @@ def _fault(request: Request) -> str | None:
 
 
 def _first_that_agrees(
-    request: Request, ladder: Sequence[Engine], held: Mapping[Path, pd.DataFrame]
+    request: Request, ladder: Sequence[Engine], held: HeldOut
 ) -> tuple[Engine, list[EnsembleMember], pd.DataFrame]:
-    """The engine, the members on it, and their validation predictions; held: those of torch by fold."""
-    reference = gather(request.networks, lambda fold: held[fold.folder])
+    """The engine, the members on it, and their validation predictions."""
+    reference = gather(request.networks, lambda fold: held.tables[fold.folder])
     for engine in ladder[:-1]:
         try:
             members = request.load(engine)
@@ -157,20 +181,16 @@ def _first_that_agrees(
     return REFERENCE, request.load(REFERENCE), reference
 
 
-def _validation(
-    request: Request, members: Sequence[EnsembleMember], held: Mapping[Path, pd.DataFrame], engine: Engine
-) -> pd.DataFrame:
-    """The out-of-fold predictions of these members, as `gather` gives torch's; held: the rows of each fold."""
-    data = request.own()
-    place = {photo: row for row, photo in enumerate(data.train["photo"])}
+def _validation(request: Request, members: Sequence[EnsembleMember], held: HeldOut, engine: Engine) -> pd.DataFrame:
+    """The out-of-fold predictions of these members, as `gather` gives torch's."""
     by_folder = {member.folder: member for member in members}
-    with Progress(f"{engine} on validation photos", sum(map(len, held.values())), "photos") as progress:
+    with Progress(f"{engine} on validation photos", sum(map(len, held.tables.values())), "photos") as progress:
 
         def predictions_of(fold: FinishedFold) -> pd.DataFrame:
-            member, table = by_folder[fold.folder], held[fold.folder].copy()
-            pixels = prepared(request.run, data, member.size).pixels
-            rows = table["photo"].map(place).to_numpy(np.int64)
-            table[list(member.task.columns)] = ensemble.predict_rows(member, pixels, rows, progress.advance)
+            member, table = by_folder[fold.folder], held.tables[fold.folder].copy()
+            rows = table["photo"].map(held.rows).to_numpy(np.int64)
+            predictions = ensemble.predict_rows(member, held.pixels(member.size), rows, progress.advance)
+            table[list(member.task.columns)] = predictions
             return table
 
         return gather(request.networks, predictions_of)

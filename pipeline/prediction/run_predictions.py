@@ -11,6 +11,7 @@ from pipeline.prediction.engine import REFERENCE, Engine
 from pipeline.run import records
 from pipeline.run.fold_records import VALIDATION, FinishedFold
 from pipeline.run.folder import Run
+from pipeline.run.records import Record
 from pipeline.run.settings import SYSTEMS
 from pipeline.runtime import store
 from pipeline.scoring.caveats import CAVEAT_SENTENCES
@@ -85,12 +86,11 @@ def engine_of(predictions: pd.DataFrame) -> Engine:
 
 def has_validation_by(place: Path, engine: Engine) -> bool:
     """Whether such validation predictions stand; they are not read."""
-    record = place / "done" / "engine.json"
-    if engine == REFERENCE or not record.is_file():
-        return engine == REFERENCE
-    made = store.read_json(record)
-    stands = made["wrote"].get(VALIDATION) == store.file_fingerprint(place / VALIDATION)
-    return made["metrics"]["engine"] == str(engine) and stands
+    if engine == REFERENCE:
+        return True
+    made = records.last(place, "engine")
+    stands = made.wrote.get(VALIDATION) == store.file_fingerprint(place / VALIDATION)
+    return made.metrics.get("engine") == str(engine) and stands
 
 
 def caveats_of(networks: Networks) -> dict[str, str]:
@@ -104,12 +104,12 @@ def network_fingerprints(networks: Networks) -> dict[str, list[str | None]]:
     return {f"{fold.task}/{fold.folder.name}": fold.network_fingerprint for fold in folds_in(networks)}
 
 
-def check_networks(networks: Networks, run: Run, place: Path) -> None:
-    """Raises UserError where a network was trained anew since it predicted the eval photos of a place."""
+def check_networks(networks: Networks, run: Run, predicted: Record) -> None:
+    """Raises UserError where a network was trained anew since it predicted eval photos."""
     now = network_fingerprints(networks)
-    for folder, fingerprint in records.metrics_of(place, "predict").get("weights", {}).items():
+    for folder, fingerprint in predicted.metrics.get("weights", {}).items():
         if now.get(folder) != fingerprint:
             raise UserError(
-                f"{place / 'predictions.csv'} was predicted by another network than {run.folder / folder} holds now; "
-                f"run predict again."
+                f"{predicted.folder / 'predictions.csv'} was predicted by another network than {run.folder / folder} "
+                f"holds now; run predict again."
             )

@@ -6,8 +6,9 @@ same inputs it need not run again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,30 +24,41 @@ def alone(place: Path, stage: str) -> Iterator[None]:
         yield
 
 
-def finished(folder: Path, stage: str, inputs: dict[str, Any]) -> dict[str, Any] | None:
-    """The metrics of a stage that ran here with these inputs and whose files still stand; else None."""
+@dataclass(frozen=True)
+class Record:
+    """What the last time a stage ran in a folder left behind: empty where it never did."""
+
+    folder: Path
+    stage: str
+    inputs: str | None = None
+    wrote: Mapping[str, str] = field(default_factory=dict)
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+
+    def check(self, *names: str) -> None:
+        """Raises UserError where a file that the stage wrote is missing, or no longer what it wrote."""
+        for name in names:
+            if name in self.wrote and store.file_fingerprint(self.folder / name) != self.wrote[name]:
+                raise UserError(f"{self.folder / name} is missing, damaged or was changed; run {self.stage} again.")
+
+
+def last(folder: Path, stage: str) -> Record:
+    """The record of the last time a stage ran here, on whatever inputs. Raises UserError where it is damaged."""
     path = folder / "done" / f"{stage}.json"
     if not path.is_file():
+        return Record(folder, stage)
+    made = store.read_json(path)
+    if made.keys() != {"inputs", "wrote", "metrics"}:
+        raise UserError(f"{path} is not what {stage} writes; remove it, and run {stage} again.")
+    return Record(folder, stage, **made)
+
+
+def finished(folder: Path, stage: str, inputs: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The metrics of a stage that ran here with these inputs and whose files still stand; else None."""
+    made = last(folder, stage)
+    if made.inputs != store.fingerprint(inputs):
         return None
-    record = store.read_json(path)
-    stands = all(store.file_fingerprint(folder / name) == fingerprint for name, fingerprint in record["wrote"].items())
-    return record["metrics"] if stands and record["inputs"] == store.fingerprint(inputs) else None
-
-
-def metrics_of(folder: Path, stage: str) -> dict[str, Any]:
-    """The metrics of the last time a stage ran here, on whatever inputs; none where it never did."""
-    path = folder / "done" / f"{stage}.json"
-    return store.read_json(path)["metrics"] if path.is_file() else {}
-
-
-def check(folder: Path, stage: str, names: Iterable[str]) -> None:
-    """Raises UserError where a file that a stage wrote here is missing, or no longer what the stage wrote."""
-    path = folder / "done" / f"{stage}.json"
-    wrote = store.read_json(path)["wrote"] if path.is_file() else {}
-    for name in names:
-        if name in wrote and store.file_fingerprint(folder / name) != wrote[name]:
-            restart = " with --restart, which keeps the old folder" if stage == "train" else ""
-            raise UserError(f"{folder / name} is missing, damaged or was changed; run {stage} again{restart}.")
+    stands = all(store.file_fingerprint(folder / name) == fingerprint for name, fingerprint in made.wrote.items())
+    return dict(made.metrics) if stands else None
 
 
 def record(

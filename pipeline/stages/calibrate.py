@@ -65,8 +65,9 @@ def calibrate(settings: Calibrate) -> dict[str, Any]:
             return done
         from pipeline.combiner.combiners import combiner_for
 
-        records.check(place, "predict", ["predictions.csv"])
-        check_networks(networks, run, place)
+        predicted = records.last(place, "predict")
+        predicted.check("predictions.csv")
+        check_networks(networks, run, predicted)
         predictions = store.read_csv(path) if path.is_file() else None
         engine = REFERENCE if predictions is None else engine_of(predictions)
         validation = validation_by(networks, place, engine)

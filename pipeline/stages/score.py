@@ -57,7 +57,7 @@ def _score(home: Path, data: DataSet, truth: pd.DataFrame) -> dict[str, Any]:
     submission = home / "submission.csv"
     if not submission.is_file():
         raise UserError(f"{submission} is missing; run make submit first.")
-    for name, fingerprint in records.metrics_of(home, "submit").get("made_of", {}).items():
+    for name, fingerprint in records.last(home, "submit").metrics.get("made_of", {}).items():
         if store.file_fingerprint(home / name) != fingerprint:
             raise UserError(
                 f"{submission} was made of other predictions or thresholds than stand now; run submit again."

@@ -41,8 +41,8 @@ def _submit(place: Any, data: Any, inputs: dict[str, Any]) -> dict[str, Any]:
 
     if not (place / "combiner.json").is_file():
         raise UserError(f"{place} has no combiner.json yet; run make calibrate first.")
-    records.check(place, "predict", ["predictions.csv"])
-    if records.metrics_of(place, "calibrate").get("predictions", inputs["predictions"]) != inputs["predictions"]:
+    records.last(place, "predict").check("predictions.csv")
+    if records.last(place, "calibrate").metrics.get("predictions", inputs["predictions"]) != inputs["predictions"]:
         raise UserError(
             f"{place / 'combiner.json'} was fitted to other predictions than {place / 'predictions.csv'} holds now; "
             f"run calibrate again."

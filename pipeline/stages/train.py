@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from contextlib import nullcontext
+from types import MappingProxyType
 from typing import Any
 
 from models.errors import UserError
@@ -46,7 +47,7 @@ def train(settings: Train) -> dict[str, Any]:
         print(f"train {settings.task}: {CAVEAT_SENTENCES['leaky']}")
     metrics: dict[str, Any] = {}
     finished = run.finished(settings.task)
-    begun = {number: begun_fold(folder) for number, folder in run.fold_folders(settings.task).items()} | finished
+    begun = _begun(run, settings.task, finished)
     for number in numbers:
         if number in finished and not settings.restart:
             metrics[f"fold{number}"] = _standing(finished[number], inputs, given)
@@ -60,6 +61,12 @@ def train(settings: Train) -> dict[str, Any]:
             metrics[f"fold{number}"] = train_fold(run, data, rows, folds, fold, given, settings)
         begun[number] = begun_fold(fold.folder)
     return metrics
+
+
+def _begun(run: Run, task: str, known: Mapping[int, BegunFold] = MappingProxyType({})) -> dict[int, BegunFold | None]:
+    """The folds that have a folder, as they began; `known`: those that have been read."""
+    folders = run.fold_folders(task)
+    return {number: known.get(number) or begun_fold(folder) for number, folder in folders.items()}
 
 
 def _standing(fold: FinishedFold, inputs: dict[str, str], given: Given[TrainingSettings]) -> Mapping[str, Any]:
@@ -113,7 +120,7 @@ def _tell_plan(run: Run, settings: Train, given: Given[TrainingSettings], number
     from pipeline.training.plan import kept_plan, plan_of
 
     told = {}
-    begun = {number: begun_fold(folder) for number, folder in run.fold_folders(settings.task).items()}
+    begun = _begun(run, settings.task)
     for number in numbers:
         fold = _planned(run, settings, number, {}, given, begun)
         plan = plan_of(settings, fold.settings)
