@@ -21,6 +21,7 @@ from pipeline.run.settings import NETWORKS, RECORDED, SYSTEMS, TASKS, EvalStage,
 from pipeline.run.train_settings import TrainingSettings
 from pipeline.runtime.missing import missing_path
 from pipeline.runtime.stopping import StoppedError
+from pipeline.told_defaults import settings_table
 
 REFUSALS = {
     **dict.fromkeys(
@@ -52,7 +53,8 @@ def overview() -> str:
         "",
     ]
     lines += [f"  {name:10} {inspect.getdoc(stage_named(name)[0]).splitlines()[0]}" for name in STAGES]
-    return "\n".join([*lines, "", "python -m pipeline STAGE --help lists a stage's settings; make lists the targets."])
+    lines += ["", "python -m pipeline STAGE --help lists a stage's settings, python -m pipeline settings those of all."]
+    return "\n".join([*lines, "Plain make lists the targets."])
 
 
 def check(words: list[str]) -> None:
@@ -120,6 +122,8 @@ def main(arguments: list[str]) -> int:
             print(overview())
         elif arguments[0] == "check":
             check(arguments[1:])
+        elif arguments[0] == "settings":
+            print(settings_table({name: stage_named(name)[1] for name in STAGES}))
         elif arguments[0] == "goals":
             print(goals(arguments[1:]))
         elif arguments[0] not in STAGES:

@@ -8,29 +8,18 @@ from __future__ import annotations
 import argparse
 import inspect
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import MISSING
 from importlib import import_module
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from models.declared import Setting, declared
+from models.declared import declared
 from models.errors import UserError, listed, nearest
 from pipeline.run import recipes
-from pipeline.run.folder import settings_under
 from pipeline.run.given import Stage, settings_of
-from pipeline.run.setting_rules import defaults
-from pipeline.run.settings import NETWORKS, TASKS, RunSettings, RunStage
-from pipeline.run.train_settings import TrainingSettings
+from pipeline.run.settings import NETWORKS
+from pipeline.told_defaults import SECTIONS, Defaults, section_of
 
 STAGES = ("data", "prepare", "train", "predict", "calibrate", "submit", "score", "compare", "recipes")
-SECTIONS = {
-    "this stage": (),
-    "the run": ("RunStage", "SystemStage", "EvalStage", "RunSettings"),
-    "the network and its loss": ("ModelSettings",),
-    "how it learns": ("TrainingSettings",),
-    "how the work is done": ("WorkSettings",),
-}
-"""Headings of the help, and the classes whose settings stand beneath them; those of other classes are the stage's."""
 METAVARS = {int: "N", float: "X", str: "WORD", Path: "PATH", dict: "JSON", bool: "{yes,no}"}
 
 
@@ -108,9 +97,8 @@ def _parser(
         allow_abbrev=False,
         exit_on_error=False,
     )
-    sections = list(SECTIONS)
     groups: dict[str, argparse._ArgumentGroup] = {}
-    for one in sorted(settings_of(kind).values(), key=lambda one: sections.index(_section(one))):
+    for one in sorted(settings_of(kind).values(), key=lambda one: list(SECTIONS).index(section_of(one))):
         told = "" if defaults is None else defaults.told(one)
         if one.rules.positional and defaults is not None:
             parser.add_argument(one.name, choices=one.rules.choices, help=one.rules.help)
@@ -120,46 +108,9 @@ def _parser(
         if not one.rules.flag:
             choices = "{" + ",".join(map(str, one.rules.choices)) + "}"
             shape = {"type": one.parse, "metavar": choices if one.rules.choices else METAVARS[one.kind]}
-        title = _section(one)
+        title = section_of(one)
         if title not in groups:
             groups[title] = parser.add_argument_group(title)
         told = f"{one.rules.help}{told}".replace("%", "%%")
         groups[title].add_argument(one.option, dest=one.name, help=told, **shape)
     return parser
-
-
-def _section(one: Setting) -> str:
-    return next((title for title, owners in SECTIONS.items() if one.owner in owners), next(iter(SECTIONS)))
-
-
-class Defaults:
-    """What the help tells of a setting's range and default, under the run, recipe and preset that the words name."""
-
-    def __init__(self, kind: type[Stage], values: dict[str, Any], loose: list[str]):
-        self.networks = [word for word in loose if word in NETWORKS] or list(TASKS)
-        self.named = self.networks == loose
-        self.run = None
-        if issubclass(kind, RunStage):
-            mine = {name: value for name, value in values.items() if name in settings_of(RunStage)}
-            self.run = settings_under(RunStage.of(**mine))
-
-    def told(self, one: Setting) -> str | None:
-        """In brackets; None where the network that is asked about does not know the setting."""
-        if self.named and not any(map(one.known_by, self.networks)):
-            return None
-        default = self._default(one)
-        pieces = [] if one.rules.choices or one.rules.flag or not one.allowed else [one.allowed]
-        pieces += [f"default: {default}"] if default and not one.rules.flag else []
-        return f" ({'; '.join(pieces)})" if pieces else ""
-
-    def _default(self, one: Setting) -> str:
-        if self.run is not None and one.name in declared(RunSettings):
-            value = getattr(self.run, one.name)
-            return one.rules.usual if value is None else one.said(value)
-        if one.name in declared(TrainingSettings) and self.run is not None:
-            networks = list(filter(one.known_by, self.networks)) or list(filter(one.known_by, NETWORKS))
-            by = {task: one.said(getattr(defaults(self.run, task), one.name)) for task in networks}
-            if len(set(by.values())) == 1:
-                return by[networks[0]]
-            return ", ".join(f"{task} {value}" for task, value in by.items())
-        return one.rules.usual if one.default in (None, MISSING) else one.said(one.default)
