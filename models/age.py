@@ -31,13 +31,13 @@ class Age(Task):
     def num_logits(self) -> int:
         return OLDEST + 1 if self.settings.age_loss == "distribution" else 1
 
-    def weights(self, targets: Tensor) -> Tensor:
+    def weights(self, targets: Tensor, shown: Tensor) -> Tensor:
         return losses.density_weights(targets, self.settings.rare_ages)
 
-    def initial_bias(self, targets: Tensor) -> Tensor:
+    def initial_bias(self, shown: Tensor) -> Tensor:
         if self.settings.age_loss == "distribution":
-            return losses.log_density(targets)
-        return ((targets.mean() - MIDDLE) / self.settings.age_scale)[None]
+            return losses.log_density(shown)
+        return ((shown.mean() - MIDDLE) / self.settings.age_scale)[None]
 
     def loss(self, logits: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
         kind = self.settings.age_loss

@@ -14,11 +14,11 @@ from models.task import Task
 class Classifier(Task):
     """Predicts the probability of every class, and of these the likeliest."""
 
-    def weights(self, targets: Tensor) -> Tensor:
+    def weights(self, targets: Tensor, shown: Tensor) -> Tensor:
         return torch.ones_like(targets, dtype=torch.float32)
 
-    def initial_bias(self, targets: Tensor) -> Tensor:
-        return losses.log_shares(targets, self.weights(targets), self.num_logits)
+    def initial_bias(self, shown: Tensor) -> Tensor:
+        return losses.log_shares(shown, self.weights(shown, shown), self.num_logits)
 
     def loss(self, logits: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
         settings = self.settings

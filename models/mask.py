@@ -28,13 +28,8 @@ class Mask(Classifier):
     def undersample(self) -> float:
         return self.settings.undersample
 
-    def weights(self, targets: Tensor) -> Tensor:
-        counts = torch.bincount(targets.long(), minlength=self.classes).double()
-        seen = counts
-        if self.undersample:
-            seen = counts.clamp(max=max(1, round(self.undersample * counts[counts > 0].min().item())))
-        if self.settings.sampling == "balanced":
-            seen = counts.clamp(max=1)
+    def weights(self, targets: Tensor, shown: Tensor) -> Tensor:
+        seen = torch.bincount(shown.long(), minlength=self.classes).double()
         weights = seen.clamp(min=1) ** -self.settings.class_balance
-        # Of mean 1 over an epoch, in which a photo of a class is seen `seen / counts` times.
+        # Of mean 1 over an epoch.
         return (weights / ((seen * weights).sum() / seen.sum()))[targets.long()].float()

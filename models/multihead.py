@@ -31,8 +31,8 @@ class Bands(Classifier):
     num_logits = len(BANDS)
     classes = len(BANDS)
 
-    def initial_bias(self, targets: Tensor) -> Tensor:
-        return super().initial_bias(_bands(targets))
+    def initial_bias(self, shown: Tensor) -> Tensor:
+        return super().initial_bias(_bands(shown))
 
     def loss(self, logits: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
         return super().loss(logits, _bands(targets), weights)
@@ -85,12 +85,12 @@ class Multihead(Task):
     def targets(self, labels: NDArray[np.float32]) -> NDArray[np.float32]:
         return labels
 
-    def weights(self, targets: Tensor) -> Tensor:
+    def weights(self, targets: Tensor, shown: Tensor) -> Tensor:
         """By the age alone: a photo counts as much for every head."""
         return losses.density_weights(targets[:, 2], self.settings.rare_ages)
 
-    def initial_bias(self, targets: Tensor) -> Tensor:
-        return torch.cat([head.initial_bias(targets[:, k]) for k, head in enumerate(self.heads)])
+    def initial_bias(self, shown: Tensor) -> Tensor:
+        return torch.cat([head.initial_bias(shown[:, k]) for k, head in enumerate(self.heads)])
 
     def loss(self, logits: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
         pieces = zip(self.heads, self._slices(logits), strict=True)

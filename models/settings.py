@@ -31,12 +31,6 @@ class ModelSettings(Settings):
     width: int = setting("Photo width in pixels.", least=8, most=4096)
     dropout: float = setting("Before the last layer.", 0.0, least=0, most=0.999)
     drop_path: float = setting("Stochastic depth.", 0.0, least=0, most=0.999)
-    sampling: str = setting(
-        "all: every photo in its turn (and see --undersample). balanced: every class equally often, as many photos an "
-        "epoch as there are; --undersample then does nothing.",
-        "all",
-        choices=("all", "balanced"),
-    )
     loss: str = setting(
         "Of classes: cross_entropy, focal (easy photos count little), or soft_f1 (macro-F1 of the batch).",
         "cross_entropy",

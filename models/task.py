@@ -83,12 +83,12 @@ class Task(ABC):
         return labels[:, 0]
 
     @abstractmethod
-    def weights(self, targets: Tensor) -> Tensor:
-        """targets (N,) of the training photos -> how much each counts (N,), mean 1."""
+    def weights(self, targets: Tensor, shown: Tensor) -> Tensor:
+        """targets (N,) of the training photos, shown (M,) of those in an epoch -> how much each counts (N,), mean 1."""
 
     @abstractmethod
-    def initial_bias(self, targets: Tensor) -> Tensor:
-        """targets (N,) of the training photos -> logits (num_logits,) that predict their marginal distribution.
+    def initial_bias(self, shown: Tensor) -> Tensor:
+        """shown (M,), the targets in an epoch -> logits (num_logits,) that predict their marginal distribution.
 
         A head that begins there need not spend its first epochs on learning how common each label is.
         """

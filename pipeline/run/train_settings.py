@@ -17,6 +17,12 @@ class TrainingSettings(ModelSettings):
 
     epochs: float = setting("How often each photo is seen; 6.5 is six epochs and a half.", above=0)
     batch_size: int = setting("Photos a step.", 32, least=1)
+    sampling: str = setting(
+        "all: every photo in its turn (and see --undersample). balanced: every class equally often, as many photos an "
+        "epoch as there are; --undersample then does nothing.",
+        "all",
+        choices=("all", "balanced"),
+    )
     lr: float = setting("Largest learning rate.", above=0)
     warmup: float = setting("Share of the steps over which the learning rate rises.", 0.1, least=0, most=1)
     schedule: str = setting(

@@ -15,9 +15,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from models.errors import UserError
+from models.task import Task
 from pipeline.images.augment import Augmenter
 from pipeline.images.mapped import MappedPixels, by_path
+from pipeline.run.train_settings import TrainingSettings
 from pipeline.runtime.machine import Plan
+from pipeline.training import sampling
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,12 @@ class TrainingData:
     train: NDArray[np.int64]
     validation: NDArray[np.int64]
     check: NDArray[np.int64]
+
+
+def rows_of_epoch(task: Task, data: TrainingData, settings: TrainingSettings, epoch: int) -> NDArray[np.int64]:
+    """The rows that an epoch sees, in no order."""
+    classes = task.true_class(data.targets[data.train])
+    return sampling.rows_of(data.train, classes, epoch, settings.seed, settings.sampling, task.undersample)
 
 
 class _TrainingPhotos(Dataset):

@@ -30,7 +30,7 @@ from pipeline.run.given import Given
 from pipeline.run.train_settings import Train, TrainingSettings
 from pipeline.runtime import machine, store
 from pipeline.training import checkpoints
-from pipeline.training.data import TrainingData, check_batch_size
+from pipeline.training.data import TrainingData, check_batch_size, rows_of_epoch
 from pipeline.training.epoch_line import silent
 from pipeline.training.plan import kept_plan, plan_of
 from pipeline.training.trainer import CHECKPOINTS, Trainer
@@ -61,7 +61,7 @@ def train_fold(
         raise UserError(f"{name}: there are no people with the label {settings.task} on both sides of the split.")
     one = build_task(settings.task, fold.settings)
     training_data = _training_data(one, data, rows, held_out, photos.pixels, run.split)
-    network = _network(one, training_data, fold.settings, run.weights)
+    network = network_at_start(one, training_data, fold.settings, run.weights)
     check_batch_size(name, fold.settings.batch_size, processes.num_processes)
     if processes.is_main_process:  # only now: nothing is written for what cannot be trained
         _begin(run, fold, photos.digest, given, settings, say)
@@ -113,11 +113,12 @@ def _training_data(
     return TrainingData(pixels, targets, where[~held_out], where[held_out], where[checked_rows(rows, held_out, split)])
 
 
-def _network(one: Task, training_data: TrainingData, settings: TrainingSettings, weights: str) -> Network:
+def network_at_start(one: Task, training_data: TrainingData, settings: TrainingSettings, weights: str) -> Network:
     """The network at its beginning, which follows from the seed."""
     torch.manual_seed(settings.seed)
     network = backbone.build(settings, one.num_logits, weights, one.learned)
-    network.begin_at(one.initial_bias(torch.from_numpy(training_data.targets[training_data.train])))
+    shown = rows_of_epoch(one, training_data, settings, 0)
+    network.begin_at(one.initial_bias(torch.from_numpy(training_data.targets[shown])))
     return network
 
 

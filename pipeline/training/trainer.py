@@ -33,7 +33,7 @@ from pipeline.runtime.progress import Progress, duration
 from pipeline.runtime.stopping import StoppedError, Stopping
 from pipeline.scoring.caveats import caveat_suffix
 from pipeline.training import checkpoints, muon, sampling
-from pipeline.training.data import Loader, TrainingData, check_batch_size
+from pipeline.training.data import Loader, TrainingData, check_batch_size, rows_of_epoch
 from pipeline.training.early_stopping import EarlyStopping
 from pipeline.training.epoch_line import epoch_line, silent, whole
 from pipeline.training.evaluation import evaluate
@@ -82,7 +82,8 @@ class Trainer:
             # Not to be had on CPUs. timm's, because torch's own drops the activations in timm's normalisations.
             network = convert_sync_batchnorm(network)
         network = network.to(self.accelerator.device)
-        photos_per_epoch = len(self.rows_of_epoch(0))
+        first_epoch = self.rows_of_epoch(0)
+        photos_per_epoch = len(first_epoch)
         self.batch_size = min(settings.batch_size, photos_per_epoch)
         self.micro_batch_size = self.batch_size
         check_batch_size(name, self.batch_size, self.accelerator.num_processes)
@@ -97,7 +98,7 @@ class Trainer:
         device = self.accelerator.device
         self.targets = torch.from_numpy(data.targets)
         self.weights = torch.zeros(len(self.targets))
-        self.weights[data.train] = task.weights(self.targets[data.train])
+        self.weights[data.train] = task.weights(self.targets[data.train], self.targets[first_epoch])
         self.targets, self.weights = self.targets.to(device), self.weights.to(device)
         self.step, self.over = 0, False
         self.epoch_started = time.monotonic()
@@ -192,10 +193,7 @@ class Trainer:
 
     def rows_of_epoch(self, epoch: int) -> NDArray[np.int64]:
         """The rows that an epoch sees, in no order."""
-        train, settings = self.data.train, self.settings
-        classes = self.task.true_class(self.data.targets[train])
-        most = self.task.undersample
-        return sampling.rows_of(train, classes, epoch, settings.seed, settings.sampling, most)
+        return rows_of_epoch(self.task, self.data, self.settings, epoch)
 
     def _leads(self) -> bool:
         return self.accelerator.is_main_process

@@ -37,7 +37,7 @@ def test_contract(task, given):
     one = make(task, **given)
     assert columns_of(task) == ("mask", "gender", "age")
     targets = torch.from_numpy(one.targets(LABELLED))
-    weights = one.weights(targets)
+    weights = one.weights(targets, targets)
     assert weights.shape == (len(LABELLED),)
     assert weights.mean().item() == pytest.approx(1, abs=1e-6)
     out = logits_of(one, len(LABELLED)).requires_grad_()

@@ -46,7 +46,7 @@ def test_contract(task, given):
     assert one.columns == COLUMNS[task]
     n = len(targets)
     out = logits(one, n).requires_grad_()
-    weights = one.weights(targets)
+    weights = one.weights(targets, targets)
     assert (weights.shape, weights.dtype) == ((n,), torch.float32)
     assert weights.mean().item() == pytest.approx(1, abs=1e-6)
     assert (weights > 0).all()
@@ -158,8 +158,9 @@ def test_class_balance_evens_what_an_epoch_shows(given):
 
     targets = np.repeat([0.0, 1.0, 2.0], [500, 100, 130]).astype(np.float32)
     one = make("mask", class_balance=1.0, **given)
-    weights, rows = one.weights(torch.from_numpy(targets)).numpy(), np.arange(len(targets))
+    rows = np.arange(len(targets))
     seen = sampling.rows_of(rows, targets.astype(int), 0, 0, one.settings.sampling, one.undersample)
+    weights = one.weights(torch.from_numpy(targets), torch.from_numpy(targets[seen])).numpy()
     by_class = np.bincount(targets[seen].astype(int), weights[seen])
     np.testing.assert_allclose(by_class, by_class.mean(), rtol=0.01)
     assert weights[seen].mean() == pytest.approx(1, abs=0.01)
@@ -170,7 +171,7 @@ def test_class_balance_evens_the_classes():
     counts = np.bincount(targets.long())
 
     def totals(balance):
-        weights = make("mask", class_balance=balance, undersample=0.0).weights(targets).numpy()
+        weights = make("mask", class_balance=balance, undersample=0.0).weights(targets, targets).numpy()
         return np.array([weights[targets.numpy() == mask].sum() for mask in range(3)])
 
     np.testing.assert_allclose(totals(0.0), counts, rtol=1e-6)
@@ -180,14 +181,15 @@ def test_class_balance_evens_the_classes():
 
 
 def test_a_mask_class_without_photos_is_no_fault():
-    weights = make("mask", class_balance=1.0).weights(torch.tensor([0.0, 0.0, 2.0]))
+    targets = torch.tensor([0.0, 0.0, 2.0])
+    weights = make("mask", class_balance=1.0).weights(targets, targets)
     np.testing.assert_allclose(weights, [0.75, 0.75, 1.5], rtol=1e-6)
 
 
 def test_rare_ages_reach_the_weights():
     targets = torch.tensor([20.0] * 30 + [70.0])
-    np.testing.assert_allclose(make("age", rare_ages=0.0).weights(targets), 1)
-    weights = make("age", rare_ages=1.0).weights(targets)
+    np.testing.assert_allclose(make("age", rare_ages=0.0).weights(targets, targets), 1)
+    weights = make("age", rare_ages=1.0).weights(targets, targets)
     assert weights[-1] / weights[0] == pytest.approx(30, rel=1e-4)
 
 
