@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import timm
 import torch
 from torch import Tensor, nn
+from torch.nn import init
+from torch.overrides import TorchFunctionMode
 
 from models.cpu import faster
 from models.errors import UserError, nearest
@@ -84,10 +87,53 @@ def build(settings: ModelSettings, num_logits: int, weights: str = "none", learn
     return network.train()
 
 
+def blank(settings: ModelSettings, num_logits: int, learned: int = 0) -> Network:
+    """The network that `build` made once, for weights that are about to be loaded: none drawn, no photo tried."""
+    with _NothingDrawn():
+        return _unproven(settings, (settings.height, settings.width), num_logits, "none", learned).train()
+
+
+class _NothingDrawn(TorchFunctionMode):
+    """Zeros in the place of random numbers, which take longer than all else that makes a network.
+
+    What draws again until the numbers please it gets real ones.
+    """
+
+    DRAWS = frozenset(
+        {Tensor.uniform_, Tensor.normal_, Tensor.erfinv_, init.uniform_, init.normal_, init.kaiming_uniform_}
+    )
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._last: Tensor | None = None
+
+    def __torch_function__(
+        self, function: Callable, types: Sequence[type], given: tuple = (), named: Mapping[str, Any] | None = None
+    ) -> Any:
+        named = named or {}
+        if function in self.DRAWS:
+            tensor = given[0] if given else named["tensor"]
+            if tensor is not self._last:
+                self._last = tensor
+                with torch.no_grad():
+                    return tensor.zero_()
+        return function(*given, **named)
+
+
 def _assembled(
     settings: ModelSettings, size: tuple[int, int], num_logits: int, weights: str, learned: int = 0
 ) -> Network:
     """The network at a photo size, having taken one photo; raises UserError, or whatever timm raises."""
+    network = _unproven(settings, size, num_logits, weights, learned)
+    with torch.no_grad():  # many networks only find out at their first photo that it is too small
+        network.eval()(torch.zeros(1, 3, *size, dtype=torch.uint8))
+    return network
+
+
+def _unproven(
+    settings: ModelSettings, size: tuple[int, int], num_logits: int, weights: str, learned: int = 0
+) -> Network:
+    """The network at a photo size; raises UserError, or whatever timm raises."""
     name = settings.backbone
     options: dict[str, Any] = {"num_classes": num_logits, **settings.backbone_options}
     conv_stem, fan_in_init = options.pop("conv_stem", False), options.pop("fan_in_init", False)
@@ -119,8 +165,6 @@ def _assembled(
     head = backbone.get_classifier()
     if not (isinstance(head, nn.Linear) and head.out_features == num_logits and head.bias is not None):
         raise UserError(f"--backbone {name}: its last layer is not a single linear one; take another backbone.")
-    with torch.no_grad():  # many networks only find out at their first photo that it is too small
-        network.eval()(torch.zeros(1, 3, *size, dtype=torch.uint8))
     return network
 
 

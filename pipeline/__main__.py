@@ -6,10 +6,13 @@ Nothing heavy is imported before a stage runs.
 
 from __future__ import annotations
 
+import atexit
 import errno
+import gc
 import inspect
 import os
 import sys
+from typing import NoReturn
 
 from models.declared import declared
 from models.errors import UserError, listed
@@ -43,6 +46,10 @@ REFUSALS = {
     ),
 }
 """What the system may refuse at any time, and the way out."""
+
+
+GARBAGE = (50_000, 20, 100)
+"""How seldom Python looks for garbage: imports make hundreds of thousands of objects and none."""
 
 
 def overview() -> str:
@@ -160,7 +167,22 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
+def leave(status: int) -> NoReturn:
+    """End this process, once what its libraries asked for at the end was called.
+
+    Taking apart all that torch and timm made takes a second, and nobody is there to see it.
+    """
+    atexit._run_exitfuncs()
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except BrokenPipeError:
+        status = 1
+    os._exit(status)
+
+
 if __name__ == "__main__":
     sys.stdout.reconfigure(errors="backslashreplace")  # names that this terminal cannot show
     sys.stderr.reconfigure(errors="backslashreplace")
-    sys.exit(main(sys.argv[1:]))
+    gc.set_threshold(*GARBAGE)
+    leave(main(sys.argv[1:]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy.special import ndtri, stdtrit
 
 from models.labels import CLASSES, LABELS, class_of_label, fused
 from pipeline.combiner.class_prior import bands_of, factors, people_of
@@ -72,7 +72,7 @@ def expected_interval(
     people = people_of(rows) * rows.people
     few = max(3, round(people[people > 0].min()))
     tail = (1 + level) / 2
-    wider = stats.t.ppf(tail, few - 1) / stats.norm.ppf(tail) * np.sqrt(few / (few - 1))
+    wider = stdtrit(few - 1, tail) / ndtri(tail) * np.sqrt(few / (few - 1))
     low, high = centre + wider * (np.quantile(drawn, [1 - tail, tail]) - drawn.mean())
     return [float(max(low, 0.0)), float(min(high, 1.0))]
 

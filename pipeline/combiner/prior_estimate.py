@@ -10,11 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import chi2
 
 from models.labels import BANDS, GENDERS
 from pipeline.combiner.densities import Densities, choose_smoothing
-from pipeline.combiner.evidence import evidence
+from pipeline.combiner.evidence import chi2_quantile, evidence
 from pipeline.combiner.posterior import posterior
 from pipeline.combiner.self_test import Score, SelfTest, self_test
 from pipeline.prediction.labelled import LabelledPredictions
@@ -23,7 +22,7 @@ SETS = 200
 """So many sets of one's own people are tried."""
 UNTRIED = 2.0
 """How much wider than chi-squared the statistic is taken to be where there are too few people to try it on."""
-USUAL = float(chi2.ppf(0.95, 7))
+USUAL = chi2_quantile(0.95, 7)
 """The usual misfit there."""
 
 

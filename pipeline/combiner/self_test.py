@@ -12,12 +12,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import chi2
 
 from models.labels import BANDS, GENDERS, fused
 from pipeline.combiner.cross_fitting import BANDWIDTH
 from pipeline.combiner.densities import Densities, Smoothing
-from pipeline.combiner.evidence import evidence
+from pipeline.combiner.evidence import chi2_quantile, evidence
 from pipeline.combiner.posterior import drawn_from_hyperprior, posterior
 from pipeline.dataset.folds import deal
 from pipeline.prediction.labelled import LabelledPredictions
@@ -61,7 +60,7 @@ class SelfTest:
     @property
     def widen(self) -> float:
         """By how much the statistic is larger than chi-squared where 5 of 100 true priors lie beyond; at least 1."""
-        return max(1.0, float(np.quantile(self.statistic, 0.95) / chi2.ppf(0.95, 2)))
+        return max(1.0, float(np.quantile(self.statistic, 0.95) / chi2_quantile(0.95, 2)))
 
     @property
     def limit(self) -> float:

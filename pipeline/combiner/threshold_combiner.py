@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.base import BaseEstimator
 
 from models.errors import UserError
 from models.labels import decode, fused
@@ -24,7 +23,7 @@ from pipeline.prediction.tables import COLUMNS, average_folds, by_network, cell
 from pipeline.runtime import store
 
 
-class ThresholdCombiner(BaseEstimator):
+class ThresholdCombiner:
     """Chooses two age thresholds for the class prior of the eval photos, and fuses predictions into labels.
 
     prior: the shares of the age bands to calibrate for: "train" (those of the validation people), three shares,
@@ -49,6 +48,10 @@ class ThresholdCombiner(BaseEstimator):
         self.bandwidth = bandwidth
         self.draws = draws
         self.seed = seed
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """What it was made with, by name, as scikit-learn asks an estimator; its base class is not worth its import."""
+        return {"bandwidth": self.bandwidth, "draws": self.draws, "prior": self.prior, "seed": self.seed}
 
     def fit(
         self,

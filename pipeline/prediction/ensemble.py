@@ -59,7 +59,7 @@ def load(fold: BegunFold, device: str, threads: int, engine: Engine = REFERENCE)
     """
     folder, settings = fold.folder, fold.settings
     one = build_task(fold.task, settings)
-    network = backbone.build(settings, one.num_logits, learned=one.learned)
+    network = backbone.blank(settings, one.num_logits, one.learned)
     try:
         network.load_state_dict(load_file(folder / WEIGHTS))
     except FileNotFoundError:

@@ -334,3 +334,32 @@ def test_the_presets_networks_answer_at_their_sizes(preset, task):
 def test_a_network_without_a_single_last_layer_is_refused(name):
     with pytest.raises(UserError, match=rf"--backbone {name}: its last layer is not a single linear one"):
         backbone.build(settings(name, 224, 224), 3)
+
+
+@pytest.mark.parametrize("options", [{}, {"conv_stem": True, "fan_in_init": True}])
+@pytest.mark.parametrize("name", TINY)
+def test_a_blank_network_is_the_one_whose_weights_it_takes(name, options, monkeypatch):
+    if options and name == "test_efficientnet":
+        options = {}
+    given = settings(name, backbone_options=TINY[name] | options)
+    built = backbone.build(given, 3, learned=2).eval()
+    drawn = torch.get_rng_state()
+    monkeypatch.setattr(backbone.Network, "forward", lambda *_: pytest.fail("a photo was tried"))
+    made = backbone.blank(given, 3, learned=2)
+    monkeypatch.undo()
+    assert torch.equal(torch.get_rng_state(), drawn)
+    assert made.training
+    made.load_state_dict(built.state_dict())
+    with torch.inference_mode():
+        assert torch.equal(made.eval()(photos(64, 48)), built(photos(64, 48)))
+
+
+@pytest.mark.timeout(20)
+def test_who_draws_until_the_numbers_please_gets_real_ones():
+    with backbone._NothingDrawn():
+        numbers = torch.ones(5)
+        while not (numbers.normal_() > 0).any():
+            pass
+        for low, high in ((-2.0, 2.0), (1.5, 2.0)):
+            torch.nn.init.trunc_normal_(torch.ones(50), 0.0, 1.0, low, high)  # ends
+    assert numbers.std() > 0

@@ -1,0 +1,71 @@
+"""Ten photos do not wait for what is not needed: what stages import, and how the program ends."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+RUN = """
+import sys
+from pipeline.__main__ import main
+status = main({words!r})
+print("IMPORTED", *[name for name in {heavy!r} if name in sys.modules])
+sys.exit(status)
+"""
+
+
+def python(code: str, folder: Path, **more) -> subprocess.CompletedProcess:
+    environment = {"PYTHONPATH": str(ROOT), "PATH": ""}
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=folder, env=environment, **more
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "heavy"),
+    [
+        (["calibrate", "--prior", "0.3,0.3,0.4"], ("torch", "timm", "cv2", "sklearn", "scipy.stats", "scipy.optimize")),
+        (["submit"], ("torch", "timm", "cv2", "sklearn", "scipy.stats", "scipy.optimize")),
+        (["predict"], ("torch", "timm")),  # what was predicted stands
+        (["train", "age"], ("torch", "timm")),
+    ],
+    ids=lambda given: given[0],
+)
+def test_a_stage_imports_what_it_needs(copy, words, heavy):
+    told = python(RUN.format(words=[*words, "--run", str(copy.run)], heavy=heavy), Path.cwd())
+    assert told.returncode == 0, told.stderr
+    assert told.stdout.splitlines()[-1] == "IMPORTED"
+
+
+def test_the_end_is_quick_and_nothing_is_lost(tmp_path):
+    code = (
+        "import atexit, sys\n"
+        "from pipeline.__main__ import leave\n"
+        "class Slow:\n"
+        "    def __del__(self): print('taken apart')\n"
+        "slow = Slow()\n"
+        "atexit.register(print, 'called at the end')\n"
+        "print('x' * 200_000)\n"
+        "print('told', file=sys.stderr)\n"
+        "leave(3)\n"
+    )
+    told = python(code, tmp_path)
+    assert told.returncode == 3
+    assert told.stdout == "x" * 200_000 + "\ncalled at the end\n"
+    assert told.stderr == "told\n"
+
+
+def test_a_reader_that_has_gone_is_no_traceback(tmp_path):
+    code = (
+        "import os, sys\n"
+        "from pipeline.__main__ import leave\n"
+        "print('x')\n"
+        "reading, writing = os.pipe()\n"
+        "os.close(reading)\n"
+        "os.dup2(writing, 1)\n"
+        "leave(0)\n"
+    )
+    told = python(code, tmp_path)
+    assert (told.returncode, told.stderr) == (1, "")
