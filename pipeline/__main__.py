@@ -10,8 +10,10 @@ import atexit
 import errno
 import gc
 import inspect
+import multiprocessing
 import os
 import sys
+import threading
 from typing import NoReturn
 
 from models.declared import declared
@@ -168,10 +170,12 @@ def main(arguments: list[str]) -> int:
 
 
 def leave(status: int) -> NoReturn:
-    """End this process, once what its libraries asked for at the end was called.
+    """End this process; where nothing else is at work in it, as soon as its libraries were told.
 
     Taking apart all that torch and timm made takes a second, and nobody is there to see it.
     """
+    if threading.active_count() > 1 or multiprocessing.active_children():
+        sys.exit(status)
     atexit._run_exitfuncs()
     try:
         sys.stdout.flush()

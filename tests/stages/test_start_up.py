@@ -57,6 +57,29 @@ def test_the_end_is_quick_and_nothing_is_lost(tmp_path):
     assert told.stderr == "told\n"
 
 
+@pytest.mark.parametrize(
+    "begin",
+    [
+        "import threading; threading.Thread(target=lambda: (time.sleep(0.5), print('worked on'))).start()",
+        "import multiprocessing; multiprocessing.Process(target=work).start()",
+        "import joblib; list(joblib.Parallel(2)(joblib.delayed(abs)(i) for i in range(4))); print('worked on')",
+    ],
+    ids=["thread", "process", "joblib"],
+)
+def test_what_is_at_work_is_waited_for(tmp_path, begin):
+    code = (
+        "import sys, time\n"
+        "from pipeline.__main__ import leave\n"
+        "def work():\n"
+        "    time.sleep(0.5)\n"
+        "    print('worked on', flush=True)\n"
+        f"{begin}\n"
+        "leave(3)\n"
+    )
+    told = python(code, tmp_path, timeout=60)
+    assert (told.returncode, told.stdout) == (3, "worked on\n")
+
+
 def test_a_reader_that_has_gone_is_no_traceback(tmp_path):
     code = (
         "import os, sys\n"
