@@ -13,7 +13,7 @@ from pathlib import Path
 from models.declared import declared
 from models.errors import UserError
 from pipeline.run import recipes
-from pipeline.run.fold_records import DONE, SETTINGS, FinishedFold
+from pipeline.run.fold_records import SETTINGS, FinishedFold, is_finished
 from pipeline.run.given import Given
 from pipeline.run.presets import WEIGHTS
 from pipeline.run.settings import DRAWN, HELD_OUT, RECORDED, EvalStage, RunSettings, RunStage, SystemStage
@@ -75,7 +75,7 @@ class Run(RunSettings):
     def finished(self, task: str) -> dict[int, FinishedFold]:
         """The folds of a network whose predictions stand, as they are recorded: read here, and handed on."""
         folders = self.fold_folders(task)
-        return {fold: FinishedFold.read(folder) for fold, folder in folders.items() if (folder / DONE).is_file()}
+        return {fold: FinishedFold.read(folder) for fold, folder in folders.items() if is_finished(folder)}
 
 
 def open_run(given: RunStage, *, make: bool = True) -> Run:

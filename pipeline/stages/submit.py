@@ -27,9 +27,10 @@ def submit(settings: EvalStage) -> dict[str, Any]:
         return {"photos": 0}
     with records.alone(place, "submit"):
         done = records.finished(place, "submit", inputs)
+        stands = " stands" if done else ""
         if not done:
             done = _submit(place, data, inputs)
-    print(f"submit: {place / 'submission.csv'}, {done['photos']} photos labelled")
+    print(f"submit: {place / 'submission.csv'}{stands}, {done['photos']} photos labelled")
     if done["expected"]:
         print(f"submit: {done['expected']}")
     return done

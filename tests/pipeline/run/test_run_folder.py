@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from models.errors import UserError
-from pipeline.run import records
-from pipeline.run.fold_records import BegunFold
+from pipeline.run import fold_records, records
+from pipeline.run.fold_records import WROTE, BegunFold
 from pipeline.run.folder import SCHEMA, open_run
 from pipeline.run.presets import PRESETS
 from pipeline.run.settings import EvalStage, RunStage
@@ -286,11 +286,13 @@ def test_folds_of_a_specialist(run):
     (run / "age" / "fold2" / "weights.safetensors").touch()
     assert made.finished("age") == {}
     begun = BegunFold(
-        folder=run / "age" / "fold2", task="age", number=2, settings=PRESETS["small"]["age"], inputs={},
+        folder=run / "age" / "fold2", task="age", number=2, settings=PRESETS["small"]["age"],
+        inputs=dict.fromkeys(fold_records.INPUTS, ""),
         plan=Plan("cpu", "float32", True, 2, 1), pixels="p", crop=1.0, weights="none", versions={},
     )  # fmt: skip
     begun.write()
-    records.record(run / "age" / "fold2", "train", {}, ["weights.safetensors"], {"macro_f1": 0.5})
+    (run / "age" / "fold2" / "validation.csv").touch()
+    records.record(run / "age" / "fold2", "train", {}, WROTE, {"macro_f1": 0.5})
     ((number, fold),) = made.finished("age").items()
     assert (number, fold.folder, fold.metrics) == (2, begun.folder, {"macro_f1": 0.5})
 
