@@ -28,7 +28,7 @@ NOBODY = ("nan", "NaN", "<NA>", "None", "NULL", "NaT")
 _BARE_MASK = "none"
 """The one word for nothing that is a label, spelled so: a mask is not worn."""
 _SEPARATOR = re.compile(r'"?sep=(.)"?[\r\n;,\t]*', re.IGNORECASE)
-_BYTE_ORDER_MARKS = re.compile("^(?:\ufeff|\u00ef\u00bb\u00bf|\u00c3\u00af\u00c2\u00bb\u00c2\u00bf)+")
+_BYTE_ORDER = re.compile("^(?:\ufeff|\u00ef\u00bb\u00bf|\u00c3\u00af\u00c2\u00bb\u00c2\u00bf)+")
 """At the beginning of a text: as it should be, and read as Latin text and written again, once or twice."""
 SMALLEST_BOX = 2
 """A box that is narrower and lower than this many pixels is of no face: it is taken for shares of the photo."""
@@ -90,7 +90,7 @@ def _parse(text: str, name: str, problems: Problems) -> list[list[str]] | None:
 
 def _column(cell: str, known: Sequence[str]) -> str:
     """The known column that a cell of the header names; any other as it is written, without surrounding blanks."""
-    seen = _BYTE_ORDER_MARKS.sub("", cell)
+    seen = _BYTE_ORDER.sub("", cell)
     while seen and (unseen := [end for end in (0, -1) if seen[end].isspace() or _is_unseen(seen[end])]):
         seen = seen[1:] if unseen[0] == 0 else seen[:-1]
     matching = [column for column in known if column.casefold() == seen.strip('"').casefold()]
@@ -134,7 +134,7 @@ def _read_text(path: Path, name: str, problems: Problems) -> str | None:
         line = text.count("\n", 0, text.index("\0")) + 1
         problems.add(f"{name} line {line} holds a NUL byte; save the table as CSV in UTF-8")
         return None
-    return _BYTE_ORDER_MARKS.sub("", text)
+    return _BYTE_ORDER.sub("", text)
 
 
 def _check_header(header: list[str], written: list[str], name: str, needed: Sequence[str], problems: Problems) -> bool:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from models.errors import UserError
 from pipeline.run.folder import Run
-from pipeline.runtime.problems import tell_bad_photos
+from pipeline.runtime.problems import show, tell_bad_photos
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,7 +23,16 @@ def framed(run: Run, data: DataSet, table: pd.DataFrame) -> Photos:
     from pipeline.images.photos import Photos
 
     boxes = table[list(BOX)].to_numpy(float) if set(BOX) <= set(table.columns) else None
-    return Photos(data.root, table["photo"].tolist(), boxes, run.crop)
+    return Photos(data.root, table["photo"].tolist(), boxes, run.crop, data.box_rows)
+
+
+def check_eval_boxes(run: Run, data: DataSet) -> None:
+    """Raises UserError for face boxes of eval photos that lie outside these; `prepared` checks those of train photos."""
+    import joblib
+
+    from pipeline.images.boxes import check_boxes
+
+    check_boxes(framed(run, data, data.eval), f"The face boxes of {show(data.name)}", joblib.cpu_count())
 
 
 def prepared(run: Run, data: DataSet, size: Size) -> Prepared:

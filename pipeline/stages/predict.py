@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from models.declared import setting
 from models.errors import UserError
 from pipeline.dataset.run_data import NO_BOXES, box_fingerprint, data_of, train_rows
-from pipeline.images.run_photos import framed
+from pipeline.images.run_photos import check_eval_boxes, framed
 from pipeline.prediction import chunks
 from pipeline.prediction.engine import LADDERS, Engine, usual_engine
 from pipeline.prediction.run_predictions import (
@@ -142,6 +142,7 @@ def _predict(
     from pipeline.runtime.progress import Progress
 
     place, home = run.place(settings), run.home(run.system(settings))
+    check_eval_boxes(run, data)
     device, threads, engine = _machine(asked, settings.threads, len(data.eval) * len(folds_in(networks)))
     torch.set_num_threads(threads)
     own = cache(lambda: data_of(run) if settings.eval else data)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pipeline.dataset.run_data import data_of
-from pipeline.images.run_photos import prepared
+from pipeline.images.run_photos import check_eval_boxes, prepared
 from pipeline.run import setting_rules
 from pipeline.run.folder import open_run
 from pipeline.run.settings import RunStage
@@ -17,6 +17,7 @@ def prepare(settings: RunStage) -> dict[str, Any]:
     data = data_of(run)
     for note in data.notes:
         print(f"prepare: {note}")
+    check_eval_boxes(run, data)
     tables = [setting_rules.defaults(run, task) for task in setting_rules.tasks_of(run)]
     sizes = sorted({(table.height, table.width) for table in tables})
     bad: set[str] = set()
