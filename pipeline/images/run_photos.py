@@ -26,13 +26,15 @@ def framed(run: Run, data: DataSet, table: pd.DataFrame) -> Photos:
     return Photos(data.root, table["photo"].tolist(), boxes, run.crop, data.box_rows)
 
 
-def check_eval_boxes(run: Run, data: DataSet) -> None:
-    """Raises UserError for face boxes of eval photos that lie outside these; `prepared` checks those of train photos."""
+def check_run_boxes(run: Run, data: DataSet, *tables: pd.DataFrame) -> None:
+    """Raises UserError for face boxes of the photos of some tables that lie outside these."""
     import joblib
+    import pandas as pd
 
     from pipeline.images.boxes import check_boxes
 
-    check_boxes(framed(run, data, data.eval), f"The face boxes of {show(data.name)}", joblib.cpu_count())
+    rows = pd.concat(tables)
+    check_boxes(framed(run, data, rows), f"The face boxes of {show(data.name)}", joblib.cpu_count())
 
 
 def prepared(run: Run, data: DataSet, size: Size) -> Prepared:
