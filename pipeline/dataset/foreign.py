@@ -84,7 +84,7 @@ def in_place_of(path: Path, may_be_missing: bool = False) -> str | None:
     for ending, what in _TABLES.items():
         if may_be_missing and ending in _LOOSE:
             continue
-        beside = path.with_suffix(f".{ending}")
+        beside = path.parent / f"{path.stem}.{ending}"
         if os.path.lexists(beside):
             return f"{show(beside.name)} lies there, {what}; {_EXPORT}, as {path.name}"
     return None

@@ -125,7 +125,7 @@ def in_other_case(folder: str | os.PathLike, name: str) -> str | None:
     """An entry of a folder that differs from a name only in capital letters, where the name itself is not there."""
     try:
         names = sorted(os.listdir(folder))
-    except OSError:
+    except (OSError, ValueError):
         return None
     found = Spellings(names)
     other = [] if found.alike(name) else found.in_other_case(name)
