@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -17,12 +17,16 @@ from pipeline.images.framing import Box, Size, fit
 
 @dataclass(frozen=True)
 class Photos:
-    """Where photos lie and how they are framed: `boxes` (N, 4) with NaN where there is none, or None."""
+    """Where photos lie and how they are framed: `boxes` (N, 4) with NaN where there is none, or None.
+
+    `box_rows` says by name where a box stands, for messages.
+    """
 
     root: Path
     names: Sequence[str]
     boxes: NDArray[np.float64] | None = None
     crop: float = 1.0
+    box_rows: Mapping[str, str] = field(default_factory=dict)
 
     def box(self, index: int) -> Box | None:
         if self.boxes is None or np.isnan(self.boxes[index]).any():

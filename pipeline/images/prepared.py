@@ -12,9 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import UserError
+from pipeline.images.boxes import check_boxes
 from pipeline.images.framing import Size
 from pipeline.images.photos import Photos, decode_all, mended
 from pipeline.runtime import store
+from pipeline.runtime.problems import show
 from pipeline.runtime.progress import Progress
 
 
@@ -36,10 +38,12 @@ PREPARED = Path("data/prepared")
 def prepare(photos: Photos, name: str, size: Size, jobs: int) -> Prepared:
     """The prepared photos, from an earlier time where they are the same; a second process waits for the first.
 
-    `name` is the data set's, for the folder's name. Raises UserError when the disk is too full for them.
+    `name` is the data set's, for the folder's name. Raises UserError when the disk is too full for them, and for
+    face boxes that lie outside their photos.
     """
     height, width = size
-    boxes = None if photos.boxes is None else np.nan_to_num(photos.boxes, nan=-1).tolist()
+    # "clipped": pixels from before boxes were clipped to their photos are others.
+    boxes = None if photos.boxes is None else ["clipped", np.nan_to_num(photos.boxes, nan=-1).tolist()]
     fingerprint = store.photo_fingerprint(photos.root, list(photos.names), times=True)
     fingerprint = store.fingerprint([fingerprint, photos.crop, boxes])
     folder = PREPARED / f"{name[:40]}-{height}x{width}-{fingerprint}"
@@ -54,6 +58,7 @@ def prepare(photos: Photos, name: str, size: Size, jobs: int) -> Prepared:
             except Exception as damage:  # numpy's parser of headers raises whatever it meets in damaged files
                 told = " ".join(str(damage).split()).rstrip(".") or type(damage).__name__
                 print(f"prepare: {folder} is damaged ({told}) and is prepared anew", flush=True)
+        check_boxes(photos, f"The face boxes of {show(name)}", jobs)
         _decode_into(folder, photos, size, jobs)
         return _open_prepared(folder, photos, size)
 

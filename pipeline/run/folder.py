@@ -140,7 +140,7 @@ def _check_recorded(folder: Path, recorded: RunSettings, settings: RunSettings) 
     for name in RECORDED:
         then, now = getattr(recorded, name), getattr(settings, name)
         same = os.path.realpath(then) == os.path.realpath(now) if name == "data" else then == now
-        if not same and name != "follow_links":
+        if not same and name not in ("follow_links", "allow_duplicates"):  # neither changes what is learned
             raise UserError(
                 f"the run {folder} was trained with {name.replace('_', '-')} {then}, not {now}; leave the setting out, "
                 f"or name another run with RUN=folder (--run)."

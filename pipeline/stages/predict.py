@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from models.declared import setting
 from models.errors import UserError
 from pipeline.dataset.run_data import NO_BOXES, box_fingerprint, data_of, train_rows
-from pipeline.images.run_photos import framed
+from pipeline.images.run_photos import check_run_boxes, framed
 from pipeline.prediction import chunks
 from pipeline.prediction.engine import LADDERS, Engine, usual_engine
 from pipeline.prediction.run_predictions import (
@@ -77,8 +77,26 @@ def predict(settings: Predict) -> dict[str, Any]:
         if done and has_validation_by(place, Engine.of(done["engine"])) and not _mended(place, data, done):
             chunks.clear(place)  # of a run that was killed between its last two steps
             print(f"predict: the predictions about {done['photos']} photos stand")
-            return done
-        return _predict(run, settings, data, networks, asked, inputs)
+        else:
+            done = _predict(run, settings, data, networks, asked, inputs)
+        if settings.eval:
+            _tell_what_was_read(place, data)
+        return done
+
+
+def _tell_what_was_read(place: Path, data: DataSet) -> None:
+    """Tells what was read of a folder given as EVAL, and keeps it in its place."""
+    from pipeline.dataset.duplicates import check_duplicates, find_duplicates
+    from pipeline.dataset.overview import overview_of
+    from pipeline.dataset.record import record_overview
+    from pipeline.dataset.report import overview_lines
+
+    duplicates = find_duplicates(data)
+    bad = store.read_csv(place / "bad_photos.csv")
+    overview = overview_of(data, duplicates, dict(zip(bad["photo"], bad["reason"], strict=True)))
+    told = check_duplicates(duplicates, f"The folder {data.root}", allowed=True)
+    for line in (*told, *overview_lines(overview, record_overview(place, overview))):
+        print(f"predict: {line}")
 
 
 def _check_boxes(data: DataSet, networks: Networks) -> None:
@@ -142,6 +160,7 @@ def _predict(
     from pipeline.runtime.progress import Progress
 
     place, home = run.place(settings), run.home(run.system(settings))
+    check_run_boxes(run, data, data.eval)
     device, threads, engine = _machine(asked, settings.threads, len(data.eval) * len(folds_in(networks)))
     torch.set_num_threads(threads)
     own = cache(lambda: data_of(run) if settings.eval else data)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from contextlib import nullcontext
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from models.errors import UserError
 from pipeline.run import presets, setting_rules
@@ -14,7 +14,11 @@ from pipeline.run.folder import Run, open_run, whole_number
 from pipeline.run.given import Given
 from pipeline.run.train_settings import Train, TrainingSettings
 from pipeline.runtime import store
+from pipeline.runtime.problems import show
 from pipeline.scoring.caveats import CAVEAT_SENTENCES, caveat_suffix
+
+if TYPE_CHECKING:
+    from pipeline.dataset.photos import DataSet
 
 
 def train(settings: Train) -> dict[str, Any]:
@@ -45,6 +49,8 @@ def train(settings: Train) -> dict[str, Any]:
     if run.split == "photo" and not any(run.folder.glob("*/fold*/settings.json")):
         print(f"train {settings.task}: {CAVEAT_SENTENCES['leaky']}")
     metrics: dict[str, Any] = {}
+    if settings.restart or not all(is_finished(run.folder / settings.task / f"fold{number}") for number in numbers):
+        _check_duplicates(run, data)
     for number in numbers:
         folder = run.folder / settings.task / f"fold{number}"
         first = os.environ.get("RANK", "0") == "0"  # of several processes, the first holds the lock
@@ -60,6 +66,15 @@ def train(settings: Train) -> dict[str, Any]:
 
             metrics[f"fold{number}"] = train_fold(run, data, rows, folds, fold, own, given, settings)
     return metrics
+
+
+def _check_duplicates(run: Run, data: DataSet) -> None:
+    """Raises UserError for photos that would leak, where the stage prepare, which looks for them, did not run."""
+    from pipeline.dataset.duplicates import check_duplicates, find_duplicates
+    from pipeline.dataset.record import OVERVIEW
+
+    if not run.allow_duplicates and not (run.folder / OVERVIEW).is_file():
+        check_duplicates(find_duplicates(data), f"The data set {show(data.root)}", allowed=False)
 
 
 def _standing(fold: FinishedFold, inputs: dict[str, str], given: Given[TrainingSettings]) -> Mapping[str, Any]:

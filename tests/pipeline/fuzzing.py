@@ -11,6 +11,7 @@ import struct
 import sys
 import time
 import traceback
+import unicodedata
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -61,6 +62,54 @@ def mutated(content: bytes, others: list[bytes], chance: random.Random) -> bytes
             start = chance.randrange(1 + len(other))
             data[place : place + length] = other[start : start + chance.choice((4, 40, 4000))]
     return bytes(data)
+
+
+HEADERS = (
+    "\ufeff{}",
+    "\ufeff\ufeff{}",
+    "ï»¿{}",
+    "sep=,\n{}",
+    "sep=;\n{}",
+    " {} ",
+    '"{}"',
+    "\u200b{}",
+    "{},{}",
+    "{}\u00a0",
+)
+LABEL_WORDS = (
+    "None",
+    "nan",
+    "NULL",
+    "<NA>",
+    "-",
+    "n/a",
+    "NONE",
+    "Worn",
+    "1.0",
+    "0.0",
+    "1e0",
+    "male ",
+    "FEMALE",
+    "²",
+    "٣",
+)
+
+
+def reworded(content: bytes, chance: random.Random) -> bytes:
+    """A table whose header is in disguise, or some of whose cells hold other words."""
+    head, *rows = content.decode(errors="replace").split("\n")
+    if chance.random() < 0.5:
+        head = chance.choice(HEADERS).format(*[head] * 2)
+    head = chance.choice((str, str.upper, str.title, str.swapcase))(head)
+    for _ in range(chance.choice((0, 1, 3, 20))):
+        place = chance.randrange(len(rows)) if rows else 0
+        cells = rows[place].split(",") if rows else [""]
+        cells[chance.randrange(len(cells))] = chance.choice(LABEL_WORDS)
+        rows[place : place + 1] = [",".join(cells)]
+    text = "\n".join([head, *rows])
+    if chance.random() < 0.2:
+        text = unicodedata.normalize("NFD", text)
+    return (text.replace("/", "\\") if chance.random() < 0.2 else text).encode()
 
 
 def with_sums(data: bytes) -> bytes:
@@ -222,7 +271,11 @@ def fuzz_file(seed: int, folder: Path, known: list[tuple[str, Reader]], whole: d
 
     chance = random.Random(seed)
     name, read = known[seed % len(known)]
-    (folder / name).write_bytes(mutated(whole[name], list(whole.values()), chance))
+    if name.endswith(".csv") and chance.random() < 0.4:
+        data = reworded(whole[name], chance)
+    else:
+        data = mutated(whole[name], list(whole.values()), chance)
+    (folder / name).write_bytes(data)
     try:
         read(folder / name)
     except UserError:

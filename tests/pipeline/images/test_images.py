@@ -378,7 +378,7 @@ def test_a_box_is_kept_with_its_margin_and_centred_where_there_is_room(width, he
 
 def test_a_box_larger_than_the_photo_keeps_what_there_is():
     assert rectangle(100, 100, 0.75, (-100, -100, 300, 300)) == (12, 0, 88, 100)
-    assert rectangle(100, 100, 0.75, (-50, -50, 300, 300)) == (25, 0, 100, 100)
+    assert rectangle(100, 100, 0.75, (-50, -50, 300, 300)) == (12, 0, 88, 100)  # clipped, it is the whole photo
 
 
 def test_a_box_at_the_edge_moves_the_rectangle_into_the_photo():

@@ -25,6 +25,7 @@ DEFAULTS = {
     "held_out": 0.2,
     "split_seed": 0,
     "skip_bad_photos": False,
+    "allow_duplicates": False,
     "follow_links": False,
     "leave_out": None,
 }
@@ -91,6 +92,7 @@ def test_recorded_settings_hold_when_not_given(run, tmp_path):
         "held_out": 0.05,
         "split_seed": 3,
         "skip_bad_photos": True,
+        "allow_duplicates": True,
         "follow_links": True,
         "leave_out": 1,
         "recipe": "note-xception",
@@ -142,12 +144,13 @@ def test_a_change_is_allowed_before(run, name):
     assert recorded(run)[name] == (str(CHANGES[name]) if name == "data" else CHANGES[name])
 
 
-def test_links_may_be_followed_from_any_time_on(run):
-    """It concerns where photos lie, not what was learned; what they hold is compared by itself."""
+@pytest.mark.parametrize("name", ["follow_links", "allow_duplicates"])
+def test_what_may_be_read_can_be_allowed_from_any_time_on(run, name):
+    """It concerns which photos are read, not what was learned; what they hold is compared by itself."""
     open_run(RunStage.of(run=run))
     begin(run)
-    assert open_run(RunStage.of(run=run, follow_links=True)).follow_links
-    assert open_run(RunStage.of(run=run)).follow_links
+    assert getattr(open_run(RunStage.of(run=run, **{name: True})), name)
+    assert getattr(open_run(RunStage.of(run=run)), name)
 
 
 def test_a_given_0_is_given(run):
