@@ -17,6 +17,7 @@ from models import backbone
 from models.errors import UserError
 from models.task import Task
 from models.tasks import build_task
+from models.weight_files import weights_fault
 from pipeline.images.framing import Size
 from pipeline.images.photos import Photos, decode_all
 from pipeline.prediction import engines
@@ -65,6 +66,9 @@ def load(fold: BegunFold, device: str, threads: int, engine: Engine = REFERENCE)
     except FileNotFoundError:
         raise UserError(f"{folder / WEIGHTS} is missing; train it again with --restart.") from None
     except (SafetensorError, RuntimeError) as damage:
+        fault = weights_fault(folder / WEIGHTS)
+        if fault is not None:
+            raise UserError(f"{folder / WEIGHTS} {fault[0]}; {fault[1]}, or train it again with --restart.") from None
         raise UserError(
             f"{folder / WEIGHTS} is damaged or of another network "
             f"({str(damage).splitlines()[0]}); train it again with --restart."

@@ -175,8 +175,18 @@ def test_only_bad_photos(run, tmp_path):
     assert {"photo", "fold", *members[0].task.columns} == set(table.columns)
 
 
-@pytest.mark.parametrize("damage", ["short", "noise", "other", "gone"])
-def test_damaged_weights_are_named(run, tmp_path, damage):
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        ("short", r"is cut short: it holds [\d,]+ of [\d,]+ bytes"),
+        ("noise", "is not in the safetensors format"),
+        ("pointer", r"is a Git LFS pointer, not the weights; run git lfs pull in .*, or train it again"),
+        ("page", "is an HTML page"),
+        ("other", "is damaged or of another network"),
+        ("gone", "is missing"),
+    ],
+)
+def test_damaged_weights_are_named(run, tmp_path, damage, told):
     root, _ = run
     made = root / "mask" / "fold0"
     (tmp_path / "settings.json").write_bytes((made / "settings.json").read_bytes())
@@ -184,13 +194,15 @@ def test_damaged_weights_are_named(run, tmp_path, damage):
     content = {
         "short": whole[:-100],
         "noise": b"no weights",
+        "pointer": b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n",
+        "page": b"<html>sign in</html>",
         "other": (root / "age" / "fold2" / "weights.safetensors").read_bytes(),
     }
     if damage != "gone":
         (tmp_path / "weights.safetensors").write_bytes(content[damage])
-    with pytest.raises(UserError, match=r"weights\.safetensors is (damaged|missing).*--restart") as told:
+    with pytest.raises(UserError, match=rf"weights\.safetensors {told}.*--restart") as refused:
         ensemble.load(BegunFold.read(tmp_path), "cpu", 1)
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(refused.value)
 
 
 def test_damaged_settings_are_named(tmp_path):
