@@ -13,7 +13,7 @@ from tiny import begun_fold_of, network_of, settings_of
 from models.errors import UserError
 from models.tasks import build_task
 from pipeline.images import photos
-from pipeline.images.decode import read_photo
+from pipeline.images.decode import decode, read_photo
 from pipeline.images.framing import fit
 from pipeline.images.photos import Photos
 from pipeline.prediction import engines, ensemble
@@ -91,18 +91,19 @@ def test_load_rebuilds_the_network(run, monkeypatch):
 def test_every_photo_is_decoded_once_and_answered_by_every_fold(run, album, monkeypatch):
     root, networks = run
     decoded = Counter()
-    real = read_photo
+    real = decode
 
     def counting(path):
         decoded[path.name] += 1
         return real(path)
 
-    monkeypatch.setattr(photos, "read_photo", counting)
+    monkeypatch.setattr(photos, "decode", counting)
     members = [ensemble.load(BegunFold.read(folder), "cpu", 1) for folder in folders(root)]
     with Progress("predict", len(album.names), "photos") as progress:
-        table, bad = ensemble.predict(members, album, 2, progress)
+        table, bad, cut_short = ensemble.predict(members, album, 2, progress)
     monkeypatch.undo()
     assert progress.done == 70
+    assert cut_short == []
     assert decoded == Counter(album.names)
     # Bad photos are reported and have no row; the others have a row a fold, in the order asked for.
     assert list(bad) == [album.names[1], album.names[66]]
@@ -169,7 +170,7 @@ def test_only_bad_photos(run, tmp_path):
     root, _ = run
     members = [ensemble.load(BegunFold.read(folder), "cpu", 1) for folder in folders(root)[:1]]
     photos = Photos(tmp_path, ["a.jpg", "b.jpg"])
-    table, bad = ensemble.predict(members, photos, 1, Progress("predict", 2, "photos"))
+    table, bad, _ = ensemble.predict(members, photos, 1, Progress("predict", 2, "photos"))
     assert bad == dict.fromkeys(photos.names, "it does not exist")
     assert len(table) == 0
     assert {"photo", "fold", *members[0].task.columns} == set(table.columns)
