@@ -5,7 +5,7 @@ from __future__ import annotations
 FIRST_BYTES = 512
 """How many bytes of a file are enough to tell."""
 LFS_POINTER = b"version https://git-lfs.github.com/spec/"
-ZIP = "a zip archive"
+EMPTY, ZIP = "an empty file", "a zip archive"
 KINDS = (
     (b"PK\x03\x04", ZIP),
     (b"PK\x05\x06", ZIP),
@@ -41,7 +41,7 @@ PAGES = (b"<!doctype html", b"<html", b"<head", b"<body")
 def kind_of(first: bytes) -> str | None:
     """What a file is by its first bytes, with its article; None where they tell nothing."""
     if not first:
-        return "an empty file"
+        return EMPTY
     if is_lfs_pointer(first):
         return "a Git LFS pointer"
     if not first.strip(b"\0"):

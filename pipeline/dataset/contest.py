@@ -4,18 +4,18 @@ import os
 from pathlib import Path
 
 from pipeline.dataset.layouts import (
-    ENDINGS,
     Found,
     Links,
     Photo,
     is_dir,
     is_file,
-    is_photo,
     list_folder,
     read_labels,
     tell_capped,
+    tell_system,
     walk_photos,
 )
+from pipeline.dataset.photo_files import is_photo, is_raw, is_system
 from pipeline.dataset.tables import Row, path_fault, read_table
 from pipeline.runtime.problems import Problems, show, tell
 
@@ -49,9 +49,11 @@ def _read_contest_train(links: Links, notes: list[str]) -> list[Photo]:
     if not table[0]:
         problems.add(f"{TRAIN_CSV} has no rows; there is nobody to train on")
     tell_capped([person.age for _, person in people.values()], TRAIN_CSV, notes)
-    hidden, loose, folders = [], [], {}
+    hidden, loose, system, folders = [], [], [], {}
     for entry in entries:
-        if entry.name.startswith("."):
+        if is_system(entry.name, is_dir(entry)):
+            system.append(entry.name)
+        elif entry.name.startswith("."):
             hidden.append(show(f"{TRAIN_IMAGES}/{entry.name}"))
         elif is_dir(entry):
             folders[entry.name] = entry
@@ -69,7 +71,7 @@ def _read_contest_train(links: Links, notes: list[str]) -> list[Photo]:
     for name in sorted(folders.keys() & people.keys()):
         if links.lead_out(f"{TRAIN_IMAGES}/{name}"):
             continue
-        stems = _person_photos(folders[name], links, hidden, loose)
+        stems = _person_photos(folders[name], links, hidden, loose, system)
         photos += [
             people[name][1]._replace(photo=f"{TRAIN_IMAGES}/{name}/{file}", mask=STEMS[stem])
             for stem, file in stems.items()
@@ -79,9 +81,10 @@ def _read_contest_train(links: Links, notes: list[str]) -> list[Photo]:
     tell(notes, "people with photos missing", missing)
     tell(notes, f"in {TRAIN_IMAGES} but none of a person's seven photos, not used", sorted(loose))
     tell(notes, "hidden files and folders, not used", sorted(hidden))
+    tell_system(system, notes)
     if folders and people and not photos and not problems.found:
         stems = ", ".join(STEMS)
-        problems.add(f"{TRAIN_IMAGES} holds no photo; name them {stems} with one of {', '.join(ENDINGS)}")
+        problems.add(f"{TRAIN_IMAGES} holds no photo; name them {stems} (.jpg, .png or another photo's)")
     return photos
 
 
@@ -105,24 +108,34 @@ def _read_contest_people(rows: list[Row], problems: Problems) -> dict[str, tuple
     return people
 
 
-def _person_photos(folder: os.DirEntry, links: Links, hidden: list[str], loose: list[str]) -> dict[str, str]:
-    """The file name of each of a person's photos, by stem; everything else goes to `hidden` or `loose`.
+def _person_photos(
+    folder: os.DirEntry, links: Links, hidden: list[str], loose: list[str], system: list[str]
+) -> dict[str, str]:
+    """The file name of each of a person's photos, by stem; everything else goes to `hidden`, `loose` or `system`.
 
-    Where one stem has two files, the first by name is used and the other told: both show the same mask
-    state, so neither is wrong, but a person with a photo more would weigh more, and a fix for
+    Where one stem has two files, the first by name is used (a camera's raw file last) and the other told: both show
+    the same mask state, so neither is wrong, but a person with a photo more would weigh more, and a fix for
     `<person>/<stem>` must name one photo.
     """
     stems: dict[str, str] = {}
-    for entry in list_folder(Path(folder.path), show(f"{TRAIN_IMAGES}/{folder.name}"), links.problems) or []:
-        stem = entry.name.rpartition(".")[0]
-        if entry.name.startswith("."):
+    entries = list_folder(Path(folder.path), show(f"{TRAIN_IMAGES}/{folder.name}"), links.problems) or []
+    for entry in sorted(entries, key=lambda entry: is_raw(entry.name)):
+        stem = entry.name.rpartition(".")[0] or entry.name
+        if is_system(entry.name, is_dir(entry)):
+            system.append(entry.name)
+        elif entry.name.startswith("."):
             hidden.append(show(f"{TRAIN_IMAGES}/{folder.name}/{entry.name}"))
-        elif stem in STEMS and stem not in stems and is_photo(entry.name) and is_file(entry):
+        elif stem in STEMS and stem not in stems and is_file(entry) and _is_photo(entry, links):
             if not links.lead_out(f"{TRAIN_IMAGES}/{folder.name}/{entry.name}"):
                 stems[stem] = entry.name
         else:
             loose.append(show(f"{TRAIN_IMAGES}/{folder.name}/{entry.name}"))
     return stems
+
+
+def _is_photo(entry: os.DirEntry, links: Links) -> bool:
+    """Whether a file is a photo; a link that leads out is not opened to see."""
+    return not links.strays(entry) and is_photo(entry.path, entry.name)
 
 
 def read_contest_eval(links: Links) -> list[Photo]:

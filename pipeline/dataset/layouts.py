@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from models.labels import OLDEST
+from pipeline.dataset.photo_files import ends_like_a_photo, is_photo, is_raw, is_system, told
 from pipeline.dataset.tables import BOX, EVER_AGED, Box, parse_box, parse_label, read_table
 from pipeline.runtime.problems import Problems, show, tell
 
-ENDINGS = ("jpg", "jpeg", "png", "webp", "bmp", "tif", "tiff")
 BOXES_CSV = "boxes.csv"
 
 
@@ -83,14 +83,14 @@ class Links:
                 )
         return self._out[path]
 
+    def strays(self, entry: os.DirEntry) -> bool:
+        """Whether an entry is a link that leads out and does not end like a photo: it is no photo, and not opened."""
+        leaves = entry.is_symlink() and not self.inside(os.path.realpath(entry.path))
+        return leaves and not self.follow and not ends_like_a_photo(entry.name)
+
     def inside(self, target: str) -> bool:
         """Whether a path without links lies in the data set."""
         return target == self.home or target.startswith(f"{self.home.rstrip('/')}/")
-
-
-def is_photo(name: str) -> bool:
-    """Whether a file name ends like a photo's."""
-    return "." in name and name.rpartition(".")[2].lower() in ENDINGS
 
 
 def list_folder(path: Path, name: str, problems: Problems) -> list[os.DirEntry] | None:
@@ -110,11 +110,12 @@ def list_folder(path: Path, name: str, problems: Problems) -> list[os.DirEntry] 
 def walk_photos(name: str, links: Links, notes: list[str]) -> list[str]:
     """The photos in a folder and its subfolders, as sorted paths relative to it; tells what is left out.
 
-    Hidden files and folders are left out. A folder that is a link into the data set is not entered, since its
-    photos are found where they lie; one that leads out is, where links are followed, but no folder twice.
+    Hidden files and folders, and what systems leave there, are left out. A photo is what begins or ends like one; a
+    camera's raw file beside a photo of its name is left out. A folder that is a link into the data set is not entered,
+    since its photos are found where they lie; one that leads out is, where links are followed, but no folder twice.
     `name` ("eval/images", or "" for the root itself) is the folder, and begins the paths in problems and notes.
     """
-    photos, hidden, other = [], [], []
+    photos, hidden, other, system = [], [], [], []
     entered: set[str] = set()
 
     def enter(folder: Path, inside: str) -> Iterator[tuple[Path, str]]:
@@ -124,24 +125,43 @@ def walk_photos(name: str, links: Links, notes: list[str]) -> list[str]:
         entered.add(real)
         for entry in list_folder(folder, show(f"{name}{inside}" or "."), links.problems) or []:
             relative = f"{inside}{entry.name}"
-            if entry.name.startswith("."):
+            if is_system(entry.name, is_dir(entry)):
+                system.append(relative)
+            elif entry.name.startswith("."):
                 hidden.append(show(name + relative))
             elif is_dir(entry) and not (entry.is_symlink() and links.inside(os.path.realpath(entry.path))):
                 if not links.lead_out(name + relative):
                     yield Path(entry.path), f"{relative}/"
-            elif is_photo(entry.name) and is_file(entry):
+            elif not is_file(entry) or links.strays(entry):
+                other.append(show(name + relative))
+            elif is_photo(entry.path, entry.name):
                 if not links.lead_out(name + relative):
                     photos.append(relative)
             else:
-                other.append(show(name + relative))
+                other.append(told(entry.path, name + relative))
 
     waiting = [(links.root / name, "")]
     name = f"{name}/" if name else ""
     while waiting:
         waiting += enter(*waiting.pop())
     tell(notes, "hidden files and folders, not used", sorted(hidden))
+    tell_system(system, notes)
     tell(notes, "not photos, not used", sorted(other))
-    return sorted(photos)
+    return _without_raw(sorted(photos), name, notes)
+
+
+def tell_system(system: list[str], notes: list[str]) -> None:
+    """Tells how many system files there are; nobody needs their names."""
+    if system:
+        notes.append(f"system files and folders, not used ({len(system)})")
+
+
+def _without_raw(photos: list[str], name: str, notes: list[str]) -> list[str]:
+    """The photos without the raw files that lie beside a photo of the same name, as cameras write both."""
+    others = {photo.rpartition(".")[0] for photo in photos if not is_raw(photo)}
+    raw = [photo for photo in photos if is_raw(photo) and photo.rpartition(".")[0] in others]
+    tell(notes, "cameras' raw files beside a photo of the same name, not used", [show(name + photo) for photo in raw])
+    return [photo for photo in photos if photo not in set(raw)]
 
 
 def read_labels(cells: dict[str, str], where: str, columns: tuple[str, ...], problems: Problems) -> dict:

@@ -85,7 +85,7 @@ def test_a_progressive_one_whose_first_scan_is_whole(tmp_path, subsampling):
         np.testing.assert_array_equal(decoded.pixels, theirs[..., ::-1])
     for length in (first - 1, first - 40, scans[0].start + 3):
         (tmp_path / "a.jpg").write_bytes(content[:length])
-        with pytest.raises(BadPhotoError, match="truncated|begins like a JPEG but is damaged"):
+        with pytest.raises(BadPhotoError, match=r"truncated|begins like a JPEG but is damaged"):
             decode(tmp_path / "a.jpg")
 
 
