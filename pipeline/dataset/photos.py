@@ -65,8 +65,9 @@ class DataSet:
 
 
 def read_data_set(root: Path, fixes: str | None = None, follow_links: bool = False) -> DataSet:
-    """Reads a data set in the contest's or the general layout. Looks at names and tables, not into photos.
+    """Reads a data set in the contest's or the general layout.
 
+    Looks at names and tables, and at the first bytes of files that do not end like photos; not into photos.
     `fixes` is None, "contest" or a CSV file (see `fixes`). Raises UserError listing everything that
     is wrong with the folder, links that lead out of it included, unless `follow_links`. The truth of the eval
     photos does not get out: see `read_truth`.

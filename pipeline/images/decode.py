@@ -26,7 +26,7 @@ MOST_BYTES = 850_000_000
 """What decoding such a JPEG may take."""
 A_PIXEL = 11
 """Bytes of a decoded pixel: Pillow's four, four more while a photo is turned upright, and three of the answer."""
-LARGEST_FILE = 400_000_000
+LARGEST_FILE = 200_000_000
 """Bytes of a file that is read whole, where Pillow alone cannot decode it."""
 STRIP = 2_000_000
 """Pixels that are converted at a time."""

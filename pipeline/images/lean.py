@@ -26,6 +26,8 @@ def png(content: bytes) -> bytes:
         length = int.from_bytes(content[place : place + 4])
         if content[place + 4 : place + 8] in PNG_CHUNKS:
             kept.append(content[place : place + 12 + length])
+        if content[place + 4 : place + 8] == b"IEND":
+            break
         place += 12 + length
     return b"".join(kept)
 
