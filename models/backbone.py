@@ -15,7 +15,7 @@ from torch.overrides import TorchFunctionMode
 
 from models.cpu import faster
 from models.errors import UserError, nearest
-from models.pretrained import reach_hub
+from models.pretrained import check_weights, reach_hub
 from models.settings import ModelSettings
 
 STEP, LARGEST = 32, 4096
@@ -162,8 +162,7 @@ def _unproven(
         reach_hub(name)
     elif weights != "none":
         file = Path(weights) / f"{name}.safetensors"
-        if not file.is_file():
-            raise UserError(f"--weights {weights}: there is no {file.name} in it; put it there or use none.")
+        check_weights(file, weights)
         options["pretrained_cfg_overlay"] = {"file": str(file)}
     try:
         backbone = timm.create_model(name, pretrained=weights != "none", **options)

@@ -4,9 +4,8 @@ import os
 from pathlib import Path
 
 from pipeline.dataset.codes import check_codes
-from pipeline.dataset.foreign import RAW_WAY_OUT, in_place_of, is_raw, is_system_file
+from pipeline.dataset.foreign import in_place_of
 from pipeline.dataset.layouts import (
-    ENDINGS,
     Found,
     LeftOut,
     Links,
@@ -14,13 +13,13 @@ from pipeline.dataset.layouts import (
     check_words,
     is_dir,
     is_file,
-    is_photo,
     list_folder,
     read_labels,
     tell_capped,
     walk_photos,
 )
 from pipeline.dataset.names import Files, Spellings, composed, in_other_case, path_fault
+from pipeline.dataset.photo_files import ends_like_a_photo, is_photo, is_raw, is_system, raw_fault
 from pipeline.dataset.tables import Row, read_table
 from pipeline.runtime.problems import Problems, show, tell
 
@@ -62,7 +61,7 @@ def _read_contest_train(links: Links, notes: list[str], left_out: LeftOut) -> li
     tell_capped([person.age for _, person in people.values()], TRAIN_CSV, notes)
     hidden, loose, folders = [], [], {}
     for entry in entries:
-        if is_system_file(entry.name):
+        if is_system(entry.name, is_dir(entry)):
             left_out.system += 1
         elif entry.name.startswith("."):
             hidden.append(f"{TRAIN_IMAGES}/{entry.name}")
@@ -85,7 +84,7 @@ def _read_contest_train(links: Links, notes: list[str], left_out: LeftOut) -> li
     _leave_out(hidden, loose, notes, left_out)
     if folders and people and not photos and not problems.found:
         stems = ", ".join(STEMS)
-        problems.add(f"{TRAIN_IMAGES} holds no photo; name them {stems} with one of {', '.join(ENDINGS)}")
+        problems.add(f"{TRAIN_IMAGES} holds no photo; name them {stems} (.jpg, .png or another photo's)")
     return photos
 
 
@@ -115,18 +114,25 @@ def _match_folders(
 
 
 def _leave_out(hidden: list[str], loose: list[str], notes: list[str], left_out: LeftOut) -> None:
-    """Tells the files of train/images that are not used; by itself those that only need another name."""
-    almost = [path for path in loose if _stem(path) not in STEMS and _stem(path).lower() in STEMS and is_photo(path)]
-    rest = [path for path in loose if path not in set(almost)]
+    """Tells the files of train/images that are not used; by themselves those that only need another name or format."""
+    raw = {path for path in loose if is_raw(path)}
+    almost = {
+        path
+        for path in set(loose) - raw
+        if _stem(path) not in STEMS and _stem(path).lower() in STEMS and ends_like_a_photo(path)
+    }
+    rest = set(loose) - raw - almost
     left_out.tell(
         f"in {TRAIN_IMAGES} and one of a person's seven photos but for capital letters; rename them", almost, notes
     )
-    left_out.tell_others(f"in {TRAIN_IMAGES} but none of a person's seven photos", rest, notes)
+    left_out.tell(f"in {TRAIN_IMAGES} but none of a person's seven photos", rest, notes)
+    left_out.tell("cameras' raw files; export them as JPEG", raw, notes)
     left_out.tell("hidden files and folders", hidden, notes)
 
 
 def _stem(path: str) -> str:
-    return path.rpartition("/")[2].rpartition(".")[0]
+    name = path.rpartition("/")[2]
+    return name.rpartition(".")[0] or name
 
 
 def _read_contest_people(rows: list[Row], problems: Problems) -> dict[str, tuple[int, Photo]]:
@@ -154,23 +160,28 @@ def _person_photos(
 ) -> dict[str, str]:
     """The file name of each of a person's photos, by stem; everything else goes to `hidden` or `loose`.
 
-    Where one stem has two files, the first by name is used and the other told: both show the same mask
-    state, so neither is wrong, but a person with a photo more would weigh more, and a fix for
+    Where one stem has two files, the first by name is used (never a camera's raw file) and the other told: both show
+    the same mask state, so neither is wrong, but a person with a photo more would weigh more, and a fix for
     `<person>/<stem>` must name one photo.
     """
     stems: dict[str, str] = {}
     for entry in list_folder(Path(folder.path), show(f"{TRAIN_IMAGES}/{folder.name}"), links.problems) or []:
-        stem = entry.name.rpartition(".")[0]
-        if is_system_file(entry.name):
+        stem = _stem(entry.name)
+        if is_system(entry.name, is_dir(entry)):
             left_out.system += 1
         elif entry.name.startswith("."):
             hidden.append(f"{TRAIN_IMAGES}/{folder.name}/{entry.name}")
-        elif stem in STEMS and stem not in stems and is_photo(entry.name) and is_file(entry):
+        elif stem in STEMS and stem not in stems and is_file(entry) and _is_photo(entry, links):
             if not links.lead_out(f"{TRAIN_IMAGES}/{folder.name}/{entry.name}"):
                 stems[stem] = entry.name
         else:
             loose.append(f"{TRAIN_IMAGES}/{folder.name}/{entry.name}")
     return stems
+
+
+def _is_photo(entry: os.DirEntry, links: Links) -> bool:
+    """Whether a file is a photo that can be one of the seven; a link that leads out is not opened to see."""
+    return not links.strays(entry) and not is_raw(entry.name) and is_photo(entry.path, entry.name)
 
 
 def read_contest_eval(links: Links, notes: list[str]) -> Found:
@@ -210,10 +221,8 @@ def read_contest_eval(links: Links, notes: list[str]) -> Found:
 
 def _eval_photo(name: str, files: Files) -> str:
     """The path of an eval photo on the disk, or where it should be; ValueError with a phrase where it cannot be one."""
-    if fault := path_fault(name):
+    if fault := path_fault(name) or raw_fault(name):
         raise ValueError(fault)
-    if is_raw(name):
-        raise ValueError(f"is a camera RAW file; {RAW_WAY_OUT}")
     return files.find(f"{EVAL_IMAGES}/{name}") or f"{EVAL_IMAGES}/{name}"
 
 

@@ -41,27 +41,6 @@ _TABLES = {
 """What else people keep tables in, by ending."""
 _LOOSE = ("json", "jsonl", "pkl", "txt")
 """Those of the endings that files of other kinds have too."""
-RAW_ENDINGS = (
-    *("3fr", "arw", "cr2", "cr3", "crw", "dcr", "dng", "erf", "kdc", "mef", "mos", "mrw", "nef", "nrw", "orf", "pef"),
-    *("raf", "raw", "rw2", "sr2", "srf", "srw", "x3f"),
-)
-"""The endings of camera RAW files. Some are TIFF inside, with a thumbnail that would pass for the photo."""
-RAW_WAY_OUT = "export it as JPEG or PNG and name that"
-_SYSTEM = (
-    *("thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin", "system volume information", "@eadir", ".directory"),
-    *("__macosx", ".ds_store", ".localized", ".appledouble", ".lsoverride", ".spotlight-v100", ".trashes", "icon\r"),
-    *(".fseventsd", ".temporaryitems", ".documentrevisions-v100"),
-)
-
-
-def is_system_file(name: str) -> bool:
-    """Whether a file or folder is one that Macs, Windows and storage boxes leave about by themselves."""
-    return name.startswith("._") or name.lower() in _SYSTEM
-
-
-def is_raw(name: str) -> bool:
-    """Whether a file name ends like a camera RAW file's."""
-    return name.rpartition(".")[2].lower() in RAW_ENDINGS and "." in name
 
 
 def table_fault(data: bytes) -> str | None:

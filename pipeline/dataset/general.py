@@ -4,9 +4,9 @@ import os
 from collections.abc import Iterable
 
 from models.labels import GENDERS
-from pipeline.dataset.foreign import RAW_WAY_OUT, is_raw
 from pipeline.dataset.layouts import Found, Links, Photo, add_box, check_words, read_labels, tell_capped, tell_shares
 from pipeline.dataset.names import Files, Spellings, composed, path_fault
+from pipeline.dataset.photo_files import raw_fault
 from pipeline.dataset.tables import BOX, NOBODY, read_table
 from pipeline.runtime.problems import Problems, show, tell
 
@@ -80,13 +80,11 @@ def _tell_namesakes(people: Iterable[str], notes: list[str]) -> None:
 
 def _find_file(written: str, where: str, seen: dict[str, int], row: int, links: Links, files: Files) -> str:
     """The photo of a row as the disk spells it: it exists, inside the data set, and stands in no row before."""
-    root, problems, fault = links.root, links.problems, path_fault(written)
+    root, problems, fault = links.root, links.problems, path_fault(written) or raw_fault(written)
     try:
         photo = written if fault else files.find(written) or written
     except ValueError as error:
         photo, fault = written, str(error)
-    if not fault and is_raw(written):
-        fault = f"is a camera RAW file; {RAW_WAY_OUT}"
     if fault:
         problems.add(f"{where}: photo {show(written)} {fault}")
     elif photo in seen:

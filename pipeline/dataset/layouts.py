@@ -1,14 +1,15 @@
 """What the layouts of a data set share: rows, folders and face boxes. The layouts: contest.py, general.py."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
 from models.labels import OLDEST
-from pipeline.dataset.foreign import in_place_of, is_raw, is_system_file
+from pipeline.dataset.foreign import in_place_of
 from pipeline.dataset.names import Spellings, in_other_case
+from pipeline.dataset.photo_files import ends_like_a_photo, is_photo, is_raw, is_system, told
 from pipeline.dataset.tables import (
     BOX,
     EVER_AGED,
@@ -22,7 +23,6 @@ from pipeline.dataset.tables import (
 )
 from pipeline.runtime.problems import Problems, show, tell
 
-ENDINGS = ("jpg", "jpeg", "png", "webp", "bmp", "tif", "tiff")
 BOXES_CSV = "boxes.csv"
 
 
@@ -61,16 +61,12 @@ class LeftOut:
     files: dict[str, str] = field(default_factory=dict)
     system: int = 0
 
-    def tell(self, what: str, paths: list[str], notes: list[str]) -> None:
-        """Leaves files out, and says so in one note."""
-        self.files |= dict.fromkeys(sorted(paths), what)
-        tell(notes, f"{what}, not used", [show(path) for path in sorted(paths)])
-
-    def tell_others(self, what: str, paths: list[str], notes: list[str]) -> None:
-        """The same, camera RAW files apart."""
-        raw = [path for path in paths if is_raw(path)]
-        self.tell(what, [path for path in paths if not is_raw(path)], notes)
-        self.tell("camera RAW files; export them as JPEG or PNG", raw, notes)
+    def tell(self, what: str, paths: Collection[str] | Mapping[str, str | None], notes: list[str]) -> None:
+        """Leaves files out, and says so in one note; a mapping also says what each file is, as far as that is known."""
+        kinds = paths if isinstance(paths, Mapping) else dict.fromkeys(paths)
+        end = {path: f" ({kinds[path]})" if kinds[path] else "" for path in sorted(kinds)}
+        self.files |= {path: f"{what}{kind}" for path, kind in end.items()}
+        tell(notes, f"{what}, not used", [f"{show(path)}{kind}" for path, kind in end.items()])
 
 
 def is_file(entry: os.DirEntry) -> bool:
@@ -119,14 +115,14 @@ class Links:
                 )
         return self._out[path]
 
+    def strays(self, entry: os.DirEntry) -> bool:
+        """Whether an entry is a link that leads out and does not end like a photo: it is no photo, and not opened."""
+        leaves = entry.is_symlink() and not self.inside(os.path.realpath(entry.path))
+        return leaves and not self.follow and not ends_like_a_photo(entry.name)
+
     def inside(self, target: str) -> bool:
         """Whether a path without links lies in the data set."""
         return target == self.home or target.startswith(f"{self.home.rstrip('/')}/")
-
-
-def is_photo(name: str) -> bool:
-    """Whether a file name ends like a photo's."""
-    return "." in name and name.rpartition(".")[2].lower() in ENDINGS
 
 
 def list_folder(path: Path, name: str, problems: Problems) -> list[os.DirEntry] | None:
@@ -148,11 +144,13 @@ def list_folder(path: Path, name: str, problems: Problems) -> list[os.DirEntry] 
 def walk_photos(name: str, links: Links, notes: list[str], left_out: LeftOut) -> list[str]:
     """The photos in a folder and its subfolders, as sorted paths relative to it; tells what is left out.
 
-    Hidden files and folders are left out. A folder that is a link into the data set is not entered, since its
-    photos are found where they lie; one that leads out is, where links are followed, but no folder twice.
+    Hidden files and folders, and what systems leave there, are left out. A photo is what begins or ends like one; a
+    camera's raw file beside a photo of its name is left out. A folder that is a link into the data set is not entered,
+    since its photos are found where they lie; one that leads out is, where links are followed, but no folder twice.
     `name` ("eval/images", or "" for the root itself) is the folder, and begins the paths in problems and notes.
     """
-    photos, hidden, other = [], [], []
+    photos, hidden = [], []
+    other: dict[str, str | None] = {}
     entered: set[str] = set()
 
     def enter(folder: Path, inside: str) -> Iterator[tuple[Path, str]]:
@@ -162,26 +160,36 @@ def walk_photos(name: str, links: Links, notes: list[str], left_out: LeftOut) ->
         entered.add(real)
         for entry in list_folder(folder, show(f"{name}{inside}" or "."), links.problems) or []:
             relative = f"{inside}{entry.name}"
-            if is_system_file(entry.name):
+            if is_system(entry.name, is_dir(entry)):
                 left_out.system += 1
             elif entry.name.startswith("."):
                 hidden.append(name + relative)
             elif is_dir(entry) and not (entry.is_symlink() and links.inside(os.path.realpath(entry.path))):
                 if not links.lead_out(name + relative):
                     yield Path(entry.path), f"{relative}/"
-            elif is_photo(entry.name) and is_file(entry):
+            elif not is_file(entry) or links.strays(entry):
+                other[name + relative] = None
+            elif is_photo(entry.path, entry.name):
                 if not links.lead_out(name + relative):
                     photos.append(relative)
             else:
-                other.append(name + relative)
+                other[name + relative] = told(entry.path, entry.name)
 
     waiting = [(links.root / name, "")]
     name = f"{name}/" if name else ""
     while waiting:
         waiting += enter(*waiting.pop())
     left_out.tell("hidden files and folders", hidden, notes)
-    left_out.tell_others("not photos", other, notes)
-    return sorted(photos)
+    left_out.tell("not photos", other, notes)
+    return _without_raw(sorted(photos), name, notes, left_out)
+
+
+def _without_raw(photos: list[str], name: str, notes: list[str], left_out: LeftOut) -> list[str]:
+    """The photos without the raw files that lie beside a photo of the same name, as cameras write both."""
+    others = {photo.rpartition(".")[0] for photo in photos if not is_raw(photo)}
+    raw = {photo for photo in photos if is_raw(photo) and photo.rpartition(".")[0] in others}
+    left_out.tell("cameras' raw files beside a photo of the same name", [name + photo for photo in raw], notes)
+    return [photo for photo in photos if photo not in raw]
 
 
 def read_labels(cells: dict[str, str], where: str, columns: tuple[str, ...], problems: Problems) -> dict:

@@ -73,8 +73,9 @@ class DataSet:
 
 
 def read_data_set(root: Path, fixes: str | None = None, follow_links: bool = False) -> DataSet:
-    """Reads a data set in the contest's or the general layout. Looks at names and tables, not into photos.
+    """Reads a data set in the contest's or the general layout.
 
+    Looks at names and tables, and at the first bytes of files that do not end like photos; not into photos.
     `fixes` is None, "contest" or a CSV file (see `fixes`). Raises UserError listing everything that
     is wrong with the folder, links that lead out of it included, unless `follow_links`. The truth of the eval
     photos does not get out: see `read_truth`.
@@ -112,7 +113,9 @@ def read_folder(root: Path, follow_links: bool = False) -> DataSet:
         if not _is_text(photo):
             problems.add(f"the name of {show(photo)} is not UTF-8, so no table can hold it; rename the photo")
     if not photos and not problems.found:
-        problems.add("it holds no photos (jpg, jpeg, png, webp, bmp, tif); name a folder that does")
+        problems.add(
+            "it holds no photos (JPEG, PNG, WebP, AVIF, GIF, TIFF, BMP, JPEG 2000 or HEIC); name a folder that does"
+        )
     problems.stop()
     listed = frame([Photo(photo) for photo in photos], None).drop(columns=list(LABEL_COLUMNS))
     return DataSet(root, _name(root), frame([], None), listed, tuple(notes), "folder", left_out=left_out)

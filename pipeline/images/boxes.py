@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from pipeline.images.decode import FORMATS
+from pipeline.images.decode import FORMATS, BadPhotoError, whole_size
 from pipeline.images.framing import Box, clipped
 from pipeline.images.photos import Photos
 from pipeline.runtime.problems import Problems, show
 
 MOSTLY = 0.5
 """The share of a face box that must lie inside its photo; what reaches over the edge is clipped."""
-_ORIENTATION, _ON_THE_SIDE = 0x0112, (5, 6, 7, 8)
 
 
 def check_boxes(photos: Photos, subject: str, jobs: int) -> None:
     """Raises UserError, naming the rows, where face boxes do not mostly lie inside their photos.
 
-    Such boxes were made for another size of the photos, or before these were turned upright. Photos whose headers
-    cannot be read are passed over: decoding them tells more.
+    Such boxes were made for another size of the photos, or before these were turned upright. Photos that cannot
+    be decoded are passed over: decoding them tells more.
     """
     if photos.boxes is None:
         return
@@ -41,13 +41,10 @@ def _fault(photos: Photos, index: int) -> str | None:
     """What is wrong with the face box of a photo, None where it mostly lies inside."""
     box, path = photos.box(index), photos.root / photos.names[index]
     try:
-        with Image.open(path, formats=FORMATS) as photo:
-            width, height = photo.size
-            if inside(box, width, height) >= MOSTLY and inside(box, height, width) >= MOSTLY:
-                return None  # whichever way the photo is turned
-            if _orientation(photo) in _ON_THE_SIDE:
-                width, height = height, width
-    except Exception:  # Pillow's readers raise whatever they meet in damaged files
+        if _whichever_way(box, path):
+            return None
+        width, height = whole_size(path)
+    except BadPhotoError:
         return None
     if inside(box, width, height) >= MOSTLY:
         return None
@@ -59,11 +56,14 @@ def _fault(photos: Photos, index: int) -> str | None:
     )
 
 
-def _orientation(photo: Image.Image) -> int | None:
+def _whichever_way(box: Box, path: Path) -> bool:
+    """Whether a box mostly lies inside a photo whichever way up this is, by its header alone; False if unknown."""
     try:
-        return photo.getexif().get(_ORIENTATION)
-    except Exception:  # a broken tag says nothing
-        return None
+        with Image.open(path, formats=FORMATS) as photo:
+            width, height = photo.size
+    except Exception:  # Pillow's readers raise whatever they meet in damaged files
+        return False
+    return inside(box, width, height) >= MOSTLY and inside(box, height, width) >= MOSTLY
 
 
 def inside(box: Box, width: int, height: int) -> float:

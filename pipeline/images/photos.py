@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.images.decode import BadPhotoError, read_photo
+from pipeline.images.decode import BadPhotoError, decode, read_photo
 from pipeline.images.framing import Box, Size, fit
 
 
@@ -19,7 +19,7 @@ from pipeline.images.framing import Box, Size, fit
 class Photos:
     """Where photos lie and how they are framed: `boxes` (N, 4) with NaN where there is none, or None.
 
-    `box_rows` says by name where a box stands, for messages.
+    `box_rows` says by name where a box stands, for messages. Boxes are in pixels of the whole photo, upright.
     """
 
     root: Path
@@ -35,16 +35,32 @@ class Photos:
         return left, top, width, height
 
 
-def decode_photo(photos: Photos, index: int, sizes: Sequence[Size]) -> dict[Size, NDArray[np.uint8]] | str:
+@dataclass(frozen=True)
+class FittedPhoto:
+    """A photo's pixels by size, (height, width, 3); whether its file is cut short, so that some were filled."""
+
+    pixels: dict[Size, NDArray[np.uint8]]
+    cut_short: bool = False
+
+    def __getitem__(self, size: Size) -> NDArray[np.uint8]:
+        return self.pixels[size]
+
+
+def decode_photo(photos: Photos, index: int, sizes: Sequence[Size]) -> FittedPhoto | str:
     """One photo, decoded once and fitted to each size; or, as a string, why it cannot be decoded."""
     try:
-        photo = read_photo(photos.root / photos.names[index])
+        photo = decode(photos.root / photos.names[index])
     except BadPhotoError as problem:
         return str(problem)
-    return {size: fit(photo, *size, photos.box(index), photos.crop) for size in sizes}
+    box = photos.box(index)
+    if box is not None and photo.reduced > 1:
+        left, top, width, height = (side / photo.reduced for side in box)
+        box = left, top, width, height
+    fitted = {size: fit(photo.pixels, *size, box, photos.crop) for size in sizes}
+    return FittedPhoto(fitted, photo.cut_short)
 
 
-def decode_all(photos: Photos, sizes: Sequence[Size], jobs: int) -> Iterator[dict[Size, NDArray[np.uint8]] | str]:
+def decode_all(photos: Photos, sizes: Sequence[Size], jobs: int) -> Iterator[FittedPhoto | str]:
     """`decode_photo` of every photo, in order, `jobs` at a time and at most 16 x `jobs` ahead of the reader."""
     # Threads: Pillow and OpenCV let go of the interpreter while they work. (joblib's generator would run
     # ahead of a slow reader without end.)

@@ -25,11 +25,13 @@ class Prepared:
     """Photos decoded, cropped and resized once: `pixels` (N, height, width, 3), memory-mapped.
 
     `bad` maps the photos that could not be decoded to the reason; their pixels are zero. `digest` is of all pixels.
+    `cut_short` names those whose file ends too early, decoded as far as it goes.
     """
 
     pixels: NDArray[np.uint8]
     bad: dict[str, str]
     digest: str
+    cut_short: tuple[str, ...] = ()
 
 
 PREPARED = Path("data/prepared")
@@ -71,7 +73,7 @@ def _open_prepared(folder: Path, photos: Photos, size: Size) -> Prepared:
     whole = isinstance(pixels, np.memmap) and pixels.shape == shape and pixels.dtype == np.uint8
     if not (whole and pixels.flags.c_contiguous):
         raise ValueError("pixels.npy holds something else")
-    return Prepared(pixels, record["bad"], record["digest"])
+    return Prepared(pixels, record["bad"], record["digest"], tuple(record.get("cut_short", ())))
 
 
 def _decode_into(folder: Path, photos: Photos, size: Size, jobs: int) -> None:
@@ -85,7 +87,7 @@ def _decode_into(folder: Path, photos: Photos, size: Size, jobs: int) -> None:
             f"{disk.f_bavail * disk.f_frsize / 1e9:.1f} GB are free in {folder.parent}; make room there."
         )
     print(f"prepare: {len(photos.names)} photos at {size[0]}x{size[1]}, {needed / 1e6:.0f} MB in {folder}")
-    bad, digest = {}, hashlib.sha256()
+    bad, cut_short, digest = {}, [], hashlib.sha256()
     with (
         store.replacing(folder / "pixels.npy") as temporary,
         Progress("prepare", len(photos.names), "photos") as progress,
@@ -97,10 +99,11 @@ def _decode_into(folder: Path, photos: Photos, size: Size, jobs: int) -> None:
                 bad[photos.names[index]] = photo
             else:
                 pixels[index] = photo[size]
+                cut_short += [photos.names[index]] if photo.cut_short else []
             digest.update(pixels[index])
             progress.advance()
         pixels.flush()
-    record = {"bad": bad, "digest": digest.hexdigest()[:16]}
+    record = {"bad": bad, "cut_short": cut_short, "digest": digest.hexdigest()[:16]}
     store.write_json(folder / "bad.json", record)  # last: the folder is whole once this stands
 
 

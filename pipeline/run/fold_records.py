@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from models.errors import UserError
+from models.weight_files import weights_fault
 from pipeline.run.settings import NETWORKS
 from pipeline.run.train_settings import TrainingSettings
 from pipeline.runtime import store
@@ -132,8 +133,14 @@ class FinishedFold(BegunFold):
         """Raises UserError where a file that it wrote is missing, or no longer what it wrote."""
         for name in names:
             if name in self.wrote and self.fingerprint(name) != self.wrote[name]:
+                path = self.folder / name
+                fault = weights_fault(path) if name == WEIGHTS and path.is_file() else None
+                if fault is not None:
+                    raise UserError(
+                        f"{path} {fault[0]}; {fault[1]}, or run train again with --restart, which keeps the old folder."
+                    )
                 raise UserError(
-                    f"{self.folder / name} is missing, damaged or was changed; run train again with --restart, which "
+                    f"{path} is missing, damaged or was changed; run train again with --restart, which "
                     f"keeps the old folder."
                 )
 

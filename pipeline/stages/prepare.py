@@ -9,7 +9,7 @@ from pipeline.images.run_photos import check_run_boxes, prepared
 from pipeline.run import setting_rules
 from pipeline.run.folder import open_run
 from pipeline.run.settings import RunStage
-from pipeline.runtime.problems import show
+from pipeline.runtime.problems import cut_short_line, show
 
 
 def prepare(settings: RunStage) -> dict[str, Any]:
@@ -29,8 +29,13 @@ def prepare(settings: RunStage) -> dict[str, Any]:
     tables = [setting_rules.defaults(run, task) for task in setting_rules.tasks_of(run)]
     sizes = sorted({(table.height, table.width) for table in tables})
     bad: dict[str, str] = {}
+    cut_short: set[str] = set()
     for size in sizes:
-        bad |= prepared(run, data, size).bad
+        photos = prepared(run, data, size)
+        bad |= photos.bad
+        cut_short |= set(photos.cut_short)
+    if cut_short:
+        print(f"prepare: {cut_short_line(sorted(cut_short))}")
     people = int(data.train["person"].nunique())
     print(
         f"prepare: {len(data.train) - len(bad)} photos of {people} train people are ready, "

@@ -217,19 +217,21 @@ def test_camera_raw_files(tmp_path, ending):
     root = general(tmp_path / "general")
     (root / "in/a.jpg").rename(root / f"in/a.{ending}")
     change(root / "photos.csv", "in/a.jpg", f"in/a.{ending}")
-    assert f"photo 'in/a.{ending}' is a camera RAW file; export it as JPEG or PNG" in told(read_data_set, root)
+    assert f"photo 'in/a.{ending}' is a camera's raw file; export it from the camera's program as JPEG" in told(
+        read_data_set, root
+    )
     root = contest(tmp_path / "contest")
     folder = root / "train/images/000001_female_Asian_25"
     (folder / "normal.jpg").rename(folder / f"normal.{ending}")
     assert any(
-        note.startswith("camera RAW files; export them as JPEG or PNG, not used (1): ")
-        for note in read_data_set(root).notes
+        note.startswith("cameras' raw files; export them as JPEG, not used (1): ") for note in read_data_set(root).notes
     )
     change(root / "eval/info.csv", "b.jpg", f"b.{ending}")
-    assert f"eval/info.csv row 2: ImageID 'b.{ending}' is a camera RAW file" in told(read_data_set, root)
-    touch(tmp_path / "folder/a.jpg", tmp_path / f"folder/b.{ending}")
+    assert f"eval/info.csv row 2: ImageID 'b.{ending}' is a camera's raw file" in told(read_data_set, root)
+    touch(*(tmp_path / "folder" / name for name in ("a.jpg", f"a.{ending}", f"b.{ending}")))
     data = read_folder(tmp_path / "folder")
-    assert data.left_out.files == {f"b.{ending}": "camera RAW files; export them as JPEG or PNG"}
+    assert list(data.eval["photo"]) == ["a.jpg", f"b.{ending}"], "what is meant is told by predict, photo by photo"
+    assert data.left_out.files == {f"a.{ending}": "cameras' raw files beside a photo of the same name"}
 
 
 def test_system_files_are_counted_and_not_listed(tmp_path):

@@ -1,13 +1,16 @@
 """Face boxes beside the sizes of their photos."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from models.errors import UserError
+from pipeline.images import decode
 from pipeline.images.boxes import check_boxes, inside
 from pipeline.images.framing import clipped, rectangle
-from pipeline.images.photos import Photos
+from pipeline.images.photos import Photos, decode_photo
 from pipeline.images.prepared import prepare
 
 
@@ -60,7 +63,7 @@ def test_a_box_that_mostly_lies_inside_is_clipped(tmp_path, monkeypatch, box):
     assert inside(cut, 480, 640) == 1
 
 
-@pytest.mark.parametrize("ending", ["jpg", "png", "webp"])
+@pytest.mark.parametrize("ending", ["jpg", "png", "webp", "tif"])
 @pytest.mark.parametrize("orientation", [5, 6, 7, 8])
 def test_boxes_are_in_upright_pixels(tmp_path, orientation, ending):
     """Stored 480x640 and turned on its side, a photo is 640 wide."""
@@ -72,6 +75,42 @@ def test_boxes_are_in_upright_pixels(tmp_path, orientation, ending):
 @pytest.mark.parametrize("orientation", [None, 1, 2, 3, 4])
 def test_a_photo_that_is_not_on_its_side_keeps_its_size(tmp_path, orientation):
     check_boxes(album(tmp_path, (100, 520, 100, 100), orientation=orientation), "The face boxes", 1)
+
+
+def test_boxes_of_a_photo_whose_exif_stands_behind_its_pixels(tmp_path):
+    photos = album(tmp_path, (520, 100, 100, 100), orientation=6, ending="png")
+    content = (tmp_path / "a.png").read_bytes()
+    start = content.index(b"eXIf") - 4
+    end = start + 12 + int.from_bytes(content[start : start + 4])
+    last = content.index(b"IEND") - 4
+    (tmp_path / "a.png").write_bytes(content[:start] + content[end:last] + content[start:end] + content[last:])
+    check_boxes(photos, "The face boxes", 1)
+
+
+def test_boxes_of_a_reduced_photo_are_in_pixels_of_the_whole(tmp_path, monkeypatch):
+    monkeypatch.setattr(decode, "MOST_PIXELS", 100_000)
+    photos = album(tmp_path, (300, 500, 100, 100))
+    assert decode.decode(tmp_path / "a.jpg").reduced == 2
+    assert decode.whole_size(tmp_path / "a.jpg") == (480, 640)
+    check_boxes(photos, "The face boxes", 1)
+    assert decode_photo(photos, 0, [(32, 24)])[32, 24].shape == (32, 24, 3)
+    (tmp_path / "more").mkdir()
+    with pytest.raises(UserError, match="480 wide and 640 high"):
+        check_boxes(album(tmp_path / "more", (900, 400, 100, 120)), "The face boxes", 1)
+
+
+def test_a_box_of_a_photo_whose_header_pillow_refuses_is_checked(tmp_path, monkeypatch):
+    photos, opened = album(tmp_path, (900, 400, 100, 120)), Image.open
+
+    def refuse(file, *rest, **options):
+        if isinstance(file, Path):
+            raise ValueError("a header in disguise")
+        return opened(file, *rest, **options)
+
+    monkeypatch.setattr(Image, "open", refuse)
+    monkeypatch.setattr(decode, "MOST_PIXELS", 100_000)  # what is decoded is reduced
+    with pytest.raises(UserError, match="480 wide and 640 high"):
+        check_boxes(photos, "The face boxes", 1)
 
 
 def test_photos_without_boxes_are_not_opened_and_bad_ones_passed_over(tmp_path):

@@ -166,9 +166,16 @@ def test_a_file_is_fingerprinted_once_and_missed_where_it_changed(tmp_path, monk
     fold.check("weights.safetensors", "settings.json")
     assert fold.network_fingerprint == [wrote["settings.json"], wrote["weights.safetensors"]]
     assert sorted(asked) == ["settings.json", "weights.safetensors"]
-    (tmp_path / "weights.safetensors").write_text("other")
-    with pytest.raises(UserError, match=r"weights\.safetensors is missing, damaged or was changed"):
-        FinishedFold.read(tmp_path).check("weights.safetensors")
+    for content, told in {
+        b"\2" + bytes(7) + b"{}": "is missing, damaged or was changed",
+        b"": "is an empty file, not weights",
+        b"PK\3\4": "is a zip archive, not weights",
+        b"<html>": "is an HTML page, not weights",
+        b"version https://git-lfs.github.com/spec/v1\n": "is a Git LFS pointer, not the weights; run git lfs pull in",
+    }.items():
+        (tmp_path / "weights.safetensors").write_bytes(content)
+        with pytest.raises(UserError, match=rf"weights\.safetensors {told}.*run train again with --restart"):
+            FinishedFold.read(tmp_path).check("weights.safetensors")
 
 
 def test_every_word_means_something():
