@@ -3,27 +3,27 @@
 import os
 from pathlib import Path
 
+from models import file_kinds
 from pipeline.dataset.names import in_other_case
 from pipeline.runtime.problems import show
 
 _EXPORT = "export it as CSV in UTF-8"
-_FIRST_BYTES = (
-    (b"PK\x03\x04", "an Excel workbook or another zip archive", _EXPORT),
-    (b"\xd0\xcf\x11\xe0", "an old Excel workbook", _EXPORT),
-    (b"PAR1", "a Parquet table", _EXPORT),
-    (b"ARROW1", "a Feather table", _EXPORT),
-    (b"\x89HDF", "an HDF5 file", _EXPORT),
-    (b"SQLite format 3", "a database", _EXPORT),
-    (b"\x1f\x8b", "compressed with gzip", "unpack it"),
-    (b"BZh91AY", "compressed with bzip2", "unpack it"),
-    (b"\xfd7zXZ", "compressed with xz", "unpack it"),
-    (b"%PDF", "a PDF", _EXPORT),
-    (b"\x80\x04", "a Python pickle", _EXPORT),
-    (b"\x80\x05", "a Python pickle", _EXPORT),
-    (b"version https://git-lfs", "a Git LFS pointer and not the table itself", "fetch the table with git lfs pull"),
-    (b"<!doctype html", "an HTML page", "download the table itself"),
-    (b"<html", "an HTML page", "download the table itself"),
-)
+_BEGINNINGS = ((b"PAR1", "a Parquet table"), (b"ARROW1", "a Feather table"))
+"""Of tables that are kept in other ways; what else a file may be, `file_kinds` tells."""
+_KINDS = {
+    file_kinds.ZIP: ("an Excel workbook or another zip archive", _EXPORT),
+    "an old Office file": ("an old Excel workbook", _EXPORT),
+    "an HDF5 file": ("an HDF5 file", _EXPORT),
+    "a SQLite database": ("a SQLite database", _EXPORT),
+    "a PDF": ("a PDF", _EXPORT),
+    "a gzip file": ("a gzip file", "unpack it"),
+    "a bzip2 file": ("a bzip2 file", "unpack it"),
+    "an xz file": ("an xz file", "unpack it"),
+    "a zstd file": ("a zstd file", "unpack it"),
+    "a Git LFS pointer": ("a Git LFS pointer and not the table itself", "fetch the table with git lfs pull"),
+    "an HTML page": ("an HTML page", "download the table itself"),
+}
+"""What such a file is called where a table is expected, and the way out. Others may be text that begins like them."""
 _TABLES = {
     "xlsx": "an Excel workbook",
     "xlsm": "an Excel workbook",
@@ -45,11 +45,12 @@ _LOOSE = ("json", "jsonl", "pkl", "txt")
 
 def table_fault(data: bytes) -> str | None:
     """What a file is that is no CSV table, by its first bytes, with the way out; None where it may be one."""
-    start = data[:64]
-    for first, what, way_out in _FIRST_BYTES:
-        if (start.lstrip().lower() if first.startswith(b"<") else start).startswith(first):
-            return f"is {what}; {way_out}"
-    return None
+    first = data[: file_kinds.FIRST_BYTES]
+    what = next((kind for begin, kind in _BEGINNINGS if first.startswith(begin)), None)
+    if file_kinds.is_pickle(first):
+        what = "a Python pickle"
+    told = (what, _EXPORT) if what else _KINDS.get(file_kinds.kind_of(first))
+    return f"is {told[0]}; {told[1]}" if told else None
 
 
 def in_place_of(path: Path, may_be_missing: bool = False) -> str | None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from models.labels import BANDS, GENDERS, LABELS, MASKS, NAMES, band, encode
+from pipeline.dataset.general import LABEL_COLUMNS
 from pipeline.dataset.tables import BOX
 
 if TYPE_CHECKING:
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
 
     from pipeline.dataset.duplicates import Duplicates
     from pipeline.dataset.photos import DataSet
-
-LABEL_COLUMNS = ("mask", "gender", "age")
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from small_data import GENERAL, STEMS, change, contest, general, key, touch, wri
 
 from models.errors import UserError
 from pipeline.dataset.folds import fold_table
+from pipeline.dataset.foreign import table_fault
 from pipeline.dataset.photos import read_data_set, read_folder
 from pipeline.dataset.tables import NOTHING, parse_label
 from pipeline.dataset.truth import read_truth
@@ -175,7 +176,7 @@ FOREIGN = {
     "xlsx": (zipped(), "is an Excel workbook or another zip archive; export it as CSV in UTF-8"),
     "xls": (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(99), "is an old Excel workbook; export it as CSV"),
     "parquet": (b"PAR1\x15\x04" + bytes(99) + b"PAR1", "is a Parquet table; export it as CSV"),
-    "gzip": (gzip.compress(b"photo,person"), "is compressed with gzip; unpack it"),
+    "gzip": (gzip.compress(b"photo,person"), "is a gzip file; unpack it"),
     "html": (b"\n<!DOCTYPE html><html><body>Sign in</body></html>", "is an HTML page; download the table itself"),
     "lfs": (b"version https://git-lfs.github.com/spec/v1\n", "is a Git LFS pointer and not the table itself; fetch"),
     "pickle": (b"\x80\x04\x95" + bytes(20), "is a Python pickle; export it as CSV"),
@@ -365,3 +366,8 @@ def test_folds_go_by_the_median_age():
     median = table(lambda p: [20.0] if p < 10 else [45.0])
     apart = table(lambda p: [45.0, 20.0, 1.0] if p < 10 else [20.0, 45.0, 70.0])
     pd.testing.assert_frame_equal(fold_table(apart), fold_table(median))
+
+
+@pytest.mark.parametrize("header", ["MZ,photo", "ID3,photo", "OggS,photo", "photo,person", ""])
+def test_text_that_begins_like_a_file_of_another_kind_is_a_table(header):
+    assert table_fault(f"{header}\n".encode()) is None
