@@ -86,7 +86,8 @@ submit: calibrate ## write submission.csv, doing everything that is missing; sco
 	@$(if $(EVAL),,$(STAGE) score --if-known $(SYSTEMS))
 
 score: check ## score a submission
-	@$(STAGE) score $(SYSTEMS) $(args)
+	@$(if $(EVAL),echo 'face18: a folder of photos (EVAL=) has no truth to score; leave EVAL= out' >&2; exit 2,\
+		$(STAGE) score $(SYSTEMS) $(args))
 
 compare: prepare ## train the specialists and their rivals at equal cost, several seeds each, and compare them (hours)
 	@$(STAGE) compare $(SETTINGS) $(args)

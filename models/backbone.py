@@ -15,7 +15,7 @@ from torch.overrides import TorchFunctionMode
 
 from models.cpu import faster
 from models.errors import UserError, nearest
-from models.pretrained import reach_hub
+from models.pretrained import check_weights, reach_hub
 from models.settings import ModelSettings
 
 STEP, LARGEST = 32, 4096
@@ -63,10 +63,7 @@ def build(settings: ModelSettings, num_logits: int, weights: str = "none", learn
     `learned`: see Network. Raises UserError for an unknown backbone, a photo size it cannot take (naming one that it
     takes), or weights that cannot be had.
     """
-    name = settings.backbone
-    if not timm.is_model(name):
-        near = nearest(name, timm.list_models())
-        raise UserError(f"--backbone {name}: timm knows no such network{f'; {near}' if near else ''}.")
+    name = _known(settings.backbone)
     size = (settings.height, settings.width)
     try:
         network = _assembled(settings, size, num_logits, weights, learned)
@@ -88,9 +85,29 @@ def build(settings: ModelSettings, num_logits: int, weights: str = "none", learn
 
 
 def blank(settings: ModelSettings, num_logits: int, learned: int = 0) -> Network:
-    """The network that `build` made once, for weights that are about to be loaded: none drawn, no photo tried."""
-    with _NothingDrawn():
-        return _unproven(settings, (settings.height, settings.width), num_logits, "none", learned).train()
+    """The network that `build` made once, for weights that are about to be loaded: none drawn, no photo tried.
+
+    Raises UserError where this timm cannot make it.
+    """
+    name, size = _known(settings.backbone), (settings.height, settings.width)
+    try:
+        with _NothingDrawn():
+            return _unproven(settings, size, num_logits, "none", learned).train()
+    except UserError:
+        raise
+    except Exception as problem:  # timm raises whatever its networks raise
+        raise UserError(
+            f"the network {name} cannot be made here as it was trained, by timm {timm.__version__}: "
+            f"{_first_line(problem)}."
+        ) from problem
+
+
+def _known(name: str) -> str:
+    """The name of a backbone. Raises UserError for one that timm does not know."""
+    if not timm.is_model(name):
+        near = nearest(name, timm.list_models())
+        raise UserError(f"--backbone {name}: timm knows no such network{f'; {near}' if near else ''}.")
+    return name
 
 
 class _NothingDrawn(TorchFunctionMode):
@@ -145,8 +162,7 @@ def _unproven(
         reach_hub(name)
     elif weights != "none":
         file = Path(weights) / f"{name}.safetensors"
-        if not file.is_file():
-            raise UserError(f"--weights {weights}: there is no {file.name} in it; put it there or use none.")
+        check_weights(file, weights)
         options["pretrained_cfg_overlay"] = {"file": str(file)}
     try:
         backbone = timm.create_model(name, pretrained=weights != "none", **options)

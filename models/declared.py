@@ -81,7 +81,7 @@ class Setting:
         if rules.above is not None:
             return f"above {rules.above:g}" + ("" if rules.most is None else f" and at most {rules.most:g}")
         if rules.least is not None:
-            return f"{rules.least:g} or more" if rules.most is None else f"from {rules.least:g} to {rules.most:g}"
+            return f"{rules.least} or more" if rules.most is None else f"from {rules.least} to {rules.most}"
         return ""
 
     def check(self, value: Value) -> None:
@@ -111,9 +111,11 @@ class Setting:
                 raise UserError(f"{self.option} {text}: it must be {NUMBERS[self.kind]}.") from None
         elif self.kind is dict:
             try:
-                value = dict(json.loads(text))
-            except (ValueError, TypeError):
-                raise UserError(f"{self.option} {text}: it must be a JSON object.") from None
+                value = json.loads(text, parse_constant=_refuse_constant)
+            except (ValueError, RecursionError):
+                value = None
+            if not isinstance(value, dict):
+                raise UserError(f"{self.option} {text[:200]}: it must be a JSON object.")
         else:
             value = self.kind(os.path.expanduser(text))
         self.check(value)
@@ -131,9 +133,7 @@ class Setting:
         """A value as a word that `parse` reads."""
         if self.kind is bool:
             return "yes" if value else "no"
-        if isinstance(value, float) and float(_shown(value)) == value:
-            return _shown(value)
-        return json.dumps(value) if self.kind is dict else str(value)
+        return json.dumps(value) if self.kind is dict else _shown(value)
 
 
 class Settings:
@@ -154,22 +154,27 @@ class Settings:
         return {name: str(value) if isinstance(value, Path) else value for name, value in values.items()}
 
     @classmethod
-    def from_json(cls, values: Mapping[str, Any], file: Path, **beside: Any) -> Self:
-        """The settings that `as_json` wrote to a file; `beside`: fields that are not in it.
+    def from_json(cls, values: Mapping[str, Any], file: Path, network: str | None = None) -> Self:
+        """The settings that `as_json` wrote to a file.
 
-        Raises UserError, naming the file, where it holds others or what no setting can be.
+        Raises UserError, naming the file, where it holds others, lacks some, or holds what no setting can be.
         """
         known = declared(cls)
+        if not isinstance(values, Mapping):
+            raise UserError(f"{file} holds no settings; the file was changed, or is of another version.")
+        lacking = [name for name, one in known.items() if name not in values and (not network or one.known_by(network))]
+        if lacking:
+            raise UserError(f"{file} lacks the setting {lacking[0]}; the file was changed, or is of another version.")
         strange = sorted(values.keys() - known.keys())
         if strange:
             raise UserError(
                 f"{file}: there is no setting {strange[0]}; the file was changed, or is of another version."
             )
-        paths = {name: Path(value) for name, value in values.items() if known[name].kind is Path and value is not None}
+        paths = {
+            name: Path(value) for name, value in values.items() if known[name].kind is Path and isinstance(value, str)
+        }
         try:
-            return cls(**(dict(values) | paths | beside))
-        except TypeError:
-            raise UserError(f"{file} lacks settings; the file was changed, or is of another version.") from None
+            return cls(**(dict(values) | paths))
         except UserError as problem:
             raise UserError(f"{file}: {problem}") from None
 
@@ -198,8 +203,15 @@ def _is_of(value: Value, kind: type) -> bool:
 def _fits(value: float, rules: Rules) -> bool:
     low = -math.inf if rules.least is None else rules.least
     high = math.inf if rules.most is None else rules.most
-    return math.isfinite(value) and low <= value <= high and (rules.above is None or value > rules.above)
+    finite = isinstance(value, int) or math.isfinite(value)
+    return finite and low <= value <= high and (rules.above is None or value > rules.above)
 
 
 def _shown(value: Value) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    """As short as it stays exact."""
+    short = f"{value:g}" if isinstance(value, float) else str(value)
+    return short if not isinstance(value, float) or float(short) == value or value != value else repr(value)
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")

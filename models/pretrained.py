@@ -12,6 +12,7 @@ import timm
 import torch
 
 from models.errors import UserError
+from models.weight_files import weights_beside, weights_fault
 
 HUB_PATIENCE = 4.0
 """Seconds to wait for the weights hub before saying that it cannot be reached."""
@@ -55,3 +56,22 @@ def reach_hub(name: str) -> None:
             f"the weights hub cannot be reached for {hub_id or url}; use WEIGHTS=none (--weights none) to train from "
             f"scratch, or WEIGHTS=folder with {name}.safetensors in it."
         )
+
+
+def check_weights(file: Path, weights: str) -> None:
+    """Raises UserError unless there is a file of weights as safetensors; it names what stands in its place.
+
+    `weights`: the folder as it was given.
+    """
+    if not os.path.isdir(weights):
+        what = "it is a file" if os.path.lexists(weights) else "there is no such folder"
+        raise UserError(f"--weights {weights}: {what}; give hub, none, or the folder that holds {file.name}.")
+    if not file.is_file():
+        beside = weights_beside(file)
+        raise UserError(f"--weights {weights}: there is no {file.name} in it{beside}; put it there or use none.")
+    try:
+        fault = weights_fault(file)
+    except OSError as problem:
+        fault = f"cannot be read ({problem.strerror})", "check its permissions"
+    if fault is not None:
+        raise UserError(f"--weights {weights}: {file} {fault[0]}; {fault[1]}, or use hub or none.")

@@ -29,10 +29,17 @@ class ModelSettings(Settings):
     backbone_options: Mapping[str, object] = setting("Settings of the timm backbone, as JSON.")
     height: int = setting("Photo height in pixels.", least=8, most=4096)
     width: int = setting("Photo width in pixels.", least=8, most=4096)
-    dropout: float = setting("Before the last layer.", 0.0, least=0, most=0.999)
-    drop_path: float = setting("Stochastic depth.", 0.0, least=0, most=0.999)
+    dropout: float = setting(
+        "Share of the inputs of the last layer that is dropped in a training step.", 0.0, least=0, most=0.999
+    )
+    drop_path: float = setting(
+        "Stochastic depth: the share of blocks that is skipped in a training step, at the deepest.",
+        0.0,
+        least=0,
+        most=0.999,
+    )
     loss: str = setting(
-        "Of classes: cross_entropy, focal (easy photos count little), or soft_f1 (macro-F1 of the batch).",
+        "Loss of a classifier: cross_entropy, focal (easy photos count little), or soft_f1 (macro-F1 of the batch).",
         "cross_entropy",
         choices=("cross_entropy", "focal", "soft_f1"),
         networks=CLASSES,
@@ -53,12 +60,14 @@ class ModelSettings(Settings):
         networks=("mask",),
     )
     age_loss: str = setting(
-        "distribution (over the years), or plain regression: l1 or mse.",
+        "Loss of the age: distribution (soft labels over the years), or plain regression by l1 or mse.",
         "distribution",
         choices=("distribution", "l1", "mse"),
         networks=YEARS,
     )
-    age_spread: float = setting("Deviation in years of the soft labels.", 2.0, above=0, networks=YEARS)
+    age_spread: float = setting(
+        "Standard deviation, in years, of the soft labels that an age becomes.", 2.0, above=0, networks=YEARS
+    )
     rare_ages: float = setting(
         "Power of the weight for rare ages, 0 none to 1 full.", 0.0, least=0, most=1, networks=YEARS
     )
@@ -72,9 +81,9 @@ class ModelSettings(Settings):
         choices=("uncertainty", "sum"),
         networks=("multihead",),
     )
-    mask_weight: float = setting("Of the mask's loss.", 1.0, least=0, networks=("multihead",))
-    gender_weight: float = setting("Of gender's loss.", 1.0, least=0, networks=("multihead",))
-    age_weight: float = setting("Of the age's loss.", 1.0, least=0, networks=("multihead",))
+    mask_weight: float = setting("What the mask's loss is multiplied by.", 1.0, least=0, networks=("multihead",))
+    gender_weight: float = setting("What gender's loss is multiplied by.", 1.0, least=0, networks=("multihead",))
+    age_weight: float = setting("What the age's loss is multiplied by.", 1.0, least=0, networks=("multihead",))
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -1,6 +1,6 @@
 """python -m pipeline STAGE: the stages, derived from their signatures.
 
-A stage's one parameter is a dataclass of settings; its fields are the command line, its docstrings the help.
+A stage's one parameter is a dataclass of declared settings, which are its command line; its docstring heads the help.
 Nothing heavy is imported before a stage runs.
 """
 
@@ -174,14 +174,17 @@ def leave(status: int) -> NoReturn:
 
     Taking apart all that torch and timm made takes a second, and nobody is there to see it.
     """
-    if threading.active_count() > 1 or multiprocessing.active_children():
+    at_work = threading.active_count() > 1 or multiprocessing.active_children()
+    if at_work or sys.getprofile() or sys.gettrace():
         sys.exit(status)
     atexit._run_exitfuncs()
-    try:
-        sys.stdout.flush()
-        sys.stderr.flush()
-    except BrokenPipeError:
-        status = 1
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError as problem:  # a reader that has gone, or a full disk under a log
+            status = status or 1
+            if stream is sys.stdout and not isinstance(problem, BrokenPipeError):
+                print(f"face18: what was told could not be written: {problem.strerror}.", file=sys.stderr)
     os._exit(status)
 
 

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import argparse
 import inspect
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from models.declared import declared
+from models.declared import Setting, declared
 from models.errors import UserError, listed, nearest
 from pipeline.run import recipes
 from pipeline.run.given import Stage, settings_of
@@ -72,7 +72,7 @@ def _values(kind: type[Stage], name: str, words: Sequence[str]) -> tuple[dict[st
     """The values said by name, and the words that are no option. Raises UserError for an option that there is not."""
     known = settings_of(kind)
     try:
-        said, left = _parser(kind, name).parse_known_args(words)
+        said, left = _parser(kind, name).parse_known_args(_joined(words, known))
     except argparse.ArgumentError as problem:
         option = str(problem.argument_name)
         if known[setting_of(option)].rules.flag:
@@ -83,6 +83,19 @@ def _values(kind: type[Stage], name: str, words: Sequence[str]) -> tuple[dict[st
             hint = alike(setting_of(word), known) or f"python -m pipeline {name} --help lists them"
             raise UserError(f"{name} has no setting {word.partition('=')[0]}; {hint}.")
     return vars(said), left
+
+
+def _joined(words: Sequence[str], known: Mapping[str, Setting]) -> list[str]:
+    """The words, each option with its value in one: argparse takes a value that begins with a dash for an option."""
+    joined, left = [], list(words)
+    while left:
+        word = left.pop(0)
+        one = known.get(setting_of(word)) if word.startswith("--") and "=" not in word else None
+        takes_value = one is not None and not one.rules.flag and not one.rules.positional
+        if takes_value and left and not left[0].startswith("--"):
+            word = f"{word}={left.pop(0)}"
+        joined.append(word)
+    return joined
 
 
 def _parser(

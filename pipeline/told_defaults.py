@@ -8,19 +8,20 @@ from pathlib import Path
 from typing import Any
 
 from models.declared import NUMBERS, Setting, declared
+from models.settings import ModelSettings
 from pipeline.run.folder import settings_under
 from pipeline.run.given import Stage, settings_of
 from pipeline.run.setting_rules import defaults
-from pipeline.run.settings import NETWORKS, TASKS, RunSettings, RunStage
-from pipeline.run.train_settings import Train, TrainingSettings
+from pipeline.run.settings import NETWORKS, TASKS, EvalStage, RunSettings, RunStage, SystemStage
+from pipeline.run.train_settings import Train, TrainingSettings, WorkSettings
 
 OWN = "this stage"
 SECTIONS = {
     OWN: (),
-    "the run": ("RunStage", "SystemStage", "EvalStage", "RunSettings"),
-    "the network and its loss": ("ModelSettings",),
-    "how it learns": ("TrainingSettings",),
-    "how the work is done": ("WorkSettings",),
+    "the run": (RunStage, SystemStage, EvalStage, RunSettings),
+    "the network and its loss": (ModelSettings,),
+    "how it learns": (TrainingSettings,),
+    "how the work is done": (WorkSettings,),
 }
 """Headings of the help, and the classes whose settings stand beneath them; those of other classes are the stage's."""
 KINDS = NUMBERS | {str: "text", Path: "a path", dict: "a JSON object", bool: "yes or no"}
@@ -28,7 +29,10 @@ KINDS = NUMBERS | {str: "text", Path: "a path", dict: "a JSON object", bool: "ye
 
 def section_of(one: Setting) -> str:
     """The heading over a setting."""
-    return next((title for title, owners in SECTIONS.items() if one.owner in owners), next(iter(SECTIONS)))
+    return next(
+        (title for title, owners in SECTIONS.items() if one.owner in [owner.__name__ for owner in owners]),
+        next(iter(SECTIONS)),
+    )
 
 
 class Defaults:

@@ -15,7 +15,7 @@ from models.labels import BANDS, band
 from pipeline.comparison.cost import Effort, effort, flops_per_photo, photos_per_epoch
 from pipeline.dataset.folds import folds_of, with_folds
 from pipeline.images.run_photos import prepared
-from pipeline.run.fold_records import DONE, FinishedFold
+from pipeline.run.fold_records import FinishedFold, is_finished
 from pipeline.run.given import Given
 from pipeline.run.presets import PRESETS, columns_of
 from pipeline.run.settings import RECORDED, TASKS, RunSettings
@@ -47,7 +47,7 @@ class Training:
 
     @property
     def finished(self) -> bool:
-        return (self.fold / DONE).is_file()
+        return is_finished(self.fold)
 
     @property
     def metrics(self) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from models.labels import GENDERS, MASKS, OLDEST
+from pipeline.dataset.names import Spellings, composed
 from pipeline.dataset.tables import parse_label, read_table
 from pipeline.runtime.problems import Problems, show, some
 
@@ -42,13 +43,16 @@ def id_token(person: str) -> str:
     return person.split("_", 1)[0]
 
 
-def apply_fixes(train: "pd.DataFrame", fixes: str) -> tuple["pd.DataFrame", list[str]]:
+def apply_fixes(train: "pd.DataFrame", fixes: str, one_age: bool = True) -> tuple["pd.DataFrame", list[str]]:
     """The train photo table with the fixes applied, and one line per fix (old -> new).
 
     `fixes` is "contest" for the table above, or the path of a CSV file with the columns key, column, value.
     A key is looked up as a photo (its path in the table), then a person, then an id token, then
     `<person or id token>/<file name or stem>` for one photo; the first of these that matches counts, so a
     full name always reaches the one it names. Mask fixes need the key of a photo. `train` is not changed.
+
+    `one_age`: whether a person has one age, as in the contest; elsewhere the photos may be years apart.
+    Names match whatever way their letters are composed, and with backslashes for separators.
 
     Raises UserError listing every fix that matches nothing, or two people or photos, whose value is no label,
     that repeats another, or that leaves one person with two genders or ages.
@@ -80,7 +84,7 @@ def apply_fixes(train: "pd.DataFrame", fixes: str) -> tuple["pd.DataFrame", list
         count = f"{len(rows)} photos" if len(rows) > 1 else "1 photo"
         change = f"{' and '.join(old)} -> {_words(fix.column, value)}"
         lines.append(f"fixed {fix.column} of {show(fix.key)} ({count}): {change}")
-    _check_constant(fixed, touched, problems)
+    _check_constant(fixed, touched, ("gender", "age") if one_age else ("gender",), problems)
     problems.stop()
     return fixed, lines
 
@@ -104,7 +108,8 @@ def _value(fix: Fix) -> int | float:
         raise ValueError(f"column {show(fix.column)} is none of {', '.join(COLUMNS)}")
     value = parse_label(fix.column, fix.value)
     if value is None:
-        raise ValueError(f"the new {fix.column} of {show(fix.key)} is blank; write a value")
+        bare = "none, in small letters, for not worn" if fix.column == "mask" else "a value"
+        raise ValueError(f"the new {fix.column} of {show(fix.key)} is blank; write {bare}")
     return min(value, OLDEST) if fix.column == "age" else value
 
 
@@ -120,26 +125,38 @@ def _words(column: str, value: object) -> str:
 
 
 class _Keys:
-    """Looks up the rows of a photo table by photo, person and id token."""
+    """Looks up the rows of a photo table by photo, person and id token, in any spelling of their letters."""
 
     def __init__(self, train: "pd.DataFrame"):
-        self.photos = list(train["photo"])
+        self.photos = [composed(photo) for photo in train["photo"]]
         self.by_photo = {photo: [row] for row, photo in enumerate(self.photos)}
         self.by_person: dict[str, list[int]] = {}
         for row, person in enumerate(train["person"]):
-            self.by_person.setdefault(person, []).append(row)
+            self.by_person.setdefault(composed(person), []).append(row)
         self.by_token: dict[str, list[str]] = {}
         for person in self.by_person:
             self.by_token.setdefault(id_token(person), []).append(person)
 
     def rows(self, fix: Fix) -> list[int]:
         """The rows a fix is for; ValueError with a sentence where they are none, or not one person's."""
-        key = fix.key
+        key = composed(fix.key)
+        rows = self._rows(key, fix.column)
+        if not rows and "\\" in key:
+            rows = self._rows(key.replace("\\", "/"), fix.column)
+        if not rows:
+            raise ValueError(
+                f"{show(fix.key)} matches no train photo, person or id (the whole id){self._other_case(key)}; "
+                "mend or remove the fix"
+            )
+        return rows
+
+    def _rows(self, key: str, column: str) -> list[int]:
+        """The rows of the photo, else the person, else the photo of a person that a key names."""
         if key in self.by_photo:
             return self.by_photo[key]
         rows = self._person(key, key)
         if rows:
-            if fix.column == "mask":
+            if column == "mask":
                 raise ValueError(f"a mask fix needs one photo; write {show(f'{key}/<photo>')}")
             return rows
         owner, _, photo = key.rpartition("/")
@@ -148,11 +165,14 @@ class _Keys:
         rows = [row for row, name in names.items() if name == photo] or [
             row for row, name in names.items() if name.rpartition(".")[0] == photo
         ]
-        if not rows:
-            raise ValueError(f"{show(key)} matches no train photo, person or id (the whole id); mend or remove the fix")
         if len(rows) > 1:
             raise ValueError(f"{show(key)} matches {len(rows)} photos; write the whole path of one of them")
         return rows
+
+    def _other_case(self, key: str) -> str:
+        """A photo, person or id that differs from a key only in capital letters, for a message."""
+        others = Spellings([*self.photos, *self.by_person, *self.by_token]).in_other_case(key)
+        return f", but {show(others[0])} differs only in capital letters" if others else ""
 
     def _person(self, name: str, key: str) -> list[int]:
         """The rows of the person of that name or id token, if there is one; `key` is for messages."""
@@ -165,9 +185,11 @@ class _Keys:
         return self.by_person[people[0]] if people else []
 
 
-def _check_constant(fixed: "pd.DataFrame", touched: dict[tuple[int, str], str], problems: Problems) -> None:
-    """Gender and age belong to the person: a fix of one photo must not give its person two of them."""
-    for column in ("gender", "age"):
+def _check_constant(
+    fixed: "pd.DataFrame", touched: dict[tuple[int, str], str], columns: tuple[str, ...], problems: Problems
+) -> None:
+    """Some columns belong to the person: a fix of one photo must not give its person two of them."""
+    for column in columns:
         rows = [row for row, name in touched if name == column]
         people = fixed["person"].iloc[rows].unique()
         counts = fixed[fixed["person"].isin(people)].groupby("person")[column].nunique()

@@ -26,7 +26,8 @@ def fold_table(photos: "pd.DataFrame", split_seed: int = 0, folds: int = FOLDS) 
 
     `photos` is a train photo table. People are stratified on gender x age band; those who lack either form
     one stratum. Each stratum, and the whole, is spread over the folds to within one person. The order of the
-    photos does not matter: only who is there, their labels and `split_seed`.
+    photos does not matter: only who is there, their labels and `split_seed`. Of a person at many ages the
+    median counts.
 
     Raises UserError where there are fewer people than folds.
     """
@@ -67,9 +68,9 @@ def with_folds(rows: "pd.DataFrame", folds: "pd.DataFrame") -> "pd.DataFrame":
 
 
 def _people(photos: "pd.DataFrame") -> "pd.DataFrame":
-    """The gender and the age of each person, sorted by person."""
+    """The gender and the median age of each person, sorted by person; photos of a person may be years apart."""
     # "first" is the first label that is not missing, so a person with some blank rows keeps the known label.
-    return photos.groupby("person", sort=True)[["gender", "age"]].first()
+    return photos.groupby("person", sort=True).agg({"gender": "first", "age": "median"})
 
 
 def _strata(people: "pd.DataFrame") -> "NDArray[np.int64]":

@@ -1,10 +1,13 @@
 """The general layout: photos.csv at the root, the photo table with a column part (train or eval)."""
 
 import os
+from collections.abc import Iterable
 
 from models.labels import GENDERS
-from pipeline.dataset.layouts import Found, Links, Photo, add_box, read_labels, tell_capped
-from pipeline.dataset.tables import BOX, path_fault, read_table
+from pipeline.dataset.layouts import Found, Links, Photo, add_box, check_words, read_labels, tell_capped, tell_shares
+from pipeline.dataset.names import Files, Spellings, composed, path_fault
+from pipeline.dataset.photo_files import raw_fault
+from pipeline.dataset.tables import BOX, NOBODY, read_table
 from pipeline.runtime.problems import Problems, show, tell
 
 PHOTOS_CSV = "photos.csv"
@@ -17,7 +20,7 @@ def read_general(links: Links, notes: list[str]) -> Found:
     needed, problems, found = ("photo", "person", *LABEL_COLUMNS, "part"), links.problems, Found()
     if links.lead_out(PHOTOS_CSV):
         return found
-    table = read_table(links.root / PHOTOS_CSV, PHOTOS_CSV, needed, problems)
+    table = read_table(links.root / PHOTOS_CSV, PHOTOS_CSV, needed, problems, BOX)
     if table is None:
         return found
     rows, columns = table
@@ -27,51 +30,77 @@ def read_general(links: Links, notes: list[str]) -> Found:
         boxed = []
     if boxed:
         found.boxes = {}
+    train_rows = [(row, cells) for row, cells in rows if cells["part"].strip().lower() == "train"]
+    check_words(train_rows, PHOTOS_CSV, LABEL_COLUMNS, problems, notes)  # of eval rows it would tell of the truth
+    files = Files(links.root)
     seen: dict[str, int] = {}
     owners: dict[str, dict[str, tuple[object, int]]] = {}
     for row, cells in rows:
         where, part = f"{PHOTOS_CSV} row {row}", cells["part"].strip().lower()
         labels = read_labels(cells, where, LABEL_COLUMNS, problems)
-        photo = Photo(cells["photo"], cells["person"].strip() or None, **labels)
+        photo = Photo(_find_file(cells["photo"], where, seen, row, links, files), _person(cells["person"]), **labels)
         if part not in PARTS:
             problems.add(f"{where}: part {show(cells['part'])} is neither train nor eval")
         elif part == "train" and photo.person is None:
-            problems.add(f"{where} is a train row without person; folds are by person, so name one")
-        _check_file(photo.photo, where, seen, row, links)
+            word = f" (person {show(cells['person'])} says nobody)" if cells["person"].strip() else ""
+            problems.add(f"{where} is a train row without person{word}; folds are by person, so name one")
         if photo.person is not None:
             _check_person(photo, part, row, owners.setdefault(photo.person, {}), problems)
         if boxed:
-            add_box(found.boxes, photo.photo, cells, where, problems)
+            add_box(found, photo.photo, cells, where, problems)
         (found.train if part == "train" else found.eval).append(photo)
+        found.written[photo.photo] = cells["photo"]
         if part == "eval":
             found.truth_rows[photo.photo] = row
     if not found.train and not problems.found:
         problems.add(f"{PHOTOS_CSV} has no train row; for predictions alone give the folder as EVAL")
+    tell_shares(found, problems)
+    _tell_namesakes(owners, notes)
+    tell(notes, f"photos of {PHOTOS_CSV} with backslashes, read as separators", files.backslashed)
     tell_capped([photo.age for photo in found.train], f"train rows of {PHOTOS_CSV}", notes)
     unused = [show(column) for column in columns if column and column not in (*needed, *BOX)]
     tell(notes, f"columns of {PHOTOS_CSV} that are not used", unused)
     return found
 
 
-def _check_file(photo: str, where: str, seen: dict[str, int], row: int, links: Links) -> None:
-    """The photo of a row exists, inside the data set, and stands in no row before."""
-    root, problems, fault = links.root, links.problems, path_fault(photo)
+def _person(cell: str) -> str | None:
+    """The person that a cell names, letters composed; None where it is blank or a program's word for nobody."""
+    name = cell.strip()
+    return composed(name) if name and name not in NOBODY else None
+
+
+def _tell_namesakes(people: Iterable[str], notes: list[str]) -> None:
+    """Tells people whose names differ only in capital letters: two people, or one written in two ways."""
+    names = Spellings(people)
+    alike = [
+        f"{show(name)} and {show(other)}" for name in people for other in names.in_other_case(name) if name < other
+    ]
+    tell(notes, "people whose names differ only in capital letters, taken for different people", alike)
+
+
+def _find_file(written: str, where: str, seen: dict[str, int], row: int, links: Links, files: Files) -> str:
+    """The photo of a row as the disk spells it: it exists, inside the data set, and stands in no row before."""
+    root, problems, fault = links.root, links.problems, path_fault(written) or raw_fault(written)
+    try:
+        photo = written if fault else files.find(written) or written
+    except ValueError as error:
+        photo, fault = written, str(error)
     if fault:
-        problems.add(f"{where}: photo {show(photo)} {fault}")
+        problems.add(f"{where}: photo {show(written)} {fault}")
     elif photo in seen:
-        problems.add(f"{where}: the photo {show(photo)} already stands in row {seen[photo]}; keep one")
+        problems.add(f"{where}: the photo {show(written)} already stands in row {seen[photo]}; keep one")
     elif not links.lead_out(photo) and not os.path.isfile(root / photo):
         what = "is a folder, not a photo" if os.path.isdir(root / photo) else "is not on disk"
-        problems.add(f"{where}: the photo {show(photo)} {what}; mend or remove the row")
+        problems.add(f"{where}: the photo {show(written)} {what}; mend or remove the row")
     seen.setdefault(photo, row)
+    return photo
 
 
 def _check_person(photo: Photo, part: str, row: int, owner: dict[str, tuple[object, int]], problems: Problems) -> None:
-    """One part, one gender and one age for each person; `owner` keeps their first ones, and the rows."""
+    """One part and one gender for each person; `owner` keeps the first ones, and the rows. Ages may differ by photo."""
     facts = {
         "part": part if part in PARTS else None,
         "gender": None if photo.gender is None else GENDERS[photo.gender],
-        "age": None if photo.age is None else f"{photo.age:g}",
     }
     for fact, value in facts.items():
         if value is None:

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +11,10 @@ import pandas as pd
 from models.labels import LABELS, OLDEST
 from pipeline.dataset.contest import EVAL_IMAGES, TRAIN_CSV, read_contest
 from pipeline.dataset.fixes import apply_fixes
+from pipeline.dataset.foreign import in_place_of
 from pipeline.dataset.general import LABEL_COLUMNS, PHOTOS_CSV, read_general
-from pipeline.dataset.layouts import Links, Photo, read_boxes, walk_photos
+from pipeline.dataset.layouts import LeftOut, Links, Photo, read_boxes, walk_photos
+from pipeline.dataset.names import in_other_case
 from pipeline.dataset.tables import BOX, Box
 from pipeline.runtime.problems import Problems, check_folder, show, tell
 
@@ -37,6 +39,12 @@ class DataSet:
     """What is odd but does not stop anything, one line each."""
     layout: str = "general"
     """contest, general or folder."""
+    written: dict[str, str] = field(default_factory=dict)
+    """How the table of eval photos writes a photo, where the disk may spell it otherwise: by photo."""
+    box_rows: dict[str, str] = field(default_factory=dict)
+    """Where the face box of a photo stands, for messages: by photo."""
+    left_out: LeftOut = field(default_factory=LeftOut)
+    """The files that are not used."""
 
     def path(self, photo: str) -> Path:
         """Where a photo of the tables lies."""
@@ -60,13 +68,14 @@ class DataSet:
             raise ValueError(f"some labels are not whole numbers from 0 to {LABELS - 1}")
         contest = self.layout == "contest"
         column, prefix = ("ImageID", f"{EVAL_IMAGES}/") if contest else ("photo", "")
-        names = [photo.removeprefix(prefix) for photo in photos]
+        names = [self.written.get(photo, photo.removeprefix(prefix)) for photo in photos]
         return pd.DataFrame({column: pd.array(names, "string"), "ans": ordered.to_numpy(np.int64)})
 
 
 def read_data_set(root: Path, fixes: str | None = None, follow_links: bool = False) -> DataSet:
-    """Reads a data set in the contest's or the general layout. Looks at names and tables, not into photos.
+    """Reads a data set in the contest's or the general layout.
 
+    Looks at names and tables, and at the first bytes of files that do not end like photos; not into photos.
     `fixes` is None, "contest" or a CSV file (see `fixes`). Raises UserError listing everything that
     is wrong with the folder, links that lead out of it included, unless `follow_links`. The truth of the eval
     photos does not get out: see `read_truth`.
@@ -75,18 +84,21 @@ def read_data_set(root: Path, fixes: str | None = None, follow_links: bool = Fal
     problems, notes = Problems(f"The data set {show(root)}"), []
     layout = _find_layout(root, problems)
     links = Links(root, follow_links, problems)
-    found = {"contest": read_contest, "general": read_general}[layout](links, notes)
+    left_out = LeftOut()
+    found = read_contest(links, notes, left_out) if layout == "contest" else read_general(links, notes)
     read_boxes(found, links)
     problems.stop()
     train = frame(sorted(found.train, key=lambda photo: photo.photo), found.boxes)
     if fixes is not None:
-        train, lines = apply_fixes(train, str(fixes))
+        train, lines = apply_fixes(train, str(fixes), one_age=layout == "contest")
         notes += lines
     for column in LABEL_COLUMNS:
         photos = [show(photo) for photo in train["photo"][train[column].isna()]]
         tell(notes, f"train photos without {column}", photos)
     listed = frame(found.eval, found.boxes).drop(columns=list(LABEL_COLUMNS))
-    return DataSet(root, _name(root), train, listed, tuple(notes), layout)
+    _tell_system(left_out, notes)
+    written = {photo.photo: found.written[photo.photo] for photo in found.eval}
+    return DataSet(root, _name(root), train, listed, tuple(notes), layout, written, found.box_rows, left_out)
 
 
 def read_folder(root: Path, follow_links: bool = False) -> DataSet:
@@ -94,15 +106,25 @@ def read_folder(root: Path, follow_links: bool = False) -> DataSet:
     root = Path(root)
     problems, notes = Problems(f"The folder {show(root)}"), []
     check_folder(root, problems)
-    photos = walk_photos("", Links(root, follow_links, problems), notes)
+    left_out = LeftOut()
+    photos = walk_photos("", Links(root, follow_links, problems), notes, left_out)
+    _tell_system(left_out, notes)
     for photo in photos:
         if not _is_text(photo):
             problems.add(f"the name of {show(photo)} is not UTF-8, so no table can hold it; rename the photo")
     if not photos and not problems.found:
-        problems.add("it holds no photos (jpg, jpeg, png, webp, bmp, tif); name a folder that does")
+        problems.add(
+            "it holds no photos (JPEG, PNG, WebP, AVIF, GIF, TIFF, BMP, JPEG 2000 or HEIC); name a folder that does"
+        )
     problems.stop()
     listed = frame([Photo(photo) for photo in photos], None).drop(columns=list(LABEL_COLUMNS))
-    return DataSet(root, _name(root), frame([], None), listed, tuple(notes), "folder")
+    return DataSet(root, _name(root), frame([], None), listed, tuple(notes), "folder", left_out=left_out)
+
+
+def _tell_system(left_out: LeftOut, notes: list[str]) -> None:
+    """Counts the files that nobody put there."""
+    if left_out.system:
+        notes.append(f"system files (.DS_Store, Thumbs.db, ._* and the like), not used: {left_out.system}")
 
 
 def _find_layout(root: Path, problems: Problems) -> str:
@@ -112,7 +134,13 @@ def _find_layout(root: Path, problems: Problems) -> str:
     if general and os.path.lexists(root / TRAIN_CSV):
         problems.add(f"it has both {PHOTOS_CSV} and {TRAIN_CSV}; keep the table that describes it")
     elif not general and not os.path.lexists(root / "train"):
-        problems.add(f"it has neither {TRAIN_CSV} nor {PHOTOS_CSV}; name the folder that holds one of them")
+        beside = in_place_of(root / PHOTOS_CSV) or in_other_case(root, "train")
+        if beside and beside.lower() == "train":
+            beside = f"the folder {show(beside)} differs from train only in capital letters; rename it"
+        problems.add(
+            f"it has neither {TRAIN_CSV} nor {PHOTOS_CSV}"
+            + (f", but {beside}" if beside else "; name the folder that holds one of them")
+        )
     problems.stop()
     return "general" if general else "contest"
 

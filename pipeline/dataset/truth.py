@@ -6,11 +6,13 @@ from pathlib import Path
 import pandas as pd
 
 from models.labels import BANDS, LABELS, band, decode, encode
-from pipeline.dataset.contest import EVAL_CSV, EVAL_IMAGES, TRAIN_IMAGES, read_contest_eval
+from pipeline.dataset.contest import EVAL_CSV, TRAIN_IMAGES, read_contest_eval
+from pipeline.dataset.foreign import in_place_of
 from pipeline.dataset.general import LABEL_COLUMNS, PHOTOS_CSV, read_general
 from pipeline.dataset.layouts import Links, Photo
+from pipeline.dataset.names import Files, Spellings, composed, path_fault
 from pipeline.dataset.photos import frame
-from pipeline.dataset.tables import number, parse_label, path_fault, read_table
+from pipeline.dataset.tables import NOBODY, number, parse_label, read_table
 from pipeline.runtime.problems import Problems, check_folder, show
 
 KEY_CSV = "key.csv"
@@ -32,6 +34,10 @@ def read_truth(root: Path, follow_links: bool = False) -> pd.DataFrame | None:
     elif os.path.lexists(root / KEY_CSV) and os.path.lexists(root / "eval"):  # a key alone is the truth of nothing
         photos = _contest_truth(links)
     else:
+        beside = in_place_of(root / KEY_CSV, may_be_missing=True) if os.path.lexists(root / "eval") else None
+        if beside:
+            problems.add(f"{KEY_CSV} is not there, but {beside}, or take it away")
+            problems.stop()
         return None
     problems.stop()
     if not photos:
@@ -61,37 +67,55 @@ def _general_truth(links: Links) -> list[tuple[Photo, int]]:
 def _contest_truth(links: Links) -> list[tuple[Photo, int]]:
     """The rows of key.csv in the order of eval/info.csv."""
     root, problems = links.root, links.problems
-    photos = read_contest_eval(links)
-    table = None if links.lead_out(KEY_CSV) else read_table(root / KEY_CSV, KEY_CSV, ("ImageID", "ans"), problems)
+    found = read_contest_eval(links, [])
+    table = None
+    if not links.lead_out(KEY_CSV):
+        table = read_table(root / KEY_CSV, KEY_CSV, ("ImageID", "ans"), problems, ("person", "age"))
     problems.stop()
-    listed = {photo.photo for photo in photos}
+    listed = {found.written[photo.photo]: photo.photo for photo in found.eval}
+    names, files = Spellings(listed), Files(root)
     truth: dict[str, tuple[Photo, int]] = {}
     genders: dict[str, int] = {}
     for row, cells in table[0]:
-        where, photo = f"{KEY_CSV} row {row}", f"{EVAL_IMAGES}/{cells['ImageID']}"
-        if photo in truth:
-            problems.add(f"{where}: the photo {show(cells['ImageID'])} stands there twice; keep one row")
-        elif photo not in listed:
+        where = f"{KEY_CSV} row {row}"
+        try:
+            photo = listed.get(names.find(cells["ImageID"]) or "")
+        except ValueError as error:
+            problems.add(f"{where}: the photo {show(cells['ImageID'])} {error}")
+            continue
+        if photo is None:
             problems.add(f"{where}: the photo {show(cells['ImageID'])} is not in {EVAL_CSV}")
+        elif photo in truth:
+            problems.add(f"{where}: the photo {show(cells['ImageID'])} stands there twice; keep one row")
         try:
             label, age = _key_label(cells)
         except ValueError as error:
             problems.add(f"{where}: {error}")
             label, age = -1, None
-        person = cells.get("person", "").strip() or None
+        person = composed(cells.get("person", "").strip())
+        person = person if person and person not in NOBODY else None
         if person is not None and label >= 0:
             gender = int(decode(label)[1])
             if genders.setdefault(person, gender) != gender:
                 problems.add(f"{where}: {show(person)} has another gender in a row above; a person has one")
-        truth[photo] = (Photo(photo, person, age=age), label)
+        if photo is not None:
+            truth[photo] = (Photo(photo, person, age=age), label)
     for person in sorted(genders):
-        if path_fault(person) is None and os.path.isdir(root / TRAIN_IMAGES / person):
+        if path_fault(person) is None and _is_train_person(person, files):
             problems.add(f"{KEY_CSV}: {show(person)} is in train too; a person is in train or in eval")
-    for photo in photos:
-        if photo.photo not in truth:
-            name = photo.photo.removeprefix(f"{EVAL_IMAGES}/")
+    for name, photo in listed.items():
+        if photo not in truth:
             problems.add(f"{KEY_CSV} has no row for the photo {show(name)}; add it, or take {KEY_CSV} away")
-    return [truth[photo.photo] for photo in photos if photo.photo in truth]
+    return [truth[photo.photo] for photo in found.eval if photo.photo in truth]
+
+
+def _is_train_person(person: str, files: Files) -> bool:
+    """Whether a person of the truth has a folder in train, in any spelling of the name."""
+    try:
+        folder = files.find(f"{TRAIN_IMAGES}/{person}")
+    except ValueError:  # one that differs in capital letters is somebody else's
+        return False
+    return folder is not None and os.path.isdir(files.root / folder)
 
 
 def _key_label(cells: dict[str, str]) -> tuple[int, float | None]:

@@ -1,26 +1,53 @@
-"""From a photo on disk to its pixels: `read_photo`."""
+"""From a photo on disk to its pixels: `decode`, or `read_photo` for the pixels alone."""
 
 from __future__ import annotations
 
+import io
 import os
 import stat
 import warnings
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
+
+from models.file_kinds import FIRST_BYTES
+from pipeline.dataset.photo_kinds import HEIC, RAW, READ, Kind, kind_of
+from pipeline.images import exif, jpeg, lean
 
 MOST_PIXELS = 50_400_000
 """A photo of more pixels is refused by its header, before memory is taken. Cameras of 50 megapixels make 8192 x 6144;
-and no decoder takes a gigabyte for so many (JPEG 2000 takes most, 19 bytes a pixel)."""
+and no decoder takes a gigabyte for so many (JPEG 2000 takes most, 19 bytes a pixel). A JPEG of more is decoded at a
+half, a quarter or an eighth of its size."""
+MOST_BYTES = 850_000_000
+"""What decoding such a JPEG may take."""
+A_PIXEL = 11
+"""Bytes of a decoded pixel: Pillow's four, four more while a photo is turned upright, and three of the answer."""
+LARGEST_FILE = 200_000_000
+"""Bytes of a file that is read whole, where Pillow alone cannot decode it."""
 STRIP = 2_000_000
 """Pixels that are converted at a time."""
+UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What turns a photo of each orientation upright."""
+ON_THE_SIDE = (5, 6, 7, 8)
+"""Orientations of photos whose width and height change places."""
+TURNED_BY_THEMSELVES = ("TIFF", "HEIF")
+"""Formats whose photos come upright from their decoders."""
 Image.init()
-FORMATS = [kind for kind in ("JPEG", "PNG", "WEBP", "AVIF", "BMP", "GIF", "TIFF", "JPEG2000") if kind in Image.OPEN]
+FORMATS = [kind for kind in READ if kind in Image.OPEN]
 """What a photo may be, whatever its ending. Others Pillow hands to other programs (PostScript to Ghostscript)."""
-Image.MAX_IMAGE_PIXELS = None  # `read_photo` has its own, stricter limit
+Image.MAX_IMAGE_PIXELS = None  # `decode` has its own, stricter limit
 warnings.filterwarnings("ignore", module=r"PIL\.")  # of damage that does not keep a photo from being decoded
 
 
@@ -28,32 +55,150 @@ class BadPhotoError(Exception):
     """A photo that cannot be decoded; the text says why."""
 
 
-def read_photo(path: Path) -> NDArray[np.uint8]:
-    """The first frame of a photo, upright, on white: (height, width, 3) RGB.
+@dataclass(frozen=True)
+class Decoded:
+    """The first frame of a photo, upright, on white: `pixels` (height, width, 3) RGB.
 
-    Raises BadPhotoError when it cannot be decoded or is larger than MOST_PIXELS.
+    `reduced`: how many pixels of the file, along a side, became one here. `cut_short`: whether the file ends too
+    early, and what it lacks was filled.
+    """
+
+    pixels: NDArray[np.uint8]
+    reduced: int = 1
+    cut_short: bool = False
+
+
+def read_photo(path: Path) -> NDArray[np.uint8]:
+    """The pixels of a photo as `decode` gives them."""
+    return decode(path).pixels
+
+
+def decode(path: Path) -> Decoded:
+    """The first frame of a photo, upright, on white.
+
+    Raises BadPhotoError when it cannot be decoded or is larger than MOST_PIXELS and no JPEG.
     """
     try:
         mode = os.stat(path).st_mode
         if not stat.S_ISREG(mode):  # to read a pipe is to wait
             raise BadPhotoError("it is a folder" if stat.S_ISDIR(mode) else "it is not a file")
-        with Image.open(path, formats=FORMATS) as photo:
-            if photo.width * photo.height > MOST_PIXELS:
-                raise BadPhotoError(f"{photo.width}x{photo.height} pixels are too many")
-            photo.load()
-            ImageOps.exif_transpose(photo, in_place=True)
-            return _to_rgb(photo)
+        try:
+            with Image.open(path, formats=FORMATS) as photo:
+                _refuse_raw(photo, path)
+                return _decoded(photo)
+        except (BadPhotoError, MemoryError):
+            raise
+        except Exception as damage:  # Pillow's decoders raise whatever they meet in damaged files
+            if isinstance(damage, OSError) and damage.errno is not None:
+                raise
+            return _despite(damage, path)
     except BadPhotoError:
         raise
     except FileNotFoundError:
         raise BadPhotoError("it does not exist") from None
-    except UnidentifiedImageError:
-        raise BadPhotoError("it is no photo") from None
     except MemoryError:
         raise BadPhotoError("it takes more memory than there is") from None
-    except Exception as damage:  # Pillow's decoders raise whatever they meet in damaged files
+    except Exception as damage:
         told = damage.strerror if isinstance(damage, OSError) and damage.strerror else str(damage)
         raise BadPhotoError(" ".join(told.split()).rstrip(".") or type(damage).__name__) from None
+
+
+def whole_size(path: Path) -> tuple[int, int]:
+    """Width and height of a photo, upright and before any reduction: by its header where that tells, else decoded.
+
+    Raises BadPhotoError when it cannot be decoded.
+    """
+    try:
+        with Image.open(path, formats=FORMATS) as photo:
+            _refuse_raw(photo, path)
+            block = exif.block_of(photo.info)
+            if photo.format in TURNED_BY_THEMSELVES:
+                return photo.size
+            if block or photo.format != "PNG":  # whose EXIF may stand behind its pixels
+                return photo.size[::-1] if exif.orientation(block) in ON_THE_SIDE else photo.size
+    except Exception:  # Pillow's readers raise whatever they meet in damaged files; decoding may get past it
+        pass
+    decoded = decode(path)
+    height, width = (side * decoded.reduced for side in decoded.pixels.shape[:2])
+    return width, height
+
+
+def _decoded(photo: Image.Image, block: bytes | None = None) -> Decoded:
+    """An opened photo; `block` is its EXIF where the file was opened without."""
+    reduced = 1
+    if photo.width * photo.height > MOST_PIXELS:
+        reduced = _reduce(photo)
+    photo.load()
+    if photo.format not in TURNED_BY_THEMSELVES:
+        method = UPRIGHT.get(exif.orientation(exif.block_of(photo.info) if block is None else block))
+        if method is not None:
+            photo = photo.transpose(method)
+    return Decoded(_to_rgb(photo), reduced)
+
+
+def _reduce(photo: Image.Image) -> int:
+    """Have a JPEG of too many pixels decoded at a half, a quarter or an eighth. Raises BadPhotoError for others."""
+    full = f"{photo.width}x{photo.height} pixels are too many"
+    if photo.format not in ("JPEG", "MPO"):
+        raise BadPhotoError(full)
+    kept = jpeg.memory_of(photo.fp)
+    for reduced in (2, 4, 8):
+        size = -(-photo.width // reduced), -(-photo.height // reduced)
+        pixels = size[0] * size[1]
+        if pixels <= MOST_PIXELS and kept + pixels * A_PIXEL <= MOST_BYTES:
+            photo.draft(None, (photo.width // reduced, photo.height // reduced))
+            return reduced
+    raise BadPhotoError(full)
+
+
+def _refuse_raw(photo: Image.Image, path: Path) -> None:
+    """Raises BadPhotoError for a camera's raw file that Pillow takes for a TIFF, whose picture may be a thumbnail."""
+    if photo.format == "TIFF" and (lean.is_raw(photo.tag_v2) or _kind(path) == Kind(RAW, True)):
+        raise BadPhotoError(Kind(RAW, True).refusal)
+
+
+def _kind(path: Path) -> Kind | None:
+    with path.open("rb") as file:
+        return kind_of(file.read(FIRST_BYTES), path.name)
+
+
+def _despite(damage: Exception, path: Path) -> Decoded:
+    """A photo that Pillow does not decode as it is; raises BadPhotoError, or the damage, where nothing helps.
+
+    Whatever only says something about it is left out; a JPEG that was cut short is ended where it was cut.
+    """
+    kind = _kind(path)
+    if kind == Kind(HEIC, True) and lean.reads_heic():
+        with Image.open(path, formats=["HEIF"]) as photo:
+            return _decoded(photo)
+    if kind is not None and kind.name in lean.BARE and path.stat().st_size <= LARGEST_FILE:
+        try:
+            return _bare(path, kind.name)
+        except (BadPhotoError, MemoryError):
+            raise
+        except Exception as again:
+            damage = again if isinstance(damage, UnidentifiedImageError) else damage
+    if isinstance(damage, UnidentifiedImageError):
+        raise BadPhotoError("it is no photo" if kind is None else kind.refusal) from None
+    raise damage
+
+
+def _bare(path: Path, name: str) -> Decoded:
+    """A photo of the format `name` without what only says something about it; raises whatever Pillow does."""
+    content = path.read_bytes()
+    block = jpeg.exif_of(content) if name == "JPEG" else None
+    content = lean.BARE[name](content)
+    try:
+        with Image.open(io.BytesIO(content), formats=[name]) as photo:
+            return _decoded(photo, block)
+    except (BadPhotoError, MemoryError):
+        raise
+    except Exception:
+        whole = jpeg.ended(content) if name == "JPEG" else None
+        if whole is None:
+            raise
+    with Image.open(io.BytesIO(whole), formats=[name]) as photo:
+        return replace(_decoded(photo, block), cut_short=True)
 
 
 def _to_rgb(photo: Image.Image) -> NDArray[np.uint8]:

@@ -9,11 +9,18 @@ from numpy.typing import NDArray
 MARGIN = 0.25
 """What is kept around a face box, as a share of the box."""
 Box = tuple[float, float, float, float]
-"""(left, top, width, height) in pixels."""
+"""(left, top, width, height) in pixels of the upright photo at its full size."""
 Size = tuple[int, int]
 """(height, width) in pixels."""
 
 cv2.setNumThreads(1)  # photos are decoded side by side already
+
+
+def clipped(box: Box, width: int, height: int) -> Box:
+    """What of a box lies inside a photo, its width or height 0 where nothing does."""
+    left, top = min(max(box[0], 0), width), min(max(box[1], 0), height)
+    right, bottom = min(max(box[0] + box[2], 0), width), min(max(box[1] + box[3], 0), height)
+    return left, top, right - left, bottom - top
 
 
 def rectangle(
@@ -21,14 +28,14 @@ def rectangle(
 ) -> tuple[int, int, int, int]:
     """What is kept of a photo: (left, top, right, bottom) in pixels, of the given aspect (width / height).
 
-    With a face box: the smallest such rectangle around the box and its margin, moved into the photo, and no
-    larger than the photo holds. Without: the largest centred one, times `crop`.
+    With a face box: the smallest such rectangle around what of the box lies inside the photo, and its margin, moved
+    into the photo, and no larger than that holds. Without: the largest centred one, times `crop`.
     """
     widest = min(width, height * aspect)
     if box is None:
         wide, middle_x, middle_y = widest * crop, width / 2, height / 2
     else:
-        left, top, box_width, box_height = box
+        left, top, box_width, box_height = clipped(box, width, height)
         wide = min(widest, max(box_width, box_height * aspect) * (1 + 2 * MARGIN))
         middle_x, middle_y = left + box_width / 2, top + box_height / 2
     high = wide / aspect

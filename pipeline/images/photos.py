@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.images.decode import BadPhotoError, read_photo
+from pipeline.images.decode import BadPhotoError, decode, read_photo
 from pipeline.images.framing import Box, Size, fit
 
 
 @dataclass(frozen=True)
 class Photos:
-    """Where photos lie and how they are framed: `boxes` (N, 4) with NaN where there is none, or None."""
+    """Where photos lie and how they are framed: `boxes` (N, 4) with NaN where there is none, or None.
+
+    `box_rows` says by name where a box stands, for messages. Boxes are in pixels of the whole photo, upright.
+    """
 
     root: Path
     names: Sequence[str]
     boxes: NDArray[np.float64] | None = None
     crop: float = 1.0
+    box_rows: Mapping[str, str] = field(default_factory=dict)
 
     def box(self, index: int) -> Box | None:
         if self.boxes is None or np.isnan(self.boxes[index]).any():
@@ -31,16 +35,32 @@ class Photos:
         return left, top, width, height
 
 
-def decode_photo(photos: Photos, index: int, sizes: Sequence[Size]) -> dict[Size, NDArray[np.uint8]] | str:
+@dataclass(frozen=True)
+class FittedPhoto:
+    """A photo's pixels by size, (height, width, 3); whether its file is cut short, so that some were filled."""
+
+    pixels: dict[Size, NDArray[np.uint8]]
+    cut_short: bool = False
+
+    def __getitem__(self, size: Size) -> NDArray[np.uint8]:
+        return self.pixels[size]
+
+
+def decode_photo(photos: Photos, index: int, sizes: Sequence[Size]) -> FittedPhoto | str:
     """One photo, decoded once and fitted to each size; or, as a string, why it cannot be decoded."""
     try:
-        photo = read_photo(photos.root / photos.names[index])
+        photo = decode(photos.root / photos.names[index])
     except BadPhotoError as problem:
         return str(problem)
-    return {size: fit(photo, *size, photos.box(index), photos.crop) for size in sizes}
+    box = photos.box(index)
+    if box is not None and photo.reduced > 1:
+        left, top, width, height = (side / photo.reduced for side in box)
+        box = left, top, width, height
+    fitted = {size: fit(photo.pixels, *size, box, photos.crop) for size in sizes}
+    return FittedPhoto(fitted, photo.cut_short)
 
 
-def decode_all(photos: Photos, sizes: Sequence[Size], jobs: int) -> Iterator[dict[Size, NDArray[np.uint8]] | str]:
+def decode_all(photos: Photos, sizes: Sequence[Size], jobs: int) -> Iterator[FittedPhoto | str]:
     """`decode_photo` of every photo, in order, `jobs` at a time and at most 16 x `jobs` ahead of the reader."""
     # Threads: Pillow and OpenCV let go of the interpreter while they work. (joblib's generator would run
     # ahead of a slow reader without end.)

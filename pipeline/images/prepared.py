@@ -12,9 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import UserError
+from pipeline.images.boxes import check_boxes
 from pipeline.images.framing import Size
 from pipeline.images.photos import Photos, decode_all, mended
 from pipeline.runtime import store
+from pipeline.runtime.problems import show
 from pipeline.runtime.progress import Progress
 
 
@@ -23,11 +25,13 @@ class Prepared:
     """Photos decoded, cropped and resized once: `pixels` (N, height, width, 3), memory-mapped.
 
     `bad` maps the photos that could not be decoded to the reason; their pixels are zero. `digest` is of all pixels.
+    `cut_short` names those whose file ends too early, decoded as far as it goes.
     """
 
     pixels: NDArray[np.uint8]
     bad: dict[str, str]
     digest: str
+    cut_short: tuple[str, ...] = ()
 
 
 PREPARED = Path("data/prepared")
@@ -36,10 +40,12 @@ PREPARED = Path("data/prepared")
 def prepare(photos: Photos, name: str, size: Size, jobs: int) -> Prepared:
     """The prepared photos, from an earlier time where they are the same; a second process waits for the first.
 
-    `name` is the data set's, for the folder's name. Raises UserError when the disk is too full for them.
+    `name` is the data set's, for the folder's name. Raises UserError when the disk is too full for them, and for
+    face boxes that lie outside their photos.
     """
     height, width = size
-    boxes = None if photos.boxes is None else np.nan_to_num(photos.boxes, nan=-1).tolist()
+    # "clipped": pixels from before boxes were clipped to their photos are others.
+    boxes = None if photos.boxes is None else ["clipped", np.nan_to_num(photos.boxes, nan=-1).tolist()]
     fingerprint = store.photo_fingerprint(photos.root, list(photos.names), times=True)
     fingerprint = store.fingerprint([fingerprint, photos.crop, boxes])
     folder = PREPARED / f"{name[:40]}-{height}x{width}-{fingerprint}"
@@ -54,6 +60,7 @@ def prepare(photos: Photos, name: str, size: Size, jobs: int) -> Prepared:
             except Exception as damage:  # numpy's parser of headers raises whatever it meets in damaged files
                 told = " ".join(str(damage).split()).rstrip(".") or type(damage).__name__
                 print(f"prepare: {folder} is damaged ({told}) and is prepared anew", flush=True)
+        check_boxes(photos, f"The face boxes of {show(name)}", jobs)
         _decode_into(folder, photos, size, jobs)
         return _open_prepared(folder, photos, size)
 
@@ -66,7 +73,7 @@ def _open_prepared(folder: Path, photos: Photos, size: Size) -> Prepared:
     whole = isinstance(pixels, np.memmap) and pixels.shape == shape and pixels.dtype == np.uint8
     if not (whole and pixels.flags.c_contiguous):
         raise ValueError("pixels.npy holds something else")
-    return Prepared(pixels, record["bad"], record["digest"])
+    return Prepared(pixels, record["bad"], record["digest"], tuple(record.get("cut_short", ())))
 
 
 def _decode_into(folder: Path, photos: Photos, size: Size, jobs: int) -> None:
@@ -80,7 +87,7 @@ def _decode_into(folder: Path, photos: Photos, size: Size, jobs: int) -> None:
             f"{disk.f_bavail * disk.f_frsize / 1e9:.1f} GB are free in {folder.parent}; make room there."
         )
     print(f"prepare: {len(photos.names)} photos at {size[0]}x{size[1]}, {needed / 1e6:.0f} MB in {folder}")
-    bad, digest = {}, hashlib.sha256()
+    bad, cut_short, digest = {}, [], hashlib.sha256()
     with (
         store.replacing(folder / "pixels.npy") as temporary,
         Progress("prepare", len(photos.names), "photos") as progress,
@@ -92,10 +99,11 @@ def _decode_into(folder: Path, photos: Photos, size: Size, jobs: int) -> None:
                 bad[photos.names[index]] = photo
             else:
                 pixels[index] = photo[size]
+                cut_short += [photos.names[index]] if photo.cut_short else []
             digest.update(pixels[index])
             progress.advance()
         pixels.flush()
-    record = {"bad": bad, "digest": digest.hexdigest()[:16]}
+    record = {"bad": bad, "cut_short": cut_short, "digest": digest.hexdigest()[:16]}
     store.write_json(folder / "bad.json", record)  # last: the folder is whole once this stands
 
 

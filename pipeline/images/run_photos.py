@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from models.errors import UserError
 from pipeline.run.folder import Run
-from pipeline.runtime.problems import tell_bad_photos
+from pipeline.runtime.problems import show, tell_bad_photos
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,7 +23,18 @@ def framed(run: Run, data: DataSet, table: pd.DataFrame) -> Photos:
     from pipeline.images.photos import Photos
 
     boxes = table[list(BOX)].to_numpy(float) if set(BOX) <= set(table.columns) else None
-    return Photos(data.root, table["photo"].tolist(), boxes, run.crop)
+    return Photos(data.root, table["photo"].tolist(), boxes, run.crop, data.box_rows)
+
+
+def check_run_boxes(run: Run, data: DataSet, *tables: pd.DataFrame) -> None:
+    """Raises UserError for face boxes of the photos of some tables that lie outside these."""
+    import joblib
+    import pandas as pd
+
+    from pipeline.images.boxes import check_boxes
+
+    rows = pd.concat(tables)
+    check_boxes(framed(run, data, rows), f"The face boxes of {show(data.name)}", joblib.cpu_count())
 
 
 def prepared(run: Run, data: DataSet, size: Size) -> Prepared:

@@ -17,8 +17,9 @@ from models import backbone
 from models.errors import UserError
 from models.task import Task
 from models.tasks import build_task
+from models.weight_files import weights_fault
 from pipeline.images.framing import Size
-from pipeline.images.photos import Photos, decode_all
+from pipeline.images.photos import FittedPhoto, Photos, decode_all
 from pipeline.prediction import engines
 from pipeline.prediction.engine import REFERENCE, Engine
 from pipeline.prediction.engines import BATCH_SIZE, Forward
@@ -65,6 +66,9 @@ def load(fold: BegunFold, device: str, threads: int, engine: Engine = REFERENCE)
     except FileNotFoundError:
         raise UserError(f"{folder / WEIGHTS} is missing; train it again with --restart.") from None
     except (SafetensorError, RuntimeError) as damage:
+        fault = weights_fault(folder / WEIGHTS)
+        if fault is not None:
+            raise UserError(f"{folder / WEIGHTS} {fault[0]}; {fault[1]}, or train it again with --restart.") from None
         raise UserError(
             f"{folder / WEIGHTS} is damaged or of another network "
             f"({str(damage).splitlines()[0]}); train it again with --restart."
@@ -98,17 +102,19 @@ def predict_rows(
 
 def predict(
     members: Sequence[EnsembleMember], photos: Photos, jobs: int, progress: Progress
-) -> tuple[pd.DataFrame, dict[str, str]]:
+) -> tuple[pd.DataFrame, dict[str, str], list[str]]:
     """Predictions of all members about all photos, each photo decoded once.
 
     Returns the prediction table (photo, fold, prediction columns; one row per photo and fold, blank where a specialist
-    has no such fold) and the photos that could not be decoded, with the reason. `progress` counts photos.
+    has no such fold), the photos that could not be decoded, with the reason, and those whose file is cut short.
+    `progress` counts photos.
     """
     sizes = list(dict.fromkeys(member.size for member in members))
     folds = sorted({member.fold for member in members})
     bad: dict[str, str] = {}
+    cut_short: list[str] = []
     pieces: list[pd.DataFrame] = []
-    waiting: list[tuple[str, dict[Size, NDArray[np.uint8]]]] = []
+    waiting: list[tuple[str, FittedPhoto]] = []
 
     def flush() -> None:
         names = [name for name, _ in waiting]
@@ -124,6 +130,7 @@ def predict(
             bad[name] = decoded
         else:
             waiting.append((name, decoded))
+            cut_short += [name] if decoded.cut_short else []
         if len(waiting) == BATCH_SIZE:
             flush()
         progress.advance()
@@ -133,4 +140,4 @@ def predict(
     table = pd.concat(pieces) if pieces else pd.DataFrame()
     order = {name: place for place, name in enumerate(photos.names)}
     table = table.reindex(columns=columns)
-    return table.sort_values("photo", key=lambda p: p.map(order), kind="stable", ignore_index=True), bad
+    return table.sort_values("photo", key=lambda p: p.map(order), kind="stable", ignore_index=True), bad, cut_short

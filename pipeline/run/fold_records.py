@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from models.errors import UserError
+from models.weight_files import weights_fault
+from pipeline.run.settings import NETWORKS
 from pipeline.run.train_settings import TrainingSettings
 from pipeline.runtime import store
 from pipeline.runtime.machine import Plan
@@ -73,16 +75,17 @@ class BegunFold(Fold):
     def read(cls, folder: Path, **beside: Any) -> Self:
         """The fold that began in a folder. Raises UserError where its settings.json is damaged or of another shape."""
         path = folder / SETTINGS
+        if not path.is_file():
+            raise UserError(f"{path} is missing; train the fold again with --restart, which keeps the old folder.")
         made = store.read_json(path)
         try:
-            settings = TrainingSettings.from_json(made.pop("settings"), path)
+            if made["task"] not in NETWORKS or made["inputs"].keys() != INPUTS.keys():
+                raise KeyError("task or inputs")
+            settings = TrainingSettings.from_json(made.pop("settings"), path, made["task"])
             plan = Plan(**made.pop("plan"))
             return cls(folder=folder, number=made.pop("fold"), settings=settings, plan=plan, **made, **beside)
-        except (KeyError, TypeError):
-            raise UserError(
-                f"{path} is not what train writes: it was changed, or is of another version; train it again with "
-                f"--restart, which keeps the old folder."
-            ) from None
+        except (KeyError, TypeError, AttributeError):
+            raise _not_ours(path) from None
 
     def check_same(self, inputs: Mapping[str, str], given: Mapping[str, Any]) -> None:
         """Raises UserError where it began on other inputs (fingerprints by name), or with other settings than given."""
@@ -113,11 +116,11 @@ class FinishedFold(BegunFold):
     def read(cls, folder: Path, **beside: Any) -> Self:
         """The fold that is finished in a folder. Raises UserError as `BegunFold.read`."""
         done = store.read_json(folder / DONE)
-        if not done.keys() >= {"metrics", "wrote"}:
-            raise UserError(
-                f"{folder / DONE} is not what train writes; train the fold again with --restart, which keeps the old "
-                f"folder."
-            )
+        try:
+            if not (set(WROTE) <= done["wrote"].keys() and "macro_f1" in done["metrics"]):
+                raise KeyError("wrote or metrics")
+        except (KeyError, TypeError, AttributeError):
+            raise _not_ours(folder / DONE) from None
         return super().read(folder, metrics=done["metrics"], wrote=done["wrote"], **beside)
 
     def fingerprint(self, name: str) -> str | None:
@@ -130,8 +133,14 @@ class FinishedFold(BegunFold):
         """Raises UserError where a file that it wrote is missing, or no longer what it wrote."""
         for name in names:
             if name in self.wrote and self.fingerprint(name) != self.wrote[name]:
+                path = self.folder / name
+                fault = weights_fault(path) if name == WEIGHTS and path.is_file() else None
+                if fault is not None:
+                    raise UserError(
+                        f"{path} {fault[0]}; {fault[1]}, or run train again with --restart, which keeps the old folder."
+                    )
                 raise UserError(
-                    f"{self.folder / name} is missing, damaged or was changed; run train again with --restart, which "
+                    f"{path} is missing, damaged or was changed; run train again with --restart, which "
                     f"keeps the old folder."
                 )
 
@@ -139,6 +148,18 @@ class FinishedFold(BegunFold):
     def network_fingerprint(self) -> list[str | None]:
         """What it predicts by: the fingerprints of its settings and weights."""
         return [self.fingerprint(name) for name in (SETTINGS, WEIGHTS)]
+
+
+def _not_ours(path: Path) -> UserError:
+    return UserError(
+        f"{path} is not what train writes: it was changed, or is of another version; train the fold again with "
+        f"--restart, which keeps the old folder."
+    )
+
+
+def is_finished(folder: Path) -> bool:
+    """Whether the predictions of a fold's folder stand."""
+    return (folder / DONE).is_file()
 
 
 def begun_fold(folder: Path) -> BegunFold | None:

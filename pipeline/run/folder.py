@@ -13,7 +13,7 @@ from pathlib import Path
 from models.declared import declared
 from models.errors import UserError
 from pipeline.run import recipes
-from pipeline.run.fold_records import DONE, SETTINGS, FinishedFold
+from pipeline.run.fold_records import SETTINGS, FinishedFold, is_finished
 from pipeline.run.given import Given
 from pipeline.run.presets import WEIGHTS
 from pipeline.run.settings import DRAWN, HELD_OUT, RECORDED, EvalStage, RunSettings, RunStage, SystemStage
@@ -75,7 +75,7 @@ class Run(RunSettings):
     def finished(self, task: str) -> dict[int, FinishedFold]:
         """The folds of a network whose predictions stand, as they are recorded: read here, and handed on."""
         folders = self.fold_folders(task)
-        return {fold: FinishedFold.read(folder) for fold, folder in folders.items() if (folder / DONE).is_file()}
+        return {fold: FinishedFold.read(folder) for fold, folder in folders.items() if is_finished(folder)}
 
 
 def open_run(given: RunStage, *, make: bool = True) -> Run:
@@ -140,7 +140,7 @@ def _check_recorded(folder: Path, recorded: RunSettings, settings: RunSettings) 
     for name in RECORDED:
         then, now = getattr(recorded, name), getattr(settings, name)
         same = os.path.realpath(then) == os.path.realpath(now) if name == "data" else then == now
-        if not same and name != "follow_links":
+        if not same and name not in ("follow_links", "allow_duplicates"):  # neither changes what is learned
             raise UserError(
                 f"the run {folder} was trained with {name.replace('_', '-')} {then}, not {now}; leave the setting out, "
                 f"or name another run with RUN=folder (--run)."

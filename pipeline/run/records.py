@@ -47,7 +47,9 @@ def last(folder: Path, stage: str) -> Record:
     if not path.is_file():
         return Record(folder, stage)
     made = store.read_json(path)
-    if made.keys() != {"inputs", "wrote", "metrics"}:
+    if made.keys() != {"inputs", "wrote", "metrics"} or not all(
+        isinstance(made[name], dict) for name in ("wrote", "metrics")
+    ):
         raise UserError(f"{path} is not what {stage} writes; remove it, and run {stage} again.")
     return Record(folder, stage, **made)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from models.declared import Settings, declared, setting
+from models.errors import UserError
 from pipeline.runtime import store
 
 S = TypeVar("S", bound=Settings)
@@ -35,12 +36,21 @@ class PriorSettings(Settings):
 
 
 def remembered(kind: type[S], *places: Path) -> S:
-    """The settings of a kind from the first of the places that remembers them, else the usual ones."""
+    """The settings of a kind from the first of the places that remembers them, else the usual ones.
+
+    Raises UserError for a file that is damaged, or remembers what cannot be.
+    """
     for place in places:
         path = place / FILE
-        kept = store.read_json(path) if path.is_file() else {}
-        if declared(kind).keys() <= kept.keys():
-            return kind.from_json({name: kept[name] for name in declared(kind)}, path)
+        try:
+            kept = store.read_json(path) if path.is_file() else {}
+            if declared(kind).keys() <= kept.keys():
+                return kind.from_json({name: kept[name] for name in declared(kind)}, path)
+        except UserError as problem:
+            raise UserError(
+                f"{str(problem).rstrip('.')}. Remove that file, and give --engine, --flip and --prior again where they "
+                f"were not the usual ones."
+            ) from None
     return kind()
 
 

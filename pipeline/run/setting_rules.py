@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from models.declared import declared
 from models.errors import UserError, listed
 from pipeline.run import presets, recipes
@@ -51,8 +49,7 @@ def of_task(given: Given[TrainingSettings], task: str, run: Run) -> Given[Traini
 
 
 def resolved(
-    run: Run, task: str, given: Given[TrainingSettings], recorded: Iterable[BegunFold | None] = ()
+    run: Run, task: str, given: Given[TrainingSettings], recorded: BegunFold | None = None
 ) -> TrainingSettings:
-    """What a fold trains with: what is given, else the first record there is, else the recipe or preset."""
-    base = next((fold.settings for fold in recorded if fold is not None), defaults(run, task))
-    return base | given
+    """What a fold trains with: what is given, else what was recorded, else the recipe or preset."""
+    return (defaults(run, task) if recorded is None else recorded.settings) | given

@@ -58,6 +58,9 @@ class RunSettings(Settings):
     skip_bad_photos: bool = setting(
         "Train without the photos that cannot be decoded, instead of stopping.", False, flag=True
     )
+    allow_duplicates: bool = setting(
+        "Use the same photo under two people, or in train and in eval, instead of refusing it.", False, flag=True
+    )
     follow_links: bool = setting(
         "Follow links that lead out of the data set, instead of refusing them.", False, flag=True
     )

@@ -16,7 +16,7 @@ class TrainingSettings(ModelSettings):
     """A network, its loss, and how it learns: with the photos, all that its weights follow from."""
 
     epochs: float = setting("How often each photo is seen; 6.5 is six epochs and a half.", above=0)
-    batch_size: int = setting("Photos a step.", 32, least=1)
+    batch_size: int = setting("Photos in a training step.", 32, least=1)
     sampling: str = setting(
         "all: every photo in its turn (and see --undersample). balanced: every class equally often, as many photos an "
         "epoch as there are; --undersample then does nothing.",
@@ -42,7 +42,7 @@ class TrainingSettings(ModelSettings):
         0,
         least=0,
     )
-    weight_decay: float = setting("On all but norms and biases.", least=0)
+    weight_decay: float = setting("Weight decay, of all weights but norms and biases.", least=0)
     optimizer: str = setting(
         "Muon learns fastest from scratch, AdamW is usual for pretrained weights; each wants an --lr of its own.",
         "adamw",
@@ -51,8 +51,10 @@ class TrainingSettings(ModelSettings):
     layer_decay: float = setting(
         "Learning rate of a layer as a share of the next one's, for pretrained weights.", 1.0, above=0, most=1
     )
-    max_grad_norm: float = setting("Largest norm of the gradient.", 1.0, above=0)
-    seed: int = setting("Of first weights, order and augmentation.", 0, least=0, most=10**15)
+    max_grad_norm: float = setting("Gradients are clipped to this norm.", 1.0, above=0)
+    seed: int = setting(
+        "Seed of the first weights, of the order of photos and of their augmentation.", 0, least=0, most=10**15
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,18 +62,20 @@ class WorkSettings(Settings):
     """How the machine is used: nothing that a network learns by."""
 
     threads: int | None = setting("Processor threads.", None, least=1, usual="all cores, shared out")
-    share: int | None = setting("How many trainings share this machine's cores.", None, least=1, usual="1")
+    share: int = setting("How many trainings share this machine's cores.", 1, least=1)
     workers: int | None = setting("Loader processes beside the training one.", None, least=0, usual="by machine")
     precision: str | None = setting(
-        "bfloat16 where the network allows it.", None, choices=PRECISIONS, usual="by machine and backbone"
+        "Number format in which the network trains.", None, choices=PRECISIONS, usual="by machine and backbone"
     )
-    muon_precision: str | None = setting("Of Muon's matrix products.", None, choices=PRECISIONS, usual="by machine")
+    muon_precision: str | None = setting(
+        "Number format of the matrix products of the optimizer Muon.", None, choices=PRECISIONS, usual="by machine"
+    )
     channels_last: bool | None = setting(
         "Photos with their channels last in memory.", None, usual="by machine and backbone"
     )
     checkpoint_steps: int | None = setting("A checkpoint every so many steps.", None, least=1, usual="by time alone")
     checkpoint_seconds: float | None = setting(
-        "And after so many seconds, beside the one after each epoch.", None, above=0, usual="60"
+        "A checkpoint after so many seconds, beside the one after each epoch.", 60.0, above=0
     )
 
 

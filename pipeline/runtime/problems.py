@@ -6,6 +6,8 @@ from pathlib import Path
 
 from models.errors import UserError
 
+BAD_PHOTOS = "bad_photos.csv"
+"""Every eval photo without a prediction of its own, and the reason."""
 FIRST = 10
 """How many problems or examples a message lists before it only counts."""
 
@@ -32,6 +34,22 @@ def tell_bad_photos(bad: dict[str, str]) -> str:
     lines = [f"  {show(photo)}: {why}" for photo, why in list(bad.items())[:FIRST]]
     more = len(bad) - FIRST
     return "\n".join([*lines, f"  and {more} more"] if more > 0 else lines)
+
+
+def cut_short_line(photos: Sequence[str]) -> str:
+    """The photos whose file ends too early and that are used all the same, in a sentence; nothing without any."""
+    if not photos:
+        return ""
+    named = some([show(photo) for photo in photos])
+    return f"{len(photos)} photos are cut short, decoded as far as they go: {named}"
+
+
+def no_prediction_line(bad: int, photos: int, place: Path) -> str:
+    """How many eval photos have no prediction of their own, and where it says why, in a sentence."""
+    return (
+        f"{bad} of {photos} eval photos have no prediction of their own and get the most common label; "
+        f"{place / BAD_PHOTOS} says why"
+    )
 
 
 class Problems:

@@ -53,7 +53,7 @@ class ComparisonSettings(Settings):
     )
     seeds: int = setting("How often each is trained.", 3, least=1)
     cost: float | None = setting(
-        "Of a system's training, in 1e12 FLOPs.",
+        "Cost of a system's whole training, in 1e12 FLOPs.",
         None,
         above=0,
         usual="what the three specialists cost by their own epochs",

@@ -9,8 +9,9 @@ from typing import Any
 
 from models.declared import Settings, setting
 from models.errors import UserError
+from pipeline.run.folder import settings_under
 from pipeline.run.given import Given, Stage, some_of
-from pipeline.run.settings import DRAWN
+from pipeline.run.settings import DRAWN, RunStage
 from pipeline.runtime import store
 
 
@@ -43,7 +44,7 @@ def data(settings: Data) -> dict[str, Any]:
     """Draw a data set of people in the contest's layout, to try the pipeline without photos."""
     given, folder, run = settings.drawn, settings.folder, settings.run
     if run is not None and (run / "run.json").is_file():
-        used = store.read_json(run / "run.json")["data"]
+        used = settings_under(RunStage(run=run)).data
         if os.path.realpath(used) != os.path.realpath(folder):
             print(f"data: {run} uses {used}")
             return {}

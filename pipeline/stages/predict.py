@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from models.declared import setting
 from models.errors import UserError
 from pipeline.dataset.run_data import NO_BOXES, box_fingerprint, data_of, train_rows
-from pipeline.images.run_photos import framed
+from pipeline.images.run_photos import check_run_boxes, framed
 from pipeline.prediction import chunks
 from pipeline.prediction.engine import LADDERS, Engine, usual_engine
 from pipeline.prediction.run_predictions import (
@@ -27,7 +27,7 @@ from pipeline.run.given import Given, some_of
 from pipeline.run.remembered import EngineSettings, remember, remembered
 from pipeline.run.settings import EvalStage
 from pipeline.runtime import store
-from pipeline.runtime.problems import tell_bad_photos
+from pipeline.runtime.problems import BAD_PHOTOS, cut_short_line, no_prediction_line, tell_bad_photos
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -77,8 +77,27 @@ def predict(settings: Predict) -> dict[str, Any]:
         if done and has_validation_by(place, Engine.of(done["engine"])) and not _mended(place, data, done):
             chunks.clear(place)  # of a run that was killed between its last two steps
             print(f"predict: the predictions about {done['photos']} photos stand")
-            return done
-        return _predict(run, settings, data, networks, asked, inputs)
+        else:
+            done = _predict(run, settings, data, networks, asked, inputs)
+        if settings.eval:
+            _tell_what_was_read(place, data)
+        _tell_unpredicted(place, done)
+        return done
+
+
+def _tell_what_was_read(place: Path, data: DataSet) -> None:
+    """Tells what was read of a folder given as EVAL, and keeps it in its place."""
+    from pipeline.dataset.duplicates import check_duplicates, find_duplicates
+    from pipeline.dataset.overview import overview_of
+    from pipeline.dataset.record import record_overview
+    from pipeline.dataset.report import overview_lines
+
+    duplicates = find_duplicates(data)
+    bad = store.read_csv(place / BAD_PHOTOS)
+    overview = overview_of(data, duplicates, dict(zip(bad["photo"], bad["reason"], strict=True)))
+    told = check_duplicates(duplicates, f"The folder {data.root}", allowed=True)
+    for line in (*told, *overview_lines(overview, record_overview(place, overview))):
+        print(f"predict: {line}")
 
 
 def _check_boxes(data: DataSet, networks: Networks) -> None:
@@ -100,7 +119,7 @@ def _mended(place: Path, data: DataSet, done: dict[str, Any]) -> bool:
         return False
     from pipeline.images.photos import mended
 
-    return mended(data.root, store.read_csv(place / "bad_photos.csv")["photo"])
+    return mended(data.root, store.read_csv(place / BAD_PHOTOS)["photo"])
 
 
 def _plan(asked: EngineSettings, threads: int | None, photos: int, networks: int) -> dict[str, Any]:
@@ -142,6 +161,7 @@ def _predict(
     from pipeline.runtime.progress import Progress
 
     place, home = run.place(settings), run.home(run.system(settings))
+    check_run_boxes(run, data, data.eval)
     device, threads, engine = _machine(asked, settings.threads, len(data.eval) * len(folds_in(networks)))
     torch.set_num_threads(threads)
     own = cache(lambda: data_of(run) if settings.eval else data)
@@ -150,6 +170,7 @@ def _predict(
     device = chosen.device(device)
     print(f"predict: {len(data.eval)} photos, {len(members)} networks on {device} by {chosen}", flush=True)
     bad: dict[str, str] = {}
+    cut_short: list[str] = []
     written = chunks.Chunks(place, store.fingerprint([inputs, str(chosen)]))
     count = math.ceil(len(data.eval) / PHOTOS_PER_CHUNK)
     with Progress("predict", len(data.eval), "photos") as progress:
@@ -157,27 +178,35 @@ def _predict(
             some = data.eval.iloc[number * PHOTOS_PER_CHUNK : (number + 1) * PHOTOS_PER_CHUNK]
             note = written.note(number)
             if note is None or mended(data.root, note["bad"]):
-                predictions, undecoded = ensemble.predict(members, framed(run, data, some), threads, progress)
+                predictions, undecoded, cut = ensemble.predict(members, framed(run, data, some), threads, progress)
                 table = some[["photo", "person"]].merge(predictions, on="photo", how="inner").assign(engine=str(chosen))
                 if len(table) != len(predictions) or table["photo"].nunique() + len(undecoded) != len(some):
                     raise AssertionError("every eval photo is predicted exactly once by every fold, or is bad")
-                note = {"bad": undecoded}
+                note = {"bad": undecoded, "cut_short": cut}
                 written.write(number, table, note)
             else:
                 progress.skip(len(some))
             bad |= note["bad"]
+            cut_short += note.get("cut_short", [])
     if len(bad) == len(data.eval):
         raise UserError(
             f"none of the {len(bad)} eval photos can be decoded; bring photos that can:\n{tell_bad_photos(bad)}"
         )
     written.merge(count, place / "predictions.csv")
-    store.write_csv(place / "bad_photos.csv", pd.DataFrame({"photo": list(bad), "reason": list(bad.values())}))
+    store.write_csv(place / BAD_PHOTOS, pd.DataFrame({"photo": list(bad), "reason": list(bad.values())}))
+    if cut_short:
+        print(f"predict: {cut_short_line(cut_short)}")
     if bad:
-        told = tell_bad_photos(bad)
-        print(f"predict: {len(bad)} photos cannot be decoded; submit gives them its most common label:\n{told}")
+        print(f"predict: photos that cannot be decoded ({len(bad)}):\n{tell_bad_photos(bad)}")
     metrics = {"photos": len(data.eval), "networks": len(members), "bad": len(bad), "engine": str(chosen)}
-    metrics |= {"weights": inputs["weights"]}
+    metrics |= {"cut_short": len(cut_short), "weights": inputs["weights"]}
     remember(place, asked)
-    records.record(place, "predict", inputs, ["predictions.csv", "bad_photos.csv"], metrics)
+    records.record(place, "predict", inputs, ["predictions.csv", BAD_PHOTOS], metrics)
     chunks.clear(place)
     return metrics
+
+
+def _tell_unpredicted(place: Path, metrics: dict[str, Any]) -> None:
+    """Says last how many eval photos have no prediction of their own, if there are any."""
+    if metrics["bad"]:
+        print(f"predict: {no_prediction_line(metrics['bad'], metrics['photos'], place)}")

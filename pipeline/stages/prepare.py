@@ -5,26 +5,43 @@ from __future__ import annotations
 from typing import Any
 
 from pipeline.dataset.run_data import data_of
-from pipeline.images.run_photos import prepared
+from pipeline.images.run_photos import check_run_boxes, prepared
 from pipeline.run import setting_rules
 from pipeline.run.folder import open_run
 from pipeline.run.settings import RunStage
+from pipeline.runtime.problems import cut_short_line, show
 
 
 def prepare(settings: RunStage) -> dict[str, Any]:
-    """Check the data set and decode its train photos once, for all networks and epochs."""
+    """Check the data set, decode its train photos once, for all networks and epochs, and tell what was read."""
     run = open_run(settings)
     data = data_of(run)
-    for note in data.notes:
+    from pipeline.dataset.duplicates import check_duplicates, find_duplicates
+    from pipeline.dataset.overview import overview_of
+    from pipeline.dataset.record import record_overview
+    from pipeline.dataset.report import overview_lines, warnings_of
+
+    duplicates = find_duplicates(data)
+    told = check_duplicates(duplicates, f"The data set {show(data.root)}", run.allow_duplicates)
+    for note in (*data.notes, *told):
         print(f"prepare: {note}")
+    check_run_boxes(run, data, data.train, data.eval)
     tables = [setting_rules.defaults(run, task) for task in setting_rules.tasks_of(run)]
     sizes = sorted({(table.height, table.width) for table in tables})
-    bad: set[str] = set()
+    bad: dict[str, str] = {}
+    cut_short: set[str] = set()
     for size in sizes:
-        bad |= set(prepared(run, data, size).bad)
+        photos = prepared(run, data, size)
+        bad |= photos.bad
+        cut_short |= set(photos.cut_short)
+    if cut_short:
+        print(f"prepare: {cut_short_line(sorted(cut_short))}")
     people = int(data.train["person"].nunique())
     print(
         f"prepare: {len(data.train) - len(bad)} photos of {people} train people are ready, "
         f"{len(data.eval)} eval photos stand by"
     )
+    overview = overview_of(data, duplicates, bad)
+    for line in (*overview_lines(overview, record_overview(run.folder, overview)), *warnings_of(overview)):
+        print(f"prepare: {line}")
     return {"photos": len(data.train), "people": people, "eval_photos": len(data.eval), "bad": len(bad)}

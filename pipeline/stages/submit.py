@@ -10,6 +10,7 @@ from pipeline.run import records
 from pipeline.run.folder import open_run
 from pipeline.run.settings import EvalStage
 from pipeline.runtime import store
+from pipeline.runtime.problems import BAD_PHOTOS, no_prediction_line, show, some
 
 
 def submit(settings: EvalStage) -> dict[str, Any]:
@@ -27,11 +28,14 @@ def submit(settings: EvalStage) -> dict[str, Any]:
         return {"photos": 0}
     with records.alone(place, "submit"):
         done = records.finished(place, "submit", inputs)
+        stands = " stands" if done else ""
         if not done:
             done = _submit(place, data, inputs)
-    print(f"submit: {place / 'submission.csv'}, {done['photos']} photos labelled")
+    print(f"submit: {place / 'submission.csv'}{stands}, {done['photos']} photos labelled")
     if done["expected"]:
         print(f"submit: {done['expected']}")
+    if done["undecoded"]:
+        print(f"submit: {no_prediction_line(done['undecoded'], done['photos'], place)}")
     return done
 
 
@@ -55,6 +59,7 @@ def _submit(place: Any, data: Any, inputs: dict[str, Any]) -> dict[str, Any]:
         raise UserError(f"{place / 'predictions.csv'} is about other photos than {data.root}; run make predict again.")
     undecoded = [photo for photo in data.eval["photo"] if photo not in labels.index]
     if undecoded:
+        _check_told(place, undecoded)
         # Most common label; between equals the lowest, so that the same predictions give the same file.
         labels = labels.reindex(data.eval["photo"]).fillna(labels.mode().iloc[0]).astype(int)
     table = data.submission(labels)
@@ -68,3 +73,11 @@ def _submit(place: Any, data: Any, inputs: dict[str, Any]) -> dict[str, Any]:
         "expected": expected_line(combiner.report_) if combiner.report_["expected"] else None,
     }
     return records.record(place, "submit", inputs, ["submission.csv"], metrics)
+
+
+def _check_told(place: Any, undecoded: list[str]) -> None:
+    """Raises UserError for eval photos that predict never saw: they would be lost in silence."""
+    told = set(store.read_csv(place / BAD_PHOTOS)["photo"])
+    unseen = [show(photo) for photo in undecoded if photo not in told]
+    if unseen:
+        raise UserError(f"{len(unseen)} eval photos came after predict ({some(unseen)}): run predict again.")

@@ -5,17 +5,20 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from contextlib import nullcontext
-from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from models.errors import UserError
 from pipeline.run import presets, setting_rules
-from pipeline.run.fold_records import WROTE, BegunFold, FinishedFold, Fold, begun_fold
+from pipeline.run.fold_records import WROTE, BegunFold, FinishedFold, Fold, begun_fold, is_finished
 from pipeline.run.folder import Run, open_run, whole_number
 from pipeline.run.given import Given
 from pipeline.run.train_settings import Train, TrainingSettings
 from pipeline.runtime import store
+from pipeline.runtime.problems import show
 from pipeline.scoring.caveats import CAVEAT_SENTENCES, caveat_suffix
+
+if TYPE_CHECKING:
+    from pipeline.dataset.photos import DataSet
 
 
 def train(settings: Train) -> dict[str, Any]:
@@ -46,27 +49,32 @@ def train(settings: Train) -> dict[str, Any]:
     if run.split == "photo" and not any(run.folder.glob("*/fold*/settings.json")):
         print(f"train {settings.task}: {CAVEAT_SENTENCES['leaky']}")
     metrics: dict[str, Any] = {}
-    finished = run.finished(settings.task)
-    begun = _begun(run, settings.task, finished)
+    if settings.restart or not all(is_finished(run.folder / settings.task / f"fold{number}") for number in numbers):
+        _check_duplicates(run, data)
     for number in numbers:
-        if number in finished and not settings.restart:
-            metrics[f"fold{number}"] = _standing(finished[number], inputs, given)
-            continue
-        fold = _planned(run, settings, number, inputs, given, begun)
+        folder = run.folder / settings.task / f"fold{number}"
         first = os.environ.get("RANK", "0") == "0"  # of several processes, the first holds the lock
-        lock = store.locked(fold.folder.with_suffix(".lock"), f"train {settings.task}, fold {number},")
-        with lock if first else nullcontext():
+        finished = not settings.restart and is_finished(folder)
+        alone = first and not finished  # what is finished may lie where nothing can be written
+        lock = store.locked(folder.with_suffix(".lock"), f"train {settings.task}, fold {number},")
+        with lock if alone else nullcontext():
+            if finished or (alone and not settings.restart and is_finished(folder)):  # by another process, meanwhile
+                metrics[f"fold{number}"] = _standing(FinishedFold.read(folder), inputs, given)
+                continue
+            fold, own = _planned(run, settings, number, inputs, given)
             from pipeline.training.fold import train_fold
 
-            metrics[f"fold{number}"] = train_fold(run, data, rows, folds, fold, given, settings)
-        begun[number] = begun_fold(fold.folder)
+            metrics[f"fold{number}"] = train_fold(run, data, rows, folds, fold, own, given, settings)
     return metrics
 
 
-def _begun(run: Run, task: str, known: Mapping[int, BegunFold] = MappingProxyType({})) -> dict[int, BegunFold | None]:
-    """The folds that have a folder, as they began; `known`: those that have been read."""
-    folders = run.fold_folders(task)
-    return {number: known.get(number) or begun_fold(folder) for number, folder in folders.items()}
+def _check_duplicates(run: Run, data: DataSet) -> None:
+    """Raises UserError for photos that would leak, where the stage prepare, which looks for them, did not run."""
+    from pipeline.dataset.duplicates import check_duplicates, find_duplicates
+    from pipeline.dataset.record import OVERVIEW
+
+    if not run.allow_duplicates and not (run.folder / OVERVIEW).is_file():
+        check_duplicates(find_duplicates(data), f"The data set {show(data.root)}", allowed=False)
 
 
 def _standing(fold: FinishedFold, inputs: dict[str, str], given: Given[TrainingSettings]) -> Mapping[str, Any]:
@@ -81,28 +89,22 @@ def _standing(fold: FinishedFold, inputs: dict[str, str], given: Given[TrainingS
 
 
 def _planned(
-    run: Run,
-    settings: Train,
-    number: int,
-    inputs: dict[str, str],
-    given: Given[TrainingSettings],
-    begun: Mapping[int, BegunFold | None],
-) -> Fold:
-    """A fold that is to be trained, by the settings given, those of its own beginning or those of another fold.
+    run: Run, settings: Train, number: int, inputs: dict[str, str], given: Given[TrainingSettings]
+) -> tuple[Fold, BegunFold | None]:
+    """A fold that is to be trained, and as it began: by the settings given, those of its beginning or of another fold.
 
     Raises UserError where a new fold would learn from other inputs than the fold whose settings it takes over.
     """
-    own = None if settings.restart else begun.get(number)
-    others = [fold for other, fold in sorted(begun.items()) if fold is not None and other != number]
-    if others and begun.get(number) is None and not settings.restart:
-        others[0].check_same(inputs, {})
-    return Fold(
-        folder=run.folder / settings.task / f"fold{number}",
-        task=settings.task,
-        number=number,
-        settings=setting_rules.resolved(run, settings.task, given, [own, *others]),
-        inputs=inputs,
-    )
+    folder = run.folder / settings.task / f"fold{number}"
+    own = None if settings.restart else begun_fold(folder)
+    taken = own
+    if own is None:
+        others = (begun_fold(other) for other in run.fold_folders(settings.task).values() if other != folder)
+        taken = next((other for other in others if other is not None), None)
+        if taken is not None and not settings.restart:
+            taken.check_same(inputs, {})
+    made = setting_rules.resolved(run, settings.task, given, taken)
+    return Fold(folder=folder, task=settings.task, number=number, settings=made, inputs=inputs), own
 
 
 def parse_folds(text: str, folds: int) -> list[int]:
@@ -120,11 +122,9 @@ def _tell_plan(run: Run, settings: Train, given: Given[TrainingSettings], number
     from pipeline.training.plan import kept_plan, plan_of
 
     told = {}
-    begun = _begun(run, settings.task)
     for number in numbers:
-        fold = _planned(run, settings, number, {}, given, begun)
+        fold, own = _planned(run, settings, number, {}, given)
         plan = plan_of(settings, fold.settings)
-        own = None if settings.restart else begun.get(number)
         if own is not None:
             plan = kept_plan(f"train {fold.name}", own.plan, plan, settings, print)
         told[f"fold{number}"] = plan.as_dict()

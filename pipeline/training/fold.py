@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -26,7 +26,7 @@ from pipeline.images.run_photos import prepared
 from pipeline.prediction import ensemble
 from pipeline.prediction.tables import TRUTH
 from pipeline.run import presets, records
-from pipeline.run.fold_records import WEIGHTS, WROTE, BegunFold, FinishedFold, Fold, begun_fold
+from pipeline.run.fold_records import WEIGHTS, WROTE, BegunFold, FinishedFold, Fold
 from pipeline.run.folder import Run
 from pipeline.run.given import Given
 from pipeline.run.train_settings import Train, TrainingSettings
@@ -36,7 +36,7 @@ from pipeline.training import checkpoints
 from pipeline.training.data import TrainingData, check_batch_size, rows_of_epoch
 from pipeline.training.epoch_line import silent
 from pipeline.training.plan import kept_plan, plan_of
-from pipeline.training.trainer import CHECKPOINTS, Trainer
+from pipeline.training.trainer import Trainer
 
 
 def train_fold(
@@ -45,13 +45,15 @@ def train_fold(
     rows: pd.DataFrame,
     folds: pd.DataFrame,
     fold: Fold,
+    own: BegunFold | None,
     given: Given[TrainingSettings],
     settings: Train,
 ) -> dict[str, Any]:
     """Train a fold's network to its end and write what the fold stands on; returns its metrics.
 
-    rows: the train rows that carry the task's labels; folds: the fold table; given: the settings the user gave. Raises
-    what `Trainer` raises, and UserError where nobody is on one side of the split.
+    rows: the train rows that carry the task's labels; folds: the fold table; own: the fold as it began, where it did;
+    given: the settings the user gave. Raises what `Trainer` raises, and UserError where nobody is on one side of the
+    split.
     """
     name, processes = fold.name, PartialState(cpu=not torch.cuda.is_available())
     say = print if processes.is_main_process else silent
@@ -67,17 +69,11 @@ def train_fold(
     network = network_at_start(one, training_data, fold.settings, run.weights)
     check_batch_size(name, fold.settings.batch_size, processes.num_processes)
     if processes.is_main_process:  # only now: nothing is written for what cannot be trained
-        _begin(run, fold, photos.digest, given, settings, say)
+        begun = _begin(run, fold, own, photos.digest, given, settings, say)
     processes.wait_for_everyone()
-    begun = BegunFold.read(fold.folder)
-    parameters = sum(p.numel() for p in network.parameters())
-    say(
-        f"{name}: {fold.settings.backbone}, {parameters / 1e6:.1f} M weights, {len(training_data.train)} photos of "
-        f"{rows[~held_out]['person'].nunique()} people to learn from, {len(training_data.validation)} of "
-        f"{rows[held_out]['person'].nunique()} held out; {begun.plan.precision}, {begun.plan.threads} threads; "
-        f"up to {parameters * 20 / 1e6:.0f} MB of disk",
-        flush=True,
-    )
+    if not processes.is_main_process:
+        begun = BegunFold.read(fold.folder)
+    say(_told(begun, network, training_data, rows, held_out), flush=True)
     leaky = {"leaky": True, "photos_per_person": len(rows) / rows["person"].nunique()} if run.split == "photo" else {}
     again = f"the same command{' without --restart' if settings.restart else ''}"
     trainer = Trainer(
@@ -93,12 +89,30 @@ def train_fold(
         again,
     )
     log = trainer.run()
+    metrics: Mapping[str, Any] = {}
     if processes.is_main_process:
         unseen = unseen_labels(settings.task, rows)
         more = leaky | ({UNSEEN: unseen} if unseen else {})
-        _finish(begun, trainer, rows[held_out], {"seconds": float(log["seconds"].sum())} | more)
+        metrics = _finish(begun, trainer, rows[held_out], {"seconds": float(log["seconds"].sum())} | more)
     processes.wait_for_everyone()
-    return dict(FinishedFold.read(fold.folder).metrics)
+    return dict(metrics or FinishedFold.read(fold.folder).metrics)
+
+
+def _told(
+    begun: BegunFold,
+    network: Network,
+    training_data: TrainingData,
+    rows: pd.DataFrame,
+    held_out: NDArray[np.bool_],
+) -> str:
+    """What is about to be trained, on whom and how."""
+    parameters = sum(p.numel() for p in network.parameters())
+    return (
+        f"{begun.name}: {begun.settings.backbone}, {parameters / 1e6:.1f} M weights, {len(training_data.train)} photos "
+        f"of {rows[~held_out]['person'].nunique()} people to learn from, {len(training_data.validation)} of "
+        f"{rows[held_out]['person'].nunique()} held out; {begun.plan.precision}, {begun.plan.threads} threads; "
+        f"up to {parameters * 20 / 1e6:.0f} MB of disk"
+    )
 
 
 def _training_data(
@@ -144,14 +158,12 @@ def network_at_start(one: Task, training_data: TrainingData, settings: TrainingS
 
 
 def _often(settings: Train) -> tuple[int, float]:
-    """How often a checkpoint is written: as given, else as usual."""
-    given = (settings.checkpoint_steps, settings.checkpoint_seconds)
-    steps, seconds = (usual if one is None else one for one, usual in zip(given, CHECKPOINTS, strict=True))
-    return steps, seconds
+    """How often a checkpoint is written, in steps (0: by time alone) and in seconds."""
+    return settings.checkpoint_steps or 0, settings.checkpoint_seconds
 
 
-def _finish(fold: BegunFold, trainer: Trainer, held: pd.DataFrame, more: dict[str, Any]) -> None:
-    """Write the weights, their predictions about the rows held out, and, last, the record that the fold is finished."""
+def _finish(fold: BegunFold, trainer: Trainer, held: pd.DataFrame, more: dict[str, Any]) -> dict[str, Any]:
+    """Write weights, their predictions about the rows held out, and, last, the fold's record; returns its metrics."""
     store.write_weights(fold.folder / WEIGHTS, trainer.averaged.state_dict())
     member = ensemble.load(fold, trainer.plan.device, trainer.plan.threads)
     predictions = ensemble.predict_rows(member, trainer.data.pixels, trainer.data.validation)
@@ -163,12 +175,19 @@ def _finish(fold: BegunFold, trainer: Trainer, held: pd.DataFrame, more: dict[st
     metrics = {name: value for name, value in trainer.row.items() if name != "epoch"} | more
     records.record(fold.folder, "train", dict(fold.inputs), WROTE, metrics)
     checkpoints.clear(fold.folder)
+    return metrics
 
 
 def _begin(
-    run: Run, fold: Fold, digest: str, given: Given[TrainingSettings], settings: Train, say: Callable[..., None]
-) -> None:
-    """Leave a settings.json in the fold's folder: the one it was begun with, or a new one.
+    run: Run,
+    fold: Fold,
+    begun: BegunFold | None,
+    digest: str,
+    given: Given[TrainingSettings],
+    settings: Train,
+    say: Callable[..., None],
+) -> BegunFold:
+    """Leave a settings.json in the fold's folder: the one it was begun with, or a new one; returns what it holds.
 
     digest: of the prepared photos. What a fold depends on knows photos by name and size alone, so that a finished one
     stands without a look into them; an unfinished one would go on with what else has changed.
@@ -178,20 +197,21 @@ def _begin(
         kept = fold.folder.with_name(f"{fold.folder.name}-{time.strftime('%Y-%m-%dT%H%M%S')}")
         fold.folder.rename(kept)
         say(f"{fold.name}: the old folder is kept as {kept}")
-    begun = begun_fold(fold.folder)
     if begun is None:
         of_run = {"pixels": digest, "crop": run.crop, "weights": run.weights, "versions": machine.versions()}
-        BegunFold(**vars(fold), plan=plan, **of_run).write()
-        return
+        begun = BegunFold(**vars(fold), plan=plan, **of_run)
+        begun.write()
+        return begun
     begun.check_same(fold.inputs, given)
     if digest != begun.pixels:
         raise UserError(
             f"{fold.folder} was begun on other pixels: train photos were altered, or only now can be decoded; "
             f"train into another run (RUN=other), or begin anew with --restart, which keeps the old folder."
         )
-    kept_on = kept_plan(fold.name, begun.plan, plan, settings, say)
-    if kept_on != begun.plan:
-        replace(begun, plan=kept_on).write()
+    kept_on = replace(begun, plan=kept_plan(fold.name, begun.plan, plan, settings, say))
+    if kept_on != begun:
+        kept_on.write()
+    return kept_on
 
 
 def checked_rows(rows: pd.DataFrame, held_out: NDArray[np.bool_], split: str = "person") -> NDArray[np.bool_]:

@@ -17,7 +17,7 @@ def plan_of(settings: Train, resolved: TrainingSettings) -> Plan:
     made = machine.plan(
         resolved.backbone,
         (resolved.height, resolved.width),
-        threads=settings.threads or max(1, joblib.cpu_count() // (settings.share or 1)),
+        threads=settings.threads or max(1, joblib.cpu_count() // settings.share),
         workers=settings.workers,
         precision=settings.precision,
         muon_precision=settings.muon_precision,

@@ -50,6 +50,12 @@ KNOWN = declared(Sample)
         ("size", "0.3", "--size 0.3: it must be one of 0.2 or 0.1."),
         ("options", "{", "--options {: it must be a JSON object."),
         ("options", "[1]", "--options [1]: it must be a JSON object."),
+        ("options", "[]", "--options []: it must be a JSON object."),
+        ("options", '[["a", 1]]', '--options [["a", 1]]: it must be a JSON object.'),
+        ("options", '{"a": NaN}', '--options {"a": NaN}: it must be a JSON object.'),
+        ("options", "[" * 9000, "--options " + "[" * 200 + ": it must be a JSON object."),
+        ("share", "1.0000001", "--share 1.0000001: it must be from 0 to 1."),
+        ("size", "0.2000001", "--size 0.2000001: it must be one of 0.2 or 0.1."),
         ("maybe", "None", "--maybe None: it must be a whole number."),
         ("mirror", "maybe", "--mirror maybe: say yes or no."),
     ],
@@ -119,9 +125,12 @@ def test_a_file_with_what_cannot_be_is_named(changed, told):
     assert str(refusal.value).startswith(told)
 
 
-def test_a_file_that_lacks_a_setting_without_default_is_named():
-    with pytest.raises(UserError, match=r"^run.json lacks settings"):
-        Sample.from_json({"share": 1}, Path("run.json"))
+@pytest.mark.parametrize("name", KNOWN)
+def test_a_file_that_lacks_a_setting_is_named(name):
+    values = Sample(options={}).as_json()
+    del values[name]
+    with pytest.raises(UserError, match=rf"^run.json lacks the setting {name};"):
+        Sample.from_json(values, Path("run.json"))
 
 
 def test_others_stand_above():

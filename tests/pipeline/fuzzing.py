@@ -1,6 +1,6 @@
 """Mutated files by seed, and what reads them; run as a program over a range of seeds, so that a crash is caught.
 
-python tests/pipeline/fuzzing.py photos|files FIRST COUNT FOLDER
+python tests/pipeline/fuzzing.py photos|exif|files FIRST COUNT FOLDER
 """
 
 import io
@@ -11,6 +11,7 @@ import struct
 import sys
 import time
 import traceback
+import unicodedata
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -61,6 +62,54 @@ def mutated(content: bytes, others: list[bytes], chance: random.Random) -> bytes
             start = chance.randrange(1 + len(other))
             data[place : place + length] = other[start : start + chance.choice((4, 40, 4000))]
     return bytes(data)
+
+
+HEADERS = (
+    "\ufeff{}",
+    "\ufeff\ufeff{}",
+    "ï»¿{}",
+    "sep=,\n{}",
+    "sep=;\n{}",
+    " {} ",
+    '"{}"',
+    "\u200b{}",
+    "{},{}",
+    "{}\u00a0",
+)
+LABEL_WORDS = (
+    "None",
+    "nan",
+    "NULL",
+    "<NA>",
+    "-",
+    "n/a",
+    "NONE",
+    "Worn",
+    "1.0",
+    "0.0",
+    "1e0",
+    "male ",
+    "FEMALE",
+    "²",
+    "٣",
+)
+
+
+def reworded(content: bytes, chance: random.Random) -> bytes:
+    """A table whose header is in disguise, or some of whose cells hold other words."""
+    head, *rows = content.decode(errors="replace").split("\n")
+    if chance.random() < 0.5:
+        head = chance.choice(HEADERS).format(*[head] * 2)
+    head = chance.choice((str, str.upper, str.title, str.swapcase))(head)
+    for _ in range(chance.choice((0, 1, 3, 20))):
+        place = chance.randrange(len(rows)) if rows else 0
+        cells = rows[place].split(",") if rows else [""]
+        cells[chance.randrange(len(cells))] = chance.choice(LABEL_WORDS)
+        rows[place : place + 1] = [",".join(cells)]
+    text = "\n".join([head, *rows])
+    if chance.random() < 0.2:
+        text = unicodedata.normalize("NFD", text)
+    return (text.replace("/", "\\") if chance.random() < 0.2 else text).encode()
 
 
 def with_sums(data: bytes) -> bytes:
@@ -131,6 +180,52 @@ def fuzz_photo(seed: int, folder: Path, sources: list[bytes]) -> str:
         return "refused"
     assert predicted[32, 24].shape == (32, 24, 3)
     return "decoded"
+
+
+def exif_block(chance: random.Random) -> bytes:
+    """A block of EXIF with an orientation and tags of any type, count and place; most blocks are damaged besides."""
+    order = chance.choice("<>")
+    tags = [(0x112, chance.choice((3, 3, 3, 4, 1)), chance.choice((1, 1, 1, 2, 0)), chance.choice((*range(10), 65535)))]
+    known = (0x100, 0x10F, 0x11A, 0x11B, 0x128, 0x132, 0x8769, 0x8825, 0xA005, 0x927C, 0x14A, 0x201, 0x202)
+    for _ in range(chance.randrange(8)):
+        count = chance.choice((0, 1, 2, 9, 0xFFFF, 0x7FFFFFFF, 0xFFFFFFFF))
+        place = chance.choice((0, 8, 26, 60, 0xFFFF, 0xFFFFFFFF, chance.randrange(2**32)))
+        tags.append((chance.choice(known), chance.randrange(15), count, place))
+    chance.shuffle(tags)
+    block = struct.pack(f"{order}2sHIH", b"II" if order == "<" else b"MM", 42, 8, len(tags))
+    for tag, kind, count, value in tags:
+        form = "HHIHxx" if tag == 0x112 else "HHII"
+        block += struct.pack(order + form, tag, kind, count, value)
+    block += struct.pack(f"{order}I", chance.choice((0, 0, 8, 0xFFFFFFFF))) + chance.randbytes(chance.randrange(60))
+    return mutated(block, [block], chance) if chance.random() < 0.7 else block
+
+
+def fuzz_exif(seed: int, folder: Path, sources: list[bytes]) -> str:
+    """Decodes a photo with a mutated block of EXIF, as OpenCV does; returns what came of it."""
+    import cv2
+    import numpy as np
+
+    from pipeline.images.decode import BadPhotoError, decode
+
+    chance = random.Random(seed)
+    source = [source for source in sources if source.startswith(b"\xff\xd8")][seed % 4]
+    block = (b"Exif\0\0" + exif_block(chance))[:60_000]
+    length = len(block) + 2 if chance.random() < 0.9 else chance.choice((0, 1, 2, 8, len(block), len(block) + 9))
+    data = source[:2] + b"\xff\xe1" + struct.pack(">H", length) + block + source[2:]
+    (folder / "a.jpg").write_bytes(data)
+    flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+    reference = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    try:
+        pixels = decode(folder / "a.jpg").pixels
+    except BadPhotoError as refusal:
+        if reference is not None:
+            raise AssertionError(f"OpenCV decodes what is refused: {refusal}") from refusal
+        return "refused"
+    if reference is not None and seed % 4 != 2:  # the third is CMYK, which OpenCV turns to colours by another rule
+        plain = reference[..., ::-1]
+        turns = [np.rot90(side, times) for side in (plain, plain[:, ::-1]) for times in range(4)]
+        assert any(np.array_equal(pixels, turn) for turn in turns), "other pixels than OpenCV's"
+    return "decoded" if pixels.shape[0] == 60 else "turned"
 
 
 Reader = Callable[[Path], object]
@@ -222,7 +317,11 @@ def fuzz_file(seed: int, folder: Path, known: list[tuple[str, Reader]], whole: d
 
     chance = random.Random(seed)
     name, read = known[seed % len(known)]
-    (folder / name).write_bytes(mutated(whole[name], list(whole.values()), chance))
+    if name.endswith(".csv") and chance.random() < 0.4:
+        data = reworded(whole[name], chance)
+    else:
+        data = mutated(whole[name], list(whole.values()), chance)
+    (folder / name).write_bytes(data)
     try:
         read(folder / name)
     except UserError:
@@ -248,7 +347,7 @@ def main(kind: str, first: int, count: int, folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     outcomes: dict[str, int] = {}
-    if kind == "photos":
+    if kind in ("photos", "exif"):
         sources = photos()
         known: tuple = (sources,)
     else:
@@ -258,7 +357,7 @@ def main(kind: str, first: int, count: int, folder: Path) -> None:
         print(f"seed {seed}", flush=True)
         begun = time.process_time()
         try:
-            outcome = {"photos": fuzz_photo, "files": fuzz_file}[kind](seed, folder, *known)
+            outcome = {"photos": fuzz_photo, "exif": fuzz_exif, "files": fuzz_file}[kind](seed, folder, *known)
             outcomes[outcome] = outcomes.get(outcome, 0) + 1
         except Exception as fault:
             print(f"FAULT seed {seed}: {type(fault).__name__}: {fault}", flush=True)

@@ -1,4 +1,4 @@
-"""2,000 mutated photos and 2,000 mutated tables, JSON and safetensors files: a sentence or an answer, never a fault.
+"""2,000 mutated photos, EXIF blocks, and tables, JSON and safetensors files each: a sentence or an answer, no fault.
 
 Each chunk is a process of its own: one that crashes or hangs is caught, and named with its seed. To replay one:
 `python tests/pipeline/fuzzing.py photos SEED 1 FOLDER`.
@@ -49,6 +49,20 @@ def fuzz(kind: str, first: int, folder: Path, count: int = CHUNK) -> dict[str, i
 def test_mutated_photos(tmp_path, first):
     outcomes = fuzz("photos", first, tmp_path / "photos")
     assert min(outcomes.get(outcome, 0) for outcome in ("decoded", "refused")) > CHUNK / 10
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(2 * CHUNK_SECONDS)
+@pytest.mark.parametrize("first", range(0, 2000, CHUNK))
+def test_mutated_exif_blocks(tmp_path, first):
+    """No photo is refused that OpenCV decodes."""
+    outcomes = fuzz("exif", first, tmp_path / "exif")
+    assert min(outcomes.get(outcome, 0) for outcome in ("decoded", "turned")) > CHUNK / 30
+    assert outcomes.get("refused", 0) < CHUNK / 10
+
+
+def test_some_mutated_exif_blocks(tmp_path):
+    assert fuzz("exif", 10_000, tmp_path / "exif", 60)["turned"] > 0
 
 
 @pytest.mark.slow

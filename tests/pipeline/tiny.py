@@ -3,7 +3,7 @@
 import torch
 
 from models import backbone
-from pipeline.run.fold_records import BegunFold
+from pipeline.run.fold_records import INPUTS, BegunFold
 from pipeline.run.presets import PRESETS
 from pipeline.runtime.machine import Plan
 
@@ -39,6 +39,7 @@ def network_of(name, seed=0, num_logits=3, size=(64, 48)):
 def begun_fold_of(folder, task, number, settings, channels_last=False):
     """A fold's folder as train leaves it, but for what training writes."""
     BegunFold(
-        folder=folder, task=task, number=number, settings=settings, inputs={}, crop=1.0, weights="none", versions={},
+        folder=folder, task=task, number=number, settings=settings,
+        inputs=dict.fromkeys(INPUTS, ""), crop=1.0, weights="none", versions={},
         pixels="", plan=Plan("cpu", "bfloat16", channels_last, 1, 0),
     ).write()  # fmt: skip

@@ -70,7 +70,7 @@ def test_help_reads_well_and_imports_nothing_heavy(stage):
             "--loss focall: it must be one of cross_entropy, focal or soft_f1; perhaps",
         ),
         (["train", "mask", "--age-head", "bands"], "train mask has no setting --age-head"),
-        (["train", "age", "--seed", "-1"], "--seed -1: it must be from 0 to 1e+15"),
+        (["train", "age", "--seed", "-1"], "--seed -1: it must be from 0 to 1000000000000000"),
         (["train", "age", "--warmup", "1.5"], "--warmup 1.5: it must be from 0 to 1"),
         (["train", "age", "--backbone-options", "{"], "--backbone-options"),
         (["prepare", "--data", "nowhere"], "nowhere"),

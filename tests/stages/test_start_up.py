@@ -92,3 +92,21 @@ def test_a_reader_that_has_gone_is_no_traceback(tmp_path):
     )
     told = python(code, tmp_path)
     assert (told.returncode, told.stderr) == (1, "")
+
+
+def test_a_full_disk_under_a_log_is_told_in_a_sentence(tmp_path):
+    with Path("/dev/full").open("w") as full:
+        code = "import sys\nfrom pipeline.__main__ import leave\nprint('x' * 10)\nleave(0)\n"
+        environment = {"PYTHONPATH": str(ROOT), "PATH": ""}
+        told = subprocess.run(
+            [sys.executable, "-c", code], stdout=full, stderr=subprocess.PIPE, text=True, env=environment
+        )
+    assert told.returncode == 1
+    assert told.stderr == "face18: what was told could not be written: No space left on device.\n"
+
+
+def test_a_profile_is_told_at_the_end(tmp_path):
+    environment = {"PYTHONPATH": str(ROOT), "PATH": ""}
+    command = [sys.executable, "-m", "cProfile", "-m", "pipeline", "recipes"]
+    told = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment)
+    assert "function calls" in told.stdout

@@ -48,20 +48,12 @@ def test_figures_are_those_of_the_best_epoch(copy):
     assert (answered == held["mask"]).mean() == pytest.approx(metrics["accuracy"])
 
 
-def test_a_training_made_before_these_settings_goes_on_as_it_was(copy):
-    """Its settings.json lacks them: finished work stands, and another fold trains with today's defaults."""
+def test_a_record_that_lacks_settings_is_refused(copy):
+    """It is of a version whose runs are refused, or was changed: no default of today stands in for what was."""
     path = copy.run / "age/fold0/settings.json"
     made = read_json(path)
-    for name in ("schedule", "period", "gamma", "patience", "sampling", "age_scale"):
-        del made["settings"][name]
+    del made["settings"]["patience"]
     store.write_json(path, made)
-    record = copy.run / "age/fold0/done/train.json"
-    done = read_json(record)
-    done["wrote"]["settings.json"] = store.file_fingerprint(path)
-    store.write_json(record, done)
-    metrics = train_tiny(copy.run, copy.data, "age", folds="0,1")
-    assert set(metrics) == {"fold0", "fold1"}
-    assert read_json(copy.run / "age/fold1/settings.json")["settings"]["schedule"] == "cosine"
-    with pytest.raises(UserError, match="patience"):
-        train_tiny(copy.run, copy.data, "age", patience=3)
-    finish(copy.run)
+    with pytest.raises(UserError, match=r"age/fold0/settings\.json lacks the setting patience"):
+        train_tiny(copy.run, copy.data, "age", folds="0,1")
+    assert set(train_tiny(copy.run, copy.data, "age", restart=True)) == {"fold0"}

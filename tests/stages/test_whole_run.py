@@ -24,6 +24,7 @@ from pipeline.stages.prepare import prepare
 from pipeline.stages.score import Score, score
 from pipeline.stages.submit import submit
 from pipeline.training import fold as fold_module
+from pipeline.training import fold as train_fold_module
 
 ANSWERS = ["weights.safetensors", "validation.csv", "settings.json"]
 
@@ -402,3 +403,38 @@ def test_specialists_learn_from_photos_with_their_label_alone(copy):
 def test_nothing_is_written_into_the_data_set(done):
     names = {p.name for p in done.data.iterdir()}
     assert names <= {"train", "eval", "key.csv", "landmarks.csv", "README.txt"}
+
+
+# ------------------------------------------------------------------- folds that others work on, or damaged ones
+
+
+def test_a_fold_that_another_process_finished_meanwhile_stands(copy, monkeypatch, capsys):
+    """What is finished is looked for again once the fold is ours alone."""
+    whole = train_fold_module.train_fold
+
+    def beside(*given):
+        monkeypatch.setattr(train_fold_module, "train_fold", whole)
+        train_tiny(copy.run, copy.data, "age", folds="2", dropout=0.3)  # as another process would
+        return whole(*given)
+
+    monkeypatch.setattr(train_fold_module, "train_fold", beside)
+    train_tiny(copy.run, copy.data, "age", folds="1,2")
+    assert read_json(copy.run / "age/fold2/settings.json")["settings"]["dropout"] == 0.3
+    assert read_json(copy.run / "age/fold1/settings.json")["settings"]["dropout"] == 0.0
+    assert "train age: fold 2 is finished" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["settings.json", "done/train.json"])
+@pytest.mark.parametrize("damage", ["{", "{}", None])
+def test_restart_mends_a_damaged_fold(copy, name, damage):
+    path = copy.run / "age/fold0" / name
+    if damage is None:
+        path.unlink()
+    else:
+        path.write_text(damage)
+    if name == "settings.json":
+        with pytest.raises(UserError, match=r"settings\.json"):
+            train_tiny(copy.run, copy.data, "age")
+    train_tiny(copy.run, copy.data, "age", restart=True)
+    assert set(train_tiny(copy.run, copy.data, "age")) == {"fold0"}
+    assert list((copy.run / "age").glob("fold0-*"))

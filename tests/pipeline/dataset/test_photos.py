@@ -98,7 +98,8 @@ def test_one_id_token_may_stand_for_two_people(tmp_path):
 
 def test_ages_above_100_train_as_100(tmp_path):
     root = contest(tmp_path)
-    change(root / "train/train.csv", "Asian,60", "Asian,120")
+    change(root / "train/train.csv", "Asian,60,000002_male_Asian_60", "Asian,120,000002_male_Asian_120")
+    (root / "train/images/000002_male_Asian_60").rename(root / "train/images/000002_male_Asian_120")
     data = read_data_set(root)
     assert data.train["age"].max() == 100
     assert data.notes == ("ages of train/train.csv above 100 (up to 120), trained as 100 (1): 120",)
@@ -127,9 +128,8 @@ def test_what_is_told_but_not_fatal(tmp_path):
         assert f"'train/images/000001_female_Asian_25/{name}'" in notes
     assert "'train/images/000002_male_Asian_60/mask4.jpg', 'train/images/000002_male_Asian_60/mask5.jpg'" in notes
     assert "'train/images/read me.txt'" in notes
-    hidden = "(2): 'train/images/.DS_Store', 'train/images/000001_female_Asian_25/._mask1.jpg'"
-    assert f"hidden files and folders, not used {hidden}" in notes
-    assert "'eval/images/.hidden.jpg'" in notes
+    assert "system files (.DS_Store, Thumbs.db, ._* and the like), not used: 2" in notes
+    assert "hidden files and folders, not used (1): 'eval/images/.hidden.jpg'" in notes
     assert "photos of eval/info.csv that are not on disk (1): 'eval/images/a.png'" in notes
     extra = "(2): 'eval/images/extra.jpg', 'eval/images/x.jpg/inner.jpg'"
     assert f"photos that are not in eval/info.csv, not used {extra}" in notes
@@ -301,7 +301,7 @@ def test_faces():
     assert (truth["photo"] == data.eval["photo"]).all()
     assert (truth["label"] == encode(truth["mask"], truth["gender"], truth["band"])).all()
     (note,) = data.notes
-    assert note.startswith("hidden files and folders, not used (13): 'train/images/.DS_Store'")
+    assert note == "system files (.DS_Store, Thumbs.db, ._* and the like), not used: 13"
     with (FACES / "eval/info.csv").open() as file:
         assert list(data.submission(pd.Series(0, index=data.eval["photo"]))["ImageID"]) == [
             r["ImageID"] for r in csv.DictReader(file)

@@ -219,7 +219,7 @@ def test_a_bad_photo_keeps_its_name_and_is_told_in_one_line(tmp_path, name):
 
 def test_a_data_set_folder_of_255_bytes_is_prepared(tmp_path):
     touch(tmp_path / "a.jpg")
-    assert prepare(Photos(tmp_path, ["a.jpg"]), "ä" * 127, SIZE, 1).bad == {"a.jpg": "it is no photo"}
+    assert prepare(Photos(tmp_path, ["a.jpg"]), "ä" * 127, SIZE, 1).bad == {"a.jpg": "it is no photo but an empty file"}
 
 
 def saved(path, array):

@@ -13,7 +13,7 @@ from tiny import begun_fold_of, network_of, settings_of
 from models.errors import UserError
 from models.tasks import build_task
 from pipeline.images import photos
-from pipeline.images.decode import read_photo
+from pipeline.images.decode import decode, read_photo
 from pipeline.images.framing import fit
 from pipeline.images.photos import Photos
 from pipeline.prediction import engines, ensemble
@@ -91,18 +91,19 @@ def test_load_rebuilds_the_network(run, monkeypatch):
 def test_every_photo_is_decoded_once_and_answered_by_every_fold(run, album, monkeypatch):
     root, networks = run
     decoded = Counter()
-    real = read_photo
+    real = decode
 
     def counting(path):
         decoded[path.name] += 1
         return real(path)
 
-    monkeypatch.setattr(photos, "read_photo", counting)
+    monkeypatch.setattr(photos, "decode", counting)
     members = [ensemble.load(BegunFold.read(folder), "cpu", 1) for folder in folders(root)]
     with Progress("predict", len(album.names), "photos") as progress:
-        table, bad = ensemble.predict(members, album, 2, progress)
+        table, bad, cut_short = ensemble.predict(members, album, 2, progress)
     monkeypatch.undo()
     assert progress.done == 70
+    assert cut_short == []
     assert decoded == Counter(album.names)
     # Bad photos are reported and have no row; the others have a row a fold, in the order asked for.
     assert list(bad) == [album.names[1], album.names[66]]
@@ -169,14 +170,24 @@ def test_only_bad_photos(run, tmp_path):
     root, _ = run
     members = [ensemble.load(BegunFold.read(folder), "cpu", 1) for folder in folders(root)[:1]]
     photos = Photos(tmp_path, ["a.jpg", "b.jpg"])
-    table, bad = ensemble.predict(members, photos, 1, Progress("predict", 2, "photos"))
+    table, bad, _ = ensemble.predict(members, photos, 1, Progress("predict", 2, "photos"))
     assert bad == dict.fromkeys(photos.names, "it does not exist")
     assert len(table) == 0
     assert {"photo", "fold", *members[0].task.columns} == set(table.columns)
 
 
-@pytest.mark.parametrize("damage", ["short", "noise", "other", "gone"])
-def test_damaged_weights_are_named(run, tmp_path, damage):
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        ("short", r"is cut short: it holds [\d,]+ of [\d,]+ bytes"),
+        ("noise", "is not in the safetensors format"),
+        ("pointer", r"is a Git LFS pointer, not the weights; run git lfs pull in .*, or train it again"),
+        ("page", "is an HTML page"),
+        ("other", "is damaged or of another network"),
+        ("gone", "is missing"),
+    ],
+)
+def test_damaged_weights_are_named(run, tmp_path, damage, told):
     root, _ = run
     made = root / "mask" / "fold0"
     (tmp_path / "settings.json").write_bytes((made / "settings.json").read_bytes())
@@ -184,13 +195,15 @@ def test_damaged_weights_are_named(run, tmp_path, damage):
     content = {
         "short": whole[:-100],
         "noise": b"no weights",
+        "pointer": b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n",
+        "page": b"<html>sign in</html>",
         "other": (root / "age" / "fold2" / "weights.safetensors").read_bytes(),
     }
     if damage != "gone":
         (tmp_path / "weights.safetensors").write_bytes(content[damage])
-    with pytest.raises(UserError, match=r"weights\.safetensors is (damaged|missing).*--restart") as told:
+    with pytest.raises(UserError, match=rf"weights\.safetensors {told}.*--restart") as refused:
         ensemble.load(BegunFold.read(tmp_path), "cpu", 1)
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(refused.value)
 
 
 def test_damaged_settings_are_named(tmp_path):

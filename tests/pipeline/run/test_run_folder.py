@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from models.errors import UserError
-from pipeline.run import records
-from pipeline.run.fold_records import BegunFold
+from pipeline.run import fold_records, records
+from pipeline.run.fold_records import WROTE, BegunFold
 from pipeline.run.folder import SCHEMA, open_run
 from pipeline.run.presets import PRESETS
 from pipeline.run.settings import EvalStage, RunStage
@@ -25,6 +25,7 @@ DEFAULTS = {
     "held_out": 0.2,
     "split_seed": 0,
     "skip_bad_photos": False,
+    "allow_duplicates": False,
     "follow_links": False,
     "leave_out": None,
 }
@@ -91,6 +92,7 @@ def test_recorded_settings_hold_when_not_given(run, tmp_path):
         "held_out": 0.05,
         "split_seed": 3,
         "skip_bad_photos": True,
+        "allow_duplicates": True,
         "follow_links": True,
         "leave_out": 1,
         "recipe": "note-xception",
@@ -142,12 +144,13 @@ def test_a_change_is_allowed_before(run, name):
     assert recorded(run)[name] == (str(CHANGES[name]) if name == "data" else CHANGES[name])
 
 
-def test_links_may_be_followed_from_any_time_on(run):
-    """It concerns where photos lie, not what was learned; what they hold is compared by itself."""
+@pytest.mark.parametrize("name", ["follow_links", "allow_duplicates"])
+def test_what_may_be_read_can_be_allowed_from_any_time_on(run, name):
+    """It concerns which photos are read, not what was learned; what they hold is compared by itself."""
     open_run(RunStage.of(run=run))
     begin(run)
-    assert open_run(RunStage.of(run=run, follow_links=True)).follow_links
-    assert open_run(RunStage.of(run=run)).follow_links
+    assert getattr(open_run(RunStage.of(run=run, **{name: True})), name)
+    assert getattr(open_run(RunStage.of(run=run)), name)
 
 
 def test_a_given_0_is_given(run):
@@ -286,11 +289,13 @@ def test_folds_of_a_specialist(run):
     (run / "age" / "fold2" / "weights.safetensors").touch()
     assert made.finished("age") == {}
     begun = BegunFold(
-        folder=run / "age" / "fold2", task="age", number=2, settings=PRESETS["small"]["age"], inputs={},
+        folder=run / "age" / "fold2", task="age", number=2, settings=PRESETS["small"]["age"],
+        inputs=dict.fromkeys(fold_records.INPUTS, ""),
         plan=Plan("cpu", "float32", True, 2, 1), pixels="p", crop=1.0, weights="none", versions={},
     )  # fmt: skip
     begun.write()
-    records.record(run / "age" / "fold2", "train", {}, ["weights.safetensors"], {"macro_f1": 0.5})
+    (run / "age" / "fold2" / "validation.csv").touch()
+    records.record(run / "age" / "fold2", "train", {}, WROTE, {"macro_f1": 0.5})
     ((number, fold),) = made.finished("age").items()
     assert (number, fold.folder, fold.metrics) == (2, begun.folder, {"macro_f1": 0.5})
 

@@ -9,7 +9,7 @@ from models import losses
 from models.declared import declared
 from models.errors import UserError
 from models.tasks import build_task
-from pipeline.run.fold_records import BegunFold, FinishedFold, begun_fold
+from pipeline.run.fold_records import WROTE, BegunFold, FinishedFold, begun_fold
 from pipeline.run.given import Given
 from pipeline.run.presets import PRESETS
 from pipeline.run.setting_rules import of_task, resolved
@@ -55,7 +55,7 @@ def test_options_that_a_setting_of_ours_decides_are_refused():
 
 def test_what_is_given_stands_over_what_is_recorded_and_that_over_the_preset(tmp_path):
     fold = begun(tmp_path, PRESETS["small"]["age"] | {"lr": 0.5, "epochs": 2})
-    made = resolved(RUN, "age", given(lr=0.25), [None, fold])
+    made = resolved(RUN, "age", given(lr=0.25), fold)
     assert (made.lr, made.epochs, made.batch_size) == (0.25, 2, PRESETS["small"]["age"].batch_size)
     assert resolved(RUN, "age", given()) == PRESETS["small"]["age"]
     recipe = SimpleNamespace(preset="base", recipe="note-xception")
@@ -81,9 +81,15 @@ def test_a_fold_is_read_as_it_was_written(tmp_path, task):
     assert begun_fold(tmp_path) == made
     recorded = store.read_json(tmp_path / "settings.json")["settings"]
     assert recorded.keys() == {name for name, one in KNOWN.items() if one.known_by(task)}
-    store.write_json(tmp_path / "done/train.json", {"inputs": "x", "metrics": {"macro_f1": 0.5}, "wrote": {"a": "b"}})
+    store.write_json(
+        tmp_path / "done/train.json", {"inputs": "x", "metrics": {"macro_f1": 0.5}, "wrote": dict.fromkeys(WROTE, "b")}
+    )
     finished = FinishedFold.read(tmp_path)
-    assert (finished.settings, finished.metrics, finished.wrote) == (made.settings, {"macro_f1": 0.5}, {"a": "b"})
+    assert (finished.settings, finished.metrics, finished.wrote) == (
+        made.settings,
+        {"macro_f1": 0.5},
+        dict.fromkeys(WROTE, "b"),
+    )
 
 
 @pytest.mark.parametrize(
@@ -93,6 +99,11 @@ def test_a_fold_is_read_as_it_was_written(tmp_path, task):
         (lambda made: made["plan"].pop("device"), "is not what train writes"),
         (lambda made: made.update(more=1), "is not what train writes"),
         (lambda made: made["settings"].update(shape=1), "there is no setting shape"),
+        (lambda made: made["settings"].pop("lr"), "lacks the setting lr"),
+        (lambda made: made.update(settings=[]), "holds no settings"),
+        (lambda made: made.update(task="nose"), "is not what train writes"),
+        (lambda made: made.update(inputs={}), "is not what train writes"),
+        (lambda made: made.update(inputs=None), "is not what train writes"),
         (lambda made: made["settings"].update(lr=-1), "--lr -1: it must be above 0"),
     ],
 )
@@ -103,6 +114,18 @@ def test_a_record_of_another_shape_is_named(tmp_path, change, told):
     store.write_json(tmp_path / "settings.json", made)
     with pytest.raises(UserError, match=rf"settings\.json.*{told}"):
         begun_fold(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "done",
+    [{}, {"wrote": {}, "metrics": {"macro_f1": 1}}, {"wrote": None, "metrics": {"macro_f1": 1}},
+     {"wrote": [*WROTE], "metrics": {"macro_f1": 1}}, {"wrote": dict.fromkeys(WROTE, ""), "metrics": {}}],
+)  # fmt: skip
+def test_a_record_of_its_end_of_another_shape_is_named(tmp_path, done):
+    begun(tmp_path).write()
+    store.write_json(tmp_path / "done/train.json", done)
+    with pytest.raises(UserError, match=r"train\.json is not what train writes.*--restart"):
+        FinishedFold.read(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -133,8 +156,9 @@ def test_settings_that_changed_are_refused(tmp_path):
 def test_a_file_is_fingerprinted_once_and_missed_where_it_changed(tmp_path, monkeypatch):
     begun(tmp_path).write()
     (tmp_path / "weights.safetensors").write_text("weights")
-    wrote = {name: store.file_fingerprint(tmp_path / name) for name in ("weights.safetensors", "settings.json")}
-    store.write_json(tmp_path / "done/train.json", {"inputs": "x", "metrics": {}, "wrote": wrote})
+    (tmp_path / "validation.csv").write_text("photo")
+    wrote = {name: store.file_fingerprint(tmp_path / name) for name in WROTE}
+    store.write_json(tmp_path / "done/train.json", {"inputs": "x", "metrics": {"macro_f1": 0.5}, "wrote": wrote})
     fold, asked = FinishedFold.read(tmp_path), []
     fingerprint = store.file_fingerprint
     monkeypatch.setattr(store, "file_fingerprint", lambda path: asked.append(path.name) or fingerprint(path))
@@ -142,9 +166,16 @@ def test_a_file_is_fingerprinted_once_and_missed_where_it_changed(tmp_path, monk
     fold.check("weights.safetensors", "settings.json")
     assert fold.network_fingerprint == [wrote["settings.json"], wrote["weights.safetensors"]]
     assert sorted(asked) == ["settings.json", "weights.safetensors"]
-    (tmp_path / "weights.safetensors").write_text("other")
-    with pytest.raises(UserError, match=r"weights\.safetensors is missing, damaged or was changed"):
-        FinishedFold.read(tmp_path).check("weights.safetensors")
+    for content, told in {
+        b"\2" + bytes(7) + b"{}": "is missing, damaged or was changed",
+        b"": "is an empty file, not weights",
+        b"PK\3\4": "is a zip archive, not weights",
+        b"<html>": "is an HTML page, not weights",
+        b"version https://git-lfs.github.com/spec/v1\n": "is a Git LFS pointer, not the weights; run git lfs pull in",
+    }.items():
+        (tmp_path / "weights.safetensors").write_bytes(content)
+        with pytest.raises(UserError, match=rf"weights\.safetensors {told}.*run train again with --restart"):
+            FinishedFold.read(tmp_path).check("weights.safetensors")
 
 
 def test_every_word_means_something():
