@@ -104,9 +104,10 @@ test: setup ## run the tests (minutes)
 test-slow: setup ## run the slow tests too
 	@$(PYTEST) -m 'slow or not slow' --timeout 3600 $(ARGS)
 
-test-faults: setup ## kill 200 runs and fail every write, and see that nothing is lost (half an hour)
+test-faults: setup ## kill 200 runs and 20 loaders, fail every write, and see that nothing is lost (half an hour)
 	@$(PY) tests/faults/kills.py $(ARGS)
 	@$(PY) tests/faults/writes.py
+	@$(PY) tests/faults/loaders.py
 
 bench: setup ## time training and prediction against the usual scripts (half an hour)
 	@$(PY) benchmarks/speed.py $(ARGS)

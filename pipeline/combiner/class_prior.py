@@ -15,8 +15,12 @@ def people_of(rows: LabelledPredictions) -> NDArray[np.float64]:
 
 
 def with_bands(prior: NDArray, train: NDArray) -> NDArray[np.float64]:
-    """(..., 6) shares that have the bands of prior (..., 3), and within a band the genders of train (6,)."""
+    """(..., 6) shares that have the bands of prior (..., 3), and within a band the genders of train (6,).
+
+    A band without people in train has as many men as women.
+    """
     inside = train.reshape(len(BANDS), -1)
+    inside = np.where(inside.any(1, keepdims=True), inside, 1.0)
     shares = prior[..., None] * inside / inside.sum(1, keepdims=True)
     return shares.reshape(*prior.shape[:-1], CLASSES)
 

@@ -13,7 +13,7 @@ from pipeline.dataset.folds import deal
 from pipeline.prediction.labelled import LabelledPredictions
 from pipeline.scoring.bootstrap import resample
 from pipeline.scoring.surface import COARSE, ByClass, default_grid
-from pipeline.scoring.thresholds import choose, crossings, shrunk
+from pipeline.scoring.thresholds import choose, fallback_of, shrunk
 
 BANDWIDTH = 2.0
 """The bandwidth, in years, unless cross-fitting clearly prefers another."""
@@ -24,9 +24,9 @@ INNER_FOLDS = 5
 
 
 def inner_folds_of(rows: LabelledPredictions, seed: int = 0) -> NDArray[np.int64]:
-    """(P,) an inner fold from 0 to 4 for each person, stratified on gender x band."""
-    order = np.random.default_rng(seed).random(rows.people)
-    return deal(by_gender_first(rows.kind), order, INNER_FOLDS)
+    """(P,) an inner fold from 0 to 4 for each person, with all their ages, stratified on gender x band."""
+    order = np.random.default_rng(seed).random(rows.persons)
+    return deal(by_gender_first(rows.class_of_person), order, INNER_FOLDS)[rows.who]
 
 
 def _held_out(
@@ -37,7 +37,8 @@ def _held_out(
     for k in range(INNER_FOLDS):
         inside = fold == k
         if inside.any():
-            yield inside, (~inside).astype(np.float64), crossings(rows.age[~inside], rows.predicted_age[~inside])
+            other = ~inside
+            yield inside, other.astype(np.float64), fallback_of(rows.age[other], rows.predicted_age[other], rows.counts)
 
 
 def cross_fitted(
@@ -88,7 +89,7 @@ def best_bandwidth(rows: LabelledPredictions, shares: NDArray, seed: int = 0) ->
     drawn = {}
     for h in BANDWIDTHS:
         labels = cross_fitted_coarse(rows, factor, h, seed=seed)
-        drawn[h] = resample(rows.label, labels, rows.person, draws=200, seed=seed, weights=weights)
+        drawn[h] = resample(rows.label, labels, rows.who[rows.person], draws=200, seed=seed, weights=weights)
     gain = {h: drawn[h] - drawn[BANDWIDTH] for h in BANDWIDTHS}
     clear = {h: float(g.mean()) for h, g in gain.items() if g.mean() > 2 * g.std()}
     return max(clear, key=clear.get) if clear else BANDWIDTH

@@ -67,10 +67,10 @@ def expected_interval(
     wider, by the people of the smallest gender x band (Hesterberg 2015). None where a band of that prior has fewer than
     LEAST people: a single person drawn again is the same person.
     """
-    if rows.counts[bands_of(shares) > 0].min() < LEAST:
+    if rows.persons_by_band[bands_of(shares) > 0].min() < LEAST:
         return None
-    people = people_of(rows) * rows.people
-    few = max(3, round(people[people > 0].min()))
+    people = rows.persons_by_class
+    few = max(3, int(people[people > 0].min()))
     tail = (1 + level) / 2
     wider = stdtrit(few - 1, tail) / ndtri(tail) * np.sqrt(few / (few - 1))
     low, high = centre + wider * (np.quantile(drawn, [1 - tail, tail]) - drawn.mean())

@@ -39,7 +39,7 @@ def judge(found: ThresholdChoice, seed: int = 0) -> tuple[dict[str, Any], float]
     for weighting, weights in (("train", np.ones(len(rows.person))), ("eval", found.photo_weights)):
         result[weighting] = {}
         for name, labels in labels_of.items():
-            again = resample(rows.label, labels, rows.person, draws=DRAWS, seed=seed, weights=weights)
+            again = resample(rows.label, labels, rows.who[rows.person], draws=DRAWS, seed=seed, weights=weights)
             result[weighting][name] = {
                 "macro_f1": macro_f1(rows.label, labels, weights),
                 "interval": np.quantile(again, [0.025, 0.975]).tolist(),

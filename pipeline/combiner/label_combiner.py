@@ -17,12 +17,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from models.labels import LABELS, by_gender_first, class_of_label, decode
+from models.labels import LABELS, class_of_label, decode
 from pipeline.combiner.calibration import Calibration, fit_calibration
 from pipeline.combiner.class_prior import bands_of, factors, people_of, shares_of, with_bands
 from pipeline.combiner.cross_fitting import inner_folds_of
 from pipeline.combiner.expected_score import centre_of, expected_interval, expected_scores
-from pipeline.combiner.notes import interval_notes, shrinkage_notes
+from pipeline.combiner.notes import absence, interval_notes, shrinkage_notes
 from pipeline.combiner.offsets import NONE, best_offsets, offset_score, with_offsets
 from pipeline.combiner.prior_choice import check_prior, prior_kind
 from pipeline.combiner.prior_estimate import Estimate
@@ -32,11 +32,13 @@ from pipeline.combiner.summary import LEVEL, estimate_told
 from pipeline.combiner.threshold_choice import prior_of_eval
 from pipeline.prediction import label_tables
 from pipeline.prediction.eval_predictions import EvalPredictions
-from pipeline.prediction.labelled import LabelledPredictions, check_bands
+from pipeline.prediction.labelled import LabelledPredictions
 from pipeline.runtime import store
-from pipeline.scoring.bootstrap import person_weights
 from pipeline.scoring.metrics import macro_f1
 from pipeline.scoring.thresholds import shrinkage_of, shrunk
+
+NAMES = ("offset of the young", "offset of the old")
+"""What is fitted, in words."""
 
 
 class LabelCombiner:
@@ -66,33 +68,34 @@ class LabelCombiner:
         """
         given, notes = check_prior(self.prior), list(notes)
         rows, probabilities = label_tables.labelled_probabilities(validation)
-        check_bands(rows)
-        photos_per_person = photos_per_person or len(rows.person) / rows.people
+        more_caveats, more_notes = absence(rows.counts, NAMES, NONE)
+        notes, caveats = [*notes, *more_notes], [*caveats, *more_caveats]
+        photos_per_person = photos_per_person or len(rows.person) / rows.persons
         shares = people_of(rows)
         self.train_ = train = shares_of(shares * rows.people)
-        self.calibration_ = fit_calibration(probabilities, rows.label, rows.people)
+        self.calibration_ = fit_calibration(probabilities, rows.label, rows.persons)
         eval = (
             None if predictions is None else EvalPredictions(*label_tables.by_network(predictions), photos_per_person)
         )
         guess = None
-        if eval is not None and given is None:
+        if eval is not None and given is None and not more_notes:
             score = offset_score(rows, self.calibration_.log(probabilities))
             guess = prior_of_eval(rows, eval, self.draws, self.seed, score)
         kind, toward = prior_kind(self.prior, rows, None if eval is None else eval.people, guess, notes)
         possible, prior = self._choose_prior(given, shares, guess, kind, toward)
         weights = factors(self.shares_, train)[class_of_label(rows.label)]
-        shrinkage = shrinkage_of(rows.counts)
-        notes += shrinkage_notes(shrinkage, rows.counts, ("offset of the young", "offset of the old"), "0")
+        shrinkage = shrinkage_of(rows.persons_by_band)
+        notes += shrinkage_notes(shrinkage, rows.persons_by_band, NAMES, "0")
         self.offsets_ = shrunk(
             best_offsets(self._scores(probabilities), rows.label, weights), NONE, shrinkage, decimals=None
         )
         held_out = self._cross_fitted(rows, probabilities, weights, shrinkage)
-        notes += [] if eval is None else interval_notes(rows.counts, bands_of(possible.mean(0)))
+        notes += [] if eval is None else interval_notes(rows.persons_by_band, bands_of(possible.mean(0)))
         self.report_ = {
-            "people": rows.people,
+            "people": rows.persons,
             "photos": len(rows.person),
             "photos_per_person": photos_per_person,
-            "people_by_band": rows.counts.tolist(),
+            "people_by_band": rows.persons_by_band.tolist(),
             "folds": rows.folds,
             "dropped": rows.dropped,
             "age_mix": prior,
@@ -137,7 +140,7 @@ class LabelCombiner:
         labels, fold = np.empty(len(rows.label), np.int64), inner_folds_of(rows, self.seed)
         for k in np.unique(fold):
             here = (fold == k)[rows.person]
-            calibration = fit_calibration(probabilities[~here], rows.label[~here], int((fold != k).sum()))
+            calibration = fit_calibration(probabilities[~here], rows.label[~here], len(np.unique(rows.who[fold != k])))
             scores = self._scores(probabilities, calibration)
             offsets = shrunk(
                 best_offsets(scores[~here], rows.label[~here], weights[~here]), NONE, shrinkage, decimals=None
@@ -155,7 +158,7 @@ class LabelCombiner:
     ) -> dict[str, Any]:
         """The score to expect of cross-fitted labels (n,), where the eval prior may be any that is possible (B, 6)."""
         centre = centre_of(rows, labels, possible)
-        weights = person_weights(by_gender_first(rows.kind), self.draws, np.random.default_rng(self.seed))
+        weights = rows.drawn_again(self.draws, np.random.default_rng(self.seed))
         again = expected_scores(rows, labels, possible, weights, eval.people, self.seed)
         interval = expected_interval(centre, again, rows, possible.mean(0), LEVEL)
         return {

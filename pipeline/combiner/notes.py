@@ -8,6 +8,7 @@ from models.labels import BANDS
 from pipeline.combiner.expected_score import LEAST
 from pipeline.combiner.prior_estimate import Estimate
 from pipeline.combiner.self_test import SelfTest
+from pipeline.scoring.thresholds import boundaries_without
 
 FAR = 0.1
 """From so far on a reader is told that a threshold is drawn toward the fallback."""
@@ -38,8 +39,35 @@ def shrinkage_notes(shrinkage: NDArray, counts: NDArray, names: tuple[str, str],
     return [
         f"the {name} is drawn {p:.0%} of the way to {toward}: only {pair.min()} people in a band beside it"
         for name, p, pair in zip(names, shrinkage, (counts[:2], counts[1:]), strict=True)
-        if p > FAR
+        if p > FAR and pair.all()  # the others are told by `absence`
     ]
+
+
+def nobody(counts: NDArray) -> str:
+    """Which bands have no validation people, counts (3,), in words; nothing where all have."""
+    absent = [name for name, count in zip(BANDS, counts, strict=True) if not count]
+    return f"no validation person is {' or '.join(absent)}" if absent else ""
+
+
+def absence(counts: NDArray, names: tuple[str, str], values: tuple[float, float]) -> tuple[list[str], list[str]]:
+    """What is said beside every score, and in a sentence, where bands have no validation people, counts (3,).
+
+    names, values: of the two that were to be fitted, and what they are where nobody is on one side of them.
+    """
+    absent = nobody(counts)
+    if not absent:
+        return [], []
+    unfitted = [
+        f"the {name} is {value:g}"
+        for name, value, lacking in zip(names, values, boundaries_without(counts), strict=True)
+        if lacking
+    ]
+    rest = "rests" if len(unfitted) == 1 else "rest"
+    told = (
+        f"{absent}: {' and '.join(unfitted)}, which {rest} on nobody, and no score tells how such people are labelled; "
+        "more folds (FOLDS=all), where not all are trained, or such people mend it"
+    )
+    return [absent], [told]
 
 
 def interval_notes(counts: NDArray, shares: NDArray) -> list[str]:

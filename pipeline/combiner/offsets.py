@@ -33,7 +33,7 @@ def offset_score(rows: LabelledPredictions, log: NDArray) -> Score:
 
     For priors the mean of them stands, and every fourth offset is looked at: what is compared is priors, not offsets.
     """
-    shrinkage = shrinkage_of(rows.counts)
+    shrinkage = shrinkage_of(rows.persons_by_band)
 
     def score(others: NDArray, chosen: NDArray, priors: Sequence[NDArray]) -> list[float]:
         fit, eval = rows_of(rows, others), rows_of(rows, chosen)

@@ -6,7 +6,7 @@ import numpy as np
 
 from models.errors import UserError
 from models.labels import BANDS
-from pipeline.combiner.notes import tried_note, unlike_note
+from pipeline.combiner.notes import nobody, tried_note, unlike_note
 from pipeline.combiner.prior_estimate import Estimate
 from pipeline.prediction.labelled import LabelledPredictions
 
@@ -24,8 +24,8 @@ def prior_kind(
     """What a prior asks for, "given", "train" or "estimate", and how far toward the estimate labels are chosen for.
 
     prior: as a combiner takes it; rows: the validation people; eval_people: as how many people the eval photos count,
-    None without eval predictions; guess: the estimate; notes gets what a reader must know of it. Raises UserError where
-    an estimate is asked for without eval predictions.
+    None without eval predictions; guess: the estimate, None where a band has no people; notes gets what a reader must
+    know of it. Raises UserError where an estimate is asked for without eval predictions.
     """
     if not isinstance(prior, str):
         return "given", 0.0
@@ -37,7 +37,13 @@ def prior_kind(
         if prior == "auto":
             notes.append("no eval predictions: calibrated for the age mix of the train people")
         return "train", 0.0
-    assert guess is not None, "there are eval predictions"
+    if guess is None:
+        if prior != "train":
+            notes.append(
+                f"the age mix of the eval photos is not estimated, as {nobody(rows.counts)}: calibrated for the age "
+                "mix of the train people; --prior 0.42,0.28,0.30 gives the age mix"
+            )
+        return "train", 0.0
     if guess.unlike:
         notes.append(unlike_note(guess))
     if prior == "train":
@@ -48,8 +54,9 @@ def prior_kind(
         return "estimate", 1.0
     more = ""
     if guess.tried is None:
-        few = int(rows.counts.argmin())
-        why = f"with only {rows.counts[few]} validation people {BANDS[few]} it cannot be tried on your own people"
+        few = int(rows.persons_by_band.argmin())
+        who = f"{rows.persons_by_band[few]} validation people {BANDS[few]}"
+        why = f"with only {who} it cannot be tried on your own people"
         more = "; more folds (FOLDS=all), where not all are trained, bring more"
     elif eval_people < FEW:
         why = f"as the eval photos count as only {eval_people} people (at least {FEW} are needed)"

@@ -107,12 +107,12 @@ def self_test(
 
     score: how labels come about and are judged; by two thresholds where left out.
     """
-    if rows.counts.min() < LEAST or rows.people < 4 * SMALLEST:
+    if rows.persons_by_band.min() < LEAST or rows.persons < 4 * SMALLEST:
         return None
     rng, bands, train = np.random.default_rng([seed, 18]), rows.band[rows.first], rows.counts / rows.people
-    score, kind, tried = score or threshold_score(rows), rows.kind, []
+    score, tried = score or threshold_score(rows), []
     for _ in range(50 * sets):  # a set of too few people is drawn again
-        half, some = _halves(kind, rng), rng.permutation(rows.people)[:LARGEST]
+        half, some = _halves(rows, rng), rng.permutation(rows.people)[:LARGEST]
         half, others = some[half[some]], some[~half[some]]
         chosen = in_prior(bands, half, drawn_from_hyperprior(rng, train), rng)
         if len(chosen) >= SMALLEST and np.bincount(bands[others], minlength=len(BANDS)).all():
@@ -146,7 +146,7 @@ def _one(
 
 def threshold_score(rows: LabelledPredictions) -> Score:
     """How labels by two thresholds score, which are chosen on people and judged on others."""
-    shrinkage = shrinkage_of(rows.counts)  # as it is where all people calibrate
+    shrinkage = shrinkage_of(rows.persons_by_band)  # as it is where all people calibrate
 
     def score(others: NDArray, chosen: NDArray, priors: Sequence[NDArray]) -> list[float]:
         calibrating, eval = of_people(rows, others), of_people(rows, chosen)
@@ -163,10 +163,10 @@ def threshold_score(rows: LabelledPredictions) -> Score:
     return score
 
 
-def _halves(kind: NDArray, rng: np.random.Generator) -> NDArray[np.bool_]:
-    """(P,) which half each person is in, stratified on their class (P,)."""
-    first = int(rng.integers(2))
-    return deal(kind, rng.random(len(kind)), 2, first) == 0
+def _halves(rows: LabelledPredictions, rng: np.random.Generator) -> NDArray[np.bool_]:
+    """(P,) which half each person is in, with all their ages, stratified on their class."""
+    first, kind = int(rng.integers(2)), rows.class_of_person
+    return (deal(kind, rng.random(len(kind)), 2, first) == 0)[rows.who]
 
 
 def in_prior(bands: NDArray, people: NDArray, prior: NDArray, rng: np.random.Generator) -> NDArray[np.int64]:
@@ -190,4 +190,5 @@ def of_people(rows: LabelledPredictions, people: NDArray) -> LabelledPredictions
     inside, place = rows_of(rows, people), np.empty(rows.people, np.int64)
     place[people] = np.arange(len(people))
     arrays = {name: getattr(rows, name)[inside] for name in ("age", "predicted_age", "label", "band", "gender", "cell")}
-    return replace(rows, person=place[rows.person[inside]], people=len(people), **arrays)
+    who = np.unique(rows.who[people], return_inverse=True)[1]
+    return replace(rows, person=place[rows.person[inside]], people=len(people), identities=who, **arrays)

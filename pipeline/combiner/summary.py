@@ -42,17 +42,19 @@ def summary(
     }
     if guess is not None:
         prior |= estimate_told(guess)
-    notes += shrinkage_notes(found.shrinkage, rows.counts, ("lower threshold", "upper threshold"), "the fallback")
+    notes += shrinkage_notes(
+        found.shrinkage, rows.persons_by_band, ("lower threshold", "upper threshold"), "the fallback"
+    )
     expected = None
     if eval is not None:
         interval = choice_interval(found, eval.people, centre, LEVEL, seed)
-        notes += interval_notes(rows.counts, bands_of(found.shares))
+        notes += interval_notes(rows.persons_by_band, bands_of(found.shares))
         expected = {"macro_f1": centre, "interval": interval, "level": LEVEL, "photos": len(eval.predicted_age)}
         expected |= {"caveats": list(caveats)} if caveats else {}
     return {
-        "people": rows.people,
+        "people": rows.persons,
         "photos": len(rows.person),
-        "people_by_band": rows.counts.tolist(),
+        "people_by_band": rows.persons_by_band.tolist(),
         "folds": rows.folds,
         "dropped": rows.dropped,
         "age_mix": prior,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from models.labels import by_gender_first, class_of_label
+from models.labels import class_of_label
 from pipeline.combiner.class_prior import factors, people_of, with_bands
 from pipeline.combiner.cross_fitting import BANDWIDTH, best_bandwidth, inner_folds_of
 from pipeline.combiner.pooled_residuals import PooledResiduals
@@ -15,8 +15,7 @@ from pipeline.combiner.prior_estimate import Estimate, estimate
 from pipeline.combiner.self_test import Score
 from pipeline.prediction.eval_predictions import EvalPredictions
 from pipeline.prediction.labelled import LabelledPredictions
-from pipeline.scoring.bootstrap import person_weights
-from pipeline.scoring.thresholds import choose, crossings, shrinkage_of, shrunk
+from pipeline.scoring.thresholds import choose, fallback_of, shrinkage_of, shrunk
 
 
 @dataclass(frozen=True)
@@ -69,7 +68,7 @@ def choose_thresholds(
     bandwidth: None lets cross-fitting choose; guess: the estimate, where the eval photos' prior is not known; toward:
     1 sets the thresholds for the estimate alone, 0 for the prior alone.
     """
-    weights = person_weights(by_gender_first(rows.kind), draws, np.random.default_rng(seed))
+    weights = rows.drawn_again(draws, np.random.default_rng(seed))
     train = people_of(rows)
     shares = with_bands(prior, train)
     priors = possible = shares[None]
@@ -79,11 +78,11 @@ def choose_thresholds(
         priors = shares + toward * (possible - shares)
         shares = shares + toward * (guess.shares - shares)
     rows, keep = narrowed(rows, 0.0 if eval is None else eval.removed)
-    fallback = crossings(rows.age, rows.predicted_age)
+    fallback = fallback_of(rows.age, rows.predicted_age, rows.counts)
     if bandwidth is None:
         bandwidth = best_bandwidth(rows, shares, seed)
     best = choose(rows.predicted_age, rows.label, rows.cell, factors(priors, train), bandwidth, fallback)
-    shrinkage = shrinkage_of(rows.counts)
+    shrinkage = shrinkage_of(rows.persons_by_band)
     thresholds = shrunk(best, fallback, shrinkage)
     return ThresholdChoice(
         thresholds, shares, priors, possible, guess, rows, keep, fallback, shrinkage, weights, bandwidth

@@ -10,17 +10,21 @@ import numpy as np
 import pandas as pd
 
 from models.errors import UserError
-from models.labels import decode, fused
+from models.labels import BAND_STARTS, decode, fused
 from pipeline.combiner.class_prior import bands_of
+from pipeline.combiner.notes import absence
 from pipeline.combiner.prior_choice import check_prior, prior_kind
 from pipeline.combiner.report import report
 from pipeline.combiner.schema import TASK, VERSION, check_version
 from pipeline.combiner.summary import summary
 from pipeline.combiner.threshold_choice import choose_thresholds, prior_of_eval
 from pipeline.prediction.eval_predictions import EvalPredictions
-from pipeline.prediction.labelled import check_bands, labelled_predictions
+from pipeline.prediction.labelled import labelled_predictions
 from pipeline.prediction.tables import COLUMNS, average_folds, by_network, cell
 from pipeline.runtime import store
+
+NAMES = ("lower threshold", "upper threshold")
+"""What is fitted, in words."""
 
 
 class ThresholdCombiner:
@@ -66,18 +70,19 @@ class ThresholdCombiner:
         validation: a row per photo with photo, person, fold, mask, gender, age and the predictions;
         predictions: those about eval photos, a row per photo and fold; notes: sentences for the report to begin
         with; caveats: words to set beside every score of it; photos_per_person: how many eval photos count
-        as one person, by default as many as a validation person has. Raises UserError for tables or a prior
-        that cannot be used, and when an age band has no people.
+        as one person, by default as many as a validation person has. Beside an age band without people a threshold is
+        not fitted: it is the band's own age. Raises UserError for tables or a prior that cannot be used.
         """
         given = check_prior(self.prior)
         bandwidth = check_bandwidth(self.bandwidth)
         rows = labelled_predictions(validation)
-        check_bands(rows)
         if photos_per_person is None:
-            photos_per_person = len(rows.person) / rows.people
+            photos_per_person = len(rows.person) / rows.persons
         eval = None if predictions is None else EvalPredictions(*by_network(predictions), photos_per_person)
-        notes = list(notes)
-        guess = None if eval is None or given is not None else prior_of_eval(rows, eval, self.draws, self.seed)
+        more_caveats, more_notes = absence(rows.counts, NAMES, BAND_STARTS)
+        notes, caveats = [*notes, *more_notes], [*caveats, *more_caveats]
+        known = eval is None or given is not None or bool(more_notes)
+        guess = None if known else prior_of_eval(rows, eval, self.draws, self.seed)
         kind, toward = prior_kind(self.prior, rows, None if eval is None else eval.people, guess, notes)
         prior = rows.counts / rows.people if given is None else given
         found = choose_thresholds(rows, prior, eval, bandwidth, self.draws, self.seed, guess, toward)

@@ -9,17 +9,20 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from models.errors import UserError
-from models.labels import BANDS, GENDERS, MASKS, band, class_of, encode
+from models.labels import BANDS, CLASSES, GENDERS, MASKS, band, by_gender_first, class_of, encode
 from pipeline.prediction.tables import COLUMNS, TRUTH, cell, checked
+from pipeline.scoring.bootstrap import person_weights
 
 
 @dataclass(frozen=True)
 class LabelledPredictions:
-    """Predictions beside the truth, for n photos of P people.
+    """Predictions beside the truth, for n photos of P people, each at one age.
 
-    person (n,) from 0 to P - 1 in order of appearance; age, predicted_age (n,) years; label (n,) true labels;
-    band, gender (n,) true; cell (n,) predicted mask * 2 + gender; people: P; folds: how many folds they come from;
-    dropped: how many rows lacked a label or a prediction.
+    A person who is there at several ages counts as one at each, since a band is of an age, but is held out and drawn
+    again as a whole. person (n,) from 0 to P - 1 in order of appearance, a number for each person at an age; age,
+    predicted_age (n,) years; label (n,) true labels; band, gender (n,) true; cell (n,) predicted mask * 2 + gender;
+    people: P; folds: how many folds they come from; dropped: how many rows lacked a label or a prediction; identities
+    (P,) from 0 to I - 1 in order of appearance, who each of the P is, None where nobody is there at several ages.
     """
 
     person: NDArray[np.int64]
@@ -32,6 +35,7 @@ class LabelledPredictions:
     people: int
     folds: int
     dropped: int
+    identities: NDArray[np.int64] | None = None
 
     @property
     def first(self) -> NDArray[np.int64]:
@@ -45,8 +49,40 @@ class LabelledPredictions:
 
     @property
     def counts(self) -> NDArray[np.int64]:
-        """(3,) people by age band."""
+        """(3,) people at an age by band."""
         return np.bincount(self.band[self.first], minlength=len(BANDS))
+
+    @property
+    def who(self) -> NDArray[np.int64]:
+        """(P,) who each person at an age is, from 0 to I - 1."""
+        return np.arange(self.people) if self.identities is None else self.identities
+
+    @property
+    def persons(self) -> int:
+        """I, how many people there are, each counted once."""
+        return int(self.who.max()) + 1
+
+    @property
+    def persons_by_class(self) -> NDArray[np.int64]:
+        """(6,) people of each class, each counted once in it."""
+        return np.bincount(np.unique(self.who * CLASSES + self.kind) % CLASSES, minlength=CLASSES)
+
+    @property
+    def persons_by_band(self) -> NDArray[np.int64]:
+        """(3,) people of each band, each counted once in it."""
+        bands = self.band[self.first]
+        return np.bincount(np.unique(self.who * len(BANDS) + bands) % len(BANDS), minlength=len(BANDS))
+
+    @property
+    def class_of_person(self) -> NDArray[np.int64]:
+        """(I,) the class of each person at their median age (the lower of two)."""
+        order = np.lexsort((self.age[self.first], self.who))
+        ages = np.bincount(self.who)
+        return self.kind[order[np.cumsum(ages) - ages + (ages - 1) // 2]]
+
+    def drawn_again(self, draws: int, rng: np.random.Generator) -> NDArray[np.int64]:
+        """(draws, P) how often each is there when people are drawn again, with all their ages, by gender x band."""
+        return person_weights(by_gender_first(self.class_of_person), draws, rng)[:, self.who]
 
 
 def labelled_predictions(validation: pd.DataFrame) -> LabelledPredictions:
@@ -78,7 +114,9 @@ def assemble(
     mask, gender = rows["mask"].to_numpy(np.int64), rows["gender"].to_numpy(np.int64)
     age = rows["age"].to_numpy(np.float64)
     bands = band(age)
-    person, _ = pd.factorize(rows["person"].astype(str))
+    name, _ = pd.factorize(rows["person"].astype(str))
+    person, _ = pd.factorize(pd.MultiIndex.from_arrays([name, age]))
+    first = np.unique(person, return_index=True)[1]
     return LabelledPredictions(
         person=person.astype(np.int64),
         age=age,
@@ -90,11 +128,5 @@ def assemble(
         people=int(person.max()) + 1,
         folds=int(rows["fold"].nunique()) if "fold" in rows else 1,
         dropped=dropped,
+        identities=name[first].astype(np.int64),
     )
-
-
-def check_bands(rows: LabelledPredictions) -> None:
-    """Raises UserError where an age band has no validation people."""
-    if (rows.counts == 0).any():
-        absent = " and ".join(BANDS[b] for b in np.flatnonzero(rows.counts == 0))
-        raise UserError(f"no validation person is {absent}: train more folds (FOLDS=all) or bring such people")

@@ -14,7 +14,7 @@ from pipeline.run.folder import Run
 from pipeline.run.records import Record
 from pipeline.run.settings import SYSTEMS
 from pipeline.runtime import store
-from pipeline.scoring.caveats import CAVEAT_SENTENCES
+from pipeline.scoring.caveats import CAVEAT_SENTENCES, UNSEEN, unseen_caveat
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -96,7 +96,8 @@ def has_validation_by(place: Path, engine: Engine) -> bool:
 def caveats_of(networks: Networks) -> dict[str, str]:
     """The caveats of a system's validation scores: a word to set beside them, and a sentence each."""
     metrics = [fold.metrics for fold in folds_in(networks)]
-    return {word: told for word, told in CAVEAT_SENTENCES.items() if any(made.get(word) for made in metrics)}
+    found = {word: told for word, told in CAVEAT_SENTENCES.items() if any(made.get(word) for made in metrics)}
+    return found | unseen_caveat({label for made in metrics for label in made.get(UNSEEN, ())})
 
 
 def network_fingerprints(networks: Networks) -> dict[str, list[str | None]]:

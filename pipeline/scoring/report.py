@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from models.labels import BANDS, GENDERS, LABELS, MASKS
+from pipeline.scoring.caveats import suffix
 
 
 def score_text(result: dict[str, Any]) -> str:
@@ -12,6 +13,7 @@ def score_text(result: dict[str, Any]) -> str:
     low, high = result["interval"]
     of = f"{result['photos']} photos" + (f" of {result['people']} people" if result["people"] else "")
     lines = [f"macro-F1 {result['macro_f1']:.4f}  (95 % interval {low:.3f} to {high:.3f}; {of})"]
+    lines[0] += suffix(result.get("caveats", ()))
     if "macro_f1_18" in result:
         lines[0] += f"; {result['labels_present']} of {LABELS} labels occur, over all 18: {result['macro_f1_18']:.4f}"
     if "macro_f1_30_60" in result:

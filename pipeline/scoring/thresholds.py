@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from models.labels import class_of_label
+from models.labels import BAND_STARTS, class_of_label
 from pipeline.scoring.surface import COARSE, STEP, BinnedAges, ByClass, default_grid
 
 SHRINKAGE = 5.0
@@ -52,6 +52,21 @@ def crossings(age: ArrayLike, predicted_age: ArrayLike) -> tuple[float, float]:
     if slope <= 0:
         return CROSSED
     return float(start + slope * CROSSED[0]), float(start + slope * CROSSED[1])
+
+
+def fallback_of(age: ArrayLike, predicted_age: ArrayLike, counts: NDArray) -> tuple[float, float]:
+    """`crossings`, but a band's own age, 30 or 60, where the band on either side of it has no people, counts (3,).
+
+    There a threshold is not fitted to anybody, and a line says nothing beyond the ages it went through.
+    """
+    fitted, lacking = crossings(age, predicted_age), boundaries_without(counts)
+    low, high = (plain if nobody else t for t, plain, nobody in zip(fitted, BAND_STARTS, lacking, strict=True))
+    return low, high
+
+
+def boundaries_without(counts: NDArray) -> tuple[bool, bool]:
+    """Whether a band beside the lower and beside the upper boundary has no people, counts (3,)."""
+    return not counts[:2].all(), not counts[1:].all()
 
 
 def shrinkage_of(counts: NDArray) -> NDArray[np.float64]:

@@ -51,6 +51,7 @@ def _score(home: Path, data: DataSet, truth: pd.DataFrame) -> dict[str, Any]:
 
     from models.labels import LABELS
     from pipeline.combiner.report import expected_line
+    from pipeline.scoring.caveats import of_every_score
     from pipeline.scoring.report import score_text
     from pipeline.scoring.submission import evaluate_submission
 
@@ -78,6 +79,9 @@ def _score(home: Path, data: DataSet, truth: pd.DataFrame) -> dict[str, Any]:
         labels if years is None else labels.merge(years, on="photo", how="left"),
         photos_per_person=report["photos_per_person"],
     )
+    caveats = of_every_score(report["caveats"])
+    if caveats:
+        metrics["caveats"] = caveats
     print(score_text(metrics))
     if report["expected"]:
         metrics["expected"] = report["expected"]

@@ -17,18 +17,21 @@ from numpy.typing import NDArray
 from models import backbone
 from models.backbone import Network
 from models.errors import UserError
+from models.labels import LABELS, band, decode, encode
 from models.task import Task
 from models.tasks import build_task
 from pipeline.dataset.folds import with_folds
 from pipeline.dataset.photos import DataSet
 from pipeline.images.run_photos import prepared
 from pipeline.prediction import ensemble
+from pipeline.prediction.tables import TRUTH
 from pipeline.run import presets, records
 from pipeline.run.fold_records import WEIGHTS, WROTE, BegunFold, FinishedFold, Fold
 from pipeline.run.folder import Run
 from pipeline.run.given import Given
 from pipeline.run.train_settings import Train, TrainingSettings
 from pipeline.runtime import machine, store
+from pipeline.scoring.caveats import UNSEEN
 from pipeline.training import checkpoints
 from pipeline.training.data import TrainingData, check_batch_size, rows_of_epoch
 from pipeline.training.epoch_line import silent
@@ -88,7 +91,9 @@ def train_fold(
     log = trainer.run()
     metrics: Mapping[str, Any] = {}
     if processes.is_main_process:
-        metrics = _finish(begun, trainer, rows[held_out], {"seconds": float(log["seconds"].sum())} | leaky)
+        unseen = unseen_labels(settings.task, rows)
+        more = leaky | ({UNSEEN: unseen} if unseen else {})
+        metrics = _finish(begun, trainer, rows[held_out], {"seconds": float(log["seconds"].sum())} | more)
     processes.wait_for_everyone()
     return dict(metrics or FinishedFold.read(fold.folder).metrics)
 
@@ -125,6 +130,22 @@ def _training_data(
     targets = np.full((len(data.train), *learned.shape[1:]), np.nan, np.float32)
     targets[where] = learned
     return TrainingData(pixels, targets, where[~held_out], where[held_out], where[checked_rows(rows, held_out, split)])
+
+
+def unseen_labels(task: str, rows: pd.DataFrame) -> list[int]:
+    """The labels of the 18 that a network for the task cannot know, because its train rows show no such photo.
+
+    A network of one attribute, or of one head for each, lacks those whose attribute nobody has; one with a head for the
+    18 those that no photo shows.
+    """
+    columns = presets.columns_of(task)
+    numbers = {column: band(rows[column]) if column == "age" else rows[column].to_numpy() for column in columns}
+    if task == "joint":
+        shown = np.isin(np.arange(LABELS), encode(*(numbers[column] for column in TRUTH)))
+    else:
+        of_label = dict(zip(TRUTH, decode(np.arange(LABELS)), strict=True))
+        shown = np.all([np.isin(of_label[column], numbers[column]) for column in columns], axis=0)
+    return np.flatnonzero(~shown).tolist()
 
 
 def network_at_start(one: Task, training_data: TrainingData, settings: TrainingSettings, weights: str) -> Network:

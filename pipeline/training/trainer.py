@@ -33,10 +33,11 @@ from pipeline.runtime.progress import Progress, duration
 from pipeline.runtime.stopping import StoppedError, Stopping
 from pipeline.scoring.caveats import caveat_suffix
 from pipeline.training import checkpoints, muon, sampling
-from pipeline.training.data import Loader, TrainingData, check_batch_size, rows_of_epoch
+from pipeline.training.data import TrainingData, check_batch_size, rows_of_epoch
 from pipeline.training.early_stopping import EarlyStopping
 from pipeline.training.epoch_line import epoch_line, silent, whole
 from pipeline.training.evaluation import evaluate
+from pipeline.training.loader import Loader, LoaderLostError
 from pipeline.training.optimizer import optimizer_of
 from pipeline.training.schedule import learning_rate
 
@@ -125,15 +126,13 @@ class Trainer:
             accelerator.process_index, accelerator.num_processes,
         )  # fmt: skip
         augmenter = Augmenter(self.task.augmentation, settings.seed)
-        loader = Loader(self.data.pixels, augmenter, steps, self.plan)
         try:
-            self._run(loader)
-        except (RuntimeError, EOFError, ConnectionError, FileNotFoundError):  # of a socket that went with its process
-            if not loader.has_lost_a_process():
-                raise
+            with Loader(self.data.pixels, augmenter, steps, self.plan) as loader:
+                self._run(loader)
+        except LoaderLostError as lost:
             raise UserError(
-                f"{self.name}: a loader process died, as when the machine's memory is full; {self.again} goes on "
-                f"from the last checkpoint, --workers 0 does without such processes."
+                f"{self.name}: {lost}; {self.again} goes on from the last checkpoint, --workers 0 does without such "
+                f"processes."
             ) from None
         except ValueError as problem:
             if "more than 1 value per channel" not in str(problem):

@@ -1,5 +1,6 @@
-"""A kill of each kind, and a few failing writes; `make test-faults` does 200, and every write."""
+"""A kill of each kind, a few failing writes and lost loaders; `make test-faults` does 200, and every write."""
 
+import loaders
 import pytest
 from kills import KINDS, count, drawn_kills, kill, places
 from whole_runs import Home
@@ -33,6 +34,16 @@ def writes(home):
 def test_a_failed_write_is_told_and_mended_by_the_same_command(home, writes, share, broken):
     wanted = int(share * writes) // 2 * 2 + broken  # in turn the disk is full and broken
     assert fail(home, wanted, f"write-{wanted}") == ""
+
+
+@pytest.mark.parametrize("number", [0, pytest.param(1, marks=pytest.mark.slow)])
+def test_a_training_that_loses_a_loader_process_ends_at_once(home, number):
+    (home.home / "runs").mkdir(exist_ok=True)
+    assert loaders.kill(home.home, number, seed=7) == ""
+
+
+def test_a_training_needs_no_shared_memory_of_the_system(home):
+    assert loaders.in_tiny_shared_memory(home.home, 1, seed=7) == ""
 
 
 def test_kills_are_drawn_by_the_seed():

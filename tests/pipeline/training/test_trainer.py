@@ -8,7 +8,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 from dataclasses import replace
@@ -32,7 +31,7 @@ from pipeline.runtime.stopping import StoppedError
 from pipeline.scoring.metrics import macro_f1
 from pipeline.training import checkpoints, evaluation, muon
 from pipeline.training import trainer as training
-from pipeline.training.data import Loader, TrainingData
+from pipeline.training.data import TrainingData
 from pipeline.training.epoch_line import epoch_line
 from pipeline.training.schedule import learning_rate
 from pipeline.training.trainer import Trainer
@@ -517,30 +516,6 @@ def test_a_signal_to_the_loaders_too_stops_with_a_checkpoint(tmp_path, number):
     assert last_step(tmp_path) == 5
 
 
-@pytest.mark.parametrize(("ended", "lost"), [(None, False), (0, True), (1, True), (-9, True)])
-def test_a_loader_process_that_ended_is_lost(ended, lost):
-    """One that is interrupted ends with status 0."""
-    loader = Loader(PIXELS, None, [], PLANS["mask"])
-    loader._processes = [SimpleNamespace(exitcode=ended, join=lambda seconds: None)]
-    assert loader.has_lost_a_process() is lost
-
-
-@pytest.mark.parametrize(("ended", "told"), [(0, UserError), (None, FileNotFoundError)])
-def test_a_socket_that_went_with_its_loader_process_is_no_missing_file(tmp_path, monkeypatch, ended, told):
-    """What a process hands over is fetched through a socket of its, which it takes with it when it ends."""
-    monkeypatch.setattr(Loader, "has_lost_a_process", lambda loader: ended is not None)
-    monkeypatch.chdir(tmp_path)
-    trainer = trainer_of("mask", tmp_path)
-
-    def fetch(*_):
-        with socket.socket(socket.AF_UNIX) as one:
-            one.connect("listener")
-
-    trainer.train_step = fetch
-    with pytest.raises(told, match=r"a loader process died|No such file"):
-        trainer.run()
-
-
 def test_after_a_restart_the_way_on_is_without_it(tmp_path):
     trainer = trainer_of("mask", tmp_path)
     trainer.again = "the same command without --restart"
@@ -563,7 +538,7 @@ def test_a_large_seed(tmp_path):
     assert len(trainer.run()) == 1
 
 
-@pytest.mark.parametrize("fault", [OSError(28, "full"), RuntimeError("DataLoader worker (pid 7) is killed")])
+@pytest.mark.parametrize("fault", [OSError(28, "full"), RuntimeError("full")])
 def test_what_goes_wrong_within_a_checkpoint_is_told_as_it_is(tmp_path, monkeypatch, fault):
     class File(io.FileIO):
         def write(self, content) -> int:
@@ -572,27 +547,9 @@ def test_what_goes_wrong_within_a_checkpoint_is_told_as_it_is(tmp_path, monkeypa
             return super().write(content)
 
     monkeypatch.setattr(checkpoints.Path, "open", lambda path, mode: File(path, mode))
-    with pytest.raises(type(fault), match=r"full|DataLoader worker"):
+    with pytest.raises(type(fault), match="full"):
         checkpoints.save(tmp_path, 7, {"weights": torch.zeros(10_000)})
     assert list(tmp_path.iterdir()) == []
-
-
-def test_a_killed_loader_process_is_told(tmp_path):
-    trainer = trainer_of("mask", tmp_path, plan=replace(PLANS["mask"], workers=1), epochs=40, often=(1, 1e9))
-    train_step, calls = trainer.train_step, itertools.count()
-    before = set(multiprocessing.active_children())  # of other tests, not yet gone
-
-    def kill(*given):
-        if next(calls) == 4:
-            (worker,) = set(multiprocessing.active_children()) - before
-            os.kill(worker.pid, signal.SIGKILL)
-        train_step(*given)
-
-    trainer.train_step = kill
-    with pytest.raises(UserError, match=r"mask fold 0: a loader process died, .* the same command goes on") as told:
-        trainer.run()
-    assert "\n" not in str(told.value)
-    assert store.is_whole(checkpoints.found(tmp_path)[-1])
 
 
 def test_an_interrupted_checkpoint_leaves_the_last_one(whole, tmp_path, monkeypatch):
