@@ -224,7 +224,7 @@ class Loader:
             return LoaderLostError("a loader process fell silent")
         if status >= 0:
             return LoaderLostError(f"a loader process died (it ended with status {status})")
-        return LoaderLostError(f"a loader process died of {signal.Signals(-status).name}{REASONS.get(-status, '')}")
+        return LoaderLostError(f"a loader process died of {_name_of(-status)}{REASONS.get(-status, '')}")
 
     def _empty(self, photos: int) -> Tensor:
         return torch.empty((photos, *self.photos.pixels.shape[1:]), dtype=torch.uint8, pin_memory=self._pinned)
@@ -232,6 +232,14 @@ class Loader:
     def _rows(self, keys: list[Key]) -> Tensor:
         rows = torch.tensor([row for _, row in keys])
         return rows.pin_memory() if self._pinned else rows
+
+
+def _name_of(number: int) -> str:
+    """A signal's name; those of real time have none."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
 
 
 def _work(

@@ -108,6 +108,10 @@ def segfault():
     os.kill(os.getpid(), signal.SIGSEGV)
 
 
+def nameless_signal():
+    os.kill(os.getpid(), signal.SIGRTMIN + 3)
+
+
 def ends_well():
     os._exit(0)
 
@@ -124,6 +128,7 @@ ENDS = {
     killed: r"died of SIGKILL, as when the machine's memory is full",
     out_of_memory_map: r"died of SIGBUS, as when a disk fails",
     segfault: r"died of SIGSEGV$",
+    nameless_signal: r"died of signal \d+$",
     ends_well: r"died \(it ended with status 0\)",
     ends_ill: r"died \(it ended with status 7\)",
     exits: r"died \(it ended with status 3\)",
