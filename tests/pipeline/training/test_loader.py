@@ -195,6 +195,22 @@ def test_what_a_process_raised_is_raised_here_with_where_it_was(raise_it):
     assert f"in {raise_it.__name__}" in told.value.__notes__[0]
 
 
+@pytest.mark.timeout(60)
+def test_one_that_raises_much_does_not_wait_for_one_that_asks_for_much():
+    """Both would write into a full pipe, and neither read."""
+
+    def long():
+        raise ValueError("x" * 3_000_000)
+
+    many = [[(step, i % 20) for i in range(60_000)] for step in range(9)]
+    with (
+        pytest.raises(RuntimeError, match="ValueError: xxx") as told,
+        Loader(np.zeros((20, 1, 1, 3), np.uint8), Shifted(long), many, plan(2)) as photos,
+    ):
+        list(photos)
+    assert len(str(told.value)) + len(told.value.__notes__[0]) < 8000
+
+
 def test_a_missing_file_keeps_its_name():
     with pytest.raises(FileNotFoundError) as told:
         read(1, gone)
