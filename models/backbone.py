@@ -15,7 +15,7 @@ from torch.overrides import TorchFunctionMode
 
 from models.cpu import faster
 from models.errors import UserError, nearest
-from models.pretrained import check_weights, reach_hub
+from models.pretrained import check_taken, check_weights, reach_hub
 from models.settings import ModelSettings
 
 STEP, LARGEST = 32, 4096
@@ -171,6 +171,8 @@ def _unproven(
         backbone = timm.create_model(name, pretrained=weights != "none", **options)  # another fault is raised here
         if settings.drop_path > 0:
             raise UserError(f"--drop-path {settings.drop_path}: {name} has no paths to drop; give 0.") from None
+    if weights not in ("none", "hub"):
+        check_taken(backbone, file, weights)
     if conv_stem:
         _exchange_stem(backbone)
     if fan_in_init and weights == "none":

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import timm
 import torch
+from torch import Tensor, nn
 
 from models.errors import UserError
 from models.weight_files import weights_beside, weights_fault
@@ -56,6 +57,34 @@ def reach_hub(name: str) -> None:
             f"the weights hub cannot be reached for {hub_id or url}; use WEIGHTS=none (--weights none) to train from "
             f"scratch, or WEIGHTS=folder with {name}.safetensors in it."
         )
+
+
+def check_taken(backbone: nn.Module, file: Path, weights: str) -> None:
+    """Raises UserError where most of a network's matrices, its last layer aside, are not those of a file it was given.
+
+    timm passes over names that it does not know, and leaves random what the file lacks, without a word. Matrices are
+    compared by their first numbers, since timm gives some of them other names.
+
+    `weights`: the folder as it was given.
+    """
+    from safetensors import safe_open
+
+    with safe_open(file, "pt") as held:
+        slices = [held.get_slice(name) for name in held.keys()]  # noqa: SIM118 (it is no mapping)
+        theirs = {_beginning(one[:1]) for one in slices if len(one.get_shape()) > 1}
+    last = {id(number) for number in backbone.get_classifier().parameters()}
+    own = [matrix for matrix in backbone.parameters() if matrix.ndim > 1 and id(matrix) not in last]
+    taken = sum(_beginning(matrix[:1]) in theirs for matrix in own)
+    if 2 * taken < len(own):
+        raise UserError(
+            f"--weights {weights}: {file} holds the weights of another network, or names them otherwise "
+            f"({taken} of {len(own)} matrices fit); put those of {file.stem} there as timm names them, or use hub or "
+            f"none."
+        )
+
+
+def _beginning(row: Tensor) -> bytes:
+    return row.detach().float().flatten()[:8].numpy().tobytes()
 
 
 def check_weights(file: Path, weights: str) -> None:

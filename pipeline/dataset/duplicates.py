@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from models.errors import UserError
+from pipeline.dataset.photo_files import is_something_else
 from pipeline.runtime.problems import FIRST, show, tell
 
 if TYPE_CHECKING:
@@ -42,8 +43,8 @@ class Duplicates:
 def find_duplicates(data: DataSet) -> Duplicates:
     """The photos of a data set that have the same bytes, train and eval alike.
 
-    Sizes are known from the disk, and only files of equal size are read. Empty files and photos that are not on the
-    disk are passed over: they are no photos.
+    Sizes are known from the disk, and only files of equal size are read. Empty files, photos that are not on the disk,
+    and what a download left in their place (one page of an error, many times) are passed over: they are no photos.
     """
     import pandas as pd
 
@@ -54,6 +55,8 @@ def find_duplicates(data: DataSet) -> Duplicates:
     }
     found = Duplicates()
     for group in same_files(data.root, owners_of):
+        if is_something_else(data.path(group[0]), group[0]):
+            continue
         owners = {owners_of[photo] for photo in group}
         known = {owner for owner in owners if owner[1] is not None}
         if len({part for part, _ in owners}) > 1:

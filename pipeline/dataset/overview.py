@@ -61,8 +61,12 @@ class Overview:
 
 
 def overview_of(data: DataSet, duplicates: Duplicates, bad: Mapping[str, str]) -> Overview:
-    """Counts what was read. `bad`: the photos that cannot be decoded, as far as that is known, with the reason."""
-    train = train_overview(data.train)
+    """Counts what was read. `bad`: the photos that cannot be decoded, as far as that is known, with the reason.
+
+    Of the train part those are left out, and so not counted among its photos.
+    """
+    used = data.train[~data.train["photo"].isin(list(bad))]
+    train = train_overview(used)
     people = data.eval["person"]
     known = int(people.nunique()) if len(people) and people.notna().all() else None
     trains = train.photos > 0
@@ -72,7 +76,7 @@ def overview_of(data: DataSet, duplicates: Duplicates, bad: Mapping[str, str]) -
         left_out=data.left_out.files | dict(bad),
         system_files=data.left_out.system,
         duplicates=duplicates.count(),
-        absent=absent_labels(data.train) if trains else (),
+        absent=absent_labels(used) if trains else (),
         missing=missing_values(train) if trains else (),
     )
 

@@ -60,6 +60,12 @@ def raw_fault(name: str) -> str | None:
     return f"is {RAW}; {WAY_OUT[RAW]}" if is_raw(name) else None
 
 
+def is_something_else(path: str | os.PathLike[str], name: str) -> bool:
+    """Whether a file's first bytes tell that it is no photo, however it ends."""
+    kind = _kind(path, name)
+    return kind is not None and not kind.photo
+
+
 def told(path: str | os.PathLike[str], name: str) -> str | None:
     """What a file that is no photo is, where its first bytes tell."""
     kind = _kind(path, name)

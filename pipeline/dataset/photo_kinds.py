@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from models import file_kinds
 
-READ = ("JPEG", "PNG", "WEBP", "AVIF", "BMP", "GIF", "TIFF", "JPEG2000")
+READ = ("JPEG", "PNG", "WEBP", "AVIF", "BMP", "GIF", "TIFF", "JPEG2000", "PPM")
 """The formats of photos that are read, by Pillow's names."""
 # fmt: off
 ENDINGS = frozenset({
     "jpg", "jpeg", "jpe", "jfif", "jif", "pjpeg", "pjp", "png", "apng", "webp", "bmp", "dib", "gif", "tif", "tiff",
-    "avif", "avifs", "jp2", "j2k", "j2c", "jpc", "jpf", "jpx",
+    "avif", "avifs", "jp2", "j2k", "j2c", "jpc", "jpf", "jpx", "ppm", "pgm", "pbm", "pnm",
 })
 """Endings of such photos. A file that ends so is taken for one, unopened."""
 HEIC_ENDINGS = frozenset({"heic", "heics", "heif", "heifs", "hif"})
@@ -45,6 +46,8 @@ BEGINNINGS = (
     (b"\xff\x0a", JXL),
     (b"\0\0\0\x0cJXL \r\n\x87\n", JXL),
 )
+PPM = re.compile(rb"P[1-6]\s(?:\s|#[^\r\n]*[\r\n])*\d+\s")
+"""What PPM, PGM and PBM begin with: two letters that a text may begin with too, comments, and the width."""
 AVIF_BRANDS = frozenset({b"avif", b"avis"})
 HEIC_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"})
 WAY_OUT = {
@@ -87,6 +90,8 @@ def kind_of(first: bytes, name: str = "") -> Kind | None:
         told = "WEBP"
     if told is None and first[:2] == b"BM" and first[6:10] == bytes(4):
         told = "BMP"
+    if told is None and PPM.match(first):
+        told = "PPM"
     if told == "TIFF" and ending_of(name) in RAW_ENDINGS:
         told = RAW
     if told is not None:

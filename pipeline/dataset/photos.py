@@ -114,7 +114,8 @@ def read_folder(root: Path, follow_links: bool = False) -> DataSet:
             problems.add(f"the name of {show(photo)} is not UTF-8, so no table can hold it; rename the photo")
     if not photos and not problems.found:
         problems.add(
-            "it holds no photos (JPEG, PNG, WebP, AVIF, GIF, TIFF, BMP, JPEG 2000 or HEIC); name a folder that does"
+            "it holds no photos (JPEG, PNG, WebP, AVIF, GIF, TIFF, BMP, JPEG 2000, PPM or HEIC); "
+            "name a folder that does"
         )
     problems.stop()
     listed = frame([Photo(photo) for photo in photos], None).drop(columns=list(LABEL_COLUMNS))

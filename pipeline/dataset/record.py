@@ -21,5 +21,11 @@ def record_overview(place: Path, overview: Overview) -> Path | None:
         path.unlink(missing_ok=True)
         return None
     files = sorted(overview.left_out)
-    store.write_csv(path, pd.DataFrame({"photo": files, "reason": [overview.left_out[file] for file in files]}))
+    names, reasons = map(_as_text, files), (_as_text(overview.left_out[file]) for file in files)
+    store.write_csv(path, pd.DataFrame({"photo": list(names), "reason": list(reasons)}))
     return path
+
+
+def _as_text(name: str) -> str:
+    """A name as a table can hold it: bytes that are no UTF-8, of which names on the disk may be, are spelled out."""
+    return name.encode("utf-8", "backslashreplace").decode("utf-8")

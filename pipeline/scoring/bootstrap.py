@@ -27,8 +27,9 @@ def interval(
     """The 95 % percentile interval of macro-F1 when people are drawn again (Efron 1979).
 
     truth, predictions: (n,) labels of the 18; person: (n,) any hashable, or None where nobody is named. People
-    are drawn with replacement inside each gender x band, so no draw loses an age band. Photos without
-    persons count as photos / photos_per_person: so many photos are drawn inside each gender x band.
+    are drawn with replacement inside each gender x band, so no draw loses an age band; who is there in several bands
+    belongs to that of their photos' median (the lower of two). Photos without persons count as photos /
+    photos_per_person: so many photos are drawn inside each gender x band.
     """
     drawn = resample(truth, predictions, person, photos_per_person, draws, seed)
     low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
@@ -75,8 +76,9 @@ def resample_together(
         unit_stratum = by_gender_first(class_of_label(truth))
         divide = photos_per_person
     else:
-        _, first, unit = np.unique(np.asarray(person), return_index=True, return_inverse=True)
-        unit_stratum, count, divide = stratum[first], np.ones(len(first), np.int64), 1.0
+        _, unit, photos = np.unique(np.asarray(person), return_inverse=True, return_counts=True)
+        middle = np.lexsort((stratum, unit))[np.cumsum(photos) - photos + (photos - 1) // 2]
+        unit_stratum, count, divide = stratum[middle], np.ones(len(photos), np.int64), 1.0
     weights = None if weights is None or person is None else np.asarray(weights, np.float64)
     tables = [counts_of(unit, truth * LABELS + labels, len(count), weights) for labels in predictions]
     units = np.concatenate([*(table[:, : 2 * LABELS] for table in tables), tables[0][:, 2 * LABELS :]], axis=1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from models.errors import UserError
 from pipeline.combiner import schema
@@ -24,6 +24,9 @@ from pipeline.run.given import Given, some_of
 from pipeline.run.remembered import PriorSettings, remember, remembered
 from pipeline.run.settings import EvalStage
 from pipeline.runtime import store
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +74,7 @@ def calibrate(settings: Calibrate) -> dict[str, Any]:
         predictions = store.read_csv(path) if path.is_file() else None
         engine = REFERENCE if predictions is None else engine_of(predictions)
         validation = validation_by(networks, place, engine)
-        if predictions is not None and isinstance(prior, str):
+        if predictions is not None and isinstance(prior, str) and _has_all_bands(validation):
             print(
                 "calibrate: trying the estimate of the age mix on your own people; this takes some seconds", flush=True
             )
@@ -93,6 +96,13 @@ def _photos_per_person(networks: Networks) -> float | None:
     """Of the train people, where the run is split by photo: a fold then holds but some photos of each person."""
     told = [fold.metrics.get("photos_per_person") for fold in folds_in(networks)]
     return max((count for count in told if count is not None), default=None)
+
+
+def _has_all_bands(validation: pd.DataFrame) -> bool:
+    """Whether somebody is of each age band; otherwise no age mix is estimated."""
+    from models.labels import BANDS, band
+
+    return len(set(band(validation["age"].dropna()).tolist())) == len(BANDS)
 
 
 def parse_prior(text: str) -> str | tuple[float, ...]:

@@ -36,6 +36,10 @@ cv2.setNumThreads(1)  # a loader process is a core; and OpenCV's threads, once b
 AHEAD = 2
 """Batches that a loader process is asked for before they are needed."""
 REASONS = {signal.SIGKILL: ", as when the machine's memory is full", signal.SIGBUS: ", as when a disk fails"}
+TOLD = 3000
+"""Letters of what a process raised, and as many of where, that are handed over. A pipe holds so much (on a Mac 8 KB)
+even while nobody reads: a process that had to wait there, and the training one that asks it for more, would wait for
+each other."""
 GONE = 5.0
 """Seconds that a killed process is waited for; one that hangs in the kernel is left to it."""
 
@@ -224,7 +228,7 @@ class Loader:
             return LoaderLostError("a loader process fell silent")
         if status >= 0:
             return LoaderLostError(f"a loader process died (it ended with status {status})")
-        return LoaderLostError(f"a loader process died of {signal.Signals(-status).name}{REASONS.get(-status, '')}")
+        return LoaderLostError(f"a loader process died of {_name_of(-status)}{REASONS.get(-status, '')}")
 
     def _empty(self, photos: int) -> Tensor:
         return torch.empty((photos, *self.photos.pixels.shape[1:]), dtype=torch.uint8, pin_memory=self._pinned)
@@ -232,6 +236,14 @@ class Loader:
     def _rows(self, keys: list[Key]) -> Tensor:
         rows = torch.tensor([row for _, row in keys])
         return rows.pin_memory() if self._pinned else rows
+
+
+def _name_of(number: int) -> str:
+    """A signal's name; those of real time have none."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
 
 
 def _work(
@@ -261,10 +273,16 @@ def _work(
 
 def _portable(raised: Exception) -> Exception:
     """What a loader process raised, as it can be handed over, with its traceback as a note."""
-    told = f"in a loader process:\n{''.join(traceback.format_exception(raised)).rstrip()}"
+    where = "".join(traceback.format_exception(raised)).rstrip()
     try:
-        portable = pickle.loads(pickle.dumps(raised))
+        packed = pickle.dumps(raised)
+        portable = pickle.loads(packed)
+        short = len(packed) <= TOLD
     except Exception:  # its own pickling may raise anything
-        portable = RuntimeError(f"{type(raised).__name__}: {raised}")
-    portable.add_note(told)
+        short = False
+    if not short:
+        portable = RuntimeError(f"{type(raised).__name__}: {raised}"[:TOLD])
+    if len(where) > TOLD:
+        where = f"{where[: TOLD // 2]} ... {where[-TOLD // 2 :]}"
+    portable.add_note(f"in a loader process:\n{where}")
     return portable

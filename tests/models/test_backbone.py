@@ -7,7 +7,7 @@ import time
 import pytest
 import timm
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from models import backbone, pretrained
 from models.errors import UserError
@@ -237,6 +237,34 @@ def test_a_swins_weights_are_fitted_to_another_photo_size(folder):
     torch.manual_seed(5)
     theirs = timm.create_model("swin_tiny_patch4_window7_224", **TINY["swin_tiny_patch4_window7_224"])
     assert torch.equal(network.backbone.patch_embed.proj.weight, theirs.patch_embed.proj.weight)
+
+
+RENAMED = {
+    "another network's": lambda state: timm.create_model("test_convnext").state_dict(),
+    "none at all": lambda state: {},
+    "of a part of a network": lambda state: {f"backbone.{name}": tensor for name, tensor in state.items()},
+    "only the last layer": lambda state: {name: state[name] for name in ("classifier.weight", "classifier.bias")},
+    "only the norms": lambda state: {name: tensor for name, tensor in state.items() if tensor.ndim == 1},
+    "only the stem": lambda state: {"conv_stem.weight": state["conv_stem.weight"]},
+}
+
+
+@pytest.mark.parametrize("kind", RENAMED)
+def test_weights_that_timm_would_pass_over_in_silence(tmp_path, folder, kind):
+    name = "test_efficientnet"
+    changed = RENAMED[kind](load_file(folder / f"{name}.safetensors"))
+    save_file({key: tensor.contiguous() for key, tensor in changed.items()}, tmp_path / f"{name}.safetensors")
+    with pytest.raises(UserError, match=r"test_efficientnet\.safetensors holds the weights of another network") as told:
+        backbone.build(settings(name, 64, 48), 3, str(tmp_path))
+    assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize("number", [torch.float16, torch.bfloat16, torch.float64])
+def test_weights_of_another_precision_fit(tmp_path, folder, number):
+    state = load_file(folder / "test_convnext.safetensors")
+    save_file({key: tensor.to(number) for key, tensor in state.items()}, tmp_path / "test_convnext.safetensors")
+    network = backbone.build(settings("test_convnext", 64, 48), 3, str(tmp_path))
+    assert network(photos(64, 48)).shape == (2, 3)
 
 
 def test_weights_missing_from_the_folder(tmp_path):

@@ -154,7 +154,7 @@ def photos() -> list[bytes]:
         *((photo, "TIFF", {"compression": kind}) for kind in ("raw", "tiff_lzw", "tiff_adobe_deflate", "jpeg")),
         (Image.fromarray(x.astype(np.float32)), "TIFF", {}),
     ]
-    kinds += [(photo, kind, {}) for kind in ("AVIF", "JPEG2000") if kind in Image.SAVE]
+    kinds += [(photo, kind, {}) for kind in ("AVIF", "JPEG2000", "PPM") if kind in Image.SAVE]
     files = []
     for image, kind, options in kinds:
         file = io.BytesIO()

@@ -98,6 +98,7 @@ def test_labels_that_nobody_shows_stand_beside_every_score(run):
         said = f"no validation person is {missing}"
         assert all(said in line for line in (heading, own, metrics.submit["expected"]))
         assert (30.0, 60.0)["60" in run.kind] in metrics.calibrate["thresholds"]
+        assert not any("trying the estimate" in line for line in lines), "without a band none is estimated"
 
 
 def test_where_all_is_known_nothing_is_said(done):

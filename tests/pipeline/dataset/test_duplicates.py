@@ -91,6 +91,18 @@ def test_empty_and_missing_files_are_no_photos(tmp_path):
     assert found(root).count() == 0
 
 
+@pytest.mark.parametrize(
+    "content",
+    [b"<html>403</html>", b"version https://git-lfs.github.com/spec/v1\noid sha256:0", bytes(999), b"%PDF-1.7\n"],
+)
+def test_what_a_download_left_in_the_place_of_photos_is_no_photo_twice(tmp_path, content):
+    """Decoding them tells what they are."""
+    root = filled(contest(tmp_path))
+    for photo in (f"{ONE}/normal.jpg", f"{TWO}/normal.jpg", "eval/images/b.jpg"):
+        (root / photo).write_bytes(content)
+    assert found(root).count() == 0
+
+
 def test_only_files_of_equal_size_are_read(tmp_path, monkeypatch):
     names = [f"{size}.jpg" for size in range(1, 9)]
     for size, name in enumerate(names, 1):

@@ -1,5 +1,6 @@
 """What was read, counted and told."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -112,6 +113,31 @@ def test_boxes_left_out_bad_photos_and_duplicates_are_counted(tmp_path):
     assert (kept["left_out"], kept["duplicates"], kept["eval"]["photos"]) == (3, 1, 2)
     assert record_overview(place, seen(read_data_set(contest(tmp_path / "other")))) is None
     assert not path.exists()
+
+
+def test_a_bad_train_photo_is_left_out_and_not_counted(tmp_path):
+    rows = people()
+    overview = seen(table(tmp_path, rows), {"0.jpg": "it is no photo"})
+    assert (overview.train.photos, overview.train.people) == (len(rows) - 1, 6)
+    assert overview.train.masks["worn"] == 5
+    assert overview.absent == ("worn, male, under 30",)
+    assert overview.left_out == {"0.jpg": "it is no photo"}
+
+
+@pytest.mark.parametrize("name", [b"caf\xe9.txt", b"\xed\xa0\x80.jpg", b"\xff", b"line\nend \xe9"])
+def test_names_that_are_no_utf_8_are_listed_with_their_bytes_spelled_out(tmp_path, name):
+    root = contest(tmp_path / "data")
+    path = os.fsencode(root / "eval/images") + b"/" + name
+    try:
+        with open(path, "wb"):
+            pass
+    except OSError:
+        pytest.skip("this file system takes only UTF-8")
+    overview = seen(read_data_set(root))
+    assert len(overview.left_out) == 1
+    (told,) = store.read_csv(record_overview(tmp_path / "run", overview))["photo"]
+    assert told == "eval/images/" + os.fsdecode(name).encode("utf-8", "backslashreplace").decode()
+    assert told.isascii()
 
 
 def test_a_folder_has_a_table_of_its_own(tmp_path):

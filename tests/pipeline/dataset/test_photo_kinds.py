@@ -35,7 +35,16 @@ def zipped():
     return file.getvalue()
 
 
-DECODED = ["JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", *(kind for kind in ("AVIF", "JPEG2000") if kind in Image.SAVE)]
+DECODED = [
+    "JPEG",
+    "PNG",
+    "WEBP",
+    "BMP",
+    "GIF",
+    "TIFF",
+    "PPM",
+    *(kind for kind in ("AVIF", "JPEG2000") if kind in Image.SAVE),
+]
 OTHERS = {
     "HEIC of a telephone": (box(b"heic", b"mif1", b"heic"), HEIC, True),
     "HEIC of ten bits": (box(b"heix"), HEIC, True),
@@ -79,7 +88,22 @@ def test_what_is_not_decoded_is_named(kind):
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"a", b"\xff", b"II*", b"abc,def\n1,2\n", b"RIFF", b"\0\0\0\x18ftyp", b"BMxx"]
+    "head",
+    [
+        b"P5\n18 24\n255\n",
+        b"P5 18 24 65535 ",
+        b"P6\n# by hand\n# of 1998\n18\n24\n255\n",
+        b"P1\r\n4 4\r\n",
+        b"P4\t#\n9 9\n",
+    ],
+)
+def test_the_grey_and_plain_kinds_of_ppm(head):
+    assert kind_of(head + bytes(99)).name == "PPM"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"a", b"\xff", b"II*", b"abc,def\n1,2\n", b"RIFF", b"\0\0\0\x18ftyp", b"BMxx", b"P5 is a road\n", b"P61"],
 )
 def test_what_tells_nothing(content):
     told = kind_of(content)
@@ -93,7 +117,25 @@ def test_a_photo_of_any_ending_or_none(tmp_path, kind, name):
     assert list(read_folder(tmp_path).eval["photo"]) == [name]
 
 
-ENDINGS = ["jfif", "JPE", "jif", "avif", "gif", "jp2", "j2k", "jpx", "webp", "tiff", "dib", "heic", "HEIF", "hif"]
+ENDINGS = [
+    "jfif",
+    "JPE",
+    "jif",
+    "avif",
+    "gif",
+    "jp2",
+    "j2k",
+    "jpx",
+    "webp",
+    "tiff",
+    "dib",
+    "PGM",
+    "ppm",
+    "pnm",
+    "heic",
+    "HEIF",
+    "hif",
+]
 RAW_ENDINGS = ["CR2", "cr3", "NEF", "arw", "dng", "raf", "rw2", "orf"]
 
 

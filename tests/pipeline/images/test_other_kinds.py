@@ -6,6 +6,7 @@ import sys
 import types
 import zipfile
 
+import cv2
 import numpy as np
 import pytest
 from exif_blocks import block, encoded, turned_by
@@ -60,13 +61,33 @@ def test_it_says_what_it_is(tmp_path, kind, monkeypatch):
     assert str(refused.value).isprintable()
 
 
-@pytest.mark.parametrize("kind", [k for k in ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000")])
+@pytest.mark.parametrize("kind", [k for k in ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM")])
 @pytest.mark.parametrize("name", ["a", "a.txt", "a.heic", "a.jpg"])
 def test_what_can_be_decoded_is_a_photo_whatever_its_ending(tmp_path, kind, name):
     if kind not in Image.SAVE:
         pytest.skip(f"this Pillow writes no {kind}")
     (tmp_path / name).write_bytes(encoded(PHOTO, kind))
     assert read_photo(tmp_path / name).shape == (24, 18, 3)
+
+
+PPM = {
+    "PGM": b"P5\n18 24\n255\n" + PHOTO[..., 0].tobytes(),
+    "PGM of 16 bits": b"P5\n# deep\n18 24\n65535\n" + (PHOTO[..., 0].astype(">u2") * 257).tobytes(),
+    "plain PGM": b"P2\n18 24\n255\n" + " ".join(map(str, PHOTO[..., 0].ravel())).encode() + b"\n",
+    "plain PPM": b"P3 18 24 255\n" + " ".join(map(str, PHOTO.ravel())).encode() + b"\n",
+    "PBM": b"P4\n16 24\n" + PHOTO[..., 0].tobytes()[:48],
+}
+
+
+@pytest.mark.parametrize("kind", PPM)
+def test_kinds_of_ppm_are_decoded_as_opencv_does(tmp_path, kind):
+    """FERET comes as PPM, the faces of AT&T and Yale as PGM."""
+    (tmp_path / "a.pgm").write_bytes(PPM[kind])
+    theirs = cv2.imread(str(tmp_path / "a.pgm"), cv2.IMREAD_COLOR)
+    np.testing.assert_array_equal(read_photo(tmp_path / "a.pgm"), theirs[..., ::-1])
+    (tmp_path / "a.pgm").write_bytes(PPM[kind][:-30])
+    with pytest.raises(BadPhotoError):
+        decode(tmp_path / "a.pgm")
 
 
 @pytest.mark.parametrize("ending", ["nef", "ARW", "dng", "pef"])

@@ -194,6 +194,18 @@ def test_differences_are_those_of_people_drawn_one_by_one():
     assert paired.std() < 0.8 * apart.std()
 
 
+@pytest.mark.parametrize("ages", [2, 3, 4])
+def test_an_interval_of_people_at_several_ages_does_not_go_by_the_order_of_photos(ages):
+    rng = np.random.default_rng(ages)
+    person = np.repeat(np.arange(40), ages)
+    mask, band, gender = rng.integers(3, size=len(person)), rng.integers(3, size=len(person)), person % 2
+    truth = mask * 6 + gender * 3 + band
+    labels = np.where(rng.random(len(truth)) < 0.7, truth, rng.integers(18, size=len(truth)))
+    told = resample(truth, labels, person, draws=50)
+    mixed = rng.permutation(len(person))
+    np.testing.assert_allclose(resample(truth[mixed], labels[mixed], person[mixed], draws=50), told)
+
+
 def test_photos_without_persons_are_resampled_together_too():
     _, y, p = people(np.random.default_rng(16), count=200)
     q = np.where(np.random.default_rng(17).random(len(y)) < 0.3, y, p)

@@ -108,6 +108,10 @@ def segfault():
     os.kill(os.getpid(), signal.SIGSEGV)
 
 
+def nameless_signal():
+    os.kill(os.getpid(), signal.SIGRTMIN + 3)
+
+
 def ends_well():
     os._exit(0)
 
@@ -124,6 +128,7 @@ ENDS = {
     killed: r"died of SIGKILL, as when the machine's memory is full",
     out_of_memory_map: r"died of SIGBUS, as when a disk fails",
     segfault: r"died of SIGSEGV$",
+    nameless_signal: r"died of signal \d+$",
     ends_well: r"died \(it ended with status 0\)",
     ends_ill: r"died \(it ended with status 7\)",
     exits: r"died \(it ended with status 3\)",
@@ -188,6 +193,22 @@ def test_what_a_process_raised_is_raised_here_with_where_it_was(raise_it):
         read(1, raise_it)
     assert "in a loader process:" in told.value.__notes__[0]
     assert f"in {raise_it.__name__}" in told.value.__notes__[0]
+
+
+@pytest.mark.timeout(60)
+def test_one_that_raises_much_does_not_wait_for_one_that_asks_for_much():
+    """Both would write into a full pipe, and neither read."""
+
+    def long():
+        raise ValueError("x" * 3_000_000)
+
+    many = [[(step, i % 20) for i in range(60_000)] for step in range(9)]
+    with (
+        pytest.raises(RuntimeError, match="ValueError: xxx") as told,
+        Loader(np.zeros((20, 1, 1, 3), np.uint8), Shifted(long), many, plan(2)) as photos,
+    ):
+        list(photos)
+    assert len(str(told.value)) + len(told.value.__notes__[0]) < 8000
 
 
 def test_a_missing_file_keeps_its_name():
