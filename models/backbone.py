@@ -77,6 +77,12 @@ def build(settings: ModelSettings, num_logits: int, weights: str = "none", learn
                 f"the network {name} cannot take photos of {size[0]}x{size[1]}; {height}x{width} works: "
                 f"--height {height} --width {width}."
             ) from problem
+        if isinstance(problem, RuntimeError) and "loading state_dict" in str(problem):
+            raise UserError(
+                f"--weights {weights}: {name}.safetensors in it does not fit that network "
+                f"({str(problem).splitlines()[-1].strip().rstrip('.')}); put its weights there as timm publishes them, "
+                f"or use hub or none."
+            ) from problem
         raise UserError(
             f"the network {name} could not be made for photos of {size[0]}x{size[1]} with weights {weights}: "
             f"{_first_line(problem)}."

@@ -227,11 +227,19 @@ def _eval_photo(name: str, files: Files) -> str:
 
 
 def _tell_eval_files(photos: list[Photo], links: Links, notes: list[str], left_out: LeftOut) -> None:
-    """Tells eval photos missing or extra: a hole in the eval folder must not stop a submission."""
+    """Tells eval photos missing or extra: a hole in the eval folder must not stop a submission.
+
+    Where all that are listed are missing and others are there, the names are wrong.
+    """
     names = walk_photos(EVAL_IMAGES, links, notes, left_out)
     on_disk = {f"{EVAL_IMAGES}/{name}" for name in names}
     listed = {photo.photo for photo in photos}
     # A photo in a linked folder is not walked to, so what seems missing is looked up once more.
     missing = sorted(name for name in listed - on_disk if not os.path.isfile(links.root / name))
     tell(notes, f"photos of {EVAL_CSV} that are not on disk", [show(name) for name in missing])
+    if on_disk and listed and len(missing) == len(listed):
+        links.problems.add(
+            f"none of the photos that {EVAL_CSV} lists is in {EVAL_IMAGES}, which holds others, like "
+            f"{show(min(on_disk))}; write their names into ImageID as they are there, endings and all"
+        )
     left_out.tell(f"photos that are not in {EVAL_CSV}", list(on_disk - listed), notes)

@@ -97,7 +97,9 @@ def caveats_of(networks: Networks) -> dict[str, str]:
     """The caveats of a system's validation scores: a word to set beside them, and a sentence each."""
     metrics = [fold.metrics for fold in folds_in(networks)]
     found = {word: told for word, told in CAVEAT_SENTENCES.items() if any(made.get(word) for made in metrics)}
-    return found | unseen_caveat({label for made in metrics for label in made.get(UNSEEN, ())})
+    # What one fold of a network has seen, its mean over the folds can answer.
+    unseen = [[set(fold.metrics.get(UNSEEN, ())) for fold in folds] for folds in networks.values()]
+    return found | unseen_caveat(set().union(*(set.intersection(*of_task) for of_task in unseen if of_task)))
 
 
 def network_fingerprints(networks: Networks) -> dict[str, list[str | None]]:

@@ -57,10 +57,14 @@ def crossings(age: ArrayLike, predicted_age: ArrayLike) -> tuple[float, float]:
 def fallback_of(age: ArrayLike, predicted_age: ArrayLike, counts: NDArray) -> tuple[float, float]:
     """`crossings`, but a band's own age, 30 or 60, where the band on either side of it has no people, counts (3,).
 
-    There a threshold is not fitted to anybody, and a line says nothing beyond the ages it went through.
+    There a threshold is not fitted to anybody, and a line says nothing beyond the ages it went through. It gives way to
+    the other one, where that lies beyond it.
     """
-    fitted, lacking = crossings(age, predicted_age), boundaries_without(counts)
-    low, high = (plain if nobody else t for t, plain, nobody in zip(fitted, BAND_STARTS, lacking, strict=True))
+    (low, high), (young, old) = crossings(age, predicted_age), boundaries_without(counts)
+    if young:
+        low = BAND_STARTS[0] if old else min(BAND_STARTS[0], high)
+    if old:
+        high = max(BAND_STARTS[1], low)
     return low, high
 
 

@@ -91,7 +91,7 @@ def train_fold(
     log = trainer.run()
     metrics: Mapping[str, Any] = {}
     if processes.is_main_process:
-        unseen = unseen_labels(settings.task, rows)
+        unseen = unseen_labels(settings.task, rows[~held_out])
         more = leaky | ({UNSEEN: unseen} if unseen else {})
         metrics = _finish(begun, trainer, rows[held_out], {"seconds": float(log["seconds"].sum())} | more)
     processes.wait_for_everyone()

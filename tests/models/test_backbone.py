@@ -259,6 +259,19 @@ def test_weights_that_timm_would_pass_over_in_silence(tmp_path, folder, kind):
     assert "\n" not in str(told.value)
 
 
+def test_weights_of_another_shape_are_named_with_the_way_out(tmp_path, folder):
+    state = load_file(folder / "test_efficientnet.safetensors")
+    state["conv_head.weight"] = state["conv_head.weight"][:, 1:].contiguous()
+    save_file(state, tmp_path / "test_efficientnet.safetensors")
+    with pytest.raises(UserError) as told:
+        backbone.build(settings("test_efficientnet", 64, 48), 3, str(tmp_path))
+    sentence = str(told.value)
+    assert sentence.startswith(f"--weights {tmp_path}: test_efficientnet.safetensors in it does not fit that network (")
+    assert "size mismatch for conv_head.weight" in sentence
+    assert sentence.endswith("or use hub or none.")
+    assert "\n" not in sentence
+
+
 @pytest.mark.parametrize("number", [torch.float16, torch.bfloat16, torch.float64])
 def test_weights_of_another_precision_fit(tmp_path, folder, number):
     state = load_file(folder / "test_convnext.safetensors")

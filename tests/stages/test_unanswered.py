@@ -8,9 +8,11 @@ from types import SimpleNamespace
 
 import pandas as pd
 import pytest
-from tiny_runs import SMALL, TINY, inside, train_all
+from tiny_runs import SMALL, TINY, inside, train_all, train_tiny
 
 from models.labels import BANDS, LABELS, decode
+from pipeline.dataset.folds import fold_table
+from pipeline.dataset.photos import read_data_set
 from pipeline.prediction.run_predictions import caveats_of
 from pipeline.run.settings import EvalStage
 from pipeline.runtime import store
@@ -138,10 +140,27 @@ def test_what_a_network_cannot_know(task, rows, unseen):
     assert unseen_labels(task, table(rows)) == list(unseen)
 
 
+@pytest.mark.parametrize("task", ["mask", "age"])
+def test_who_is_held_out_teaches_nothing(task, people, tmp_path):
+    """The only one who is 60, and who wears a mask wrong, is held out."""
+    table = listed(people)
+    one = table["person"][table["age"] >= 60].iloc[0]
+    kept = (table["person"] == one) | (table["part"] == "eval") | ((table["age"] < 60) & (table["mask"] != 1))
+    shutil.copytree(people, tmp_path / "people", ignore=shutil.ignore_patterns("*.csv"))
+    table[kept].to_csv(tmp_path / "people/photos.csv", index=False)
+    folds = fold_table(read_data_set(tmp_path / "people").train, 0, 5).set_index("person")["fold"]
+    with inside(tmp_path):
+        metrics = train_tiny(RUN, Path("people"), task, folds=f"{folds[one]},{(folds[one] + 1) % 5}")
+    unseen = [label for label in range(LABELS) if (label // 6 == 1 if task == "mask" else label % 3 == 2)]
+    assert metrics[f"fold{folds[one]}"][UNSEEN] == unseen
+    assert UNSEEN not in metrics[f"fold{(folds[one] + 1) % 5}"]
+
+
 def test_labels_that_no_network_of_a_system_knows_are_put_together():
     folds = {
-        "mask": [SimpleNamespace(metrics={UNSEEN: [3]}), SimpleNamespace(metrics={})],
-        "gender": [SimpleNamespace(metrics={UNSEEN: [3, 9], "leaky": True})],
+        "mask": [SimpleNamespace(metrics={UNSEEN: [3, 12]}), SimpleNamespace(metrics={UNSEEN: [3]})],
+        "gender": [SimpleNamespace(metrics={UNSEEN: [9], "leaky": True})],
+        "multihead": [SimpleNamespace(metrics={UNSEEN: [15]}), SimpleNamespace(metrics={})],  # one fold knows it
         "age": [SimpleNamespace(metrics={})],
     }
     found = caveats_of(folds)

@@ -105,6 +105,20 @@ def test_the_fallback_is_the_line_where_it_was_fitted():
     assert fallback_of(age, predicted, np.array([1, 1, 1])) == line
 
 
+@pytest.mark.parametrize(
+    ("shift", "counts", "expected"),
+    [(60, (2, 1, 0), ("low", "low")), (-40, (0, 1, 1), ("high", "high")), (60, (0, 1, 0), (30, 60))],
+)
+def test_a_threshold_that_rests_on_nobody_gives_way(shift, counts, expected):
+    """Predictions so far off that the other threshold lies beyond 30 or 60."""
+    age = np.array([18.0, 40.0, 59.0])
+    fitted = dict(zip(("low", "high"), crossings(age, age + shift), strict=True))
+    assert fitted["low"] > 60 or fitted["high"] < 30
+    found = fallback_of(age, age + shift, np.array(counts))
+    assert found == tuple(fitted.get(one, one) for one in expected)
+    assert found[0] <= found[1]
+
+
 def test_a_band_without_people_may_have_a_share():
     train = np.array([0.3, 0.2, 0.1, 0.4, 0, 0])
     shares = with_bands(np.array([0.5, 0.2, 0.3]), train)

@@ -60,6 +60,12 @@ BROKEN = {
         folder_instead(TRAIN),
         "train/train.csv is a folder; a CSV table is expected",
     ),
+    "eval photos named without their endings": (
+        contest,
+        replace(INFO, b"ImageID,ans\nb,0\na,0\n"),
+        "none of the photos that eval/info.csv lists is in eval/images, which holds others, like 'eval/images/a.png'; "
+        "write their names into ImageID as they are there, endings and all",
+    ),
     "train.csv is empty": (
         contest,
         replace(TRAIN, b""),
