@@ -15,7 +15,7 @@ SYSTEMS = $(SETTINGS) $(call given,SYSTEM,system)
 AFTER = $(SYSTEMS) $(call given,EVAL,eval)
 ALL = $(strip $(AFTER) $(call given,FOLDS,folds) $(call given,THREADS,threads))
 # Three small networks side by side outrun one network on every core of a CPU; a GPU takes one at a time.
-BESIDE ?= $(if $(wildcard /dev/nvidia0 /dev/kfd /dev/dxg),,3)
+BESIDE ?= $(if $(wildcard /dev/nvidia[0-9]* /dev/kfd /dev/dxg),,3)
 # ARGS goes to the goals that the user named, not to what they stand on.
 args = $(if $(filter $@,$(MAKECMDGOALS)),$(ARGS))
 checked = $(filter-out train test test-slow test-faults bench setup check,$(MAKECMDGOALS))
@@ -30,9 +30,9 @@ $(if $(STRAY),$(error face18: there is no setting $(STRAY)=; plain make lists th
 	calibrate submit score compare recipes test test-slow test-faults bench lint clean
 
 help: ## list the targets
-	@echo 'make TARGET [DATA=folder] [RUN=runs/x] [PRESET=small|base|large] [FOLDS=0|all|0,1] [ARGS="--epochs 5"]'
-	@echo '            [WEIGHTS=hub|none|folder] [EVAL=folder] [SYSTEM=specialists|joint|multihead] [RECIPE=name]'
-	@echo '            [THREADS=n] [BESIDE=] [VENV=folder]'
+	@echo 'make TARGET [DATA=folder] [RUN=runs/x] [PRESET=lite|small|base|large] [FOLDS=0|all|0,1]'
+	@echo '            [WEIGHTS=auto|package|hub|none|folder|run] [EVAL=folder] [SYSTEM=specialists|joint|multihead]'
+	@echo '            [RECIPE=name] [ARGS="--epochs 5"] [THREADS=n] [BESIDE=] [VENV=folder]'
 	@echo
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from models.errors import UserError
+from models.packaged import PACKAGES
 from models.weight_files import weights_beside, weights_fault
 
 HUB_PATIENCE = 4.0
@@ -53,9 +54,12 @@ def reach_hub(name: str) -> None:
         asking.start()
         asking.join(HUB_PATIENCE)
     if not reached.is_set():
+        installed = "PRESET=lite (--preset), whose weights come in a package"
+        if name in PACKAGES:
+            installed = "WEIGHTS=package (--weights), which has the same"
         raise UserError(
-            f"the weights hub cannot be reached for {hub_id or url}; use WEIGHTS=none (--weights none) to train from "
-            f"scratch, or WEIGHTS=folder with {name}.safetensors in it."
+            f"the weights hub cannot be reached for {hub_id or url}; use {installed}, WEIGHTS=none (--weights) to "
+            f"train from scratch, or WEIGHTS=folder with {name}.safetensors in it."
         )
 
 
@@ -94,7 +98,10 @@ def check_weights(file: Path, weights: str) -> None:
     """
     if not os.path.isdir(weights):
         what = "it is a file" if os.path.lexists(weights) else "there is no such folder"
-        raise UserError(f"--weights {weights}: {what}; give hub, none, or the folder that holds {file.name}.")
+        raise UserError(
+            f"--weights {weights}: {what}; give auto, package, hub, none, a run's folder, or the folder that holds "
+            f"{file.name}."
+        )
     if not file.is_file():
         beside = weights_beside(file)
         raise UserError(f"--weights {weights}: there is no {file.name} in it{beside}; put it there or use none.")

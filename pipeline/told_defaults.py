@@ -86,6 +86,6 @@ def _rows(settings: Iterable[Setting]) -> str:
     for one in settings:
         name = one.name if one.rules.positional else one.option
         kind = "said alone" if one.rules.flag else one.allowed or KINDS[one.kind]
-        default = "" if one.rules.flag or one.rules.positional else told.default(one)
+        default = "" if one.rules.flag or one.rules.positional else one.rules.usual or told.default(one)
         lines.append(f"| `{name}` | {kind} | {default} | {one.rules.help} |".replace("  ", " "))
     return "\n".join(lines)

@@ -48,10 +48,12 @@ class System:
 def all_systems(preset: str) -> dict[str, System]:
     """All that can be compared, by name, in the order of the table."""
     plain = {task: Given(TrainingSettings) for task in TASKS}
-    joint = {}
-    for word, task in {"efficientnet": "mask", "swin": "gender", "convnext": "age"}.items():
-        borrowed = {name: getattr(PRESETS[preset][task], name) for name in BORROWED}
-        joint[f"joint-{word}"] = {"joint": Given(TrainingSettings, **borrowed)}
+    joint = {"joint": {"joint": Given(TrainingSettings)}}
+    if len({PRESETS[preset][task].backbone for task in TASKS}) > 1:  # each specialist's
+        joint = {}
+        for word, task in {"efficientnet": "mask", "swin": "gender", "convnext": "age"}.items():
+            borrowed = {name: getattr(PRESETS[preset][task], name) for name in BORROWED}
+            joint[f"joint-{word}"] = {"joint": Given(TrainingSettings, **borrowed)}
     found = [
         System(BASELINE, "specialists", plain),
         *(System(name, "joint", settings) for name, settings in joint.items()),

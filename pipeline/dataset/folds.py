@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from models.errors import UserError
 from models.labels import MASKS, band, by_gender_first, class_of
+from pipeline.runtime import store
 
 if TYPE_CHECKING:
     import numpy as np
@@ -60,6 +61,11 @@ def photo_fold_table(photos: "pd.DataFrame", split_seed: int = 0, folds: int = F
 def folds_of(run: "Run", photos: "pd.DataFrame") -> "pd.DataFrame":
     """The fold table of a run's train photos, as the run splits them: a row per person, or per photo."""
     return {"person": fold_table, "photo": photo_fold_table}[run.split](photos, run.split_seed, run.folds)
+
+
+def folds_fingerprint(folds: "pd.DataFrame") -> str:
+    """What a fold table is known by."""
+    return store.fingerprint(folds.astype(str).to_numpy().tolist())
 
 
 def with_folds(rows: "pd.DataFrame", folds: "pd.DataFrame") -> "pd.DataFrame":

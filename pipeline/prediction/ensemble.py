@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from models import backbone
+from models.backbone import Network
 from models.errors import UserError
 from models.task import Task
 from models.tasks import build_task
@@ -58,21 +59,10 @@ def load(fold: BegunFold, device: str, threads: int, engine: Engine = REFERENCE)
     Raises UserError when its files are damaged, and what torch or OpenVINO raise where an engine other than torch
     cannot run it.
     """
-    folder, settings = fold.folder, fold.settings
+    settings = fold.settings
     one = build_task(fold.task, settings)
     network = backbone.blank(settings, one.num_logits, one.learned)
-    try:
-        network.load_state_dict(load_file(folder / WEIGHTS))
-    except FileNotFoundError:
-        raise UserError(f"{folder / WEIGHTS} is missing; train it again with --restart.") from None
-    except (SafetensorError, RuntimeError) as damage:
-        fault = weights_fault(folder / WEIGHTS)
-        if fault is not None:
-            raise UserError(f"{folder / WEIGHTS} {fault[0]}; {fault[1]}, or train it again with --restart.") from None
-        raise UserError(
-            f"{folder / WEIGHTS} is damaged or of another network "
-            f"({str(damage).splitlines()[0]}); train it again with --restart."
-        ) from None
+    load_weights(network, fold)
     device = engine.device(device)
     # As the reference: float32, whatever the training's precision was.
     plan = Plan(device, "float32", fold.plan.channels_last, threads, 0)
@@ -80,7 +70,23 @@ def load(fold: BegunFold, device: str, threads: int, engine: Engine = REFERENCE)
         network = network.to(memory_format=torch.channels_last)
     size = (settings.height, settings.width)
     forward = engines.build(engine, network.to(device), size, plan)
-    return EnsembleMember(one, fold.number, folder, size, forward, engine.flip)
+    return EnsembleMember(one, fold.number, fold.folder, size, forward, engine.flip)
+
+
+def load_weights(network: Network, fold: BegunFold) -> None:
+    """Give a network the weights that a fold was trained to. Raises UserError where these are damaged or another's."""
+    file = fold.folder / WEIGHTS
+    try:
+        network.load_state_dict(load_file(file))
+    except FileNotFoundError:
+        raise UserError(f"{file} is missing; train it again with --restart.") from None
+    except (SafetensorError, RuntimeError) as damage:
+        fault = weights_fault(file)
+        if fault is not None:
+            raise UserError(f"{file} {fault[0]}; {fault[1]}, or train it again with --restart.") from None
+        raise UserError(
+            f"{file} is damaged or of another network ({str(damage).splitlines()[0]}); train it again with --restart."
+        ) from None
 
 
 def predict_rows(

@@ -7,18 +7,31 @@ that is given must be the recorded one.
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from models.declared import declared
-from models.errors import UserError
+from models.errors import UserError, listed
 from pipeline.run import recipes
 from pipeline.run.fold_records import SETTINGS, FinishedFold, is_finished
 from pipeline.run.given import Given
-from pipeline.run.presets import WEIGHTS
-from pipeline.run.settings import DRAWN, HELD_OUT, RECORDED, EvalStage, RunSettings, RunStage, SystemStage
+from pipeline.run.settings import (
+    DRAWN,
+    HELD_OUT,
+    PRESETS,
+    RECORDED,
+    STARTS,
+    EvalStage,
+    RunSettings,
+    RunStage,
+    SystemStage,
+)
 from pipeline.runtime import store
+from pipeline.runtime.gpu import has_gpu
+from pipeline.runtime.problems import show
 
+RECORD = "run.json"
 SCHEMA = 2
 """Of everything that a run leaves; run.json holds it."""
 EVAL_FOLDER = "folder.json"
@@ -88,58 +101,102 @@ def open_run(given: RunStage, *, make: bool = True) -> Run:
     if "recipe" in given.shared:
         recipes.named(given.shared["recipe"])
     folder = given.run or _default_folder(given.shared)
-    path = folder / "run.json"
+    path = folder / RECORD
     if not make and not path.is_file():
         raise UserError(f"there is no run {folder} yet; train it first (make train-mask train-gender train-age).")
     if "data" in given.shared and not path.is_file():
-        from pipeline.runtime.problems import Problems, check_folder, show
+        from pipeline.runtime.problems import Problems, check_folder
 
         check_folder(given.shared["data"], Problems(f"The data set {show(given.shared['data'])}"))
+    if "weights" in given.shared and not path.is_file():  # now, not after all photos are decoded
+        _check_weights_folder(given.shared["weights"])
     with store.locked(folder / "run.lock", f"the run {folder}", wait=True):
         recorded = _recorded(path)
-        begun = recorded is not None and any(any(folder.glob(made)) for made in BEGUN)
+        begun = recorded is not None and _has_begun(folder)
         settings = _settled(recorded, given.shared)
         if begun:
             _check_recorded(folder, recorded, settings)
-            settings = replace(settings, data=recorded.data)
+            settings = replace(settings, data=recorded.data, weights=recorded.weights)
         folds, left_out = HELD_OUT[settings.held_out], settings.leave_out
         if left_out is not None and not 0 <= left_out < folds:
             raise UserError(f"--leave-out {left_out}: the folds are numbered from 0 to {folds - 1}.")
         if settings != recorded:
             store.write_json(path, settings.as_json() | {"schema": SCHEMA})
+            if recorded is None and not _same(settings.data, DRAWN) and not given.shared.keys() & {"preset", "recipe"}:
+                # Make reads what a stage prints.
+                print(f"face18: {folder}: {preset_told(settings.preset)}", file=sys.stderr, flush=True)
     return Run(folder=folder, **{name: getattr(settings, name) for name in RECORDED})
+
+
+def _check_weights_folder(weights: str) -> None:
+    """Raises UserError for weights that are neither a word nor a folder."""
+    if weights not in STARTS and not os.path.isdir(weights):
+        what = "it is a file" if os.path.lexists(weights) else "there is no such folder"
+        raise UserError(
+            f"--weights {weights}: {what}; give {listed(STARTS, 'or')}, a run's folder, or one with <timm "
+            f"name>.safetensors files."
+        )
+
+
+def is_run(folder: Path) -> bool:
+    """Whether a folder is a run's."""
+    return (folder / RECORD).is_file()
+
+
+def recorded_run(folder: Path) -> Run:
+    """The run of a folder that is one, as it is recorded; nothing is written. Raises UserError for another schema."""
+    recorded = _recorded(folder / RECORD)
+    return Run(folder=folder, **{name: getattr(recorded, name) for name in RECORDED})
 
 
 def settings_under(given: RunStage) -> RunSettings:
     """The settings of the run that is named, or of a new one: nothing is checked against trainings, nothing written."""
-    return _settled(_recorded(given.run / "run.json") if given.run else None, given.shared)
+    folder = given.run or (_default_folder(given.shared) if "data" in given.shared else None)
+    return _settled(_recorded(folder / RECORD) if folder else None, given.shared)
 
 
-def usual_settings(recipe: str | None = None, preset: str | None = None) -> RunSettings:
-    """What a run has beneath the settings given: the recipe's values where it has them, else the preset's and ours."""
+def usual_settings(recipe: str | None = None, data: Path = DRAWN) -> RunSettings:
+    """What a run has beneath the settings given: the recipe's values where it has them, else ours."""
     of_recipe = Given(RunSettings) if recipe is None else recipes.named(recipe).run
-    preset = preset or of_recipe.get("preset", declared(RunSettings)["preset"].default)
-    if preset not in WEIGHTS:
-        declared(RunSettings)["preset"].check(preset)
-    return RunSettings(recipe=recipe, weights=WEIGHTS[preset]) | of_recipe | {"preset": preset}
+    return RunSettings(recipe=recipe, data=data, preset=usual_preset(data)) | of_recipe
+
+
+def usual_preset(data: Path) -> str:
+    """The preset for a data set where none is named: drawn people are there to try the pipeline on, in minutes."""
+    if _same(data, DRAWN):
+        return declared(RunSettings)["preset"].default
+    return "base" if has_gpu() else "lite"
+
+
+def preset_told(preset: str) -> str:
+    """A preset that nobody named, with the way to the others."""
+    if preset == "base":
+        return (
+            "preset base, as there is a GPU here (its weights are downloaded; PRESET=lite brings its own, PRESET=small "
+            "is to try things, PRESET=large is slower)"
+        )
+    return (
+        "preset lite, as there is no GPU here (its pretrained weights are installed; PRESET=small is to try things, "
+        "PRESET=base and large download theirs and want a GPU)"
+    )
 
 
 def _settled(recorded: RunSettings | None, given: Given[RunSettings]) -> RunSettings:
     """The recorded settings that had been chosen, those given, and the usual ones beneath both."""
     chosen = given
     if recorded is not None:
-        preset = usual_settings(recorded.recipe).preset
-        unchosen = usual_settings(recorded.recipe, recorded.preset) | {"recipe": None, "preset": preset}
+        unchosen = usual_settings(recorded.recipe, recorded.data) | {"recipe": None, "data": DRAWN}
         kept = {name: getattr(recorded, name) for name in RECORDED}
         chosen = Given(RunSettings, **{n: v for n, v in kept.items() if v != getattr(unchosen, n)}) | given
-    return usual_settings(chosen.get("recipe"), chosen.get("preset")) | chosen
+    return usual_settings(chosen.get("recipe"), chosen.get("data", DRAWN)) | chosen
 
 
 def _check_recorded(folder: Path, recorded: RunSettings, settings: RunSettings) -> None:
     """Raises UserError where a run that has begun would go on with other settings."""
     for name in RECORDED:
         then, now = getattr(recorded, name), getattr(settings, name)
-        same = os.path.realpath(then) == os.path.realpath(now) if name == "data" else then == now
+        is_folder = name == "data" or (name == "weights" and not {then, now} & {*STARTS})
+        same = _same(then, now) if is_folder else then == now
         if not same and name not in ("follow_links", "allow_duplicates"):  # neither changes what is learned
             raise UserError(
                 f"the run {folder} was trained with {name.replace('_', '-')} {then}, not {now}; leave the setting out, "
@@ -163,9 +220,42 @@ def _recorded(path: Path) -> RunSettings | None:
 
 
 def _default_folder(given: Given[RunSettings]) -> Path:
+    """The folder of a run that is named by its data set and its recipe or preset, or by its data set alone.
+
+    Runs that have begun stand before those that were only set up, as by a preset whose weights cannot be had. Raises
+    UserError where a data set has several runs, and nothing says which.
+    """
     data = given.get("data", DRAWN)
-    usual = declared(RunSettings)["preset"].default
-    return Path("runs") / f"{data.resolve().name}-{given.get('recipe') or given.get('preset', usual)}"
+    named = {name: Path("runs") / f"{data.resolve().name}-{name}" for name in PRESETS}
+    word = given.get("recipe") or given.get("preset")
+    if word is not None:
+        return Path("runs") / f"{data.resolve().name}-{word}"
+    if not _same(data, DRAWN):
+        standing = [name for name, folder in named.items() if _uses(folder / RECORD, data)]
+        standing = [name for name in standing if _has_begun(named[name])] or standing
+        if len(standing) > 1:
+            raise UserError(
+                f"there are {len(standing)} runs of {show(data)}, with the presets {listed(standing)}; say which is "
+                f"meant: PRESET={standing[0]} (--preset), or RUN=folder (--run)."
+            )
+        if standing:
+            return named[standing[0]]
+    return named[usual_preset(data)]
+
+
+def _has_begun(folder: Path) -> bool:
+    """Whether a training or a comparison has begun in a run."""
+    return any(any(folder.glob(made)) for made in BEGUN)
+
+
+def _uses(path: Path, data: Path) -> bool:
+    """Whether a run.json is there and is of a data set."""
+    return path.is_file() and _same(store.read_json(path).get("data", ""), data)
+
+
+def _same(one: Path | str, other: Path | str) -> bool:
+    """Whether two names are of the same folder."""
+    return os.path.realpath(one) == os.path.realpath(other)
 
 
 def whole_number(text: str) -> int | None:

@@ -12,7 +12,9 @@ DRAWN = Path("data/drawn")
 """The data set that is drawn when the user names none."""
 HELD_OUT = {0.2: 5, 0.1: 10, 0.05: 20}
 """The shares of the people that a fold may hold out, and how many folds there are then."""
-PRESETS = ("small", "base", "large")
+PRESETS = ("lite", "small", "base", "large")
+STARTS = ("auto", "package", "hub", "none")
+"""The weights that are no folder; a folder of such a name is told apart as ./hub."""
 SPLITS = ("person", "photo")
 TASKS = ("mask", "gender", "age")
 """The specialists; their names are the label columns that they learn from."""
@@ -32,11 +34,16 @@ class RunSettings(Settings):
         usual="none",
     )
     preset: str = setting(
-        "small: from scratch on two cores in minutes. base, large: pretrained networks.", "small", choices=PRESETS
+        "lite: small pretrained networks, for processors. small: mostly from scratch, in minutes, to try things. base, "
+        "large: pretrained networks that want a GPU.",
+        "small",
+        choices=PRESETS,
+        usual="small for drawn people, else base with a GPU and lite without",
     )
     weights: str = setting(
-        "Where networks start: hub (downloads), none, or a folder of <timm name>.safetensors files.",
-        usual="none with small, else hub",
+        "Where networks start: auto (as the preset has it), package (installed with face18), hub (downloads), none (at "
+        "random), a folder of <timm name>.safetensors files, or a run's folder (its networks of the same tasks).",
+        "auto",
     )
     fixes: str | None = setting(
         "Label fixes: a CSV file (key,column,value), or contest for those most teams agree on.", None, usual="none"

@@ -46,8 +46,8 @@ class ComparisonSettings(Settings):
     """What is compared, and how: recorded where the comparison is."""
 
     systems: str | None = setting(
-        "Which, with commas between them: specialists, joint-efficientnet, joint-swin, joint-convnext, "
-        "multihead-bands, multihead-years, specialists-30-60, and leak for the second table.",
+        "Which, with commas between them: specialists, joint-efficientnet, joint-swin, joint-convnext (with lite "
+        "joint alone), multihead-bands, multihead-years, specialists-30-60, and leak for the second table.",
         None,
         usual="all",
     )

@@ -15,6 +15,7 @@ from pipeline.runtime.problems import cut_short_line, show
 def prepare(settings: RunStage) -> dict[str, Any]:
     """Check the data set, decode its train photos once, for all networks and epochs, and tell what was read."""
     run = open_run(settings)
+    print(f"prepare: the run {run.folder}, {f'recipe {run.recipe}' if run.recipe else f'preset {run.preset}'}")
     data = data_of(run)
     from pipeline.dataset.duplicates import check_duplicates, find_duplicates
     from pipeline.dataset.overview import overview_of

@@ -32,7 +32,7 @@ def train(settings: Train) -> dict[str, Any]:
         )
     if settings.plan:
         return _tell_plan(run, settings, given, numbers)
-    from pipeline.dataset.folds import folds_of
+    from pipeline.dataset.folds import folds_fingerprint, folds_of
     from pipeline.dataset.run_data import data_of, photo_fingerprints, train_rows
 
     data = data_of(run)
@@ -44,7 +44,7 @@ def train(settings: Train) -> dict[str, Any]:
     folds = folds_of(run, data.train)
     inputs = photo_fingerprints(data, rows) | {
         "labels": store.fingerprint((rows[columns[0]] if len(columns) == 1 else rows[columns].to_numpy()).tolist()),
-        "folds": store.fingerprint(folds.astype(str).to_numpy().tolist()),
+        "folds": folds_fingerprint(folds),
     }
     if run.split == "photo" and not any(run.folder.glob("*/fold*/settings.json")):
         print(f"train {settings.task}: {CAVEAT_SENTENCES['leaky']}")

@@ -14,7 +14,6 @@ import torch
 from accelerate import PartialState
 from numpy.typing import NDArray
 
-from models import backbone
 from models.backbone import Network
 from models.errors import UserError
 from models.labels import LABELS, band, decode, encode
@@ -33,9 +32,10 @@ from pipeline.run.train_settings import Train, TrainingSettings
 from pipeline.runtime import machine, store
 from pipeline.scoring.caveats import UNSEEN
 from pipeline.training import checkpoints
-from pipeline.training.data import TrainingData, check_batch_size, rows_of_epoch
+from pipeline.training.data import TrainingData, check_batch_size
 from pipeline.training.epoch_line import silent
 from pipeline.training.plan import kept_plan, plan_of
+from pipeline.training.start import network_at_start, start_of
 from pipeline.training.trainer import Trainer
 
 
@@ -66,14 +66,17 @@ def train_fold(
         raise UserError(f"{name}: there are no people with the label {settings.task} on both sides of the split.")
     one = build_task(settings.task, fold.settings)
     training_data = _training_data(one, data, rows, held_out, photos.pixels, run.split)
-    network = network_at_start(one, training_data, fold.settings, run.weights)
+    start = start_of(run, fold, own, data, rows[held_out])
+    network = network_at_start(one, training_data, fold.settings, start)
     check_batch_size(name, fold.settings.batch_size, processes.num_processes)
     if processes.is_main_process:  # only now: nothing is written for what cannot be trained
-        begun = _begin(run, fold, own, photos.digest, given, settings, say)
+        of_run = {"pixels": photos.digest, "crop": run.crop, "weights": start.weights, "versions": machine.versions()}
+        begun = _begin(fold, own, of_run, given, settings, say)
     processes.wait_for_everyone()
     if not processes.is_main_process:
         begun = BegunFold.read(fold.folder)
-    say(_told(begun, network, training_data, rows, held_out), flush=True)
+    start_told = start.told(fold.settings.backbone, run.preset)
+    say(_told(begun, start_told, network, training_data, rows, held_out), flush=True)
     leaky = {"leaky": True, "photos_per_person": len(rows) / rows["person"].nunique()} if run.split == "photo" else {}
     again = f"the same command{' without --restart' if settings.restart else ''}"
     trainer = Trainer(
@@ -100,6 +103,7 @@ def train_fold(
 
 def _told(
     begun: BegunFold,
+    start: str,
     network: Network,
     training_data: TrainingData,
     rows: pd.DataFrame,
@@ -108,7 +112,8 @@ def _told(
     """What is about to be trained, on whom and how."""
     parameters = sum(p.numel() for p in network.parameters())
     return (
-        f"{begun.name}: {begun.settings.backbone}, {parameters / 1e6:.1f} M weights, {len(training_data.train)} photos "
+        f"{begun.name}: {begun.settings.backbone}, {parameters / 1e6:.1f} M weights, "
+        f"{start}, {len(training_data.train)} photos "
         f"of {rows[~held_out]['person'].nunique()} people to learn from, {len(training_data.validation)} of "
         f"{rows[held_out]['person'].nunique()} held out; {begun.plan.precision}, {begun.plan.threads} threads; "
         f"up to {parameters * 20 / 1e6:.0f} MB of disk"
@@ -148,15 +153,6 @@ def unseen_labels(task: str, rows: pd.DataFrame) -> list[int]:
     return np.flatnonzero(~shown).tolist()
 
 
-def network_at_start(one: Task, training_data: TrainingData, settings: TrainingSettings, weights: str) -> Network:
-    """The network at its beginning, which follows from the seed."""
-    torch.manual_seed(settings.seed)
-    network = backbone.build(settings, one.num_logits, weights, one.learned)
-    shown = rows_of_epoch(one, training_data, settings, 0)
-    network.begin_at(one.initial_bias(torch.from_numpy(training_data.targets[shown])))
-    return network
-
-
 def _often(settings: Train) -> tuple[int, float]:
     """How often a checkpoint is written, in steps (0: by time alone) and in seconds."""
     return settings.checkpoint_steps or 0, settings.checkpoint_seconds
@@ -179,18 +175,18 @@ def _finish(fold: BegunFold, trainer: Trainer, held: pd.DataFrame, more: dict[st
 
 
 def _begin(
-    run: Run,
     fold: Fold,
     begun: BegunFold | None,
-    digest: str,
+    of_run: Mapping[str, Any],
     given: Given[TrainingSettings],
     settings: Train,
     say: Callable[..., None],
 ) -> BegunFold:
     """Leave a settings.json in the fold's folder: the one it was begun with, or a new one; returns what it holds.
 
-    digest: of the prepared photos. What a fold depends on knows photos by name and size alone, so that a finished one
-    stands without a look into them; an unfinished one would go on with what else has changed.
+    of_run: what else it would begin with, the digest of the prepared photos among it. What a fold depends on knows
+    photos by name and size alone, so that a finished one stands without a look into them; an unfinished one would go on
+    with what else has changed.
     """
     plan = plan_of(settings, fold.settings)  # before anything is moved, because it may be refused
     if settings.restart and fold.folder.exists():
@@ -198,12 +194,11 @@ def _begin(
         fold.folder.rename(kept)
         say(f"{fold.name}: the old folder is kept as {kept}")
     if begun is None:
-        of_run = {"pixels": digest, "crop": run.crop, "weights": run.weights, "versions": machine.versions()}
         begun = BegunFold(**vars(fold), plan=plan, **of_run)
         begun.write()
         return begun
     begun.check_same(fold.inputs, given)
-    if digest != begun.pixels:
+    if of_run["pixels"] != begun.pixels:
         raise UserError(
             f"{fold.folder} was begun on other pixels: train photos were altered, or only now can be decoded; "
             f"train into another run (RUN=other), or begin anew with --restart, which keeps the old folder."

@@ -28,7 +28,15 @@ from pipeline.training import trainer  # noqa: F401
 RUN = Path("runs/one")
 SWIN = '{"embed_dim": 16, "depths": [1, 1, 1, 1], "num_heads": [1, 1, 2, 2], "window_size": 4}'
 NETWORKS = TINY | {"gender": TINY["gender"] | {"backbone_options": SWIN}}
-SETTINGS = {"epochs": 2, "batch_size": 28, "height": 64, "width": 48, "threads": 1, "checkpoint_steps": 3}
+SETTINGS = {
+    "preset": "small",
+    "epochs": 2,
+    "batch_size": 28,
+    "height": 64,
+    "width": 48,
+    "threads": 1,
+    "checkpoint_steps": 3,
+}
 LEFT_BY = {
     "predict": ["predictions.csv", "bad_photos.csv", "done/predict.json"],
     "calibrate": ["combiner.json", "done/calibrate.json"],

@@ -328,9 +328,16 @@ def test_an_unreachable_hub_is_told_within_5_seconds(hub, silent):
     assert time.monotonic() - started < 5
     sentence = str(told.value)
     assert "the weights hub cannot be reached" in sentence
-    assert "WEIGHTS=none" in sentence
+    ways = [sentence.index(way) for way in ("PRESET=lite", "WEIGHTS=none", "WEIGHTS=folder")]
+    assert ways == sorted(ways)
     assert "WEIGHTS=folder with test_convnext.safetensors" in sentence
     assert "\n" not in sentence
+
+
+def test_an_unreachable_hub_is_spared_where_a_package_has_the_weights(monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(UserError, match=r"use WEIGHTS=package \(--weights\), which has the same, WEIGHTS=none"):
+        pretrained.reach_hub("tf_efficientnet_lite0")
 
 
 def test_weights_that_lie_at_an_address_of_their_own(hub, monkeypatch, tmp_path):
@@ -343,7 +350,7 @@ def test_weights_that_lie_at_an_address_of_their_own(hub, monkeypatch, tmp_path)
 
     monkeypatch.setattr(pretrained.urllib.request, "urlopen", refuse)
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
-    with pytest.raises(UserError, match=r"cannot be reached for https://.*xception.*\.pth; use WEIGHTS=none"):
+    with pytest.raises(UserError, match=r"cannot be reached for https://.*xception.*\.pth; use PRESET=lite"):
         backbone.build(settings("legacy_xception", 71, 71), 3, "hub")
     assert len(asked) == 1
     kept = tmp_path / "checkpoints" / asked[0].rpartition("/")[2]

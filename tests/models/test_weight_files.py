@@ -116,10 +116,12 @@ def test_weights_that_are_not_there(tmp_path, beside, told):
 
 
 def test_a_folder_of_weights_that_is_none(tmp_path):
-    with pytest.raises(UserError, match="there is no such folder; give hub, none, or the folder that holds net"):
+    with pytest.raises(
+        UserError, match="there is no such folder; give auto, package, hub, none, a run's folder, or the folder"
+    ):
         check_weights(tmp_path / "x/net.safetensors", str(tmp_path / "x"))
     (tmp_path / "x").touch()
-    with pytest.raises(UserError, match="it is a file; give hub, none, or the folder"):
+    with pytest.raises(UserError, match="it is a file; give auto, package, hub, none, a run's folder, or the folder"):
         check_weights(tmp_path / "x/net.safetensors", str(tmp_path / "x"))
 
 

@@ -93,7 +93,7 @@ def test_help_reads_well_and_imports_nothing_heavy(stage):
         (["check", "calibrate", "--", "--", "--prior", "0.5,0.5"], "the prior needs three shares"),
         (
             ["check", "submit", "--", "--preset", "medium", "--"],
-            "--preset medium: it must be one of small, base or large",
+            "--preset medium: it must be one of lite, small, base or large",
         ),
         (
             ["check", "submit", "--", "--system", "join", "--"],

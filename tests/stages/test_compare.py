@@ -37,7 +37,7 @@ def tiny(monkeypatch):
 
 def settings(people: Path, **given) -> Compare:
     usual = {"systems": "specialists,specialists-30-60", "seeds": 1, "tune": "1", "cost": COST, "jobs": 2}
-    return Compare.of(**({"run": RUN, "data": people} | usual | given))
+    return Compare.of(**({"run": RUN, "data": people, "preset": "small"} | usual | given))
 
 
 def trained(place: Path) -> dict[str, int]:
@@ -192,8 +192,10 @@ def test_a_fold_left_out_has_no_part_in_a_training(people, tmp_path, monkeypatch
 
 def start(people: Path, home: Path, *more: str) -> subprocess.Popen:
     home.mkdir(exist_ok=True)
-    arguments = ["compare", "--run", RUN, "--data", people, "--seeds", 2, "--tune", "1,2", "--cost", COST, "--jobs", 2,
-                 "--systems", ",".join([*tiny_compare.SYSTEMS, "leak"]), *more]  # fmt: skip
+    arguments = [
+        "compare", "--run", RUN, "--data", people, "--preset", "small", "--seeds", 2, "--tune", "1,2", "--cost", COST,
+        "--jobs", 2, "--systems", ",".join([*tiny_compare.SYSTEMS, "leak"]), *more,
+    ]  # fmt: skip
     return subprocess.Popen(
         [sys.executable, str(SCRIPT), *map(str, arguments)],
         cwd=home,

@@ -81,7 +81,7 @@ def test_help_shows_what_the_recipe_and_the_run_have(capsys):
     assert "default: 0.0002" in told["--lr"]
     assert "default: 0.5" in told["--crop"]
     told = help_of(capsys, "train")
-    assert "default: mask 0.006, gender 0.002, age 0.006" in told["--lr"]
+    assert "default: mask 0.001, gender 0.002, age 0.006" in told["--lr"]
     assert "default: 0.1)" in told["--warmup"]
 
 

@@ -13,7 +13,9 @@ from pipeline.training.trainer import Trainer
 
 
 def told(run, people, task="gender", **given):
-    return train(Train.of(task=task, run=run, data=people, plan=True, **given))["fold0"]
+    return train(Train.of(**({"task": task, "run": run, "data": people, "preset": "small", "plan": True} | given)))[
+        "fold0"
+    ]
 
 
 def test_settings_stand_above_the_plan(tmp_path, people, capsys):

@@ -177,7 +177,7 @@ def test_prepare_decodes_at_the_sizes_of_the_recipe(people, tmp_path, monkeypatc
     prepare(RunStage.of(run=Path("runs/x"), data=people, recipe="note-efficientnet-b0"))
     assert sizes == [(512, 384)]
     sizes.clear()
-    prepare(RunStage.of(run=Path("runs/y"), data=people))
+    prepare(RunStage.of(run=Path("runs/y"), data=people, preset="small"))
     assert sizes == [(96, 72), (128, 96)]
 
 

@@ -6,7 +6,7 @@ from tiny_runs import SMALL
 
 from models.errors import UserError
 from models.labels import LABELS
-from pipeline.__main__ import goals
+from pipeline.__main__ import goals, main
 from pipeline.run.settings import EvalStage
 from pipeline.runtime import store
 from pipeline.stages.calibrate import Calibrate, calibrate
@@ -91,3 +91,11 @@ def test_make_trains_what_the_system_is_made_of(tmp_path):
     assert goals(["--run", str(tmp_path / "a"), "--system", "multihead"]) == "train-multihead"
     assert goals(["--run", str(tmp_path / "b"), "--recipe", "note-xception"]) == "train-joint"
     assert goals(["--run", str(tmp_path / "b")]) == "train-joint"
+
+
+def test_make_reads_the_goals_alone_where_a_preset_is_chosen_for_photos(people, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["goals", "--data", str(people)]) == 0
+    told = capsys.readouterr()
+    assert told.out == "train-mask train-gender train-age\n"
+    assert "preset lite" in told.err

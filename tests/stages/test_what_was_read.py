@@ -65,7 +65,7 @@ def test_boxes_outside_of_train_and_eval_photos_are_told_together(root, capsys):
     names = ["photo", "box_x", "box_y", "box_w", "box_h"]
     boxes = [("0.jpg", 900, 400, 100, 120), ("e1.jpg", 900, 400, 100, 120), ("1.jpg", 9, 9, 20, 20)]
     pd.DataFrame(boxes, columns=names).to_csv(root / "boxes.csv", index=False)
-    assert main(["prepare", "--data", "data", "--run", "run"]) == 2
+    assert main(["prepare", "--data", "data", "--run", "run", "--preset", "small"]) == 2
     told = capsys.readouterr().err
     assert [line.split(":")[0].strip() for line in told.splitlines()[1:]] == ["boxes.csv row 2", "boxes.csv row 3"]
     assert not Path("data/prepared").exists()

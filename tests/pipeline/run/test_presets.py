@@ -6,18 +6,20 @@ from pathlib import Path
 import pytest
 import timm
 
+from models.packaged import PACKAGES
 from pipeline.run import presets
 from pipeline.run.settings import NETWORKS, SYSTEMS, TASKS
 from pipeline.run.train_settings import TrainingSettings
 
 FAMILIES = {"mask": "efficientnet", "gender": "swin", "age": "convnext", "joint": "convnext", "multihead": "convnext"}
+"""Of the presets but lite, whose networks are all EfficientNet-Lites."""
 
 
 def test_every_preset_has_every_task_and_a_place_to_start():
-    assert set(presets.PRESETS) == {"small", "base", "large"} == set(presets.WEIGHTS)
+    assert set(presets.PRESETS) == {"lite", "small", "base", "large"} == set(presets.WEIGHTS)
     for preset in presets.PRESETS.values():
         assert tuple(preset) == NETWORKS
-    assert presets.WEIGHTS == {"small": "none", "base": "hub", "large": "hub"}
+    assert presets.WEIGHTS == {"lite": "hub", "small": "none", "base": "hub", "large": "hub"}
 
 
 @pytest.mark.parametrize("task", NETWORKS)
@@ -27,14 +29,20 @@ def test_the_settings_are_plain_and_the_backbone_is_timms(preset, task):
     written = json.loads(json.dumps(settings.as_json()))
     assert TrainingSettings.from_json(written, Path("file")) == settings
     assert timm.is_model(settings.backbone)
-    assert settings.backbone.startswith(FAMILIES[task])
+    assert settings.backbone == "tf_efficientnet_lite0" if preset == "lite" else FAMILIES[task] in settings.backbone
     assert settings.height * 3 == settings.width * 4  # the contest's aspect
-    assert settings.layer_decay == 1 if presets.WEIGHTS[preset] == "none" else settings.layer_decay < 1
+    scratch = presets.WEIGHTS[preset] == "none" and settings.backbone not in PACKAGES
+    assert settings.layer_decay == 1 if scratch else settings.layer_decay < 1
 
 
 def test_photo_sizes_are_the_ones_promised():
     sizes = {name: {(t.height, t.width) for t in preset.values()} for name, preset in presets.PRESETS.items()}
-    assert sizes == {"small": {(128, 96), (96, 72)}, "base": {(256, 192)}, "large": {(384, 288)}}
+    assert sizes == {
+        "lite": {(128, 96), (160, 120)},
+        "small": {(128, 96), (96, 72)},
+        "base": {(256, 192)},
+        "large": {(384, 288)},
+    }
 
 
 def test_the_networks_of_the_systems():

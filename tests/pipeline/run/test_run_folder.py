@@ -6,19 +6,21 @@ import pytest
 
 from models.errors import UserError
 from pipeline.run import fold_records, records
+from pipeline.run import folder as run_folder
 from pipeline.run.fold_records import WROTE, BegunFold
-from pipeline.run.folder import SCHEMA, open_run
+from pipeline.run.folder import SCHEMA, open_run, settings_under
 from pipeline.run.presets import PRESETS
 from pipeline.run.settings import EvalStage, RunStage
 from pipeline.run.train_settings import Train
 from pipeline.runtime import store
+from pipeline.runtime.gpu import has_gpu, torch_builds
 from pipeline.runtime.machine import Plan
 
 DEFAULTS = {
     "data": "data/drawn",
     "recipe": None,
     "preset": "small",
-    "weights": "none",
+    "weights": "auto",
     "fixes": None,
     "crop": 1.0,
     "split": "person",
@@ -54,14 +56,158 @@ def recorded(folder):
 def test_defaults(run):
     made = open_run(RunStage.of(run=run))
     assert recorded(run) == DEFAULTS
-    assert (made.folder, made.data, made.preset, made.weights) == (run, Path("data/drawn"), "small", "none")
+    assert (made.folder, made.data, made.preset, made.weights) == (run, Path("data/drawn"), "small", "auto")
     assert (made.fixes, made.crop, made.split_seed, made.skip_bad_photos) == (None, 1.0, 0, False)
     assert (made.split, made.held_out, made.folds, made.recipe) == ("person", 0.2, 5, None)
 
 
-@pytest.mark.parametrize(("preset", "weights"), [("small", "none"), ("base", "hub"), ("large", "hub")])
-def test_weights_by_preset(run, preset, weights):
-    assert open_run(RunStage.of(run=run, preset=preset)).weights == weights
+@pytest.fixture(params=[False, True], ids=["no GPU", "a GPU"])
+def gpu(request, monkeypatch):
+    monkeypatch.setattr(run_folder, "has_gpu", lambda: request.param)
+    return request.param
+
+
+@pytest.fixture
+def photos(tmp_path):
+    (tmp_path / "photos").mkdir()
+    return Path("photos")
+
+
+def test_photos_of_ones_own_start_pretrained_by_what_the_machine_has(gpu, photos, capsys):
+    preset, others = ("base", "lite") if gpu else ("lite", "base")
+    made = open_run(RunStage.of(data=photos))
+    assert (made.folder, made.preset, made.weights) == (Path(f"runs/photos-{preset}"), preset, "auto")
+    told = capsys.readouterr().err
+    assert told.startswith(
+        f"face18: runs/photos-{preset}: preset {preset}, as there is {'a' if gpu else 'no'} GPU here"
+    )
+    assert f"PRESET={others}" in told
+    assert "PRESET=small" in told
+    assert open_run(RunStage.of(data=photos)) == made
+    assert capsys.readouterr().err == ""  # said once
+
+
+def test_what_a_machine_chose_stays_chosen_on_another(gpu, photos, monkeypatch):
+    made = open_run(RunStage.of(data=photos))
+    monkeypatch.setattr(run_folder, "has_gpu", lambda: not gpu)
+    assert open_run(RunStage.of(data=photos)) == made == open_run(RunStage.of(run=made.folder))
+
+
+@pytest.mark.parametrize("weights", ["nowhere", "", "file"])
+def test_weights_that_are_no_folder_are_refused_before_anything_is_decoded(run, tmp_path, weights):
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=rf"--weights {weights}: .*; give auto, package, hub or none, a run's folder,"):
+        open_run(RunStage.of(run=run, weights=weights))
+    assert not run.exists()
+
+
+def test_drawn_people_are_trained_small_whatever_the_machine(gpu, capsys):
+    assert open_run(RunStage.of()).preset == "small"
+    Path("data/drawn").mkdir(parents=True)
+    for way in (Path("data/drawn"), Path("data/drawn").resolve()):
+        assert open_run(RunStage.of(data=way)).folder == Path("runs/drawn-small")
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("given", [{"preset": "small"}, {"recipe": "note-swin"}])
+def test_a_preset_or_recipe_that_is_named_is_taken_without_a_word(gpu, photos, given, capsys):
+    made = open_run(RunStage.of(data=photos, **given))
+    assert made.preset == {"recipe": "base", "preset": "small"}[next(iter(given))]
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_the_run_that_a_data_set_has_is_gone_on_with(gpu, photos, preset):
+    made = open_run(RunStage.of(data=photos, preset=preset))
+    assert open_run(RunStage.of(data=photos.resolve())).folder == made.folder
+
+
+def test_several_runs_of_a_data_set_are_told_apart_by_the_user(photos):
+    made = {preset: open_run(RunStage.of(data=photos, preset=preset)) for preset in ("small", "lite")}
+    with pytest.raises(
+        UserError, match=r"2 runs of 'photos', with the presets lite and small; .*PRESET=lite .*RUN=fold"
+    ):
+        open_run(RunStage.of(data=photos))
+    assert open_run(RunStage.of(data=photos, preset="small")) == made["small"]
+    assert open_run(RunStage.of(run=made["lite"].folder)) == made["lite"]
+
+
+def test_the_run_of_another_data_set_of_that_name_is_not(photos, tmp_path, monkeypatch):
+    monkeypatch.setattr(run_folder, "has_gpu", lambda: False)
+    (tmp_path / "other/photos").mkdir(parents=True)
+    open_run(RunStage.of(data=Path("other/photos"), preset="base"))
+    assert open_run(RunStage.of(data=photos)).preset == "lite"
+
+
+@pytest.mark.parametrize(
+    ("devices", "hidden", "found"),
+    [
+        ((), None, False),
+        (("nvidia0",), None, True),
+        (("nvidia3",), "3", True),
+        (("nvidiactl", "nvidia-uvm"), None, False),
+        (("kfd",), None, False),
+        (("dxg",), None, True),
+        (("nvidia0",), "", False),
+        (("nvidia0",), "-1", False),
+    ],
+)
+def test_a_gpu_is_looked_for_without_torch(tmp_path, monkeypatch, devices, hidden, found):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if hidden is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", hidden)
+    for name in devices:
+        (tmp_path / name).touch()
+    assert has_gpu(tmp_path, frozenset({"cuda"})) == found
+
+
+@pytest.mark.parametrize(
+    ("device", "builds"), [("nvidia0", {"cuda"}), ("kfd", {"hip"}), ("dxg", {"cuda"}), ("dxg", {"hip"})]
+)
+def test_a_gpu_counts_where_torch_is_built_for_it(tmp_path, monkeypatch, device, builds):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    (tmp_path / device).touch()
+    assert has_gpu(tmp_path, frozenset(builds))
+    assert not has_gpu(tmp_path, frozenset())
+
+
+def test_what_torch_is_built_for_is_told_without_importing_it():
+    import torch
+
+    told = {"cuda": torch.version.cuda, "hip": torch.version.hip}
+    assert torch_builds() == {build for build, version in told.items() if version}
+
+
+def test_a_setting_that_names_the_data_set_alone_is_told_as_its_run_has_it(gpu, photos):
+    open_run(RunStage.of(data=photos, preset="small"))
+    assert settings_under(RunStage.of(data=photos)).preset == "small"
+
+
+def test_a_run_that_was_only_set_up_gives_way_to_one_that_has_begun(photos):
+    for preset in ("base", "lite"):
+        open_run(RunStage.of(data=photos, preset=preset))
+    begin(Path("runs/photos-lite"))
+    assert open_run(RunStage.of(data=photos)).preset == "lite"
+
+
+def test_a_folder_of_weights_may_be_spelled_otherwise(run, tmp_path):
+    for name in ("a", "hub"):
+        (tmp_path / name).mkdir()
+    made = open_run(RunStage.of(run=run, weights="a"))
+    begin(run)
+    for same in ("a/", "./a", str(tmp_path / "a")):
+        assert open_run(RunStage.of(run=run, weights=same)) == made
+    for other in ("hub", "./hub", "b"):
+        with pytest.raises(UserError, match=f"was trained with weights a, not {other}"):
+            open_run(RunStage.of(run=run, weights=other))
+
+
+def test_a_folder_called_hub_is_not_the_hub(run, tmp_path):
+    (tmp_path / "hub").mkdir()
+    open_run(RunStage.of(run=run, weights="hub"))
+    begin(run)
+    with pytest.raises(UserError, match=r"was trained with weights hub, not \./hub"):
+        open_run(RunStage.of(run=run, weights="./hub"))
 
 
 @pytest.mark.parametrize(
@@ -69,7 +215,7 @@ def test_weights_by_preset(run, preset, weights):
     [
         ({}, "runs/drawn-small"),
         ({"preset": "base"}, "runs/drawn-base"),
-        ({"data": Path("photos/mine/")}, "runs/mine-small"),
+        ({"data": Path("photos/mine/")}, "runs/mine-lite"),
         ({"data": Path("."), "preset": "large"}, None),
         ({"recipe": "note-swin"}, "runs/drawn-note-swin"),
         ({"data": Path("mine"), "recipe": "note-swin", "preset": "small"}, "runs/mine-note-swin"),
@@ -238,7 +384,7 @@ def test_a_recipe_given_before_training_replaces_what_was_only_a_default(run):
 
 def test_an_unknown_preset_in_the_file(run):
     store.write_json(run / "run.json", DEFAULTS | {"preset": "huge", "schema": SCHEMA})
-    with pytest.raises(UserError, match=r"run\.json: --preset huge: it must be one of small, base or large\.$"):
+    with pytest.raises(UserError, match=r"run\.json: --preset huge: it must be one of lite, small, base or large\.$"):
         open_run(RunStage.of(run=run))
 
 

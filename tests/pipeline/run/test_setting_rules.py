@@ -148,8 +148,8 @@ def test_inputs_that_changed_are_refused(tmp_path, then, now, changed):
 
 def test_settings_that_changed_are_refused(tmp_path):
     fold = begun(tmp_path)
-    fold.check_same(BOXED, given(epochs=6, lr=6e-3))
-    with pytest.raises(UserError, match=r"\n  epochs: 6 then, 7 now$"):
+    fold.check_same(BOXED, given(epochs=fold.settings.epochs, lr=fold.settings.lr))
+    with pytest.raises(UserError, match=rf"\n  epochs: {fold.settings.epochs} then, 7 now$"):
         fold.check_same(BOXED, given(epochs=7))
 
 

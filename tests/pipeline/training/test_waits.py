@@ -44,10 +44,10 @@ def step(tmp_path, monkeypatch):
 @pytest.mark.parametrize(("task", "settings"), MADE, ids=str)
 def test_a_step_never_waits(step, task, settings):
     """With Muon: the meta device knows no fused AdamW."""
-    assert step(task, layer_decay=0.9, **settings) == []
+    assert step(task, optimizer="muon", layer_decay=0.9, **settings) == []
 
 
 def test_a_look_at_the_loss_is_seen(step, monkeypatch):
     monkeypatch.setattr(trainer.Trainer, "gradients", lambda trainer, *_: trainer.loss_sum + trainer.loss_sum.item())
     with pytest.raises(RuntimeError, match="meta tensors"):
-        step("mask")
+        step("mask", optimizer="muon")
