@@ -17,6 +17,8 @@ from pipeline.prediction.eval_predictions import EvalPredictions
 
 LEVEL = 0.9
 """Of the expected score's interval."""
+THRESHOLDS = ("lower threshold", "upper threshold")
+"""What is fitted, in words."""
 
 
 def summary(
@@ -42,9 +44,7 @@ def summary(
     }
     if guess is not None:
         prior |= estimate_told(guess)
-    notes += shrinkage_notes(
-        found.shrinkage, rows.persons_by_band, ("lower threshold", "upper threshold"), "the fallback"
-    )
+    notes += shrinkage_notes(found.shrinkage, rows.persons_by_band, THRESHOLDS, "the fallback")
     expected = None
     if eval is not None:
         interval = choice_interval(found, eval.people, centre, LEVEL, seed)

@@ -16,15 +16,12 @@ from pipeline.combiner.notes import absence
 from pipeline.combiner.prior_choice import check_prior, prior_kind
 from pipeline.combiner.report import report
 from pipeline.combiner.schema import TASK, VERSION, check_version
-from pipeline.combiner.summary import summary
+from pipeline.combiner.summary import THRESHOLDS, summary
 from pipeline.combiner.threshold_choice import choose_thresholds, prior_of_eval
 from pipeline.prediction.eval_predictions import EvalPredictions
 from pipeline.prediction.labelled import labelled_predictions
 from pipeline.prediction.tables import COLUMNS, average_folds, by_network, cell
 from pipeline.runtime import store
-
-NAMES = ("lower threshold", "upper threshold")
-"""What is fitted, in words."""
 
 
 class ThresholdCombiner:
@@ -79,7 +76,7 @@ class ThresholdCombiner:
         if photos_per_person is None:
             photos_per_person = len(rows.person) / rows.persons
         eval = None if predictions is None else EvalPredictions(*by_network(predictions), photos_per_person)
-        more_caveats, more_notes = absence(rows.counts, NAMES, BAND_STARTS)
+        more_caveats, more_notes = absence(rows.counts, THRESHOLDS, BAND_STARTS)
         notes, caveats = [*notes, *more_notes], [*caveats, *more_caveats]
         known = eval is None or given is not None or bool(more_notes)
         guess = None if known else prior_of_eval(rows, eval, self.draws, self.seed)
