@@ -32,9 +32,9 @@ _CONVNEXT_BASE = _large(
 )
 
 PRESETS: dict[str, dict[str, TrainingSettings]] = {
-    # What is learned already costs least: the longer an attribute takes to learn, the longer it is trained.
+    # The age takes longest to learn, and needs the most pixels.
     "lite": {
-        "mask": _lite(epochs=1.5),
+        "mask": _lite(epochs=3),
         "gender": _lite(epochs=3),
         "age": _LITE_AGE,
         "joint": _LITE_AGE,
