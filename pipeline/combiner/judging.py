@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from models.labels import class_of_label, fused
 from pipeline.combiner.class_prior import factors
@@ -23,17 +24,23 @@ DRAWS = 1000
 """Resamples of people behind the interval of a score."""
 
 
-def judge(found: ThresholdChoice, seed: int = 0) -> tuple[dict[str, Any], float]:
+def held_out_labels(found: ThresholdChoice, seed: int = 0) -> NDArray[np.int64]:
+    """(n,) the label of each validation photo, by thresholds that other people chose."""
+    return cross_fitted(found.rows, found.priors[:PRIORS], found.bandwidth, found.shrinkage, seed)
+
+
+def judge(found: ThresholdChoice, held_out: NDArray, seed: int = 0) -> tuple[dict[str, Any], float]:
     """Macro-F1 at 30/60, in-sample and cross-fitted, for the train prior and the eval prior.
 
-    Each with its 95 % interval by person; also what a pair of thresholds for each mask state would gain. Beside them
-    the cross-fitted score to expect where the prior may be any of those that are possible.
+    held_out: (n,) what `held_out_labels` gives. Each score has its 95 % interval by person; beside them what a pair of
+    thresholds for each mask state would gain. The number is the cross-fitted score to expect where the prior may be
+    any of those that are possible.
     """
     rows = found.rows
     labels_of = {
         "plain": fused(rows.cell, rows.predicted_age),
         "in_sample": fused(rows.cell, rows.predicted_age, found.thresholds),
-        "cross_fitted": cross_fitted(rows, found.priors[:PRIORS], found.bandwidth, found.shrinkage, seed),
+        "cross_fitted": held_out,
     }
     result: dict[str, Any] = {}
     for weighting, weights in (("train", np.ones(len(rows.person))), ("eval", found.photo_weights)):

@@ -22,6 +22,7 @@ from pipeline.combiner.calibration import Calibration, fit_calibration
 from pipeline.combiner.class_prior import bands_of, factors, people_of, shares_of, with_bands
 from pipeline.combiner.cross_fitting import inner_folds_of
 from pipeline.combiner.expected_score import centre_of, expected_interval, expected_scores
+from pipeline.combiner.held_out import held_out_table
 from pipeline.combiner.notes import absence, interval_notes, shrinkage_notes
 from pipeline.combiner.offsets import NONE, best_offsets, offset_score, with_offsets
 from pipeline.combiner.prior_choice import check_prior, prior_kind
@@ -46,7 +47,7 @@ class LabelCombiner:
 
     prior: as the ThresholdCombiner's: "train", three shares by band, "estimate" or "auto". draws: resamples behind
     every interval. seed: of those draws and of the inner folds. After fit: calibration_, shares_ (6,), train_ (6,),
-    offsets_ (2,) and report_.
+    offsets_ (2,), report_ and held_out_ (a `held_out_table`; this one is not saved).
     """
 
     def __init__(self, prior: str | tuple[float, float, float] = "auto", seed: int = 0, draws: int = 200) -> None:
@@ -90,6 +91,7 @@ class LabelCombiner:
             best_offsets(self._scores(probabilities), rows.label, weights), NONE, shrinkage, decimals=None
         )
         held_out = self._cross_fitted(rows, probabilities, weights, shrinkage)
+        self.held_out_ = held_out_table(rows, probabilities.argmax(1), held_out)
         notes += [] if eval is None else interval_notes(rows.persons_by_band, bands_of(possible.mean(0)))
         self.report_ = {
             "people": rows.persons,

@@ -7,6 +7,8 @@ from typing import Any
 from models.errors import UserError
 
 TASK = "face18: mask x gender x age band"
+HELD_OUT_FILE = "held_out.csv"
+"""The labels of people held out, which calibrate writes beside it (`held_out_table`)."""
 VERSION = 3
 """Of the method and of combiner.json: with another one calibrate runs again."""
 

@@ -190,5 +190,6 @@ def of_people(rows: LabelledPredictions, people: NDArray) -> LabelledPredictions
     inside, place = rows_of(rows, people), np.empty(rows.people, np.int64)
     place[people] = np.arange(len(people))
     arrays = {name: getattr(rows, name)[inside] for name in ("age", "predicted_age", "label", "band", "gender", "cell")}
+    photo = None if rows.photo is None else rows.photo[inside]
     who = np.unique(rows.who[people], return_inverse=True)[1]
-    return replace(rows, person=place[rows.person[inside]], people=len(people), identities=who, **arrays)
+    return replace(rows, person=place[rows.person[inside]], people=len(people), identities=who, photo=photo, **arrays)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.combiner.class_prior import bands_of
 from pipeline.combiner.expected_score import choice_interval
@@ -26,16 +27,18 @@ def summary(
     kind: str,
     eval: EvalPredictions | None,
     notes: list[str],
+    held_out: NDArray,
     seed: int = 0,
     caveats: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Everything `combiner.json` holds about a calibration.
 
-    kind: "train", "given" or "estimate"; notes: sentences to begin with; caveats: words to set beside every score,
+    kind: "train", "given" or "estimate"; notes: sentences to begin with; held_out: (n,) the
+    labels of `held_out_labels`; caveats: words to set beside every score,
     such as optimistic; the dictionary is plain JSON.
     """
     rows, guess = found.rows, found.estimate
-    scores, centre = judge(found, seed=seed)
+    scores, centre = judge(found, held_out, seed)
     notes = list(notes)
     prior: dict[str, Any] = {
         "kind": kind,

@@ -12,6 +12,8 @@ import pandas as pd
 from models.errors import UserError
 from models.labels import BAND_STARTS, decode, fused
 from pipeline.combiner.class_prior import bands_of
+from pipeline.combiner.held_out import held_out_table
+from pipeline.combiner.judging import held_out_labels
 from pipeline.combiner.notes import absence
 from pipeline.combiner.prior_choice import check_prior, prior_kind
 from pipeline.combiner.report import report
@@ -34,8 +36,8 @@ class ThresholdCombiner:
     bandwidth: of the Gaussian kernel that spreads each validation prediction, in years, or "auto" (cross-fitting
     chooses). draws: resamples behind every interval. seed: of those draws.
 
-    After fit: thresholds_ (2 years), prior_ (3 shares) and report_ (a dictionary for JSON: what it was fitted
-    on and what it found).
+    After fit: thresholds_ (2 years), prior_ (3 shares), report_ (a dictionary for JSON: what it was fitted on and what
+    it found) and held_out_ (a `held_out_table`; this one is not saved).
     """
 
     def __init__(
@@ -85,7 +87,11 @@ class ThresholdCombiner:
         found = choose_thresholds(rows, prior, eval, bandwidth, self.draws, self.seed, guess, toward)
         self.thresholds_ = found.thresholds
         self.prior_ = bands_of(found.shares)
-        self.report_ = summary(found, kind, eval, notes, self.seed, caveats) | {"photos_per_person": photos_per_person}
+        held_out = held_out_labels(found, self.seed)
+        self.held_out_ = held_out_table(found.rows, fused(found.rows.cell, found.rows.predicted_age), held_out)
+        self.report_ = summary(found, kind, eval, notes, held_out, self.seed, caveats) | {
+            "photos_per_person": photos_per_person
+        }
         return self
 
     def predict(self, predictions: pd.DataFrame) -> pd.DataFrame:

@@ -22,7 +22,8 @@ class LabelledPredictions:
     again as a whole. person (n,) from 0 to P - 1 in order of appearance, a number for each person at an age; age,
     predicted_age (n,) years; label (n,) true labels; band, gender (n,) true; cell (n,) predicted mask * 2 + gender;
     people: P; folds: how many folds they come from; dropped: how many rows lacked a label or a prediction; identities
-    (P,) from 0 to I - 1 in order of appearance, who each of the P is, None where nobody is there at several ages.
+    (P,) from 0 to I - 1 in order of appearance, who each of the P is, None where nobody is there at several ages; photo
+    (n,) their names, None where they have none.
     """
 
     person: NDArray[np.int64]
@@ -36,6 +37,7 @@ class LabelledPredictions:
     folds: int
     dropped: int
     identities: NDArray[np.int64] | None = None
+    photo: NDArray[np.object_] | None = None
 
     @property
     def first(self) -> NDArray[np.int64]:
@@ -129,4 +131,5 @@ def assemble(
         folds=int(rows["fold"].nunique()) if "fold" in rows else 1,
         dropped=dropped,
         identities=name[first].astype(np.int64),
+        photo=rows["photo"].to_numpy(object) if "photo" in rows else None,
     )

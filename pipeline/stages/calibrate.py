@@ -28,6 +28,9 @@ from pipeline.runtime import store
 if TYPE_CHECKING:
     import pandas as pd
 
+FILES = ("combiner.json", schema.HELD_OUT_FILE)
+"""What the stage leaves."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Calibrate(EvalStage):
@@ -57,6 +60,7 @@ def calibrate(settings: Calibrate) -> dict[str, Any]:
         "predictions": store.file_fingerprint(path),
         "prior": prior,
         "version": schema.VERSION,
+        "files": list(FILES),
     }
     caveats = caveats_of(networks)
     if caveats:
@@ -86,10 +90,11 @@ def calibrate(settings: Calibrate) -> dict[str, Any]:
             photos_per_person=_photos_per_person(networks),
         )
         combiner.save(place / "combiner.json")
+        store.write_csv(place / schema.HELD_OUT_FILE, combiner.held_out_)
         print(combiner.report())
         remember(place, asked)
         metrics = {"told": combiner.told(), "predictions": inputs["predictions"], **combiner.report_}
-        return records.record(place, "calibrate", inputs, ["combiner.json"], metrics)
+        return records.record(place, "calibrate", inputs, FILES, metrics)
 
 
 def _photos_per_person(networks: Networks) -> float | None:

@@ -39,7 +39,8 @@ def reads(copy, monkeypatch):
     return counted
 
 
-WRITTEN = ("predictions.csv", "bad_photos.csv", "validation.csv", "combiner.json", "submission.csv", "settings.json")
+WRITTEN = ("predictions.csv", "bad_photos.csv", "validation.csv", "combiner.json", "held_out.csv", "submission.csv",
+           "settings.json")  # fmt: skip
 """What stages write beside each other in a run's folder: looked at before it is written, and after."""
 
 

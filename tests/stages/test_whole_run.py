@@ -32,7 +32,8 @@ ANSWERS = ["weights.safetensors", "validation.csv", "settings.json"]
 def files(run: Path) -> dict[str, bytes]:
     """The files of a run whose bytes are promised."""
     names = [f"{task}/fold0/{name}" for task in ("mask", "gender", "age") for name in ANSWERS]
-    return {n: (run / n).read_bytes() for n in [*names, "predictions.csv", "combiner.json", "submission.csv"]}
+    ends = ["predictions.csv", "combiner.json", "held_out.csv", "submission.csv"]
+    return {n: (run / n).read_bytes() for n in [*names, *ends]}
 
 
 def stamps(run: Path) -> dict[str, int]:
@@ -46,6 +47,17 @@ def test_submission_answers_every_eval_photo_in_order(done):
     assert list(submission.columns) == ["ImageID", "ans"]
     assert submission["ImageID"].tolist() == asked["ImageID"].tolist()
     assert submission["ans"].isin(range(LABELS)).all()
+
+
+def test_people_held_out_have_a_label_each_that_their_own_photos_did_not_choose(done):
+    held_out = pd.read_csv(done.run / "held_out.csv")
+    assert set(held_out["photo"]) == set(pd.read_csv(done.run / "age/fold0/validation.csv")["photo"])
+    scores = read_json(done.run / "combiner.json")["report"]["scores"]["train"]
+    expected = f1_score(
+        held_out["label"], held_out["cross_fitted"], labels=np.unique(held_out["label"]), average="macro",
+        zero_division=0,
+    )  # fmt: skip
+    assert scores["cross_fitted"]["macro_f1"] == pytest.approx(expected, abs=1e-12)
 
 
 def test_score_agrees_with_scikit_learn(done):

@@ -19,6 +19,7 @@ from pipeline.combiner.threshold_combiner import ThresholdCombiner
 from pipeline.prediction import label_tables
 from pipeline.prediction.eval_predictions import EvalPredictions
 from pipeline.scoring.bootstrap import person_weights
+from pipeline.scoring.metrics import macro_f1
 
 PHOTOS = (0, 0, 0, 0, 0, 1, 2)
 
@@ -105,6 +106,16 @@ def test_the_mix_is_recovered_and_correcting_for_it_gains(tables):
     assert scores["estimated"] > scores["train"] + 0.01
     low, high = estimated.report_["expected"]["interval"]
     assert low < scores["estimated"] < high
+
+
+def test_the_labels_of_people_held_out_are_those_that_were_scored(tables):
+    combiner = LabelCombiner("train").fit(*tables)
+    held_out, scores = combiner.held_out_, combiner.report_["scores"]["train"]
+    assert held_out["photo"].tolist() == tables[0]["photo"].tolist()
+    assert np.array_equal(held_out["label"], truth_of(tables[0]))
+    for name in ("plain", "cross_fitted"):
+        assert macro_f1(held_out["label"], held_out[name]) == scores[name]["macro_f1"]
+    assert np.array_equal(held_out["plain"], label_tables.probabilities_of(tables[0]).argmax(1))
 
 
 def test_a_network_that_learned_from_another_mix_is_corrected_too(tables):

@@ -285,6 +285,15 @@ def test_incomplete_rows_are_dropped_and_counted(tables):
     assert combiner.report_["photos"] == len(validation) - gone.sum()
 
 
+def test_the_labels_of_people_held_out_are_those_that_were_scored(fitted, tables):
+    held_out, scores = fitted.held_out_, fitted.report_["scores"]["train"]
+    assert held_out["photo"].tolist() == tables[0]["photo"].tolist()
+    assert np.array_equal(held_out["label"], truth_of(tables[0]))
+    for name in ("plain", "cross_fitted"):
+        assert macro_f1(held_out["label"], held_out[name]) == scores[name]["macro_f1"]
+    assert np.array_equal(held_out["plain"] // 3, held_out["cross_fitted"] // 3)  # thresholds move bands alone
+
+
 def test_folds_average_over_what_each_specialist_gave(tables):
     table = tables[1].copy()
     table.loc[table["fold"] == 1, "gender_female"] = np.nan

@@ -1,0 +1,16 @@
+"""The labels of photos held out, by networks and a combiner that did not learn from them."""
+
+from __future__ import annotations
+
+import pandas as pd
+from numpy.typing import NDArray
+
+from pipeline.prediction.labelled import LabelledPredictions
+
+
+def held_out_table(rows: LabelledPredictions, plain: NDArray, cross_fitted: NDArray) -> pd.DataFrame:
+    """A row for each validation photo with all labels: photo, its true label, and two labels predicted.
+
+    plain: (n,) before any calibration; cross_fitted: (n,) calibrated on other people.
+    """
+    return pd.DataFrame({"photo": rows.photo, "label": rows.label, "plain": plain, "cross_fitted": cross_fitted})
