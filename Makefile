@@ -18,7 +18,7 @@ ALL = $(strip $(AFTER) $(call given,FOLDS,folds) $(call given,THREADS,threads))
 BESIDE ?= $(if $(wildcard /dev/nvidia[0-9]* /dev/kfd /dev/dxg),,3)
 # ARGS goes to the goals that the user named, not to what they stand on.
 args = $(if $(filter $@,$(MAKECMDGOALS)),$(ARGS))
-checked = $(filter-out train test test-slow test-faults bench setup check,$(MAKECMDGOALS))
+checked = $(filter-out train test test-slow test-faults bench gpu-check setup check,$(MAKECMDGOALS))
 
 # A mistyped PRESET= would otherwise mean the default, in silence.
 KNOWN := ARGS BESIDE DATA EVAL FOLDS MAKEFLAGS PRESET PYTHON RECIPE RUN SHARE SHELL SYSTEM THREADS VENV WEIGHTS
@@ -27,7 +27,7 @@ $(if $(STRAY),$(error face18: there is no setting $(STRAY)=; plain make lists th
 
 .DEFAULT_GOAL := help
 .PHONY: help setup check data prepare train train-mask train-gender train-age train-joint train-multihead predict \
-	calibrate submit score compare recipes test test-slow test-faults bench lint clean
+	calibrate submit score compare recipes test test-slow test-faults bench gpu-check lint clean
 
 help: ## list the targets
 	@echo 'make TARGET [DATA=folder] [RUN=runs/x] [PRESET=lite|small|base|large] [FOLDS=0|all|0,1]'
@@ -89,7 +89,7 @@ score: check ## score a submission
 	@$(if $(EVAL),echo 'face18: a folder of photos (EVAL=) has no truth to score; leave EVAL= out' >&2; exit 2,\
 		$(STAGE) score $(SYSTEMS) $(args))
 
-compare: prepare ## train the specialists and their rivals at equal cost, several seeds each, and compare them (hours)
+compare: prepare ## train the specialists and their rivals at equal cost, several times each, and compare them (hours)
 	@$(STAGE) compare $(SETTINGS) $(args)
 
 recipes: check ## list the systems of the notes, each one word: RECIPE=name
@@ -111,6 +111,10 @@ test-faults: setup ## kill 200 runs and 20 loaders, fail every write, and see th
 
 bench: setup ## time training and prediction against the usual scripts (half an hour)
 	@$(PY) benchmarks/speed.py $(ARGS)
+
+# A machine with a GPU may have torch of its own, and no way to fetch another.
+gpu-check: ## on a machine with a GPU: what it makes of face18, in 8 minutes (ARGS="--wheels folder" for what it lacks)
+	@$(if $(wildcard $(VENV)/bin/python),$(PY),"$(PYTHON)") benchmarks/gpu_check.py $(ARGS)
 
 lint: setup ## check format and style
 	@$(PY) -m ruff format --check .

@@ -152,8 +152,7 @@ def measure_training(data: DataSet, settings: Settings, amount: argparse.Namespa
         seconds = _train_task(data, task, made, amount)
         compared[task] = {
             "end to end, of the network alone's speed": ratios(seconds["network alone"], seconds["ours"]),
-            "usual / ours": ratios(seconds["usual"], seconds["ours"]),
-            "tuned / ours": ratios(seconds["tuned"], seconds["ours"]),
+            **{f"{name} / ours": ratios(seconds[name], seconds["ours"]) for name in Script.all(DEVICE)},
         }
         found[task] = summaries(seconds, compared[task])
     means = {what: geometric_means(one[what] for one in compared.values()) for what in compared["mask"]}
@@ -184,9 +183,9 @@ def _train_task(data: DataSet, task: str, made: dict[str, Any], amount: argparse
         end_to_end = trainer.end_to_end(Stopwatch(amount.before, steps))
         return {"ours": end_to_end, "network alone": trainer.alone(steps)}
 
-    def script(name: str) -> dict[str, float]:
+    def timed(script: Script) -> float:
         watch = Stopwatch(amount.before, steps)
-        training = Script(DEVICE, name == "tuned").train(
+        training = script.train(
             copy.deepcopy(network.backbone),
             lambda logits, targets: one.loss(logits, targets, torch.ones_like(targets)),
             files, made.batch_size, made.lr,
@@ -195,12 +194,12 @@ def _train_task(data: DataSet, task: str, made: dict[str, Any], amount: argparse
             for _ in training:
                 if watch.step():
                     break
-        return {name: watch.seconds}
+        return watch.seconds
 
     seconds: Seconds = {}
     for turn in range(amount.repeats):
         print(f"train {task}: turn {turn + 1} of {amount.repeats}", flush=True)
-        for name, value in (ours() | script("usual") | script("tuned")).items():
+        for name, value in (ours() | {name: timed(script) for name, script in Script.all(DEVICE).items()}).items():
             seconds.setdefault(name, []).append(value / measured)
     return seconds
 
@@ -230,11 +229,11 @@ def measure_prediction(data: DataSet, settings: Settings, amount: argparse.Names
                 member.predict(ready[member.size])
         return batches * BATCH_SIZE
 
-    def script(tuned: bool, networks: list[backbone.Network], photos: Sequence[str]) -> int:
+    def predict_by(script: Script, networks: list[backbone.Network], photos: Sequence[str]) -> int:
         paths = [data.path(photo) for photo in photos]
         for network, size in zip(networks, sizes, strict=True):
             files = PhotoFiles(paths, [0.0] * len(paths), transform_for(network, size))
-            Script(DEVICE, tuned).predict(network.backbone, files, BATCH_SIZE)
+            script.predict(network.backbone, files, BATCH_SIZE)
         return len(photos)
 
     rivals: dict[str, Callable[[Sequence[str]], int]] = {}
@@ -242,14 +241,15 @@ def measure_prediction(data: DataSet, settings: Settings, amount: argparse.Names
         members = [ensemble.load(fold, DEVICE, cores, Engine.of(engine)) for fold in folds.values()]
         rivals[f"ours, {engine}"] = partial(ours, members)
         rivals[f"networks alone, {engine}"] = partial(alone, members)
-    for name in ("usual", "tuned"):
+    scripts = Script.all(DEVICE)
+    for name, script in scripts.items():
         networks = [backbone.build(made, build_task(task, made).num_logits) for task, made in settings.items()]
-        rivals[name] = partial(script, name == "tuned", networks)
+        rivals[name] = partial(predict_by, script, networks)
 
     torch.set_num_threads(cores)
     for name, rival in rivals.items():
         print(f"predict: {name} starts up", flush=True)
-        rival(names[:1])
+        rival(names[: BATCH_SIZE + len(names) % BATCH_SIZE])  # every size of batch that a compiled network will meet
     seconds: Seconds = {name: [] for name in rivals}
     for turn in range(amount.repeats):
         for name, rival in rivals.items():
@@ -260,8 +260,7 @@ def measure_prediction(data: DataSet, settings: Settings, amount: argparse.Names
     compared = {}
     for engine in engines():
         mine = seconds[f"ours, {engine}"]
-        compared[f"usual / ours, {engine}"] = ratios(seconds["usual"], mine)
-        compared[f"tuned / ours, {engine}"] = ratios(seconds["tuned"], mine)
+        compared |= {f"{name} / ours, {engine}": ratios(seconds[name], mine) for name in scripts}
         compared[f"ours / networks alone, {engine}"] = ratios(mine, seconds[f"networks alone, {engine}"])
     return {"three networks": summaries(seconds, compared)}
 

@@ -103,7 +103,7 @@ def test_help_reads_well_and_imports_nothing_heavy(stage):
         (["train", "age", "--workers", "-1"], "--workers -1: it must be 0 or more"),
         (["train", "age", "--checkpoint-seconds", "0"], "--checkpoint-seconds 0: it must be above 0"),
         (["predict", "--threads", "-2"], "--threads -2: it must be 1 or more"),
-        (["compare", "--seeds", "0"], "--seeds 0: it must be 1 or more"),
+        (["compare", "--times", "0"], "--times 0: it must be 1 or more"),
         (["score", "--bogus"], "score has no setting --bogus; python -m pipeline score --help lists them"),
         (["score", "--bogus=1"], "score has no setting --bogus"),
         (["train", "age", "--epoch", "5"], "train has no setting --epoch; perhaps you mean --epochs"),
@@ -262,7 +262,7 @@ def test_plain_make_lists_every_target_without_an_environment(tmp_path):
     assert told.returncode == 0
     targets = (
         "setup data prepare train train-mask train-gender train-age predict calibrate submit score recipes "
-        "compare test test-slow test-faults bench"
+        "compare test test-slow test-faults bench gpu-check"
     )
     for target in [*targets.split(), "lint", "clean"]:
         assert f"  {target} " in told.stdout
