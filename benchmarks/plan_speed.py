@@ -116,7 +116,7 @@ def measure(task: str, made: TrainingSettings, given: argparse.Namespace) -> dic
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--preset", choices=["base", "small"], default="base")
+    parser.add_argument("--preset", choices=["base", "small", "lite"], default="base")
     parser.add_argument("--threads", type=int, help="of a step (default: all cores)")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--compiled", action="store_true")
