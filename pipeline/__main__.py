@@ -188,8 +188,13 @@ def leave(status: int) -> NoReturn:
     os._exit(status)
 
 
-if __name__ == "__main__":
+def run_stages(commands: list[list[str]]) -> NoReturn:
+    """Run stages in turn in this process and end it; with the first status that is not 0, if there is one."""
     sys.stdout.reconfigure(errors="backslashreplace")  # names that this terminal cannot show
     sys.stderr.reconfigure(errors="backslashreplace")
     gc.set_threshold(*GARBAGE)
-    leave(main(sys.argv[1:]))
+    leave(next(filter(None, map(main, commands)), 0))
+
+
+if __name__ == "__main__":
+    run_stages([sys.argv[1:]])

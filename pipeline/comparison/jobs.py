@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -18,19 +19,20 @@ from pipeline.runtime.stopping import StoppedError, Stopping
 LOOK = 0.1
 """Seconds between two looks at which processes have ended."""
 BEGIN = """
-import ctypes, os, runpy, signal, sys
+import ctypes, json, os, signal, sys
 if hasattr(ctypes.CDLL(None), "prctl"):
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG of prctl.h
 if os.getppid() != int(sys.argv.pop(1)):
     sys.exit(1)
-runpy.run_module("pipeline", run_name="__main__", alter_sys=True)
+from pipeline.__main__ import run_stages
+run_stages(json.loads(sys.argv[1]))
 """
-"""python -m pipeline, in a process that ends with its parent: the parent's next start would meet its locks."""
+"""Stages in turn, in a process that ends with its parent: the parent's next start would meet its locks."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """Commands for python -m pipeline, one after the other; `log` is what they print, `cost` tells the time left."""
+    """Commands for python -m pipeline, in turn in one process; `log` is what they print, `cost` tells the time left."""
 
     name: str
     commands: tuple[tuple[str, ...], ...]
@@ -69,7 +71,7 @@ class _Running:
     """The processes at work; they end with the block."""
 
     def __init__(self) -> None:
-        self.jobs: dict[subprocess.Popen, tuple[Job, list[tuple[str, ...]]]] = {}
+        self.jobs: dict[subprocess.Popen, Job] = {}
 
     def __enter__(self) -> None:
         pass
@@ -84,14 +86,13 @@ class _Running:
             for process in self.jobs:
                 process.kill()
 
-    def start(self, job: Job, commands: Sequence[tuple[str, ...]] | None = None) -> None:
-        first, *rest = job.commands if commands is None else commands
+    def start(self, job: Job) -> None:
         root = str(Path(__file__).parents[2])
         paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
         job.log.parent.mkdir(parents=True, exist_ok=True)
         with job.log.open("ab") as log:
             process = subprocess.Popen(
-                [sys.executable, "-c", BEGIN, str(os.getpid()), *first],
+                [sys.executable, "-c", BEGIN, str(os.getpid()), json.dumps(job.commands)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -100,19 +101,16 @@ class _Running:
                 | {"TTY_INTERACTIVE": "0", "PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"},
                 start_new_session=True,  # Ctrl-C reaches this process alone, which then asks each once
             )
-        self.jobs[process] = (job, rest)
+        self.jobs[process] = job
 
     def ended(self) -> list[Job]:
         """The jobs that have ended since the last look. Raises what `run` raises of one that failed."""
         found = []
         for process in [process for process in self.jobs if process.poll() is not None]:
-            job, rest = self.jobs.pop(process)
+            job = self.jobs.pop(process)
             if process.returncode:
                 raise _failure(job, process.returncode)
-            if rest:
-                self.start(job, rest)
-            else:
-                found.append(job)
+            found.append(job)
         return found
 
 

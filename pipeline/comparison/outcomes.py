@@ -1,4 +1,4 @@
-"""What a system came to: its labels of the eval photos, and its score on people held out."""
+"""What a replicate of a system came to: its labels of the eval photos and of the people held out."""
 
 from __future__ import annotations
 
@@ -10,28 +10,32 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from models.labels import BANDS, band, encode, fused
+from pipeline.combiner.schema import HELD_OUT_FILE
 from pipeline.comparison.systems import System
+from pipeline.comparison.trainings import Replicate
 from pipeline.prediction.label_tables import averaged, probabilities_of
 from pipeline.prediction.tables import TRUTH
+from pipeline.run.fold_records import VALIDATION
 from pipeline.runtime import store
 from pipeline.scoring.metrics import macro_f1
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a system of one seed came to.
+    """What one replicate of a system came to.
 
     labels (n,): of the eval photos; years (n,): their ages, NaN where a photo could not be decoded, None where the
-    system predicts none; validation: macro-F1 of people held out; factors: of the learning rate, by task; flops,
-    seconds: of its training.
+    system predicts none; validation: macro-F1 of people held out, held_out: their labels by photo, None where they
+    were not calibrated; choices: what tuning chose, by task, in words; flops, seconds: of its training.
     """
 
     system: str
-    seed: int
+    replicate: int
     validation: float
     labels: NDArray[np.int64] | None = None
     years: NDArray[np.float64] | None = None
-    factors: dict[str, float] = field(default_factory=dict)
+    held_out: pd.Series | None = None
+    choices: dict[str, str] = field(default_factory=dict)
     flops: float = float("nan")
     seconds: float = float("nan")
 
@@ -42,7 +46,7 @@ def at_30_60(labels: NDArray[np.int64], years: NDArray[np.float64]) -> NDArray[n
     return np.where(known, fused(labels // len(BANDS), np.where(known, years, 0.0)), labels)
 
 
-def held_out(file: Path) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.str_]]:
+def likeliest(file: Path) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.str_]]:
     """Truth, likeliest label and person (n,) of the validation photos with all labels, of a rival's fold."""
     table = store.read_csv(file)
     rows = table[table[list(TRUTH)].notna().all(axis=1)]
@@ -52,13 +56,26 @@ def held_out(file: Path) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[
     return truth, probabilities_of(rows).argmax(1), rows["person"].to_numpy(str)
 
 
-def validation_score(system: System, folder: Path) -> float:
+def validation_file(system: System, replicate: Replicate) -> Path:
+    """Where, in a run's folder, the predictions about people held out are of a system of one network."""
+    return Path(system.kind) / f"fold{replicate.fold}" / VALIDATION
+
+
+def validation_score(system: System, folder: Path, replicate: Replicate) -> float:
     """Macro-F1 of a run's people held out. What was chosen for the score is judged on others than it was chosen on."""
     if system.likeliest:
-        truth, labels, _ = held_out(folder / system.kind / "fold0" / "validation.csv")
+        truth, labels, _ = likeliest(folder / validation_file(system, replicate))
         return macro_f1(truth, labels)
     scores = store.read_json(system.place(folder) / "combiner.json")["report"]["scores"]["train"]
     return scores["plain" if system.same_as else "cross_fitted"]["macro_f1"]
+
+
+def held_out_of(system: System, folder: Path) -> pd.Series | None:
+    """The labels of a run's people held out, by photo; None where the system's labels are not calibrated."""
+    if system.likeliest:
+        return None
+    table = store.read_csv(system.place(folder) / HELD_OUT_FILE).set_index("photo")
+    return table["plain" if system.same_as else "cross_fitted"]
 
 
 def eval_predictions(system: System, folder: Path, photos: pd.Series) -> tuple[NDArray[np.int64], NDArray | None]:

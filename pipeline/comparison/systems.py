@@ -66,6 +66,16 @@ def all_systems(preset: str) -> dict[str, System]:
     return {system.name: system for system in found}
 
 
+def every_name() -> list[str]:
+    """Of all that there is with any preset, and of the leak."""
+    return [*dict.fromkeys(name for preset in PRESETS for name in all_systems(preset)), LEAK]
+
+
+def usual_systems(preset: str) -> list[str]:
+    """The names of those that are compared where none are named; the leak costs as much again as a system or two."""
+    return list(all_systems(preset)) + ([] if preset == "lite" else [LEAK])
+
+
 def leaking() -> dict[str, System]:
     """The joint network as the preset has it, validated by photo and by person; by split."""
     return {

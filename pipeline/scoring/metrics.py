@@ -43,15 +43,16 @@ def confusion(truth: ArrayLike, predictions: ArrayLike, classes: int) -> NDArray
     return np.bincount(truth * classes + predictions, minlength=classes * classes).reshape(classes, classes)
 
 
-def errors(truth: ArrayLike, predictions: ArrayLike) -> dict[str, int]:
-    """How many photos have which attributes wrong; (n,) labels; the counts sum to n."""
+def errors(truth: ArrayLike, predictions: ArrayLike, weights: ArrayLike | None = None) -> dict[str, float]:
+    """How many photos have which attributes wrong; (n,) labels; the counts sum to n, or to the weights (n,)."""
     wrong = [a != b for a, b in zip(decode(truth), decode(predictions), strict=True)]
     code = wrong[0] * 4 + wrong[1] * 2 + wrong[2] * 1
-    count = np.bincount(code, minlength=8)
+    count = np.bincount(code, weights, minlength=8)
     names = [",".join(n for n, bit in zip(ATTRIBUTES, (4, 2, 1), strict=True) if c & bit) for c in range(8)]
     by_name = dict(zip([n or "correct" for n in names], count.tolist(), strict=True))
     table = {name: by_name[name] for name in ERRORS}
-    assert sum(table.values()) == np.asarray(truth).size, "every photo is counted exactly once"
+    whole = code.size if weights is None else np.sum(weights)
+    assert np.isclose(sum(table.values()), whole), "every photo is counted exactly once"
     return table
 
 

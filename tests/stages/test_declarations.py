@@ -121,6 +121,10 @@ def test_what_a_setting_cannot_be_is_refused_in_one_sentence(stage, name, capsys
     assert not list(Path().iterdir())
 
 
+OF_THEIR_OWN = ("recipe", "prior", "systems", "tune", "cost", "sizes", "folds", "backbone")
+"""Words that are not just any."""
+
+
 @pytest.mark.parametrize("stage", STAGES)
 def test_the_command_line_gives_back_what_a_stage_is_told(stage):
     kind = stage_named(stage)[1]
@@ -137,7 +141,16 @@ def test_the_command_line_gives_back_what_a_stage_is_told(stage):
             value = Path("a folder/with=signs")
         elif one.kind is dict:
             value = {"window_size": 4, "depths": [1, 2]}
-        elif one.kind is str and name not in ("recipe", "prior", "systems", "tune", "folds", "backbone"):
+        elif one.kind is str and name not in (
+            "recipe",
+            "prior",
+            "systems",
+            "tune",
+            "cost",
+            "sizes",
+            "folds",
+            "backbone",
+        ):
             value = "some words"
         if value is not MISSING and value is not None:
             values[name] = value
@@ -163,7 +176,7 @@ def test_json_gives_back_what_a_network_is_trained_with(preset, network):
         RunSettings(data=Path("a b"), weights="x", crop=0.3, leave_out=2, recipe="note-swin", follow_links=True),
         EngineSettings(engine="openvino", flip=True),
         PriorSettings(prior="0.2,0.3,0.5"),
-        ComparisonSettings(cost=0.1 + 0.2, seeds=7),
+        ComparisonSettings(cost="0.1,0.3", times=7, sizes="64x48"),
         PeopleSettings(people=11),
     ],
 )

@@ -39,6 +39,20 @@ def test_a_stage_imports_what_it_needs(copy, words, heavy):
     assert told.stdout.splitlines()[-1] == "IMPORTED"
 
 
+@pytest.mark.parametrize(
+    ("commands", "status", "said"),
+    [
+        ([["recipes"], ["submit", "--run", "nowhere"], ["recipes"]], 2, 1),
+        ([["recipes"], ["recipes"]], 0, 2),
+        ([], 0, 0),
+    ],
+)
+def test_stages_in_one_process_end_with_the_first_that_fails(tmp_path, commands, status, said):
+    told = python(f"from pipeline.__main__ import run_stages; run_stages({commands!r})", tmp_path)
+    assert told.returncode == status, told.stderr
+    assert told.stdout.count("note-three-heads") == said
+
+
 def test_the_end_is_quick_and_nothing_is_lost(tmp_path):
     code = (
         "import atexit, sys\n"

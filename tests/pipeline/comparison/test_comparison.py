@@ -1,7 +1,5 @@
 """The tables of a comparison, on made-up answers."""
 
-import json
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,11 +9,14 @@ from models.labels import band, encode
 from pipeline.comparison.outcomes import Outcome, at_30_60, eval_predictions, validation_score
 from pipeline.comparison.report import COLUMNS, WRONG, comparison_table, comparison_text, leak_table, leak_text
 from pipeline.comparison.systems import all_systems, leaking
+from pipeline.comparison.trainings import Replicate
 from pipeline.prediction.label_tables import LABEL_COLUMNS
 from pipeline.run.presets import PRESETS
 from pipeline.runtime import store
 from pipeline.scoring.bootstrap import interval, resample
 from pipeline.scoring.metrics import errors
+
+FIRST = Replicate(0, 0)
 
 
 def reference(y, p):
@@ -40,22 +41,24 @@ def outcomes(truth) -> list[Outcome]:
             y = truth["label"].to_numpy()
             labels = np.where(rng.random(350) < right, y, rng.integers(0, 18, 350))
             years = truth["age"].to_numpy() + rng.normal(0, 5, 350) if name != "joint-swin" else None
-            found.append(Outcome(name, seed, 0.8 + seed / 100, labels, years, {"mask": 2.0}, 1e14, 10.0 + seed))
+            found.append(
+                Outcome(name, seed, 0.8 + seed / 100, labels, years, None, {"mask": "lr x 2"}, 1e14, 10.0 + seed)
+            )
     return found
 
 
 def test_a_row_holds_the_figures_of_its_answers(truth, outcomes):
-    found = comparison_table(outcomes, truth, 7.0, draws=300).set_index(["system", "seed"])
+    found = comparison_table(outcomes, truth, 7.0, draws=300).set_index(["system", "replicate"])
     y, person = truth["label"].to_numpy(), truth["person"].to_numpy()
     assert len(found) == 3 * 4
     for one in outcomes:
-        row = found.loc[(one.system, str(one.seed))]
+        row = found.loc[(one.system, str(one.replicate))]
         assert row["macro_f1"] == pytest.approx(reference(y, one.labels))
         assert (row["low"], row["high"]) == pytest.approx(interval(y, one.labels, person, draws=300))
         assert row["accuracy_gender"] == pytest.approx((y % 6 // 3 == one.labels % 6 // 3).mean())
         assert row["gap"] == pytest.approx(one.validation - row["macro_f1"])
         assert [row[column] for column in WRONG.values()] == list(errors(y, one.labels).values())
-        assert (row["flops"], row["seconds"], row["seeds"]) == (1e14, 10.0 + one.seed, 1)
+        assert (row["flops"], row["seconds"], row["replicates"]) == (1e14, 10.0 + one.replicate, 1)
         if one.years is None:
             assert np.isnan(row["age_error"])
         else:
@@ -63,9 +66,9 @@ def test_a_row_holds_the_figures_of_its_answers(truth, outcomes):
 
 
 def test_seeds_are_averaged_within_a_draw_and_differences_are_paired(truth, outcomes):
-    found = comparison_table(outcomes, truth, 7.0, draws=300).set_index(["system", "seed"])
+    found = comparison_table(outcomes, truth, 7.0, draws=300).set_index(["system", "replicate"])
     y, person = truth["label"].to_numpy(), truth["person"].to_numpy()
-    drawn = {(one.system, one.seed): resample(y, one.labels, person, draws=300) for one in outcomes}
+    drawn = {(one.system, one.replicate): resample(y, one.labels, person, draws=300) for one in outcomes}
     for name in ("specialists", "joint-swin", "multihead-years"):
         mean = found.loc[(name, "mean")]
         of_seeds = [found.loc[(name, str(seed))] for seed in range(3)]
@@ -73,7 +76,7 @@ def test_seeds_are_averaged_within_a_draw_and_differences_are_paired(truth, outc
             assert mean[column] == pytest.approx(np.mean([row[column] for row in of_seeds])), column
         pooled = np.mean([drawn[name, seed] for seed in range(3)], axis=0)
         assert [mean["low"], mean["high"]] == pytest.approx(np.quantile(pooled, [0.025, 0.975]))
-        assert mean["seeds"] == 3
+        assert mean["replicates"] == 3
         if name == "specialists":
             assert np.isnan(mean["difference"])
             continue
@@ -113,13 +116,13 @@ def test_the_table_is_written_and_read_as_it_is(truth, outcomes, tmp_path):
     again = pd.read_csv(tmp_path / "compare.csv")
     assert list(again.columns) == list(COLUMNS)
     assert again["wrong gender,age"].tolist() == pytest.approx(found["wrong gender,age"].tolist())
-    assert json.loads(again["lr_factors"][0]) == {"mask": 2.0}
+    assert again["chosen"][0] == "mask lr x 2"
 
 
 def test_the_text_names_every_system_once_in_each_block(truth, outcomes):
     told = comparison_text(comparison_table(outcomes, truth, 7.0, draws=50), "3 seeds each")
     for name in ("specialists", "joint-swin", "multihead-years"):
-        assert sum(line.startswith(name) for line in told.splitlines()) == 3
+        assert sum(line.startswith(f"{name} ") for line in told.splitlines()) == 3
     assert "nan" not in told
 
 
@@ -158,10 +161,10 @@ def test_thresholds_are_judged_on_others_than_chose_them(tmp_path):
     known, scores = all_systems("small"), {"plain": 0.3, "in_sample": 0.5, "cross_fitted": 0.4}
     report = {"scores": {"train": {name: {"macro_f1": value} for name, value in scores.items()}}}
     store.write_json(tmp_path / "combiner.json", {"report": report})
-    assert validation_score(known["specialists"], tmp_path) == 0.4
-    assert validation_score(known["specialists-30-60"], tmp_path) == 0.3
+    assert validation_score(known["specialists"], tmp_path, FIRST) == 0.4
+    assert validation_score(known["specialists-30-60"], tmp_path, FIRST) == 0.3
     store.write_json(tmp_path / "joint/combiner.json", {"report": report})
-    assert validation_score(known["joint-swin"], tmp_path) == 0.4
+    assert validation_score(known["joint-swin"], tmp_path, FIRST) == 0.4
 
 
 def test_the_leak_is_shown_by_likeliest_labels(tmp_path):
@@ -184,10 +187,10 @@ def validation_of(file, truth, labels):
 
 
 def test_a_leaking_networks_validation_score_is_that_of_its_likeliest_labels(truth, outcomes, tmp_path):
-    file = tmp_path / "joint/fold0/validation.csv"
+    file = tmp_path / "joint/fold2/validation.csv"
     validation_of(file, truth.assign(age=truth["age"].where(truth.index > 9)), outcomes[0].labels)
     y, p = truth["label"].to_numpy()[10:], outcomes[0].labels[10:]  # the others lack an age
-    assert validation_score(leaking()["photo"], tmp_path) == pytest.approx(reference(y, p))
+    assert validation_score(leaking()["photo"], tmp_path, Replicate(2, 0)) == pytest.approx(reference(y, p))
 
 
 def test_the_leak_is_told_by_split(truth, outcomes, tmp_path):
@@ -200,8 +203,8 @@ def test_the_leak_is_told_by_split(truth, outcomes, tmp_path):
             validation_of(files[name, seed], truth, labels)
     found = leak_table(comparison_table(scored, truth, 7.0, draws=50), files, draws=300)
     assert found["split"].tolist() == ["photo"] * 3 + ["person"] * 3
-    assert found["seed"].tolist() == ["0", "1", "mean"] * 2
-    row = found[(found["split"] == "photo") & (found["seed"] == "1")].iloc[0]
+    assert found["replicate"].tolist() == ["0", "1", "mean"] * 2
+    row = found[(found["split"] == "photo") & (found["replicate"] == "1")].iloc[0]
     ends = interval(truth["label"], outcomes[4].labels, truth["person"], draws=300)
     assert (row["validation_low"], row["validation_high"]) == pytest.approx(ends)
     assert row["macro_f1"] == pytest.approx(reference(truth["label"], outcomes[4].labels))

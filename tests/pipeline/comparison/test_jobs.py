@@ -18,11 +18,11 @@ ROOT = Path(__file__).parents[3]
 
 @pytest.fixture(autouse=True)
 def programs(tmp_path, monkeypatch):
-    """`python -m pipeline CODE` runs the code: a package of that name stands first on the path."""
+    """A package that runs codes in the place of stages stands first on the path."""
     package = tmp_path / "pipeline"
     package.mkdir()
     (package / "__init__.py").write_text("")
-    (package / "__main__.py").write_text("import sys\nexec(sys.argv[1])\n")
+    (package / "__main__.py").write_text("def run_stages(codes):\n    for (code,) in codes:\n        exec(code, {})\n")
     monkeypatch.chdir(tmp_path)  # where -m looks first
 
 
