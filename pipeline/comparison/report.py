@@ -148,11 +148,11 @@ def comparison_text(found: pd.DataFrame, about: str) -> str:
     lines = [about]
     for word in (EVERYONE, MEAN):
         some = found[(found["replicate"] == word) & found["macro_f1"].notna()]
-        if len(some):
-            lines += [
-                "",
-                *_block(some, "macro-F1 on eval" if word == MEAN else f"macro-F1, {some['people'].iloc[0]:.0f} people"),
-            ]
+        if len(some) and word == EVERYONE:
+            lines += ["", *_block(some, f"macro-F1, {some['people'].iloc[0]:.0f} people")]
+            lines.append("(train people, among them, chose sizes and learning rates; eval photos did not)")
+        elif len(some):
+            lines += ["", *_block(some, "macro-F1 on eval")]
     lines += ["", f"{'':<20}{'validation':>12}{'gap':>8}{'years':>8}{'1e12 FLOPs':>12}{'seconds':>10}  chosen"]
     for _, r in rows.iterrows():
         gap = f"{r['gap']:+.3f}" if scored else ""

@@ -100,6 +100,7 @@ def test_a_row_for_everyone_stands_beside_those_of_the_eval_photos(outcomes, tra
     assert row["people"] == PEOPLE
     told = comparison_text(found.reset_index(), "about")
     assert f"macro-F1, {PEOPLE} people" in told
+    assert "train people, among them, chose sizes" in told
     assert "nan" not in told
 
 
