@@ -25,6 +25,7 @@ from pipeline.run.presets import tasks_with
 from pipeline.run.settings import NETWORKS, RECORDED, SYSTEMS, TASKS, EvalStage, RunStage, SystemStage
 from pipeline.run.train_settings import TrainingSettings
 from pipeline.runtime.missing import missing_path
+from pipeline.runtime.spoken import COMMAND, called, in_its_words
 from pipeline.runtime.stopping import StoppedError
 from pipeline.told_defaults import settings_table
 
@@ -50,20 +51,36 @@ REFUSALS = {
 """What the system may refuse at any time, and the way out."""
 
 
+SETUP = "make setup installs it, and .venv/bin/python then has it"
+EXAMPLE = """\
+A run of your photos, whose folder's name prepare tells; what was given once is remembered there:
+
+  face18 prepare --data photos --run runs/mine
+  face18 train mask --run runs/mine
+  face18 train gender --run runs/mine
+  face18 train age --run runs/mine
+  face18 predict --run runs/mine
+  face18 calibrate --run runs/mine
+  face18 submit --run runs/mine
+  face18 score --run runs/mine"""
 GARBAGE = (50_000, 20, 100)
 """How seldom Python looks for garbage: imports make hundreds of thousands of objects and none."""
 
 
 def overview() -> str:
+    """The page that is read first."""
+    program = called()
     lines = [
-        "usage: python -m pipeline STAGE [settings]",
+        f"usage: {program} STAGE [settings]",
         "",
-        "From photos of people to 18 labels. The stages:",
+        "From photos of people to 18 labels. The stages, in their order:",
         "",
     ]
     lines += [f"  {name:10} {inspect.getdoc(stage_named(name)[0]).splitlines()[0]}" for name in STAGES]
-    lines += ["", "python -m pipeline STAGE --help lists a stage's settings, python -m pipeline settings those of all."]
-    return "\n".join([*lines, "Plain make lists the targets."])
+    lines += ["", f"{program} STAGE --help lists a stage's settings, {program} settings those of all."]
+    if program != COMMAND:
+        return "\n".join([*lines, "Plain make lists the targets."])
+    return "\n".join([*lines, "", *EXAMPLE.splitlines()])
 
 
 def check(words: list[str]) -> None:
@@ -141,7 +158,7 @@ def main(arguments: list[str]) -> int:
             function, settings = parse(arguments[0], arguments[1:])
             function(settings)
     except UserError as problem:
-        print(f"face18: {problem}", file=sys.stderr)
+        print(f"face18: {in_its_words(str(problem))}", file=sys.stderr)
         return 2
     except BrokenPipeError:  # whoever read what is printed has gone, like head
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -152,13 +169,14 @@ def main(arguments: list[str]) -> int:
             refused = missing_path(problem)  # None where nobody but us can be at fault
         if problem.errno not in REFUSALS or refused is None:
             raise
-        print(f"face18: {refused}: {REFUSALS[problem.errno]}.", file=sys.stderr)
+        print(f"face18: {refused}: {in_its_words(REFUSALS[problem.errno])}.", file=sys.stderr)
         return 2
     except ModuleNotFoundError as missing:
         if missing.name is None or missing.name.split(".")[0] in ("models", "pipeline"):
             raise
         told = f"the package {missing.name} is not installed for {sys.executable}"
-        print(f"face18: {told}; make setup installs it, and .venv/bin/python then has it.", file=sys.stderr)
+        way = "installing face18 again (pip install .) brings it" if called() == COMMAND else SETUP
+        print(f"face18: {told}; {way}.", file=sys.stderr)
         return 2
     except StoppedError as stop:
         print(f"face18: {stop}.", file=sys.stderr)

@@ -17,6 +17,7 @@ from models.errors import UserError, listed, nearest
 from pipeline.run import recipes
 from pipeline.run.given import Stage, settings_of
 from pipeline.run.settings import NETWORKS
+from pipeline.runtime.spoken import called, in_its_words
 from pipeline.told_defaults import SECTIONS, Defaults, section_of
 
 STAGES = ("data", "prepare", "train", "predict", "calibrate", "submit", "score", "compare", "recipes")
@@ -80,7 +81,7 @@ def _values(kind: type[Stage], name: str, words: Sequence[str]) -> tuple[dict[st
         raise UserError(f"{option}: its value is missing.") from None
     for word in left:
         if word.startswith("--"):
-            hint = alike(setting_of(word), known) or f"python -m pipeline {name} --help lists them"
+            hint = alike(setting_of(word), known) or f"{called()} {name} --help lists them"
             raise UserError(f"{name} has no setting {word.partition('=')[0]}; {hint}.")
     return vars(said), left
 
@@ -103,8 +104,8 @@ def _parser(
 ) -> argparse.ArgumentParser:
     """The options of a stage; for its help with defaults, and without what the network asked about does not know."""
     parser = argparse.ArgumentParser(
-        f"python -m pipeline {name}",
-        usage=f"python -m pipeline {name}{' NETWORK' if 'task' in declared(kind) else ''} [settings]",
+        f"{called()} {name}",
+        usage=f"{called()} {name}{' NETWORK' if 'task' in declared(kind) else ''} [settings]",
         description=description,
         argument_default=argparse.SUPPRESS,
         allow_abbrev=False,
@@ -124,6 +125,6 @@ def _parser(
         title = section_of(one)
         if title not in groups:
             groups[title] = parser.add_argument_group(title)
-        told = f"{one.rules.help}{told}".replace("%", "%%")
+        told = in_its_words(f"{one.rules.help}{told}").replace("%", "%%")
         groups[title].add_argument(one.option, dest=one.name, help=told, **shape)
     return parser

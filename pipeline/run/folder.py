@@ -30,6 +30,7 @@ from pipeline.run.settings import (
 from pipeline.runtime import store
 from pipeline.runtime.gpu import has_gpu
 from pipeline.runtime.problems import show
+from pipeline.runtime.spoken import in_its_words
 
 RECORD = "run.json"
 SCHEMA = 2
@@ -124,7 +125,7 @@ def open_run(given: RunStage, *, make: bool = True) -> Run:
             store.write_json(path, settings.as_json() | {"schema": SCHEMA})
             if recorded is None and not _same(settings.data, DRAWN) and not given.shared.keys() & {"preset", "recipe"}:
                 # Make reads what a stage prints.
-                print(f"face18: {folder}: {preset_told(settings.preset)}", file=sys.stderr, flush=True)
+                print(f"face18: {folder}: {in_its_words(preset_told(settings.preset))}", file=sys.stderr, flush=True)
     return Run(folder=folder, **{name: getattr(settings, name) for name in RECORDED})
 
 
