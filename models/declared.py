@@ -19,7 +19,7 @@ from typing import Any, Self, get_args, get_origin, get_type_hints
 
 from models.errors import UserError, listed, nearest
 
-Value = bool | int | float | str | Path | Mapping[str, Any] | None
+Value = bool | int | float | str | Path | Mapping[str, Any] | tuple[str, ...] | None
 """What a setting may be; a mapping is a JSON object."""
 NUMBERS = {int: "a whole number", float: "a number"}
 YES_OR_NO = {"yes": True, "no": False}
@@ -57,7 +57,7 @@ class Setting:
 
     name: str
     kind: type
-    """bool, int, float, str, Path, or dict for a JSON object."""
+    """bool, int, float, str, Path, dict for a JSON object, or tuple for words that are said without a name."""
     default: Any
     """MISSING where a preset decides."""
     may_be_none: bool
@@ -125,6 +125,8 @@ class Setting:
         """How the command line says a value; no words for one that is not said."""
         if value is None or (self.rules.flag and value is False):
             return []
+        if self.kind is tuple:
+            return list(value)
         if self.rules.flag or self.rules.positional:
             return [self.option if self.rules.flag else self.said(value)]
         return [self.option, self.said(value)]
@@ -186,7 +188,7 @@ def declared(kind: type) -> dict[str, Setting]:
     for field in dataclasses.fields(kind):
         if "rules" in field.metadata:
             types = get_args(hints[field.name]) if isinstance(hints[field.name], UnionType) else (hints[field.name],)
-            plain = dict if get_origin(types[0]) is Mapping else types[0]
+            plain = {Mapping: dict, tuple: tuple}.get(get_origin(types[0]), types[0])
             owner = next(base for base in kind.__mro__ if field.name in get_annotations(base))
             found[field.name] = Setting(
                 field.name, plain, field.default, NoneType in types, field.metadata["rules"], owner.__name__

@@ -20,7 +20,9 @@ from pipeline.run.settings import NETWORKS
 from pipeline.runtime.spoken import called, in_its_words
 from pipeline.told_defaults import SECTIONS, Defaults, section_of
 
-STAGES = ("data", "prepare", "train", "predict", "calibrate", "submit", "score", "compare", "recipes")
+STAGES = ("data", "prepare", "train", "predict", "calibrate", "submit", "score", "label", "compare", "recipes")
+NAMED = {"train": " NETWORK", "label": " PHOTO..."}
+"""What a stage is told without an option's name."""
 METAVARS = {int: "N", float: "X", str: "WORD", Path: "PATH", dict: "JSON", bool: "{yes,no}"}
 
 
@@ -54,6 +56,8 @@ def read(kind: type[Stage], words: list[str], name: str, description: str = "") 
             what = f"not {' '.join(loose)}" if loose else "and nothing was named"
             raise UserError(f"{name} trains one network: {listed(NETWORKS, 'or')}, {what}.")
         values["task"] = loose.pop()
+    for several in (one.name for one in declared(kind).values() if one.kind is tuple):
+        values[several], loose = tuple(loose), []
     if loose:
         raise UserError(f"{name} does not know what to do with {loose[0]}; settings begin with two dashes.")
     return kind.of(**values)
@@ -105,7 +109,7 @@ def _parser(
     """The options of a stage; for its help with defaults, and without what the network asked about does not know."""
     parser = argparse.ArgumentParser(
         f"{called()} {name}",
-        usage=f"{called()} {name}{' NETWORK' if 'task' in declared(kind) else ''} [settings]",
+        usage=f"{called()} {name}{NAMED.get(name, '')} [settings]",
         description=description,
         argument_default=argparse.SUPPRESS,
         allow_abbrev=False,
@@ -115,7 +119,8 @@ def _parser(
     for one in sorted(settings_of(kind).values(), key=lambda one: list(SECTIONS).index(section_of(one))):
         told = "" if defaults is None else defaults.told(one)
         if one.rules.positional and defaults is not None:
-            parser.add_argument(one.name, choices=one.rules.choices, help=one.rules.help)
+            many = {"nargs": "*"} if one.kind is tuple else {"choices": one.rules.choices}
+            parser.add_argument(one.name, help=one.rules.help, **many)
         if told is None or one.rules.positional:
             continue
         shape: dict[str, Any] = {"action": "store_true"}

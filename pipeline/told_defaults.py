@@ -24,7 +24,7 @@ SECTIONS = {
     "how the work is done": (WorkSettings,),
 }
 """Headings of the help, and the classes whose settings stand beneath them; those of other classes are the stage's."""
-KINDS = NUMBERS | {str: "text", Path: "a path", dict: "a JSON object", bool: "yes or no"}
+KINDS = NUMBERS | {str: "text", Path: "a path", dict: "a JSON object", tuple: "words", bool: "yes or no"}
 
 
 def section_of(one: Setting) -> str:

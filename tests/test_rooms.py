@@ -22,6 +22,7 @@ ROOMS = (
     "pipeline.training",
     "pipeline.combiner",
     "pipeline.comparison",
+    "pipeline.serving",
     "pipeline.synthetic",
     "pipeline.stages",
     "pipeline",

@@ -1,0 +1,79 @@
+"""A trained run, ready to label photos that are shown to it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+from models.errors import UserError
+from models.labels import BANDS, GENDERS, MASKS
+from pipeline.combiner import combiners
+from pipeline.combiner.label_combiner import LabelCombiner
+from pipeline.combiner.threshold_combiner import ThresholdCombiner
+from pipeline.images.photos import Photos
+from pipeline.prediction import ensemble
+from pipeline.prediction.engine import Engine
+from pipeline.prediction.ensemble import EnsembleMember
+from pipeline.prediction.run_predictions import folds_in, network_fingerprints, networks_of
+from pipeline.prediction.tables import COLUMNS
+from pipeline.run import records
+from pipeline.run.fold_records import SETTINGS, WEIGHTS
+from pipeline.run.folder import Run
+from pipeline.runtime.progress import Progress
+
+
+@dataclass(frozen=True)
+class Labeller:
+    """A system's networks and combiner as predict and calibrate left them; crop: as the run frames photos."""
+
+    members: Sequence[EnsembleMember]
+    combiner: ThresholdCombiner | LabelCombiner
+    crop: float
+    threads: int
+
+    @classmethod
+    def of_run(cls, run: Run, system: str, threads: int) -> Labeller:
+        """What a run has trained and calibrated, with the engine that predicted.
+
+        Raises UserError where it has not come that far, or where networks changed or came since.
+        """
+        networks, home = networks_of(run, system), run.home(system)
+        for fold in folds_in(networks):
+            fold.check(SETTINGS, WEIGHTS)
+        records.last(home, "calibrate").check("combiner.json")
+        if not (home / "combiner.json").is_file():
+            raise UserError(f"{home} has no combiner.json yet; run make predict and make calibrate first.")
+        predicted = records.last(home, "predict").metrics
+        if predicted and predicted["weights"] != network_fingerprints(networks):
+            raise UserError(
+                f"{run.folder} has networks that did not predict yet, so {home / 'combiner.json'} is not theirs; run "
+                f"make predict and make calibrate."
+            )
+        torch.set_num_threads(threads)
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        engine = Engine.of(predicted.get("engine", "torch"))
+        members = [ensemble.load(fold, device, threads, engine) for fold in folds_in(networks)]
+        return cls(members, combiners.load(home / "combiner.json"), run.crop, threads)
+
+    def label(self, photos: Sequence[Path], quiet: bool = False) -> tuple[pd.DataFrame, dict[str, str]]:
+        """A row for each photo, in order: photo, label, mask, gender, band in words, years and probabilities.
+
+        Columns that the system does not predict are left out. The second value is of photos that cannot be decoded,
+        with the reason; these have no row. quiet: shows no progress.
+        """
+        names = list(dict.fromkeys(map(str, photos)))
+        shown = Photos(Path(), names, crop=self.crop)
+        with Progress("label", len(names), "photos", quiet=quiet) as progress:
+            predictions, bad, _ = ensemble.predict(self.members, shown, self.threads, progress)
+        if len(bad) == len(names):
+            return pd.DataFrame(columns=["photo", "label", "mask", "gender", "band"]), bad
+        found = self.combiner.predict(predictions)
+        words = {"mask": MASKS, "gender": GENDERS, "band": BANDS}
+        found = found.assign(**{name: [known[i] for i in found[name]] for name, known in words.items()})
+        columns = [name for name in COLUMNS if name in predictions]
+        means = predictions.groupby("photo")[columns].mean().reindex(found["photo"]).reset_index(drop=True)
+        return pd.concat([found[["photo", "label", *words]], means], axis=1), bad
