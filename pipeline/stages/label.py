@@ -42,6 +42,8 @@ def label(settings: Label) -> dict[str, Any]:
     labeller = Labeller.of_run(run, run.system(settings), settings.threads or joblib.cpu_count())
     found, bad = labeller.label(photos, quiet=settings.json)
     print("\n".join(json_lines(found)) if settings.json else table(found), flush=True)
+    if "age_years" in found and not settings.json:  # else a band beside other years looks like a mistake
+        print(f"label: years are as predicted; bands go by {labeller.combiner.told()}", file=sys.stderr)
     if bad:
         told = "\n".join(f"  {show(photo)}: {reason}" for photo, reason in bad.items())
         raise UserError(f"of {len(photos)} photos {len(bad)} cannot be decoded and have no label:\n{told}")
@@ -79,15 +81,22 @@ def _plain(value: Any) -> Any:
 
 def table(found: pd.DataFrame) -> str:
     """The rows as columns below each other; how certain an attribute is stands behind it, in percent."""
-    lines = [("photo", "label", "mask", "gender", "age")]
+    lines = [("photo", "label", "mask", "gender", "age band", "years")]
     for row in found.to_dict("records"):
         sure = {"mask": _most(row, "mask_worn", "mask_wrong", "mask_none"), "gender": ""}
         if "gender_female" in row:
             women = row["gender_female"]
             sure["gender"] = f" {max(women, 1 - women):.0%}"
-        years = f"{row['age_years']:.0f} ({row['band']})" if "age_years" in row else row["band"]
+        years = f"{row['age_years']:.0f}" if "age_years" in row else ""
         lines.append(
-            (_name(row["photo"]), str(row["label"]), row["mask"] + sure["mask"], row["gender"] + sure["gender"], years)
+            (
+                _name(row["photo"]),
+                str(row["label"]),
+                row["mask"] + sure["mask"],
+                row["gender"] + sure["gender"],
+                row["band"],
+                years,
+            )
         )
     wide = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(line, wide, strict=True)).rstrip() for line in lines)

@@ -66,8 +66,9 @@ def test_a_folder_and_a_list_name_photos_too(done, asked, capsys, monkeypatch):
 def test_the_table_is_read_by_people(done, asked, capsys):
     with inside(done.home):
         assert main(["label", asked[0], asked[1], "--run", "runs/one", "--threads", "1"]) == 0
-    head, *rows = capsys.readouterr().out.splitlines()
-    assert head.split() == ["photo", "label", "mask", "gender", "age"]
+    printed = capsys.readouterr()
+    head, *rows = printed.out.splitlines()
+    assert head.split() == ["photo", "label", "mask", "gender", "age", "band", "years"]
     assert len(rows) == 2
     first = pd.read_csv(done.run / "submission.csv")["ans"][0]
     mask, gender, band = NAMES[first].split(", ")
@@ -75,7 +76,8 @@ def test_the_table_is_read_by_people(done, asked, capsys):
     assert f" {first} " in rows[0]
     assert f"{mask} " in rows[0]
     assert f"{gender} " in rows[0]
-    assert f"({band})" in rows[0]
+    assert f"  {band}  " in rows[0]
+    assert "bands go by the thresholds" in printed.err
 
 
 def test_photos_that_cannot_be_decoded_are_named_after_the_others(done, asked, tmp_path, capsys):
