@@ -53,7 +53,7 @@ REFUSALS = {
 
 SETUP = "make setup installs it, and .venv/bin/python then has it"
 EXAMPLE = """\
-A run of your photos, whose folder's name prepare tells; what was given once is remembered there:
+A run of your photos; what was given once is remembered in its folder:
 
   face18 prepare --data photos --run runs/mine
   face18 train mask --run runs/mine
@@ -62,7 +62,8 @@ A run of your photos, whose folder's name prepare tells; what was given once is 
   face18 predict --run runs/mine
   face18 calibrate --run runs/mine
   face18 submit --run runs/mine
-  face18 score --run runs/mine"""
+  face18 score --run runs/mine
+  face18 label photo.jpg --run runs/mine"""
 GARBAGE = (50_000, 20, 100)
 """How seldom Python looks for garbage: imports make hundreds of thousands of objects and none."""
 
@@ -73,7 +74,7 @@ def overview() -> str:
     lines = [
         f"usage: {program} STAGE [settings]",
         "",
-        "From photos of people to 18 labels. The stages, in their order:",
+        "From photos of people to 18 labels. The stages:",
         "",
     ]
     lines += [f"  {name:10} {inspect.getdoc(stage_named(name)[0]).splitlines()[0]}" for name in STAGES]

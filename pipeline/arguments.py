@@ -44,6 +44,10 @@ def read(kind: type[Stage], words: list[str], name: str, description: str = "") 
 
     Raises UserError for a setting or value that cannot be, SystemExit after --help.
     """
+    several = next((one.name for one in declared(kind).values() if one.kind is tuple), None)
+    words, after = (
+        (words[: words.index("--")], words[words.index("--") + 1 :]) if several and "--" in words else (words, [])
+    )
     asked = bool({"-h", "--help"} & set(words))
     values, loose = _values(kind, name, [word for word in words if word not in ("-h", "--help")])
     if values.get("recipe") is not None:
@@ -56,8 +60,8 @@ def read(kind: type[Stage], words: list[str], name: str, description: str = "") 
             what = f"not {' '.join(loose)}" if loose else "and nothing was named"
             raise UserError(f"{name} trains one network: {listed(NETWORKS, 'or')}, {what}.")
         values["task"] = loose.pop()
-    for several in (one.name for one in declared(kind).values() if one.kind is tuple):
-        values[several], loose = tuple(loose), []
+    if several:
+        values[several], loose = (*loose, *after), []
     if loose:
         raise UserError(f"{name} does not know what to do with {loose[0]}; settings begin with two dashes.")
     return kind.of(**values)
@@ -85,7 +89,10 @@ def _values(kind: type[Stage], name: str, words: Sequence[str]) -> tuple[dict[st
         raise UserError(f"{option}: its value is missing.") from None
     for word in left:
         if word.startswith("--"):
-            hint = alike(setting_of(word), known) or f"{called()} {name} --help lists them"
+            hint = (
+                alike(setting_of(word), [one.name for one in known.values() if not one.rules.positional])
+                or f"{called()} {name} --help lists them"
+            )
             raise UserError(f"{name} has no setting {word.partition('=')[0]}; {hint}.")
     return vars(said), left
 
@@ -113,6 +120,7 @@ def _parser(
         description=description,
         argument_default=argparse.SUPPRESS,
         allow_abbrev=False,
+        add_help=defaults is not None,
         exit_on_error=False,
     )
     groups: dict[str, argparse._ArgumentGroup] = {}

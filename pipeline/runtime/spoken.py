@@ -25,8 +25,8 @@ def in_its_words(message: str) -> str:
     if called() != COMMAND:
         return message
     message = message.replace("python -m pipeline", COMMAND)
-    message = re.sub(rf"\b({SETTINGS})=([^\s,;)]*) \(--[a-z]+\)", _option, message)
-    message = re.sub(rf"\b({SETTINGS})=([^\s,;)]*)", _option, message)
+    message = re.sub(rf"(?<![^\s(])({SETTINGS})=([^\s,;)]*) \(--[a-z]+\)", _option, message)
+    message = re.sub(rf"(?<![^\s(])({SETTINGS})=([^\s,;)]*)", _option, message)
     message = re.sub(r"\bmake ((?:train-[a-z]+ ?)+)", _trainings, message)
     message = re.sub(rf"\bmake ({STAGES})\b", rf"{COMMAND} \1", message)
     return re.sub(r"\bmake setup\b", "pip install . in the checkout", message)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -14,15 +14,17 @@ from models.labels import BANDS, GENDERS, MASKS
 from pipeline.combiner import combiners
 from pipeline.combiner.label_combiner import LabelCombiner
 from pipeline.combiner.threshold_combiner import ThresholdCombiner
+from pipeline.dataset.run_data import NO_BOXES
 from pipeline.images.photos import Photos
 from pipeline.prediction import ensemble
-from pipeline.prediction.engine import Engine
+from pipeline.prediction.engine import REFERENCE, Engine
 from pipeline.prediction.ensemble import EnsembleMember
 from pipeline.prediction.run_predictions import folds_in, network_fingerprints, networks_of
 from pipeline.prediction.tables import COLUMNS
 from pipeline.run import records
 from pipeline.run.fold_records import SETTINGS, WEIGHTS
 from pipeline.run.folder import Run
+from pipeline.runtime import store
 from pipeline.runtime.progress import Progress
 
 
@@ -34,6 +36,8 @@ class Labeller:
     combiner: ThresholdCombiner | LabelCombiner
     crop: float
     threads: int
+    boxed: bool = False
+    """Whether the networks learned from photos cropped to face boxes."""
 
     @classmethod
     def of_run(cls, run: Run, system: str, threads: int) -> Labeller:
@@ -44,36 +48,42 @@ class Labeller:
         networks, home = networks_of(run, system), run.home(system)
         for fold in folds_in(networks):
             fold.check(SETTINGS, WEIGHTS)
-        records.last(home, "calibrate").check("combiner.json")
+        calibrated = records.last(home, "calibrate")
+        calibrated.check("combiner.json")
         if not (home / "combiner.json").is_file():
             raise UserError(f"{home} has no combiner.json yet; run make predict and make calibrate first.")
         predicted = records.last(home, "predict").metrics
-        if predicted and predicted["weights"] != network_fingerprints(networks):
+        weights = calibrated.metrics.get("weights", predicted.get("weights"))
+        now = store.file_fingerprint(home / "predictions.csv")
+        if weights != network_fingerprints(networks) or calibrated.metrics.get("predictions", now) != now:
             raise UserError(
-                f"{run.folder} has networks that did not predict yet, so {home / 'combiner.json'} is not theirs; run "
+                f"{home / 'combiner.json'} was fitted to other networks or predictions than {run.folder} has now; run "
                 f"make predict and make calibrate."
             )
         torch.set_num_threads(threads)
         device = "cuda" if torch.cuda.is_available() else "cpu"
         engine = Engine.of(predicted.get("engine", "torch"))
+        if engine.name == "compiled":  # compiling takes longer than some photos
+            engine = replace(REFERENCE, flip=engine.flip)
         members = [ensemble.load(fold, device, threads, engine) for fold in folds_in(networks)]
-        return cls(members, combiners.load(home / "combiner.json"), run.crop, threads)
+        boxed = any(fold.inputs["boxes"] != NO_BOXES for fold in folds_in(networks))
+        return cls(members, combiners.load(home / "combiner.json"), run.crop, threads, boxed)
 
-    def label(self, photos: Sequence[Path], quiet: bool = False) -> tuple[pd.DataFrame, dict[str, str]]:
+    def label(self, photos: Sequence[str], quiet: bool = False) -> tuple[pd.DataFrame, dict[str, str], list[str]]:
         """A row for each photo, in order: photo, label, mask, gender, band in words, years and probabilities.
 
         Columns that the system does not predict are left out. The second value is of photos that cannot be decoded,
-        with the reason; these have no row. quiet: shows no progress.
+        with the reason, which have no row; the third are photos whose file is cut short. photos: paths, each once;
+        quiet: shows no progress.
         """
-        names = list(dict.fromkeys(map(str, photos)))
-        shown = Photos(Path(), names, crop=self.crop)
+        names, shown = list(photos), Photos(Path(), photos, crop=self.crop)
         with Progress("label", len(names), "photos", quiet=quiet) as progress:
-            predictions, bad, _ = ensemble.predict(self.members, shown, self.threads, progress)
+            predictions, bad, cut_short = ensemble.predict(self.members, shown, self.threads, progress)
         if len(bad) == len(names):
-            return pd.DataFrame(columns=["photo", "label", "mask", "gender", "band"]), bad
+            return pd.DataFrame(columns=["photo", "label", "mask", "gender", "band"]), bad, []
         found = self.combiner.predict(predictions)
         words = {"mask": MASKS, "gender": GENDERS, "band": BANDS}
         found = found.assign(**{name: [known[i] for i in found[name]] for name, known in words.items()})
         columns = [name for name in COLUMNS if name in predictions]
         means = predictions.groupby("photo")[columns].mean().reindex(found["photo"]).reset_index(drop=True)
-        return pd.concat([found[["photo", "label", *words]], means], axis=1), bad
+        return pd.concat([found[["photo", "label", *words]], means], axis=1), bad, cut_short

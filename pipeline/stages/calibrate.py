@@ -14,6 +14,7 @@ from pipeline.prediction.run_predictions import (
     check_networks,
     engine_of,
     folds_in,
+    network_fingerprints,
     networks_of,
     validation_by,
 )
@@ -94,6 +95,7 @@ def calibrate(settings: Calibrate) -> dict[str, Any]:
         print(combiner.report())
         remember(place, asked)
         metrics = {"told": combiner.told(), "predictions": inputs["predictions"], **combiner.report_}
+        metrics["weights"] = network_fingerprints(networks)
         return records.record(place, "calibrate", inputs, FILES, metrics)
 
 

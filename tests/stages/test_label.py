@@ -14,6 +14,7 @@ from tiny_runs import finish, inside, train_tiny
 from models.errors import UserError
 from models.labels import NAMES
 from pipeline.__main__ import main
+from pipeline.runtime import store
 from pipeline.stages.label import Label, label, table
 
 
@@ -56,7 +57,8 @@ def test_a_folder_and_a_list_name_photos_too(done, asked, capsys, monkeypatch):
     with inside(done.home):
         label(Label.of(run=Path("runs/one"), photos=(str(done.data / "eval/images"),), json=True, threads=1))
         by_folder = {row["photo"]: row["label"] for row in lines(capsys)}
-        monkeypatch.setattr(sys, "stdin", io.StringIO("\n".join(asked[:3]) + "\n\n"))
+        told = io.BytesIO("\n".join([asked[0], *asked[1:3]]).encode() + b"\r\n\n")
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(told))
         label(Label.of(run=Path("runs/one"), photos=("-",), json=True, threads=1))
     by_list = {row["photo"]: row["label"] for row in lines(capsys)}
     assert set(by_folder) == set(asked)
@@ -89,14 +91,42 @@ def test_photos_that_cannot_be_decoded_are_named_after_the_others(done, asked, t
     assert [json.loads(line)["photo"] for line in told.out.splitlines()] == [asked[0]]
     assert "of 2 photos 1 cannot be decoded and have no label:\n" in told.err
     assert "broken.jpg': it begins like a JPEG" in told.err
-    with inside(done.home):
-        assert main(["label", str(tmp_path / "broken.jpg"), "--run", "runs/one", "--threads", "1"]) == 2
-    assert "of 1 photos 1 cannot" in capsys.readouterr().err
+    for more in ([], ["--json"]):
+        with inside(done.home):
+            assert main(["label", str(tmp_path / "broken.jpg"), "--run", "runs/one", "--threads", "1", *more]) == 2
+        told = capsys.readouterr()
+        assert "of 1 photos 1 cannot" in told.err
+        assert told.out == ""
+
+
+def test_names_as_shells_and_find_write_them(done, asked, tmp_path, monkeypatch, capsys):
+    """With dashes, dots and odd signs; JSON names each as it was named."""
+    run = done.run.resolve()
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").symlink_to(done.home / "data")
+    names = ["-hello.jpg", "--run.jpg", "./a b.jpg", "line\u2028end.jpg"]
+    for name in names:
+        shutil.copy(asked[0], name)
+    words = ["label", names[0], names[2], names[3], "--run", str(run), "--threads", "1", "--json", "--", names[1]]
+    assert main(words) == 0
+    assert [row["photo"] for row in lines(capsys)] == [names[0], names[2], names[3], names[1]]
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(names[3].encode()), encoding="ascii"))
+    assert main(["label", "-", "--run", str(run), "--threads", "1", "--json"]) == 0
+    assert [row["photo"] for row in lines(capsys)] == [names[3]]
+    assert main(["label", "--photos", "x.jpg", "--run", str(run)]) == 2
+    assert "perhaps you mean --photos" not in capsys.readouterr().err
+
+
+def test_how_certain_is_said_of_the_answer_that_is_told():
+    """A rival's labels are corrected for the mix, and may differ from its likeliest attribute."""
+    row = {"photo": "a", "label": 3, "mask": "worn", "gender": "female", "band": "under 30", "gender_female": 0.25}
+    (_, told) = table(pd.DataFrame([row | {"mask_worn": 0.4, "mask_wrong": 0.5, "mask_none": 0.1}]))
+    assert told.split() == ["a", "3", "worn", "40%", "female", "25%", "under", "30"]
 
 
 def test_a_name_cannot_write_to_the_terminal():
     row = {"photo": "a\x1b[2Jb\n.jpg", "label": 7, "mask": "wrong", "gender": "male", "band": "30 to 59"}
-    told = table(pd.DataFrame([row, row | {"photo": "plain name.jpg"}])).splitlines()
+    told = table(pd.DataFrame([row, row | {"photo": "plain name.jpg"}]))
     assert len(told) == 3
     assert "\x1b" not in told[1]
     assert told[2].startswith("plain name.jpg  ")
@@ -106,6 +136,7 @@ def test_a_name_cannot_write_to_the_terminal():
     ("words", "told"),
     [
         ([], "label needs photos: name some"),
+        ([""], "there is no photo ''; name a file"),
         (["nowhere.jpg"], "there is no photo 'nowhere.jpg'; name a file, a folder, or -"),
     ],
 )
@@ -118,9 +149,17 @@ def test_photos_must_be_named_and_there(done, words, told, capsys):
 def test_a_run_that_is_not_calibrated_or_was_trained_on_is_told(copy, capsys):
     photo = str(next((copy.data / "eval/images").glob("[!.]*.jpg")))
     train_tiny(copy.run, copy.data, "age", folds="1")
-    with pytest.raises(UserError, match=r"networks that did not predict yet, so .* make predict and make calibrate"):
+    with pytest.raises(
+        UserError, match=r"fitted to other networks or predictions than .* make predict and make calibrate"
+    ):
         label(Label.of(run=copy.run, photos=(photo,), threads=1))
     shutil.rmtree(copy.run / "age/fold1")
+    record = copy.run / "done/calibrate.json"
+    made = store.read_json(record)
+    store.write_json(record, made | {"metrics": made["metrics"] | {"predictions": "of another time"}})
+    with pytest.raises(UserError, match="fitted to other networks or predictions"):
+        label(Label.of(run=copy.run, photos=(photo,), threads=1))
+    store.write_json(record, made)
     (copy.run / "combiner.json").unlink()
     with pytest.raises(UserError, match="missing, damaged or was changed; run calibrate again"):
         label(Label.of(run=copy.run, photos=(photo,), threads=1))

@@ -35,6 +35,7 @@ def command(monkeypatch):
         ("name another RUN=", "name another --run"),
         ("python -m pipeline recipes lists them", "face18 recipes lists them"),
         ("make setup installs it", "pip install . in the checkout installs it"),
+        ("/data/RUN=3/a.jpg is no photo", "/data/RUN=3/a.jpg is no photo"),
         ("make room and give the same command again", "make room and give the same command again"),
     ],
 )
@@ -96,7 +97,7 @@ def test_every_line_of_its_example_can_be_read(command):
     from pipeline.arguments import parse
 
     lines = [line.split() for line in EXAMPLE.splitlines() if line.startswith("  face18 ")]
-    assert len(lines) == 8
+    assert len(lines) == 9
     for _, stage, *words in lines:
         parse(stage, words)
 
