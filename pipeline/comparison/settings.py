@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from models.declared import Settings, setting
 from models.errors import UserError
@@ -55,7 +56,8 @@ class ComparisonSettings(Settings):
     tune_share: float = setting("The share of the largest cost that each trial gets.", 0.25, above=0)
 
     def __post_init__(self) -> None:
-        check(Given(ComparisonSettings, **self.as_json()))
+        super().__post_init__()
+        check(self.as_json())
 
     def settled(self, run: Run) -> ComparisonSettings:
         """With what follows from the run where it is not said. Raises UserError for more folds than the run has."""
@@ -71,7 +73,7 @@ class ComparisonSettings(Settings):
 SMOKE = Given(ComparisonSettings, times=1, tune="0.5,1")
 
 
-def check(given: Given[ComparisonSettings]) -> None:
+def check(given: Mapping[str, Any]) -> None:
     """Raises UserError for lists that cannot be read."""
     for name, read in READ.items():
         if given.get(name) is not None:

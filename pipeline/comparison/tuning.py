@@ -43,13 +43,10 @@ class Choice:
 
 def factors_of(tune: str) -> list[float]:
     """The learning-rate factors of --tune, those nearest to 1 first: between equals the first is chosen."""
-    try:
-        found = [float(factor) for factor in tune.split(",")]
-    except ValueError:
-        found = []
-    if not found or not all(0 < factor < float("inf") for factor in found):
+    found = _above_0(tune)
+    if not found:
         raise UserError(f"--tune {tune}: give factors of the learning rate, like 0.5,1,2; a single one tunes nothing.")
-    return sorted(dict.fromkeys(found), key=lambda factor: max(factor, 1 / factor))
+    return sorted(found, key=lambda factor: max(factor, 1 / factor))
 
 
 def sizes_of(sizes: str | None, preset: str = "small") -> list[Size]:
@@ -71,13 +68,19 @@ def sizes_of(sizes: str | None, preset: str = "small") -> list[Size]:
 
 def costs_of(cost: str) -> list[float]:
     """The costs of --cost in 1e12 FLOPs, the smallest first."""
-    try:
-        found = [float(one) for one in cost.split(",")]
-    except ValueError:
-        found = []
-    if not found or not all(0 < one < float("inf") for one in found):
+    found = _above_0(cost)
+    if not found:
         raise UserError(f"--cost {cost}: give 1e12 FLOPs above 0, like 0.7 or 0.7,2.1.")
-    return sorted(dict.fromkeys(found))
+    return sorted(found)
+
+
+def _above_0(text: str) -> list[float]:
+    """The numbers of a list, each once; none where one of them is not a finite number above 0."""
+    try:
+        found = [float(one) for one in text.split(",")]
+    except ValueError:
+        return []
+    return list(dict.fromkeys(found)) if all(0 < one < float("inf") for one in found) else []
 
 
 def best_choices(trials: Iterable[tuple[Mapping[str, Choice], list[Training]]]) -> dict[str, Choice]:
