@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import timm
 
+from models.declared import declared
 from models.packaged import PACKAGES
 from pipeline.run import presets
 from pipeline.run.settings import NETWORKS, SYSTEMS, TASKS
@@ -43,6 +44,14 @@ def test_photo_sizes_are_the_ones_promised():
         "base": {(256, 192)},
         "large": {(384, 288)},
     }
+
+
+@pytest.mark.parametrize("preset", presets.PRESETS)
+@pytest.mark.parametrize("task", NETWORKS)
+def test_no_network_is_given_a_setting_it_does_not_know(preset, task):
+    settings = presets.PRESETS[preset][task]
+    foreign = {name: one for name, one in declared(TrainingSettings).items() if not one.known_by(task)}
+    assert {name: getattr(settings, name) for name in foreign} == {name: one.default for name, one in foreign.items()}
 
 
 def test_the_networks_of_the_systems():
