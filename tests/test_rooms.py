@@ -16,6 +16,7 @@ ROOMS = (
     "pipeline.runtime",
     "pipeline.run",
     "pipeline.dataset",
+    "pipeline.faces",
     "pipeline.images",
     "pipeline.scoring",
     "pipeline.prediction",

