@@ -49,9 +49,9 @@ def finish_run(run: Path, data: DataSet, settings: Settings, preset: str) -> Non
     photos = Photos(data.root, held_out["photo"].tolist())
     for fold in write_run(run, settings, data).values():
         member = ensemble.load(fold, DEVICE, joblib.cpu_count(), Engine.of(engines()[-1]))
-        decoded = decode_all(photos, [member.size], joblib.cpu_count())
+        decoded = decode_all(photos, [member.view], joblib.cpu_count())
         predictions = held_out[["photo", "person", "fold", "mask", "gender", "age"]].reset_index(drop=True)
-        predictions[list(member.task.columns)] = member.predict(np.stack([pixels[member.size] for pixels in decoded]))
+        predictions[list(member.task.columns)] = member.predict(np.stack([pixels[member.view] for pixels in decoded]))
         store.write_csv(fold.folder / VALIDATION, predictions)
         records.record(fold.folder, "train", {}, WROTE, {"macro_f1": 0.0})
 

@@ -57,6 +57,7 @@ from benchmarks.usual_scripts import PhotoFiles, Script, transform_for
 from models import backbone
 from models.tasks import build_task
 from pipeline.dataset.photos import DataSet, read_data_set
+from pipeline.images.framing import View
 from pipeline.images.photos import Photos, decode_all
 from pipeline.images.prepared import prepare
 from pipeline.prediction import ensemble
@@ -160,17 +161,17 @@ def measure_training(data: DataSet, settings: Settings, amount: argparse.Namespa
 
 
 def _train_task(data: DataSet, task: str, made: dict[str, Any], amount: argparse.Namespace) -> Seconds:
-    one, size = build_task(task, made), (made.height, made.width)
+    one, view = build_task(task, made), View.of(made)
     network = backbone.build(made, one.num_logits)
-    plan = machine.plan(made.backbone, size=size)
+    plan = machine.plan(made.backbone, size=view.size)
     names, labels = data.train["photo"].tolist(), data.train[task].to_numpy(np.float32)
-    pixels = prepare(Photos(data.root, names), data.name, size, joblib.cpu_count()).pixels
+    pixels = prepare(Photos(data.root, names), data.name, view, joblib.cpu_count()).pixels
     rows = np.arange(len(names))
     training_data = TrainingData(pixels, labels, np.tile(rows, OFTEN), rows, rows)
     files = PhotoFiles(
         [data.path(name) for name in names] * OFTEN,
         labels.tolist() * OFTEN,
-        transform_for(network, size, one.augmentation),
+        transform_for(network, view.size, one.augmentation),
     )
     steps, measured = amount.steps, amount.steps * made.batch_size
     long_enough = made | {"epochs": amount.before + steps}
@@ -212,9 +213,10 @@ def measure_prediction(data: DataSet, settings: Settings, amount: argparse.Names
     cores = joblib.cpu_count()
     names = data.eval["photo"].tolist()[: amount.photos]
     some = Photos(data.root, names[:BATCH_SIZE])
-    sizes = [(made.height, made.width) for made in settings.values()]
-    decoded = list(decode_all(some, sizes, cores))
-    ready = {size: np.resize(np.stack([pixels[size] for pixels in decoded]), (BATCH_SIZE, *size, 3)) for size in sizes}
+    views = [View.of(made) for made in settings.values()]
+    decoded = list(decode_all(some, views, cores))
+    stacks = {view: np.stack([pixels[view] for pixels in decoded]) for view in views}
+    ready = {view: np.resize(stack, (BATCH_SIZE, *view.size, 3)) for view, stack in stacks.items()}
     # Half as many photos are enough for what has no start and no end.
     batches = max(1, len(names) // BATCH_SIZE // 2)
 
@@ -226,13 +228,13 @@ def measure_prediction(data: DataSet, settings: Settings, amount: argparse.Names
     def alone(members: list[ensemble.EnsembleMember], _: Sequence[str]) -> int:
         for member in members:
             for _ in range(batches):
-                member.predict(ready[member.size])
+                member.predict(ready[member.view])
         return batches * BATCH_SIZE
 
     def predict_by(script: Script, networks: list[backbone.Network], photos: Sequence[str]) -> int:
         paths = [data.path(photo) for photo in photos]
-        for network, size in zip(networks, sizes, strict=True):
-            files = PhotoFiles(paths, [0.0] * len(paths), transform_for(network, size))
+        for network, view in zip(networks, views, strict=True):
+            files = PhotoFiles(paths, [0.0] * len(paths), transform_for(network, view.size))
             script.predict(network.backbone, files, BATCH_SIZE)
         return len(photos)
 

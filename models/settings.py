@@ -29,6 +29,12 @@ class ModelSettings(Settings):
     backbone_options: Mapping[str, object] = setting("Settings of the timm backbone, as JSON.")
     height: int = setting("Photo height in pixels.", least=8, most=4096)
     width: int = setting("Photo width in pixels.", least=8, most=4096)
+    face_margin: float = setting(
+        "What is kept on each side of a face, as a share of it, where photos are framed by faces.",
+        0.25,
+        least=0,
+        most=4,
+    )
     dropout: float = setting(
         "Share of the inputs of the last layer that is dropped in a training step.", 0.0, least=0, most=0.999
     )

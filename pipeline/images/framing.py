@@ -2,16 +2,36 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple, Self
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-MARGIN = 0.25
-"""What is kept around a face box, as a share of the box."""
+from models.declared import declared
+from models.settings import ModelSettings
+
+MARGIN = declared(ModelSettings)["face_margin"].default
 Box = tuple[float, float, float, float]
 """(left, top, width, height) in pixels of the upright photo at its full size."""
-Size = tuple[int, int]
-"""(height, width) in pixels."""
+
+
+class View(NamedTuple):
+    """How a network is shown photos: height and width in pixels, and what is kept on each side of a face."""
+
+    height: int
+    width: int
+    margin: float = MARGIN
+
+    @classmethod
+    def of(cls, settings: ModelSettings) -> Self:
+        """Of a network with these settings."""
+        return cls(settings.height, settings.width, settings.face_margin)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.height, self.width
+
 
 cv2.setNumThreads(1)  # photos are decoded side by side already
 
@@ -24,7 +44,7 @@ def clipped(box: Box, width: int, height: int) -> Box:
 
 
 def rectangle(
-    width: int, height: int, aspect: float, box: Box | None = None, crop: float = 1.0
+    width: int, height: int, aspect: float, box: Box | None = None, crop: float = 1.0, margin: float = MARGIN
 ) -> tuple[int, int, int, int]:
     """What is kept of a photo: (left, top, right, bottom) in pixels, of the given aspect (width / height).
 
@@ -36,7 +56,7 @@ def rectangle(
         wide, middle_x, middle_y = widest * crop, width / 2, height / 2
     else:
         left, top, box_width, box_height = clipped(box, width, height)
-        wide = min(widest, max(box_width, box_height * aspect) * (1 + 2 * MARGIN))
+        wide = min(widest, max(box_width, box_height * aspect) * (1 + 2 * margin))
         middle_x, middle_y = left + box_width / 2, top + box_height / 2
     high = wide / aspect
     middle_x = min(max(middle_x, wide / 2), width - wide / 2)
@@ -46,11 +66,10 @@ def rectangle(
     return max(0, left), max(0, top), min(width, max(right, left + 1)), min(height, max(bottom, top + 1))
 
 
-def fit(
-    photo: NDArray[np.uint8], height: int, width: int, box: Box | None = None, crop: float = 1.0
-) -> NDArray[np.uint8]:
+def fit(photo: NDArray[np.uint8], view: View, box: Box | None = None, crop: float = 1.0) -> NDArray[np.uint8]:
     """Crop and resize a photo to (height, width, 3)."""
-    left, top, right, bottom = rectangle(photo.shape[1], photo.shape[0], width / height, box, crop)
+    height, width, margin = view
+    left, top, right, bottom = rectangle(photo.shape[1], photo.shape[0], width / height, box, crop, margin)
     kept = photo[top:bottom, left:right]
     if kept.shape[:2] == (height, width):
         return kept.copy()

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.images.decode import BadPhotoError, decode, read_photo
-from pipeline.images.framing import Box, Size, fit
+from pipeline.images.framing import Box, View, fit
 
 
 @dataclass(frozen=True)
@@ -37,17 +37,17 @@ class Photos:
 
 @dataclass(frozen=True)
 class FittedPhoto:
-    """A photo's pixels by size, (height, width, 3); whether its file is cut short, so that some were filled."""
+    """A photo's pixels by view, (height, width, 3); whether its file is cut short, so that some were filled."""
 
-    pixels: dict[Size, NDArray[np.uint8]]
+    pixels: dict[View, NDArray[np.uint8]]
     cut_short: bool = False
 
-    def __getitem__(self, size: Size) -> NDArray[np.uint8]:
-        return self.pixels[size]
+    def __getitem__(self, view: View) -> NDArray[np.uint8]:
+        return self.pixels[view]
 
 
-def decode_photo(photos: Photos, index: int, sizes: Sequence[Size]) -> FittedPhoto | str:
-    """One photo, decoded once and fitted to each size; or, as a string, why it cannot be decoded."""
+def decode_photo(photos: Photos, index: int, views: Sequence[View]) -> FittedPhoto | str:
+    """One photo, decoded once and fitted to each view; or, as a string, why it cannot be decoded."""
     try:
         photo = decode(photos.root / photos.names[index])
     except BadPhotoError as problem:
@@ -56,11 +56,11 @@ def decode_photo(photos: Photos, index: int, sizes: Sequence[Size]) -> FittedPho
     if box is not None and photo.reduced > 1:
         left, top, width, height = (side / photo.reduced for side in box)
         box = left, top, width, height
-    fitted = {size: fit(photo.pixels, *size, box, photos.crop) for size in sizes}
+    fitted = {view: fit(photo.pixels, view, box, photos.crop) for view in views}
     return FittedPhoto(fitted, photo.cut_short)
 
 
-def decode_all(photos: Photos, sizes: Sequence[Size], jobs: int) -> Iterator[FittedPhoto | str]:
+def decode_all(photos: Photos, views: Sequence[View], jobs: int) -> Iterator[FittedPhoto | str]:
     """`decode_photo` of every photo, in order, `jobs` at a time and at most 16 x `jobs` ahead of the reader."""
     # Threads: Pillow and OpenCV let go of the interpreter while they work. (joblib's generator would run
     # ahead of a slow reader without end.)
@@ -68,7 +68,7 @@ def decode_all(photos: Photos, sizes: Sequence[Size], jobs: int) -> Iterator[Fit
     pool = ThreadPoolExecutor(jobs)
     try:
         for index in range(len(photos.names)):
-            ahead.append(pool.submit(decode_photo, photos, index, sizes))
+            ahead.append(pool.submit(decode_photo, photos, index, views))
             if len(ahead) == 16 * jobs:
                 yield ahead.popleft().result()
         while ahead:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from models.errors import UserError
 from pipeline.images.boxes import check_boxes
-from pipeline.images.framing import Size
+from pipeline.images.framing import View
 from pipeline.images.photos import Photos, decode_all, mended
 from pipeline.runtime import store
 from pipeline.runtime.problems import show
@@ -37,23 +37,22 @@ class Prepared:
 PREPARED = Path("data/prepared")
 
 
-def prepare(photos: Photos, name: str, size: Size, jobs: int) -> Prepared:
+def prepare(photos: Photos, name: str, view: View, jobs: int) -> Prepared:
     """The prepared photos, from an earlier time where they are the same; a second process waits for the first.
 
     `name` is the data set's, for the folder's name. Raises UserError when the disk is too full for them, and for
     face boxes that lie outside their photos.
     """
-    height, width = size
     # "clipped": pixels from before boxes were clipped to their photos are others.
-    boxes = None if photos.boxes is None else ["clipped", np.nan_to_num(photos.boxes, nan=-1).tolist()]
+    boxes = None if photos.boxes is None else ["clipped", view.margin, np.nan_to_num(photos.boxes, nan=-1).tolist()]
     fingerprint = store.photo_fingerprint(photos.root, list(photos.names), times=True)
     fingerprint = store.fingerprint([fingerprint, photos.crop, boxes])
-    folder = PREPARED / f"{name[:40]}-{height}x{width}-{fingerprint}"
+    folder = PREPARED / f"{name[:40]}-{view.height}x{view.width}-{fingerprint}"
     with store.locked(PREPARED / f".{folder.name}.lock", f"preparing {name}", wait=True):
         store.sweep(folder)
         if (folder / "bad.json").is_file():
             try:
-                stands = _open_prepared(folder, photos, size)
+                stands = _open_prepared(folder, photos, view)
                 if not mended(photos.root, stands.bad):
                     return stands
                 print(f"prepare: photos that could not be decoded now can be; {folder} is prepared anew", flush=True)
@@ -61,44 +60,44 @@ def prepare(photos: Photos, name: str, size: Size, jobs: int) -> Prepared:
                 told = " ".join(str(damage).split()).rstrip(".") or type(damage).__name__
                 print(f"prepare: {folder} is damaged ({told}) and is prepared anew", flush=True)
         check_boxes(photos, f"The face boxes of {show(name)}", jobs)
-        _decode_into(folder, photos, size, jobs)
-        return _open_prepared(folder, photos, size)
+        _decode_into(folder, photos, view, jobs)
+        return _open_prepared(folder, photos, view)
 
 
-def _open_prepared(folder: Path, photos: Photos, size: Size) -> Prepared:
+def _open_prepared(folder: Path, photos: Photos, view: View) -> Prepared:
     """What stands in a folder. Raises ValueError, or what numpy raises, where it is not these photos' pixels."""
     pixels = np.load(folder / "pixels.npy", mmap_mode="r", allow_pickle=False)
     record = store.read_json(folder / "bad.json")
-    shape = (len(photos.names), *size, 3)
+    shape = (len(photos.names), *view.size, 3)
     whole = isinstance(pixels, np.memmap) and pixels.shape == shape and pixels.dtype == np.uint8
     if not (whole and pixels.flags.c_contiguous):
         raise ValueError("pixels.npy holds something else")
     return Prepared(pixels, record["bad"], record["digest"], tuple(record.get("cut_short", ())))
 
 
-def _decode_into(folder: Path, photos: Photos, size: Size, jobs: int) -> None:
-    needed = len(photos.names) * size[0] * size[1] * 3
+def _decode_into(folder: Path, photos: Photos, view: View, jobs: int) -> None:
+    needed = len(photos.names) * view.height * view.width * 3
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "bad.json").unlink(missing_ok=True)
     disk = os.statvfs(folder)
     if needed > disk.f_bavail * disk.f_frsize:
         raise UserError(
-            f"preparing {len(photos.names)} photos at {size[0]}x{size[1]} needs {needed / 1e9:.1f} GB, but only "
+            f"preparing {len(photos.names)} photos at {view.height}x{view.width} needs {needed / 1e9:.1f} GB, but only "
             f"{disk.f_bavail * disk.f_frsize / 1e9:.1f} GB are free in {folder.parent}; make room there."
         )
-    print(f"prepare: {len(photos.names)} photos at {size[0]}x{size[1]}, {needed / 1e6:.0f} MB in {folder}")
+    print(f"prepare: {len(photos.names)} photos at {view.height}x{view.width}, {needed / 1e6:.0f} MB in {folder}")
     bad, cut_short, digest = {}, [], hashlib.sha256()
     with (
         store.replacing(folder / "pixels.npy") as temporary,
         Progress("prepare", len(photos.names), "photos") as progress,
     ):
-        pixels = np.lib.format.open_memmap(temporary, "w+", np.uint8, (len(photos.names), *size, 3))
+        pixels = np.lib.format.open_memmap(temporary, "w+", np.uint8, (len(photos.names), *view.size, 3))
         _reserve(temporary)
-        for index, photo in enumerate(decode_all(photos, [size], jobs)):
+        for index, photo in enumerate(decode_all(photos, [view], jobs)):
             if isinstance(photo, str):
                 bad[photos.names[index]] = photo
             else:
-                pixels[index] = photo[size]
+                pixels[index] = photo[view]
                 cut_short += [photos.names[index]] if photo.cut_short else []
             digest.update(pixels[index])
             progress.advance()

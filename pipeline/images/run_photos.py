@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from pipeline.dataset.photos import DataSet
-    from pipeline.images.framing import Size
+    from pipeline.images.framing import View
     from pipeline.images.photos import Photos
     from pipeline.images.prepared import Prepared
 
@@ -37,13 +37,13 @@ def check_run_boxes(run: Run, data: DataSet, *tables: pd.DataFrame) -> None:
     check_boxes(framed(run, data, rows), f"The face boxes of {show(data.name)}", joblib.cpu_count())
 
 
-def prepared(run: Run, data: DataSet, size: Size) -> Prepared:
-    """The train photos of a run at a size. Raises UserError for bad photos, unless the run skips those."""
+def prepared(run: Run, data: DataSet, view: View) -> Prepared:
+    """The train photos of a run in a view. Raises UserError for bad photos, unless the run skips those."""
     import joblib
 
     from pipeline.images.prepared import prepare
 
-    photos = prepare(framed(run, data, data.train), data.name, size, joblib.cpu_count())
+    photos = prepare(framed(run, data, data.train), data.name, view, joblib.cpu_count())
     if photos.bad and not run.skip_bad_photos:
         raise UserError(
             f"{len(photos.bad)} train photos cannot be decoded; mend or remove them, or train without them "

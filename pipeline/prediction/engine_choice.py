@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pipeline.dataset.photos import DataSet
-    from pipeline.images.framing import Size
+    from pipeline.images.framing import View
 
 
 @dataclass(frozen=True)
@@ -62,12 +62,12 @@ class Request:
 class HeldOut:
     """What engines are tried on: torch's predictions about the validation photos of each fold, and the pixels.
 
-    rows: of a photo among the pixels; pixels: the prepared photos of a size.
+    rows: of a photo among the pixels; pixels: the prepared photos of a view.
     """
 
     tables: Mapping[Path, pd.DataFrame]
     rows: Mapping[str, int]
-    pixels: Callable[[Size], NDArray[np.uint8]]
+    pixels: Callable[[View], NDArray[np.uint8]]
 
 
 def _held_out(request: Request) -> HeldOut:
@@ -75,7 +75,7 @@ def _held_out(request: Request) -> HeldOut:
     return HeldOut(
         {fold.folder: out_of_fold(fold) for fold in folds_in(request.networks)},
         {photo: row for row, photo in enumerate(data.train["photo"])},
-        cache(lambda size: prepared(request.run, data, size).pixels),
+        cache(lambda view: prepared(request.run, data, view).pixels),
     )
 
 
@@ -189,7 +189,7 @@ def _validation(request: Request, members: Sequence[EnsembleMember], held: HeldO
         def predictions_of(fold: FinishedFold) -> pd.DataFrame:
             member, table = by_folder[fold.folder], held.tables[fold.folder].copy()
             rows = table["photo"].map(held.rows).to_numpy(np.int64)
-            predictions = ensemble.predict_rows(member, held.pixels(member.size), rows, progress.advance)
+            predictions = ensemble.predict_rows(member, held.pixels(member.view), rows, progress.advance)
             table[list(member.task.columns)] = predictions
             return table
 

@@ -19,7 +19,7 @@ from models.errors import UserError
 from models.task import Task
 from models.tasks import build_task
 from models.weight_files import weights_fault
-from pipeline.images.framing import Size
+from pipeline.images.framing import View
 from pipeline.images.photos import FittedPhoto, Photos, decode_all
 from pipeline.prediction import engines
 from pipeline.prediction.engine import REFERENCE, Engine
@@ -39,7 +39,7 @@ class EnsembleMember:
     task: Task
     fold: int
     folder: Path
-    size: Size
+    view: View
     forward: Forward
     flip: bool = False
     """Whether it predicts the mean over a photo and its mirror image."""
@@ -68,9 +68,9 @@ def load(fold: BegunFold, device: str, threads: int, engine: Engine = REFERENCE)
     plan = Plan(device, "float32", fold.plan.channels_last, threads, 0)
     if plan.channels_last:
         network = network.to(memory_format=torch.channels_last)
-    size = (settings.height, settings.width)
-    forward = engines.build(engine, network.to(device), size, plan)
-    return EnsembleMember(one, fold.number, fold.folder, size, forward, engine.flip)
+    view = View.of(settings)
+    forward = engines.build(engine, network.to(device), view.size, plan)
+    return EnsembleMember(one, fold.number, fold.folder, view, forward, engine.flip)
 
 
 def load_weights(network: Network, fold: BegunFold) -> None:
@@ -115,7 +115,7 @@ def predict(
     has no such fold), the photos that could not be decoded, with the reason, and those whose file is cut short.
     `progress` counts photos.
     """
-    sizes = list(dict.fromkeys(member.size for member in members))
+    views = list(dict.fromkeys(member.view for member in members))
     folds = sorted({member.fold for member in members})
     bad: dict[str, str] = {}
     cut_short: list[str] = []
@@ -125,13 +125,13 @@ def predict(
     def flush() -> None:
         names = [name for name, _ in waiting]
         tables = {fold: pd.DataFrame({"photo": names, "fold": fold}) for fold in folds}
-        stacks = {size: np.stack([pixels[size] for _, pixels in waiting]) for size in sizes}
+        stacks = {view: np.stack([pixels[view] for _, pixels in waiting]) for view in views}
         for member in members:
-            tables[member.fold][list(member.task.columns)] = member.predict(stacks[member.size])
+            tables[member.fold][list(member.task.columns)] = member.predict(stacks[member.view])
         pieces.extend(tables.values())
         waiting.clear()
 
-    for name, decoded in zip(photos.names, decode_all(photos, sizes, jobs), strict=True):
+    for name, decoded in zip(photos.names, decode_all(photos, views, jobs), strict=True):
         if isinstance(decoded, str):
             bad[name] = decoded
         else:

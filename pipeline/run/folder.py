@@ -33,7 +33,7 @@ from pipeline.runtime.problems import show
 from pipeline.runtime.spoken import in_its_words
 
 RECORD = "run.json"
-SCHEMA = 2
+SCHEMA = 3
 """Of everything that a run leaves; run.json holds it."""
 EVAL_FOLDER = "folder.json"
 """In the place of a folder given as EVAL: which folder that is."""

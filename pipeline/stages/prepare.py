@@ -14,6 +14,8 @@ from pipeline.runtime.problems import cut_short_line, show
 
 def prepare(settings: RunStage) -> dict[str, Any]:
     """Check the data set, decode its train photos once, for all networks and epochs, and tell what was read."""
+    from pipeline.images.framing import View
+
     run = open_run(settings)
     print(f"prepare: the run {run.folder}, {f'recipe {run.recipe}' if run.recipe else f'preset {run.preset}'}")
     data = data_of(run)
@@ -28,11 +30,11 @@ def prepare(settings: RunStage) -> dict[str, Any]:
         print(f"prepare: {note}")
     check_run_boxes(run, data, data.train, data.eval)
     tables = [setting_rules.defaults(run, task) for task in setting_rules.tasks_of(run)]
-    sizes = sorted({(table.height, table.width) for table in tables})
+    views = sorted({View.of(table) for table in tables})
     bad: dict[str, str] = {}
     cut_short: set[str] = set()
-    for size in sizes:
-        photos = prepared(run, data, size)
+    for view in views:
+        photos = prepared(run, data, view)
         bad |= photos.bad
         cut_short |= set(photos.cut_short)
     if cut_short:

@@ -165,6 +165,7 @@ def photos() -> list[bytes]:
 
 def fuzz_photo(seed: int, folder: Path, sources: list[bytes]) -> str:
     """Decodes a mutated photo; returns what came of it."""
+    from pipeline.images.framing import View
     from pipeline.images.photos import Photos, decode_photo
 
     chance = random.Random(seed)
@@ -173,7 +174,7 @@ def fuzz_photo(seed: int, folder: Path, sources: list[bytes]) -> str:
     if source.startswith(b"\x89PNG") and chance.random() < 0.7:
         data = with_sums(data)
     (folder / "a.jpg").write_bytes(data)
-    predicted = decode_photo(Photos(folder, ["a.jpg"]), 0, [(32, 24)])
+    predicted = decode_photo(Photos(folder, ["a.jpg"]), 0, [View(32, 24)])
     if isinstance(predicted, str):
         assert predicted, "a bad photo without a reason"
         assert predicted.isprintable(), f"the reason {predicted!r} is not one line"

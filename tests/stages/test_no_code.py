@@ -14,6 +14,7 @@ from pipeline.__main__ import main
 from pipeline.combiner import combiners
 from pipeline.dataset.photos import read_data_set
 from pipeline.dataset.truth import read_truth
+from pipeline.images.framing import View
 from pipeline.images.prepared import PREPARED
 from pipeline.images.run_photos import prepared
 from pipeline.prediction import ensemble
@@ -161,7 +162,7 @@ def test_prepared_photos_are_prepared_anew(copy, bomb, capsys, file, form):
     plant(folder / file, form(bomb))
     run = open_run(copy.settings)
     data = read_data_set(run.data)
-    assert prepared(run, data, (64, 48)).pixels.any()
+    assert prepared(run, data, View(64, 48)).pixels.any()
     assert "is damaged" in capsys.readouterr().out
 
 

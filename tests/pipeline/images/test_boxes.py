@@ -9,7 +9,7 @@ from PIL import Image
 from models.errors import UserError
 from pipeline.images import decode
 from pipeline.images.boxes import check_boxes, inside
-from pipeline.images.framing import clipped, rectangle
+from pipeline.images.framing import View, clipped, rectangle
 from pipeline.images.photos import Photos, decode_photo
 from pipeline.images.prepared import prepare
 
@@ -39,7 +39,7 @@ OUTSIDE = {
 def test_a_box_outside_its_photo_is_refused_by_row(tmp_path, monkeypatch, box):
     monkeypatch.chdir(tmp_path)
     photos = album(tmp_path, box)
-    for check in (lambda: check_boxes(photos, "The face boxes", 2), lambda: prepare(photos, "odd", (32, 24), 1)):
+    for check in (lambda: check_boxes(photos, "The face boxes", 2), lambda: prepare(photos, "odd", View(32, 24), 1)):
         with pytest.raises(UserError) as error:
             check()
         message = str(error.value)
@@ -57,7 +57,7 @@ def test_a_box_that_mostly_lies_inside_is_clipped(tmp_path, monkeypatch, box):
     monkeypatch.chdir(tmp_path)
     photos = album(tmp_path, box)
     check_boxes(photos, "The face boxes", 1)
-    assert prepare(photos, "odd", (32, 24), 1).bad == {}
+    assert prepare(photos, "odd", View(32, 24), 1).bad == {}
     cut = clipped(box, 480, 640)
     assert rectangle(480, 640, 0.75, box) == rectangle(480, 640, 0.75, cut)
     assert inside(cut, 480, 640) == 1
@@ -93,7 +93,7 @@ def test_boxes_of_a_reduced_photo_are_in_pixels_of_the_whole(tmp_path, monkeypat
     assert decode.decode(tmp_path / "a.jpg").reduced == 2
     assert decode.whole_size(tmp_path / "a.jpg") == (480, 640)
     check_boxes(photos, "The face boxes", 1)
-    assert decode_photo(photos, 0, [(32, 24)])[32, 24].shape == (32, 24, 3)
+    assert decode_photo(photos, 0, [View(32, 24)])[View(32, 24)].shape == (32, 24, 3)
     (tmp_path / "more").mkdir()
     with pytest.raises(UserError, match="480 wide and 640 high"):
         check_boxes(album(tmp_path / "more", (900, 400, 100, 120)), "The face boxes", 1)

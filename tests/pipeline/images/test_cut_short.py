@@ -8,6 +8,7 @@ from PIL import Image
 
 from pipeline.images import jpeg
 from pipeline.images.decode import BadPhotoError, decode
+from pipeline.images.framing import View
 from pipeline.images.photos import Photos, decode_photo
 from pipeline.images.prepared import prepare
 from pipeline.runtime.problems import cut_short_line
@@ -141,8 +142,8 @@ def test_they_are_listed_where_photos_are_prepared_and_predicted(tmp_path, monke
     (tmp_path / "a.jpg").write_bytes(encoded(NOISE)[:-2])
     (tmp_path / "b.jpg").write_bytes(encoded(NOISE))
     photos = Photos(tmp_path, ["a.jpg", "b.jpg"])
-    assert [decode_photo(photos, index, [(8, 6)]).cut_short for index in (0, 1)] == [True, False]
+    assert [decode_photo(photos, index, [View(8, 6)]).cut_short for index in (0, 1)] == [True, False]
     for _ in range(2):  # decoded, and found decoded
-        assert prepare(photos, "cut", (8, 6), 1).cut_short == ("a.jpg",)
+        assert prepare(photos, "cut", View(8, 6), 1).cut_short == ("a.jpg",)
     assert cut_short_line(["a.jpg"]) == "1 photos are cut short, decoded as far as they go: 'a.jpg'"
     assert cut_short_line([]) == ""

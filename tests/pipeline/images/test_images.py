@@ -28,7 +28,7 @@ from pipeline.images import decode
 from pipeline.images import photos as photos_module
 from pipeline.images.augment import Augmenter
 from pipeline.images.decode import MOST_PIXELS, BadPhotoError, read_photo
-from pipeline.images.framing import fit, rectangle
+from pipeline.images.framing import View, fit, rectangle
 from pipeline.images.photos import Photos, decode_all, decode_photo
 from pipeline.images.prepared import PREPARED, prepare
 
@@ -174,7 +174,7 @@ def test_one_pixel(tmp_path):
     for name in ("a.png", "a.jpg"):
         path = saved(tmp_path / name, np.full((1, 1, 3), 90, np.uint8))
         close(read_photo(path), np.full((1, 1, 3), 90), 3)
-        close(fit(read_photo(path), 8, 6), np.full((8, 6, 3), 90), 3)
+        close(fit(read_photo(path), View(8, 6)), np.full((8, 6, 3), 90), 3)
 
 
 @pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG"])
@@ -389,12 +389,19 @@ def test_a_box_at_the_edge_moves_the_rectangle_into_the_photo():
     assert rectangle(400, 400, 1.0, (390, 150, 100, 100)) == (250, 125, 400, 275)
 
 
+@pytest.mark.parametrize(("margin", "wide"), [(0.0, 100), (0.05, 110), (0.6, 220), (4, 400)])
+def test_the_margin_is_a_share_of_the_face_on_each_side(margin, wide):
+    left, top, right, bottom = rectangle(400, 400, 1.0, (150, 150, 100, 100), margin=margin)
+    assert (right - left, bottom - top) == (wide, wide)
+    assert left + right == top + bottom == 400
+
+
 def test_shrinking_averages_areas():
     noise = np.random.default_rng(0).integers(0, 256, (80, 60, 3), np.uint8)
     means = noise.reshape(40, 2, 30, 2, 3).mean((1, 3))
-    assert np.abs(fit(noise, 40, 30) - means).max() <= 0.5
-    np.testing.assert_array_equal(fit(noise, 40, 30), cv2.resize(noise, (30, 40), interpolation=cv2.INTER_AREA))
-    odd = fit(noise, 50, 37)
+    assert np.abs(fit(noise, View(40, 30)) - means).max() <= 0.5
+    np.testing.assert_array_equal(fit(noise, View(40, 30)), cv2.resize(noise, (30, 40), interpolation=cv2.INTER_AREA))
+    odd = fit(noise, View(50, 37))
     left, top, right, bottom = rectangle(60, 80, 37 / 50)
     kept = np.ascontiguousarray(noise[top:bottom, left:right])
     np.testing.assert_array_equal(odd, cv2.resize(kept, (37, 50), interpolation=cv2.INTER_AREA))
@@ -402,12 +409,12 @@ def test_shrinking_averages_areas():
 
 def test_enlarging_is_linear():
     small = np.random.default_rng(0).integers(0, 256, (20, 15, 3), np.uint8)
-    np.testing.assert_array_equal(fit(small, 80, 60), cv2.resize(small, (60, 80), interpolation=cv2.INTER_LINEAR))
+    np.testing.assert_array_equal(fit(small, View(80, 60)), cv2.resize(small, (60, 80), interpolation=cv2.INTER_LINEAR))
 
 
 def test_the_right_size_stays_as_it_is():
     photo = picture(40, 30)
-    same = fit(photo, 40, 30)
+    same = fit(photo, View(40, 30))
     np.testing.assert_array_equal(same, photo)
     same[:] = 0
     np.testing.assert_array_equal(photo, picture(40, 30))
@@ -416,7 +423,7 @@ def test_the_right_size_stays_as_it_is():
 def test_fit_crops_around_the_box():
     photo = np.zeros((100, 100, 3), np.uint8)
     photo[10:50, 60:90] = 255  # the face, 30 x 40
-    kept = fit(photo, 60, 45, (60, 10, 30, 40))
+    kept = fit(photo, View(60, 45), (60, 10, 30, 40))
     assert (kept[11:49, 8:37] == 255).all()
     assert (kept[:9] == 0).all()
     assert (kept[:, :7] == 0).all()
@@ -425,7 +432,7 @@ def test_fit_crops_around_the_box():
 @given(st.integers(1, 40), st.integers(1, 40), st.floats(-5, 45), st.floats(-5, 45), st.floats(0.01, 50))
 @settings(deadline=None)
 def test_fit_gives_its_size_whatever_comes(height, width, x, y, side):
-    fitted = fit(np.full((height, width, 3), 9, np.uint8), 16, 12, (x, y, side, side))
+    fitted = fit(np.full((height, width, 3), 9, np.uint8), View(16, 12), (x, y, side, side))
     assert (fitted.shape, fitted.dtype) == ((16, 12, 3), np.uint8)
     assert (fitted == 9).all()
 
@@ -433,7 +440,7 @@ def test_fit_gives_its_size_whatever_comes(height, width, x, y, side):
 # -------------------------------------------------------------------------------------------- decoding and preparing
 
 BAD = ("p1.jpg", "p4.jpg")
-SIZES = ((16, 12), (24, 18))
+SIZES = (View(16, 12), View(24, 18, 0.1))
 
 
 @pytest.fixture(scope="module")
@@ -456,7 +463,7 @@ def here(tmp_path, monkeypatch):
 
 
 def expected(photos, index, size):
-    return fit(read_photo(photos.root / photos.names[index]), *size, photos.box(index), photos.crop)
+    return fit(read_photo(photos.root / photos.names[index]), size, photos.box(index), photos.crop)
 
 
 def test_a_missing_box_is_none(album):
@@ -513,12 +520,13 @@ def test_a_fault_of_ours_while_decoding_is_not_swallowed(album, monkeypatch):
 @pytest.mark.parametrize("jobs", [1, 3])
 def test_prepared_photos_are_the_same_bytes_as_unprepared(album, here, jobs):
     before = {path: path.stat().st_mtime_ns for path in album.root.rglob("*")}
-    prepared = prepare(album, "album", (24, 18), jobs)
+    view = SIZES[1]
+    prepared = prepare(album, "album", view, jobs)
     assert prepared.bad == {"p1.jpg": "it is no photo", "p4.jpg": "it does not exist"}
     assert (prepared.pixels.shape, prepared.pixels.dtype) == ((7, 24, 18, 3), np.uint8)
     assert isinstance(prepared.pixels, np.memmap)
     for index, name in enumerate(album.names):
-        wanted = np.zeros((24, 18, 3)) if name in BAD else expected(album, index, (24, 18))
+        wanted = np.zeros((24, 18, 3)) if name in BAD else expected(album, index, view)
         np.testing.assert_array_equal(prepared.pixels[index], wanted)
     assert {path: path.stat().st_mtime_ns for path in album.root.rglob("*")} == before
 
@@ -528,10 +536,10 @@ def folders():
 
 
 def test_a_second_call_decodes_nothing(album, here, monkeypatch, capsys):
-    first = prepare(album, "album", (16, 12), 1)
+    first = prepare(album, "album", View(16, 12), 1)
     assert "7 photos at 16x12" in capsys.readouterr().out
     monkeypatch.setattr(photos_module, "decode_photo", lambda *_: pytest.fail("decoded again"))
-    again = prepare(album, "album", (16, 12), 1)
+    again = prepare(album, "album", View(16, 12), 1)
     np.testing.assert_array_equal(again.pixels, first.pixels)
     assert again.bad == first.bad
     assert capsys.readouterr().out == ""
@@ -549,11 +557,11 @@ def test_a_photo_that_was_bad_for_a_while_is_prepared_once_it_is_good(tmp_path, 
         raise OSError(5, "Input/output error")
 
     monkeypatch.setattr(Image, "open", refuse)
-    assert set(prepare(photos, "album", (16, 12), 1).bad) == {"a.png", "b.png"}
-    assert set(prepare(photos, "album", (16, 12), 1).bad) == {"a.png", "b.png"}
+    assert set(prepare(photos, "album", View(16, 12), 1).bad) == {"a.png", "b.png"}
+    assert set(prepare(photos, "album", View(16, 12), 1).bad) == {"a.png", "b.png"}
     monkeypatch.setattr(Image, "open", real)
     capsys.readouterr()
-    again = prepare(photos, "album", (16, 12), 1)
+    again = prepare(photos, "album", View(16, 12), 1)
     assert set(again.bad) == {"b.png"}
     assert again.pixels[0].any()
     assert "now can be" in capsys.readouterr().out
@@ -563,7 +571,7 @@ def test_a_photo_changed_within_its_size_is_prepared_anew(tmp_path, here):
     for colour, when in ((0, 1), (250, 2)):
         Image.new("RGB", (12, 16), (colour,) * 3).save(tmp_path / "a.bmp")
         os.utime(tmp_path / "a.bmp", (when, when))
-        pixels = prepare(Photos(tmp_path, ["a.bmp"]), "album", (16, 12), 1).pixels
+        pixels = prepare(Photos(tmp_path, ["a.bmp"]), "album", View(16, 12), 1).pixels
         assert pixels.mean() == colour
 
 
@@ -582,16 +590,20 @@ def test_what_changes_the_pixels_prepares_anew(album, here, tmp_path):
         replace(copy, names=list(reversed(copy.names))),
     ]
     for count, some in enumerate(photos, 1):
-        prepare(some, "album", (16, 12), 1)
+        prepare(some, "album", View(16, 12), 1)
         assert len(folders()) == count
-    prepare(copy, "album", (24, 18), 1)
+    prepare(copy, "album", View(24, 18), 1)
     assert len(folders()) == 6
+    prepare(replace(copy, boxes=None), "album", View(16, 12, 0.1), 1)  # without faces there is nothing around them
+    assert len(folders()) == 6
+    prepare(copy, "album", View(16, 12, 0.1), 1)
+    assert len(folders()) == 7
     with (copy.root / "p0.jpg").open("ab") as file:
         file.write(b"x")
-    prepare(copy, "album", (16, 12), 1)
-    assert len(folders()) == 7
+    prepare(copy, "album", View(16, 12), 1)
+    assert len(folders()) == 8
     saved(copy.root / "p4.jpg", picture())
-    assert set(prepare(copy, "album", (16, 12), 1).bad) == {"p1.jpg"}
+    assert set(prepare(copy, "album", View(16, 12), 1).bad) == {"p1.jpg"}
 
 
 def test_an_interrupted_preparation_begins_anew(album, here, monkeypatch):
@@ -604,12 +616,12 @@ def test_an_interrupted_preparation_begins_anew(album, here, monkeypatch):
 
     monkeypatch.setattr(photos_module, "decode_photo", stop)
     with pytest.raises(KeyboardInterrupt):
-        prepare(album, "album", (16, 12), 1)
+        prepare(album, "album", View(16, 12), 1)
     monkeypatch.setattr(photos_module, "decode_photo", real)
     (name,) = folders()
     assert list((PREPARED / name).iterdir()) == []
-    prepared = prepare(album, "album", (16, 12), 1)
-    np.testing.assert_array_equal(prepared.pixels[6], expected(album, 6, (16, 12)))
+    prepared = prepare(album, "album", View(16, 12), 1)
+    np.testing.assert_array_equal(prepared.pixels[6], expected(album, 6, View(16, 12)))
 
 
 def test_a_full_disk_is_told_before_any_work(album, here, monkeypatch):
@@ -621,7 +633,7 @@ def test_a_full_disk_is_told_before_any_work(album, here, monkeypatch):
     monkeypatch.setattr(os, "statvfs", lambda path: Full if "album" in str(path) else real(path))
     monkeypatch.setattr(photos_module, "decode_photo", lambda *_: pytest.fail("decoded"))
     with pytest.raises(UserError, match=r"preparing 7 photos at 16x12 needs 0\.0 GB, but only 0\.0 GB are free"):
-        prepare(album, "album", (16, 12), 1)
+        prepare(album, "album", View(16, 12), 1)
 
 
 def parts():
@@ -638,7 +650,7 @@ def test_prepared_photos_have_their_place_on_the_disk_before_any_is_decoded(albu
         return real(*given)
 
     monkeypatch.setattr(photos_module, "decode_photo", look)
-    prepare(album, "album", (240, 180), 1)
+    prepare(album, "album", View(240, 180), 1)
     assert seen[0].st_size > 7 * 240 * 180 * 3
     assert seen[0].st_blocks * 512 >= seen[0].st_size
 
@@ -652,7 +664,7 @@ def test_a_disk_that_fills_up_is_told_before_any_work_and_nothing_is_left(album,
     monkeypatch.setattr(os, "posix_fallocate", refuse)
     monkeypatch.setattr(photos_module, "decode_photo", lambda *_: pytest.fail("decoded"))
     with pytest.raises(OSError, match=r"pixels\.npy") as told:
-        prepare(album, "album", (16, 12), 1)
+        prepare(album, "album", View(16, 12), 1)
     assert told.value.errno == number
     assert [path for path in PREPARED.rglob("*") if path.is_file() and path.suffix != ".lock"] == []
 
@@ -665,19 +677,20 @@ def test_a_disk_that_reserves_nothing_is_written_as_it_is(album, here, monkeypat
     monkeypatch.setattr(os, "posix_fallocate", refuse, raising=False)
     if number is None:
         monkeypatch.delattr(os, "posix_fallocate")
-    pixels = prepare(album, "album", (16, 12), 1).pixels
-    np.testing.assert_array_equal(pixels[6], expected(album, 6, (16, 12)))
+    pixels = prepare(album, "album", View(16, 12), 1).pixels
+    np.testing.assert_array_equal(pixels[6], expected(album, 6, View(16, 12)))
 
 
 def test_a_second_process_waits_for_the_first(album, here, tmp_path):
     code = f"""
 from pathlib import Path
 from pipeline.images import photos, prepared
+from pipeline.images.framing import View
 import numpy as np
 boxes = np.full((7, 4), np.nan); boxes[2] = 10, 10, 8, 9
 album = photos.Photos(Path({str(album.root)!r}), [f"p{{i}}.jpg" for i in range(7)], boxes, 0.9)
 prepared.PREPARED = Path({str(tmp_path / PREPARED)!r})
-print(prepared.prepare(album, "album", (16, 12), 1).pixels.sum(dtype=int))
+print(prepared.prepare(album, "album", View(16, 12), 1).pixels.sum(dtype=int))
 """
     two = [
         subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(2)

@@ -13,6 +13,7 @@ from PIL import Image
 
 from pipeline.images import decode as module
 from pipeline.images.decode import MOST_BYTES, MOST_PIXELS, BadPhotoError, decode
+from pipeline.images.framing import View
 from pipeline.images.photos import Photos, decode_photo
 
 ROOT = Path(__file__).parents[3]
@@ -54,10 +55,10 @@ def test_boxes_are_in_pixels_of_the_whole_upright_photo(tmp_path, monkeypatch, o
     (tmp_path / "a.jpg").write_bytes(with_exif(encoded(PHOTO, quality=95), block([turned_by(orientation)])))
     high, wide = (960, 720) if orientation < 5 else (720, 960)
     photos = Photos(tmp_path, ["a.jpg"], np.array([[wide * 0.5, high * 0.25, wide * 0.3, high * 0.3]]))
-    full = decode_photo(photos, 0, [(64, 48)])[64, 48]
+    full = decode_photo(photos, 0, [View(64, 48)])[View(64, 48)]
     for most in (200_000, 50_000, 11_000):
         monkeypatch.setattr(module, "MOST_PIXELS", most)
-        reduced = decode_photo(photos, 0, [(64, 48)])[64, 48]
+        reduced = decode_photo(photos, 0, [View(64, 48)])[View(64, 48)]
         assert np.abs(reduced.astype(int) - full).mean() < 6
 
 

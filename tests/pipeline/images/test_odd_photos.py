@@ -14,13 +14,13 @@ from small_data import contest, general, touch, write_csv
 
 from pipeline.dataset.photos import read_data_set, read_folder
 from pipeline.images import prepared
-from pipeline.images.framing import fit
+from pipeline.images.framing import View, fit
 from pipeline.images.photos import Photos, decode_all
 from pipeline.images.prepared import prepare
 from pipeline.runtime import store
 from pipeline.runtime.problems import tell_bad_photos
 
-SIZE = (16, 12)
+SIZE = View(16, 12)
 UPRIGHT = np.kron(np.array([[[220, 30, 30], [30, 200, 30]], [[30, 30, 220], [128, 128, 128]]]), np.ones((32, 24, 1)))
 UPRIGHT = UPRIGHT.astype(np.uint8)
 """(64, 48, 3): four corners of a colour each."""
@@ -104,7 +104,7 @@ def test_each_kind_has_its_answer(tmp_path, kind):
         assert isinstance(told, str)
         assert expected in told
     else:
-        close = np.abs(told.astype(int) - fit(expected, *SIZE)).max()
+        close = np.abs(told.astype(int) - fit(expected, SIZE)).max()
         assert close <= (6 if kind == "progressive" else 2)
 
 
@@ -158,7 +158,7 @@ def test_a_link_to_a_photo_of_the_data_set_is_that_photo(tmp_path):
     (tmp_path / "b.png").write_bytes(encoded(UPRIGHT))
     (tmp_path / "a.jpg").symlink_to("b.png")
     assert list(read_folder(tmp_path).eval["photo"]) == ["a.jpg", "b.png"]
-    np.testing.assert_array_equal(predicted(Photos(tmp_path, ["a.jpg"])), fit(UPRIGHT, *SIZE))
+    np.testing.assert_array_equal(predicted(Photos(tmp_path, ["a.jpg"])), fit(UPRIGHT, SIZE))
 
 
 NAMES = {
@@ -190,7 +190,7 @@ def test_a_name_is_kept_to_the_letter(tmp_path, name):
     assert f"in/{name}" in set(data.train["photo"])
     assert list(data.train["person"]).count(name.strip()) == 2  # but a person's name is stripped
     assert data.eval["photo"][0] == name
-    np.testing.assert_array_equal(predicted(Photos(root, [name])), fit(UPRIGHT, *SIZE))
+    np.testing.assert_array_equal(predicted(Photos(root, [name])), fit(UPRIGHT, SIZE))
     store.write_csv(tmp_path / "answers.csv", data.train[["photo", "person", "age"]])
     back = store.read_csv(tmp_path / "answers.csv")
     assert list(back["photo"]) == list(data.train["photo"])

@@ -14,7 +14,7 @@ from models.errors import UserError
 from models.tasks import build_task
 from pipeline.images import photos
 from pipeline.images.decode import decode, read_photo
-from pipeline.images.framing import fit
+from pipeline.images.framing import View, fit
 from pipeline.images.photos import Photos
 from pipeline.prediction import engines, ensemble
 from pipeline.prediction.engine import REFERENCE, Engine
@@ -80,9 +80,9 @@ def test_load_rebuilds_the_network(run, monkeypatch):
     for (task, fold), network in networks.items():
         member = ensemble.load(BegunFold.read(root / task / f"fold{fold}"), "cpu", 1)
         assert (member.task.name, member.fold) == (task, fold)
-        assert member.size == ((80, 60) if task == "age" else (64, 48))
+        assert member.view.size == ((80, 60) if task == "age" else (64, 48))
         engine, loaded, size, plan = built.pop()
-        assert (engine, size) == (REFERENCE, member.size)
+        assert (engine, size) == (REFERENCE, member.view.size)
         assert plan == Plan("cpu", "float32", task == "mask", 1, 0)  # the reference precision
         state = loaded.state_dict()
         assert all(torch.equal(value, state[name]) for name, value in network.state_dict().items())
@@ -122,7 +122,7 @@ def test_every_photo_is_decoded_once_and_answered_by_every_fold(run, album, monk
         one = build_task(task, settings_of(task))
         size = (80, 60) if task == "age" else (64, 48)
         some = good[::9]
-        pixels = np.stack([fit(read_photo(album.root / name), *size, None, 0.9) for name in some])
+        pixels = np.stack([fit(read_photo(album.root / name), View(*size), None, 0.9) for name in some])
         with torch.no_grad():
             direct = one.predict(network(torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous())).numpy()
         mine = table[table["fold"] == fold].set_index("photo").loc[some, list(one.columns)].to_numpy()
@@ -149,7 +149,7 @@ def test_answers_a_chunk_at_a_time_are_those_about_all_at_once(run, task, engine
     member = ensemble.load(
         BegunFold.read(root / task / ("fold2" if task == "age" else "fold0")), "cpu", 1, Engine.of(engine)
     )
-    photos = np.random.default_rng(3).integers(0, 256, (2 * BATCH_SIZE + 30, *member.size, 3), np.uint8)
+    photos = np.random.default_rng(3).integers(0, 256, (2 * BATCH_SIZE + 30, *member.view.size, 3), np.uint8)
     rows = np.random.default_rng(4).permutation(len(photos))[: 2 * BATCH_SIZE + 9]
     told = []
     predictions = ensemble.predict_rows(member, photos, rows, told.append)
