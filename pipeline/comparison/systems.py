@@ -16,8 +16,8 @@ BASELINE = "specialists"
 """Whom the others are compared with."""
 LEAK = "leak"
 """In the list of systems: the second table, of a network validated by photo and by person."""
-BORROWED = ("backbone", "backbone_options", "height", "width", "batch_size", "lr", "optimizer", "weight_decay",
-            "layer_decay", "drop_path")  # fmt: skip
+BORROWED = ("backbone", "backbone_options", "height", "width", "face_margin", "batch_size", "lr", "optimizer",
+            "weight_decay", "layer_decay", "drop_path")  # fmt: skip
 """What a joint network takes over from the specialist whose backbone it has."""
 
 

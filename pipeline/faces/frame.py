@@ -18,16 +18,16 @@ from pipeline.faces.detect import Face
 
 WIDE, ABOVE, BELOW = 2.1, 1.1, 1.7
 """A face in distances between the eyes: how wide it is, and how far it reaches above and below them."""
-TURNED = 0.75
-"""A face is turned to the side where its eyes are closer than this share of what they are where it is not."""
-FINER = 2
+YAWED = 0.75
+"""A face is seen from the side where its eyes are closer than this share of what they are from before."""
+SUPERSAMPLING = 2
 """Pixels along a side that are sampled for one of the framed photo, and averaged."""
 
 
 class Eyes(NamedTuple):
-    """The middle between the eyes, their distance, in pixels of the whole photo, and their tilt in radians, clockwise.
+    """The middle between the eyes, their distance, in pixels, and their tilt in radians, clockwise.
 
-    The distance is what it would be if the face were not turned to the side.
+    The distance is what it would be if the face were seen from before.
     """
 
     x: float
@@ -38,15 +38,16 @@ class Eyes(NamedTuple):
 
 def eyes_of(face: Face) -> Eyes:
     """Where a face has its eyes."""
-    (x0, y0), (x1, y1) = face.points[:2]
+    (x0, y0), (x1, y1) = face.landmarks[:2]
     apart = math.hypot(x1 - x0, y1 - y0)
-    # the nearest it can be to the box's, by which a face from the side would be framed far too tight
-    distance = max(apart, TURNED * face.box[2] / WIDE, 1.0)
-    return Eyes((x0 + x1) / 2, (y0 + y1) / 2, distance, math.atan2(y1 - y0, x1 - x0) if apart else 0.0)
+    tilt = math.atan2(y1 - y0, x1 - x0) if apart else 0.0
+    across = face.box[3] if abs(math.sin(tilt)) > abs(math.cos(tilt)) else face.box[2]
+    # a face from the side would be framed far too tight by its eyes alone
+    return Eyes((x0 + x1) / 2, (y0 + y1) / 2, max(apart, YAWED * across / WIDE, 1.0), tilt)
 
 
 class TypicalEyes(NamedTuple):
-    """Where eyes usually are: the middle as shares of the photo's width and height, the distance as one of its width.
+    """Where eyes usually are: the middle as shares of the photo's width and height, the distance as one of `_reach`.
 
     For photos in which no face is found: a framing of their own would tell that none was.
     """
@@ -57,18 +58,23 @@ class TypicalEyes(NamedTuple):
 
     @classmethod
     def of(cls, eyes: Sequence[Eyes], sizes: Sequence[tuple[int, int]]) -> TypicalEyes:
-        """The medians over photos of such sizes (width, height); the middle of the photo without any."""
+        """The medians over photos of such sizes (width, height); without any, of a face that fills the photo."""
         if not eyes:
-            return cls(0.5, 0.5, 1 / WIDE)
-        x, y, distance = np.median(
-            [(one.x / wide, one.y / high, one.distance / wide) for one, (wide, high) in zip(eyes, sizes, strict=True)],
-            axis=0,
-        )
-        return cls(float(x), float(y), float(distance))
+            return cls(0.5, ABOVE / (ABOVE + BELOW), 1.0)
+        shares = [
+            (one.x / width, one.y / height, one.distance / _reach(width, height))
+            for one, (width, height) in zip(eyes, sizes, strict=True)
+        ]
+        return cls(*np.median(shares, axis=0).tolist())
 
     def on(self, width: int, height: int) -> Eyes:
         """In a photo of this size."""
-        return Eyes(self.x * width, self.y * height, self.distance * width, 0.0)
+        return Eyes(self.x * width, self.y * height, self.distance * _reach(width, height), 0.0)
+
+
+def _reach(width: int, height: int) -> float:
+    """The distance between the eyes of the largest face that a photo holds."""
+    return min(width / WIDE, height / (ABOVE + BELOW))
 
 
 def frame_face(photo: NDArray[np.uint8], height: int, width: int, eyes: Eyes, margin: float) -> NDArray[np.uint8]:
@@ -81,11 +87,11 @@ def frame_face(photo: NDArray[np.uint8], height: int, width: int, eyes: Eyes, ma
     down = (BELOW - ABOVE) / 2 * eyes.distance
     cos, sin = math.cos(eyes.tilt), math.sin(eyes.tilt)
     middle = np.array([eyes.x - sin * down, eyes.y + cos * down])
-    # from the frame's pixels, FINER times as many, to the photo's
-    step = wide / (width * FINER)
+    # from the frame's pixels, SUPERSAMPLING times as many, to the photo's
+    step = wide / (width * SUPERSAMPLING)
     turn = np.array([[cos, -sin], [sin, cos]]) * step
-    corner = middle - turn @ np.array([width, height]) * FINER / 2
-    left, top, right, bottom = _around(photo, corner, turn, width * FINER, height * FINER)
+    corner = middle - turn @ np.array([width, height]) * SUPERSAMPLING / 2
+    left, top, right, bottom = _around(photo, corner, turn, width * SUPERSAMPLING, height * SUPERSAMPLING)
     region = photo[top:bottom, left:right]
     if step > 1:  # first to about the pixels that are sampled, or some of the photo's would not count
         size = max(1, round((right - left) / step)), max(1, round((bottom - top) / step))
@@ -96,7 +102,7 @@ def frame_face(photo: NDArray[np.uint8], height: int, width: int, eyes: Eyes, ma
     fine = cv2.warpAffine(
         region,
         np.column_stack([turn, corner]),
-        (width * FINER, height * FINER),
+        (width * SUPERSAMPLING, height * SUPERSAMPLING),
         flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
         borderMode=cv2.BORDER_REPLICATE,
     )

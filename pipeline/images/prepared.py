@@ -44,7 +44,8 @@ def prepare(photos: Photos, name: str, view: View, jobs: int) -> Prepared:
     face boxes that lie outside their photos.
     """
     # "clipped": pixels from before boxes were clipped to their photos are others.
-    boxes = None if photos.boxes is None else ["clipped", view.margin, np.nan_to_num(photos.boxes, nan=-1).tolist()]
+    boxed = photos.boxes is not None and bool((~np.isnan(photos.boxes).any(axis=1)).any())
+    boxes = ["clipped", view.margin, np.nan_to_num(photos.boxes, nan=-1).tolist()] if boxed else None
     fingerprint = store.photo_fingerprint(photos.root, list(photos.names), times=True)
     fingerprint = store.fingerprint([fingerprint, photos.crop, boxes])
     folder = PREPARED / f"{name[:40]}-{view.height}x{view.width}-{fingerprint}"

@@ -2,14 +2,19 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from tiny_runs import SMALL, TINY, add_boxes, train_tiny
 
 from models.errors import UserError
 from pipeline.dataset.run_data import data_of
+from pipeline.images.run_photos import framed
+from pipeline.prediction import ensemble
+from pipeline.prediction.run_predictions import out_of_fold
 from pipeline.run.fold_records import FinishedFold
 from pipeline.run.folder import open_run
 from pipeline.runtime import store
+from pipeline.runtime.progress import Progress
 from pipeline.stages import predict as predict_stage
 from pipeline.stages.predict import Predict, predict
 from pipeline.stages.train import Train, train
@@ -50,6 +55,25 @@ def test_boxes_of_photos_that_are_gone_are_not_missed(copy):
     data = data_of(open_run(copy.settings))
     for left in (data.train[1:], data.train[:0]):
         predict_stage._check_boxes(replace(data, train=left), {"age": [FinishedFold.read(copy.run / "age/fold0")]})
+
+
+def test_training_and_prediction_keep_the_same_margin(copy):
+    add_boxes(copy)
+    train_tiny(copy.run, copy.data, "age", restart=True, face_margin=0.6)
+    run, fold = open_run(copy.settings), FinishedFold.read(copy.run / "age/fold0")
+    data, member = data_of(run), ensemble.load(fold, "cpu", 1)
+    validation = out_of_fold(fold)
+    rows = data.train[data.train["photo"].isin(validation["photo"])]
+
+    def ages(member):
+        with Progress("predict", len(rows), "photos", quiet=True) as progress:
+            table, *_ = ensemble.predict([member], framed(run, data, rows), 1, progress)
+        return table.set_index("photo")["age_years"].loc[validation["photo"]].to_numpy()
+
+    assert member.view.margin == 0.6
+    np.testing.assert_allclose(ages(member), validation["age_years"], atol=1e-3)
+    other = ages(replace(member, view=member.view._replace(margin=0.25)))
+    assert np.abs(other - validation["age_years"]).max() > 1e-2
 
 
 def test_an_interrupted_fold_is_refused_too(copy, monkeypatch):

@@ -66,6 +66,10 @@ def test_photos_of_hardly_a_pixel(shape):
     photo = smooth(*shape)
     framed = frame_face(photo, *SIZE, Eyes(0.4, 0.3, 1.0, 0.1), 0.25)
     assert framed.shape == (*SIZE, 3)
+    near = photo[:4, :4].reshape(-1, 3)
+    assert (framed >= near.min(0)).all()
+    assert (framed <= near.max(0)).all()
+    assert (framed[0, 0] == photo[0, 0]).all()
 
 
 def test_fine_stripes_do_not_come_back_coarse():
@@ -116,12 +120,23 @@ def test_a_face_from_the_side_is_as_large_as_its_box_says():
     assert eyes_of(face([(100.0, 100.0), (176.0, 100.0)], box)).distance == 76
     assert eyes_of(face([(100.0, 100.0), (110.0, 100.0)], box)).distance == 75
     assert eyes_of(face([(100.0, 100.0), (100.0, 100.0)], box)) == (100, 100, 75, 0)
+    on_its_side = eyes_of(face([(100.0, 200.0), (100.0, 124.0)], (50.0, 50.0, 280.0, 210.0)))
+    assert on_its_side == (100, 162, 76, pytest.approx(-math.pi / 2))
 
 
 def test_typical_eyes_are_medians_in_shares_of_the_photo():
     sizes = [(100, 200), (300, 300), (400, 100)]
     eyes = [Eyes(50, 60, 30, 0.5), Eyes(90, 180, 60, -2), Eyes(360, 40, 160, 0)]
     typical = TypicalEyes.of(eyes, sizes)
-    assert typical == pytest.approx((0.5, 0.4, 0.3))
-    assert typical.on(1000, 500) == pytest.approx((500, 200, 300, 0))
-    assert TypicalEyes.of([], []).on(210, 280) == pytest.approx((105, 140, 100, 0))
+    full = (100 / WIDE, 300 / (ABOVE + BELOW), 100 / (ABOVE + BELOW))  # of the largest face that each holds
+    assert typical == pytest.approx((0.5, 0.4, np.median(np.array([30, 60, 160]) / full)))
+    assert typical.on(1000, 280) == pytest.approx((500, 112, typical.distance * 100, 0))
+
+
+@pytest.mark.parametrize(("width", "height"), [(210, 280), (1000, 500), (300, 4000), (1, 1)])
+def test_without_any_eyes_the_face_fills_the_photo(width, height):
+    x, y, distance, tilt = TypicalEyes.of([], []).on(width, height)
+    assert (x, tilt) == (width / 2, 0)
+    assert max(distance * WIDE / width, distance * (ABOVE + BELOW) / height) == pytest.approx(1)
+    assert ABOVE * distance <= y + 1e-9
+    assert BELOW * distance <= height - y + 1e-9

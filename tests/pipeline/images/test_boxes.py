@@ -12,6 +12,7 @@ from pipeline.images.boxes import check_boxes, inside
 from pipeline.images.framing import View, clipped, rectangle
 from pipeline.images.photos import Photos, decode_photo
 from pipeline.images.prepared import prepare
+from pipeline.run.presets import PRESETS
 
 
 def album(folder, box, size=(480, 640), orientation=None, ending="jpg"):
@@ -119,3 +120,9 @@ def test_photos_without_boxes_are_not_opened_and_bad_ones_passed_over(tmp_path):
     check_boxes(Photos(tmp_path, names, np.full((2, 4), np.nan)), "The face boxes", 1)
     (tmp_path / "no.jpg").write_bytes(b"no photo")
     check_boxes(Photos(tmp_path, names, np.array([[9, 9, 9, 9.0]] * 2)), "The face boxes", 1)
+
+
+def test_a_networks_setting_is_the_margin_that_it_is_shown():
+    made = PRESETS["lite"]["mask"] | {"face_margin": 0.6, "height": 80, "width": 60}
+    assert View.of(made) == (80, 60, 0.6)
+    assert View.of(PRESETS["lite"]["mask"]) == View(128, 96) == (128, 96, 0.25)
