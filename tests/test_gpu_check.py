@@ -77,7 +77,13 @@ def test_a_section_without_time_is_told_and_ended(tmp_path, monkeypatch):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_section_ends_with_the_check(number, tmp_path):
     command = [sys.executable, str(SCRIPT), "--smoke", "--only", "train", "--out", str(tmp_path / "found.json")]
-    check = subprocess.Popen(command, env=os.environ | {"TMPDIR": str(tmp_path)}, stdout=subprocess.DEVNULL)
+    # a suite that a shell runs in the background hands on that Ctrl-C is to be ignored
+    check = subprocess.Popen(
+        command,
+        env=os.environ | {"TMPDIR": str(tmp_path)},
+        stdout=subprocess.DEVNULL,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     while not (places := list(tmp_path.glob("face18-gpu-check-*/train/people"))) and check.poll() is None:
         time.sleep(0.05)
     assert places
