@@ -74,7 +74,7 @@ class Comparison:
             settings = replace(settings, cost=",".join(f"{usual * share:.3g}" for share in shares))
         self.settings, self.costs = settings, costs_of(settings.cost)
         store.write_json(place / "settings.json", settings.as_json())
-        known = systems.all_systems(run.preset)
+        known = systems.all_systems(run.preset, run.weights)
         self.listed = [known[name] for name in names if name in known]
         self.trained = list({(s.same_as or s.name): known[s.same_as or s.name] for s in self.listed}.values())
         self.leaking = systems.leaking() if LEAK in names else {}

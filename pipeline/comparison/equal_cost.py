@@ -21,7 +21,7 @@ from pipeline.dataset.folds import folds_of, with_folds
 from pipeline.images.framing import View
 from pipeline.images.run_photos import prepared
 from pipeline.run.given import Given
-from pipeline.run.presets import PRESETS, columns_of
+from pipeline.run.presets import columns_of, settings_of
 from pipeline.run.settings import RECORDED, TASKS, RunSettings
 from pipeline.run.train_settings import Train, TrainingSettings
 from pipeline.runtime import store
@@ -61,7 +61,7 @@ class Planner:
     @cached_property
     def usual_costs(self) -> dict[str, float]:
         """FLOPs of each of the preset's three specialists by its own epochs."""
-        tables = {task: PRESETS[self.run.preset][task] for task in TASKS}
+        tables = {task: settings_of(self.run.preset, task, self.run.weights) for task in TASKS}
         return {
             task: effort(self.flops(task, made), self.photos(task, made), made.batch_size, epochs=made.epochs).flops
             for task, made in tables.items()
@@ -94,7 +94,7 @@ class Planner:
         of_run = {name: value for name, value in of_run.items() if value is not None and value is not False}
         made = []
         for task, share in self.shares(system).items():
-            own = system.resolved(self.run.preset)[task]
+            own = system.resolved(self.run)[task]
             chosen = choices.get(task, Choice()).settings(own.lr)
             resolved = own | chosen
             photos = self.photos(task, resolved, without, run)

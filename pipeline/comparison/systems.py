@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from pipeline.run.given import Given
-from pipeline.run.presets import PRESETS
+from pipeline.run.presets import PRESETS, settings_of
 from pipeline.run.settings import TASKS, RunSettings
 from pipeline.run.train_settings import TrainingSettings
 
@@ -36,23 +36,24 @@ class System:
     same_as: str | None = None
     likeliest: bool = False
 
-    def resolved(self, preset: str) -> dict[str, TrainingSettings]:
-        """The settings of each task in full."""
-        return {task: PRESETS[preset][task] | given for task, given in self.settings.items()}
+    def resolved(self, run: RunSettings) -> dict[str, TrainingSettings]:
+        """The settings of each task in full, under a run's preset and weights."""
+        return {task: settings_of(run.preset, task, run.weights) | given for task, given in self.settings.items()}
 
     def place(self, folder: Path) -> Path:
         """Where, in a run's folder, its predictions, combiner and submission are."""
         return folder if self.kind == BASELINE else folder / self.kind
 
 
-def all_systems(preset: str) -> dict[str, System]:
+def all_systems(preset: str, weights: str = "auto") -> dict[str, System]:
     """All that can be compared, by name, in the order of the table."""
+    own = {task: settings_of(preset, task, weights) for task in TASKS}
     plain = {task: Given(TrainingSettings) for task in TASKS}
     joint = {"joint": {"joint": Given(TrainingSettings)}}
-    if len({PRESETS[preset][task].backbone for task in TASKS}) > 1:  # each specialist's
+    if len({made.backbone for made in own.values()}) > 1:  # each specialist's
         joint = {}
         for word, task in {"efficientnet": "mask", "swin": "gender", "convnext": "age"}.items():
-            borrowed = {name: getattr(PRESETS[preset][task], name) for name in BORROWED}
+            borrowed = {name: getattr(own[task], name) for name in BORROWED}
             joint[f"joint-{word}"] = {"joint": Given(TrainingSettings, **borrowed)}
     found = [
         System(BASELINE, "specialists", plain),

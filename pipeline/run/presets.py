@@ -96,8 +96,23 @@ PRESETS: dict[str, dict[str, TrainingSettings]] = {
         "multihead": _CONVNEXT_BASE,
     },
 }
+_FROM_SCRATCH = {
+    "small": {"mask": _scratch(backbone="efficientnet_b0", backbone_options={}, height=96, width=72, epochs=6, lr=6e-3)}
+}
+"""In place of a preset's own where networks start at random though the preset has pretrained weights."""
 WEIGHTS = {"lite": "hub", "small": "none", "base": "hub", "large": "hub"}
 """Where the networks of a preset start whose weights no package has, with --weights auto."""
+
+
+def settings_of(preset: str, task: str, weights: str = "auto") -> TrainingSettings:
+    """What a preset trains a task's network with where it starts as --weights says.
+
+    From scratch, the first layers have as much to learn as the last.
+    """
+    made = PRESETS[preset][task]
+    if weights != "none":
+        return made
+    return _FROM_SCRATCH.get(preset, {}).get(task) or made | {"layer_decay": 1.0}
 
 
 def columns_of(task: str) -> tuple[str, ...]:

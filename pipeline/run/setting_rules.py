@@ -14,7 +14,7 @@ from pipeline.run.train_settings import TrainingSettings
 
 def defaults(run: RunSettings, task: str) -> TrainingSettings:
     """What a task trains with unless it is told otherwise: the preset's settings, and the recipe's over them."""
-    preset = presets.PRESETS[run.preset][task]
+    preset = presets.settings_of(run.preset, task, run.weights)
     told = recipes.RECIPES[run.recipe].settings.get(task) if run.recipe else None
     return preset if told is None else preset | told
 

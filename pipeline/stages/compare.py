@@ -10,7 +10,7 @@ from models.errors import UserError, nearest
 from pipeline.comparison.settings import ComparisonSettings, check, chosen
 from pipeline.dataset.run_data import data_of
 from pipeline.run import records
-from pipeline.run.folder import open_run
+from pipeline.run.folder import Run, open_run
 from pipeline.run.given import Given, some_of
 from pipeline.run.settings import RECORDED, EvalStage, RunSettings, RunStage
 from pipeline.runtime import store
@@ -55,7 +55,7 @@ def compare(settings: Compare) -> dict[str, Any]:
     from pipeline.comparison import systems
     from pipeline.comparison.systems import LEAK, usual_systems
 
-    known = systems.all_systems(run.preset)
+    known = systems.all_systems(run.preset, run.weights)
     names = _names(asked.systems, [*known, LEAK]) if asked.systems else usual_systems(run.preset)
     data = data_of(run)
     inputs = {
@@ -63,7 +63,7 @@ def compare(settings: Compare) -> dict[str, Any]:
         "run": {name: str(getattr(run, name)) for name in RECORDED},
         "photos": store.photo_fingerprint(data.root, [*data.train["photo"], *data.eval["photo"]]),
         "labels": store.fingerprint(data.train[["person", "mask", "gender", "age"]].astype(str).to_numpy().tolist()),
-        "tables": {name: _table(known[name], run.preset) for name in names if name in known},
+        "tables": {name: _table(known[name], run) for name in names if name in known},
         "files": {name: store.file_fingerprint(data.root / name) for name in ("key.csv", "photos.csv", "boxes.csv")},
     }
     with store.locked(place / "compare.lock", f"compare in {place}"):
@@ -90,10 +90,10 @@ def _refuse(given: Given[RunSettings]) -> None:
             raise UserError(f"{sentence}; leave it out, or where the run has it, name another (--run).")
 
 
-def _table(system: System, preset: str) -> dict[str, Any]:
+def _table(system: System, run: Run) -> dict[str, Any]:
     """All that makes a system, for a fingerprint."""
     kept = {"name": system.name, "kind": system.kind, "run": dict(system.run), "same_as": system.same_as}
-    return kept | {task: made.as_json(task) for task, made in system.resolved(preset).items()}
+    return kept | {task: made.as_json(task) for task, made in system.resolved(run).items()}
 
 
 def _names(asked: str, known: list[str]) -> list[str]:

@@ -24,7 +24,7 @@ def small(system: System) -> System:
 def shrink() -> None:
     """Give the systems tiny networks; they reach the trainings as settings on their command lines."""
     whole, leaking = systems.all_systems, systems.leaking
-    systems.all_systems = lambda preset: {name: small(system) for name, system in whole(preset).items()}
+    systems.all_systems = lambda *of_run: {name: small(system) for name, system in whole(*of_run).items()}
     systems.leaking = lambda: {split: small(system) for split, system in leaking().items()}
 
 

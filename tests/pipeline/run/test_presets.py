@@ -36,6 +36,18 @@ def test_the_settings_are_plain_and_the_backbone_is_timms(preset, task):
     assert settings.layer_decay == 1 if scratch else settings.layer_decay < 1
 
 
+@pytest.mark.parametrize("task", NETWORKS)
+@pytest.mark.parametrize("preset", presets.PRESETS)
+def test_from_scratch_first_layers_learn_as_fast_as_last_ones(preset, task):
+    scratch = presets.settings_of(preset, task, "none")
+    assert scratch.layer_decay == 1
+    assert presets.settings_of(preset, task) == presets.PRESETS[preset][task]
+    if (preset, task) == ("small", "mask"):  # its weights come in a package
+        assert (scratch.optimizer, scratch.backbone in PACKAGES) == ("muon", False)
+    else:
+        assert scratch == presets.PRESETS[preset][task] | {"layer_decay": 1.0}
+
+
 def test_photo_sizes_are_the_ones_promised():
     sizes = {name: {(t.height, t.width) for t in preset.values()} for name, preset in presets.PRESETS.items()}
     assert sizes == {
