@@ -90,7 +90,7 @@ def write_run(run: Path, settings: Settings, data: DataSet) -> dict[str, BegunFo
             task=task,
             number=0,
             settings=made,
-            inputs={"labels": "", "folds": ""} | photo_fingerprints(data, train_rows(data, task)),
+            inputs={"labels": "", "folds": "", "faces": ""} | photo_fingerprints(data, train_rows(data, task)),
             plan=machine.plan(made.backbone, size=(made.height, made.width)),
             pixels="",
             crop=1.0,

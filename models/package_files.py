@@ -27,15 +27,20 @@ class PackageFile:
     def module(self) -> str:
         return self.name.replace("-", "_")
 
+    @property
+    def is_installed(self) -> bool:
+        """Whether its package is."""
+        found = importlib.util.find_spec(self.module)
+        return found is not None and bool(found.submodule_search_locations)
+
     def path(self) -> Path:
         """Where it lies. Raises UserError where the package is not installed, or has no such file."""
-        found = importlib.util.find_spec(self.module)
-        if found is None or not found.submodule_search_locations:
+        if not self.is_installed:
             raise UserError(
                 f"{self.what} in the package {self.name}, which is not installed; run make setup, or pip install "
                 f"{self.name}, or {self.otherwise}."
             )
-        path = Path(found.submodule_search_locations[0]) / self.file
+        path = Path(importlib.util.find_spec(self.module).submodule_search_locations[0]) / self.file
         if not path.is_file():
             raise self._damaged(f"has no file {path}")
         return path

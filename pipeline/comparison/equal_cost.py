@@ -19,6 +19,7 @@ from pipeline.comparison.trainings import JUDGED, TUNED, Replicate, Training
 from pipeline.comparison.tuning import Choice, Size
 from pipeline.dataset.folds import folds_of, with_folds
 from pipeline.images.framing import View
+from pipeline.images.run_faces import run_faces
 from pipeline.images.run_photos import prepared
 from pipeline.run.given import Given
 from pipeline.run.presets import columns_of, settings_of
@@ -116,7 +117,7 @@ class Planner:
         """Photos of an epoch under a task's settings, with the people of some folds apart."""
         run = run or self.run
         rows = self._with_folds(run)
-        bad = prepared(run, self.data, View(*self.size)).bad
+        bad = prepared(run, self.data, View(*self.size), run_faces(run, self.data).framing).bad
         labels = list(columns_of(task))
         known = rows[labels].notna().all(axis=1) & ~rows["fold"].isin(without) & ~rows["photo"].isin(list(bad))
         if not known.any():

@@ -2,8 +2,9 @@
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import pandas as pd
@@ -49,6 +50,13 @@ class DataSet:
     def path(self, photo: str) -> Path:
         """Where a photo of the tables lies."""
         return self.root / photo
+
+    def without_boxes(self) -> Self:
+        """The same, as if no face boxes had come with it."""
+        tables = {name: getattr(self, name).drop(columns=list(BOX), errors="ignore") for name in ("train", "eval")}
+        boxed = set(BOX) <= set(self.train.columns)
+        notes = (*self.notes, "the face boxes are not used (--faces off)") if boxed else self.notes
+        return replace(self, **tables, box_rows={}, notes=notes)
 
     def submission(self, labels: pd.Series) -> pd.DataFrame:
         """The submission: ImageID (photo outside the contest) and ans, one row per eval photo, in its order.

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 NO_BOXES = store.fingerprint(None)
-"""The fingerprint of rows without face boxes."""
+"""The fingerprint of rows without face boxes, and of faces that are not looked for."""
 
 
 def data_of(run: Run, given: EvalStage | None = None) -> DataSet:
@@ -25,7 +25,8 @@ def data_of(run: Run, given: EvalStage | None = None) -> DataSet:
 
     if given is not None and given.eval is not None:
         return read_folder(given.eval, run.follow_links)
-    return read_data_set(run.data, run.fixes, run.follow_links)
+    data = read_data_set(run.data, run.fixes, run.follow_links)
+    return data.without_boxes() if run.faces == "off" else data
 
 
 def train_rows(data: DataSet, task: str) -> pd.DataFrame:

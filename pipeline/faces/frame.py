@@ -20,6 +20,9 @@ WIDE, ABOVE, BELOW = 2.1, 1.1, 1.7
 """A face in distances between the eyes: how wide it is, and how far it reaches above and below them."""
 YAWED = 0.75
 """A face is seen from the side where its eyes are closer than this share of what they are from before."""
+NARROWEST = 1.9
+"""Distances between the eyes that a detector's box is wide at the least: where its eyes lie farther apart, one of them
+is not where it should be, as in a hundredth of masked faces."""
 SUPERSAMPLING = 2
 """Pixels along a side that are sampled for one of the framed photo, and averaged."""
 
@@ -43,7 +46,8 @@ def eyes_of(face: Face) -> Eyes:
     tilt = math.atan2(y1 - y0, x1 - x0) if apart else 0.0
     across = face.box[3] if abs(math.sin(tilt)) > abs(math.cos(tilt)) else face.box[2]
     # a face from the side would be framed far too tight by its eyes alone
-    return Eyes((x0 + x1) / 2, (y0 + y1) / 2, max(apart, YAWED * across / WIDE, 1.0), tilt)
+    distance = min(max(apart, YAWED * across / WIDE), across / NARROWEST)
+    return Eyes((x0 + x1) / 2, (y0 + y1) / 2, max(distance, 1.0), tilt)
 
 
 class TypicalEyes(NamedTuple):

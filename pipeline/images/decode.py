@@ -67,6 +67,11 @@ class Decoded:
     reduced: int = 1
     cut_short: bool = False
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height."""
+        return self.pixels.shape[1], self.pixels.shape[0]
+
 
 def read_photo(path: Path) -> NDArray[np.uint8]:
     """The pixels of a photo as `decode` gives them."""

@@ -3,23 +3,45 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.images.decode import BadPhotoError, decode, read_photo
+from pipeline.faces.detect import Detector, Face
+from pipeline.faces.face_framing import Framing
+from pipeline.faces.frame import frame_face
+from pipeline.images.decode import BadPhotoError, Decoded, decode, read_photo
 from pipeline.images.framing import Box, View, fit
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class FaceFraming:
+    """Photos framed by the faces in them. known: those found before, by photo, in pixels of the whole photo."""
+
+    framing: Framing
+    detector: Detector
+    known: Mapping[str, tuple[Face, ...]] = field(default_factory=dict)
+
+    def faces(self, name: str, photo: Decoded) -> tuple[Face, ...]:
+        """Of a decoded photo, in its pixels."""
+        if name in self.known:
+            return tuple(face.scaled(1 / photo.reduced) for face in self.known[name])
+        return self.detector.find(photo.pixels)
 
 
 @dataclass(frozen=True)
 class Photos:
     """Where photos lie and how they are framed: `boxes` (N, 4) with NaN where there is none, or None.
 
-    `box_rows` says by name where a box stands, for messages. Boxes are in pixels of the whole photo, upright.
+    `box_rows` says by name where a box stands, for messages. Boxes are in pixels of the whole photo, upright. `faces`:
+    None where photos are framed by their boxes alone.
     """
 
     root: Path
@@ -27,6 +49,7 @@ class Photos:
     boxes: NDArray[np.float64] | None = None
     crop: float = 1.0
     box_rows: Mapping[str, str] = field(default_factory=dict)
+    faces: FaceFraming | None = None
 
     def box(self, index: int) -> Box | None:
         if self.boxes is None or np.isnan(self.boxes[index]).any():
@@ -56,19 +79,28 @@ def decode_photo(photos: Photos, index: int, views: Sequence[View]) -> FittedPho
     if box is not None and photo.reduced > 1:
         left, top, width, height = (side / photo.reduced for side in box)
         box = left, top, width, height
-    fitted = {view: fit(photo.pixels, view, box, photos.crop) for view in views}
+    if photos.faces is None:
+        fitted = {view: fit(photo.pixels, view, box, photos.crop) for view in views}
+    else:
+        eyes = photos.faces.framing.eyes(photos.faces.faces(photos.names[index], photo), photo.size, box)
+        fitted = {view: frame_face(photo.pixels, *view.size, eyes, view.margin) for view in views}
     return FittedPhoto(fitted, photo.cut_short)
 
 
 def decode_all(photos: Photos, views: Sequence[View], jobs: int) -> Iterator[FittedPhoto | str]:
     """`decode_photo` of every photo, in order, `jobs` at a time and at most 16 x `jobs` ahead of the reader."""
+    return side_by_side(lambda index: decode_photo(photos, index, views), len(photos.names), jobs)
+
+
+def side_by_side(work: Callable[[int], T], count: int, jobs: int) -> Iterator[T]:
+    """`work` on 0 to `count` - 1, in order, `jobs` at a time and at most 16 x `jobs` ahead of the reader."""
     # Threads: Pillow and OpenCV let go of the interpreter while they work. (joblib's generator would run
     # ahead of a slow reader without end.)
     ahead: deque[Future] = deque()
     pool = ThreadPoolExecutor(jobs)
     try:
-        for index in range(len(photos.names)):
-            ahead.append(pool.submit(decode_photo, photos, index, views))
+        for index in range(count):
+            ahead.append(pool.submit(work, index))
             if len(ahead) == 16 * jobs:
                 yield ahead.popleft().result()
         while ahead:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from models.errors import UserError
 from pipeline.images.boxes import check_boxes
+from pipeline.images.found_faces import find_faces
 from pipeline.images.framing import View
 from pipeline.images.photos import Photos, decode_all, mended
 from pipeline.runtime import store
@@ -47,7 +48,8 @@ def prepare(photos: Photos, name: str, view: View, jobs: int) -> Prepared:
     boxed = photos.boxes is not None and bool((~np.isnan(photos.boxes).any(axis=1)).any())
     boxes = ["clipped", view.margin, np.nan_to_num(photos.boxes, nan=-1).tolist()] if boxed else None
     fingerprint = store.photo_fingerprint(photos.root, list(photos.names), times=True)
-    fingerprint = store.fingerprint([fingerprint, photos.crop, boxes])
+    framing = [] if photos.faces is None else [photos.faces.framing.as_json(), view.margin]
+    fingerprint = store.fingerprint([fingerprint, photos.crop, boxes, *framing])
     folder = PREPARED / f"{name[:40]}-{view.height}x{view.width}-{fingerprint}"
     with store.locked(PREPARED / f".{folder.name}.lock", f"preparing {name}", wait=True):
         store.sweep(folder)
@@ -61,6 +63,9 @@ def prepare(photos: Photos, name: str, view: View, jobs: int) -> Prepared:
                 told = " ".join(str(damage).split()).rstrip(".") or type(damage).__name__
                 print(f"prepare: {folder} is damaged ({told}) and is prepared anew", flush=True)
         check_boxes(photos, f"The face boxes of {show(name)}", jobs)
+        if photos.faces is not None:
+            known = find_faces(photos, name, photos.faces.detector, jobs, PREPARED).faces
+            photos = replace(photos, faces=replace(photos.faces, known=known))
         _decode_into(folder, photos, view, jobs)
         return _open_prepared(folder, photos, view)
 

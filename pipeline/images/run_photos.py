@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from models.errors import UserError
@@ -12,18 +13,37 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from pipeline.dataset.photos import DataSet
+    from pipeline.faces.detect import Detector
+    from pipeline.faces.face_framing import Framing
     from pipeline.images.framing import View
     from pipeline.images.photos import Photos
     from pipeline.images.prepared import Prepared
 
 
-def framed(run: Run, data: DataSet, table: pd.DataFrame) -> Photos:
-    """The photos of a table, and how this run frames them."""
+def framed(run: Run, data: DataSet, table: pd.DataFrame, framing: Framing | None = None) -> Photos:
+    """The photos of a table, and how this run frames them: by faces that are found, with a framing for these.
+
+    Raises UserError where there is no detector of faces as the framing needs.
+    """
     from pipeline.dataset.tables import BOX
-    from pipeline.images.photos import Photos
+    from pipeline.images.photos import FaceFraming, Photos
 
     boxes = table[list(BOX)].to_numpy(float) if set(BOX) <= set(table.columns) else None
-    return Photos(data.root, table["photo"].tolist(), boxes, run.crop, data.box_rows)
+    faces = framing and FaceFraming(framing, detector_of(framing, run.face_model))
+    return Photos(data.root, table["photo"].tolist(), boxes, run.crop, data.box_rows, faces)
+
+
+def detector_of(framing: Framing, model: Path | None) -> Detector:
+    """The detector that a framing needs: of a file, else the one installed. Raises UserError where it is another."""
+    from pipeline.faces.detect import Detector
+
+    detector = Detector(model)
+    if detector.digest != framing.detector:
+        raise UserError(
+            f"the run's photos are framed by another face detector than {model or 'the one installed'} (SHA-256 "
+            f"{framing.detector[:12]}..., not {detector.digest[:12]}...); name its file with --face-model."
+        )
+    return detector
 
 
 def check_run_boxes(run: Run, data: DataSet, *tables: pd.DataFrame) -> None:
@@ -37,13 +57,13 @@ def check_run_boxes(run: Run, data: DataSet, *tables: pd.DataFrame) -> None:
     check_boxes(framed(run, data, rows), f"The face boxes of {show(data.name)}", joblib.cpu_count())
 
 
-def prepared(run: Run, data: DataSet, view: View) -> Prepared:
+def prepared(run: Run, data: DataSet, view: View, framing: Framing | None) -> Prepared:
     """The train photos of a run in a view. Raises UserError for bad photos, unless the run skips those."""
     import joblib
 
     from pipeline.images.prepared import prepare
 
-    photos = prepare(framed(run, data, data.train), data.name, view, joblib.cpu_count())
+    photos = prepare(framed(run, data, data.train, framing), data.name, view, joblib.cpu_count())
     if photos.bad and not run.skip_bad_photos:
         raise UserError(
             f"{len(photos.bad)} train photos cannot be decoded; mend or remove them, or train without them "

@@ -22,7 +22,7 @@ from pipeline.prediction import ensemble
 from pipeline.prediction.agreement import agreement
 from pipeline.prediction.engine import LADDERS, REFERENCE, Engine
 from pipeline.prediction.ensemble import EnsembleMember
-from pipeline.prediction.run_predictions import Networks, folds_in, gather, out_of_fold
+from pipeline.prediction.run_predictions import Networks, folds_in, framing_of, gather, out_of_fold
 from pipeline.run import records
 from pipeline.run.fold_records import VALIDATION, WEIGHTS, FinishedFold
 from pipeline.run.folder import Run
@@ -71,11 +71,11 @@ class HeldOut:
 
 
 def _held_out(request: Request) -> HeldOut:
-    data = request.own()
+    data, framing = request.own(), framing_of(request.networks)
     return HeldOut(
         {fold.folder: out_of_fold(fold) for fold in folds_in(request.networks)},
         {photo: row for row, photo in enumerate(data.train["photo"])},
-        cache(lambda view: prepared(request.run, data, view).pixels),
+        cache(lambda view: prepared(request.run, data, view, framing).pixels),
     )
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from models.errors import UserError
 from pipeline.prediction.engine import REFERENCE, Engine
 from pipeline.run import records
-from pipeline.run.fold_records import VALIDATION, FinishedFold
+from pipeline.run.fold_records import SETTINGS, VALIDATION, FinishedFold
 from pipeline.run.folder import Run
 from pipeline.run.records import Record
 from pipeline.run.settings import SYSTEMS
@@ -18,6 +18,8 @@ from pipeline.scoring.caveats import CAVEAT_SENTENCES, UNSEEN, unseen_caveat
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from pipeline.faces.face_framing import Framing
 
 Networks = Mapping[str, Sequence[FinishedFold]]
 """The finished folds of a system by task."""
@@ -36,6 +38,23 @@ def networks_of(run: Run, system: str) -> Networks:
 def folds_in(networks: Networks) -> list[FinishedFold]:
     """All finished folds of a system, one task after the other."""
     return [fold for folds in networks.values() for fold in folds]
+
+
+def framing_of(networks: Networks) -> Framing | None:
+    """How all networks of a system had faces framed; None where none were looked for.
+
+    Raises UserError where they learned from photos that were framed otherwise.
+    """
+    from pipeline.faces.face_framing import Framing
+
+    first, *others = folds_in(networks)
+    for fold in others:
+        if fold.faces != first.faces:
+            raise UserError(
+                f"{first.folder} and {fold.folder} learned from photos that were framed otherwise; train one of them "
+                f"again with --restart, which keeps the old folder."
+            )
+    return Framing.from_json(first.faces, first.folder / SETTINGS)
 
 
 def out_of_fold(fold: FinishedFold) -> pd.DataFrame:

@@ -23,6 +23,7 @@ WROTE = (SETTINGS, WEIGHTS, VALIDATION)
 INPUTS = {
     "photos": "the train photos (names or sizes)",
     "boxes": "the face boxes",
+    "faces": "the faces by which photos are framed",
     "labels": "the labels",
     "folds": "the folds of people",
 }
@@ -30,13 +31,17 @@ INPUTS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Fold:
-    """One fold's work: where, with what settings, on which data (fingerprints by name)."""
+    """One fold's work: where, with what settings, on which data (fingerprints by name).
+
+    faces: how photos are framed by the faces found in them; None where none are looked for.
+    """
 
     folder: Path
     task: str
     number: int
     settings: TrainingSettings
     inputs: Mapping[str, str]
+    faces: Mapping[str, Any] | None = None
 
     @property
     def name(self) -> str:
@@ -66,6 +71,7 @@ class BegunFold(Fold):
                 "inputs": dict(self.inputs),
                 "pixels": self.pixels,
                 "crop": self.crop,
+                "faces": self.faces,
                 "weights": self.weights,
                 "versions": dict(self.versions),
             },

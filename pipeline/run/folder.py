@@ -33,10 +33,12 @@ from pipeline.runtime.problems import show
 from pipeline.runtime.spoken import in_its_words
 
 RECORD = "run.json"
-SCHEMA = 3
+SCHEMA = 4
 """Of everything that a run leaves; run.json holds it."""
 EVAL_FOLDER = "folder.json"
 """In the place of a folder given as EVAL: which folder that is."""
+NOT_LEARNED = ("follow_links", "allow_duplicates", "face_model")
+"""Settings that may change after a training has begun; the model that finds faces is compared by what it holds."""
 BEGUN = (f"*/fold*/{SETTINGS}", "compare*/settings.json")
 """Where a run has one of these, a training or a comparison has begun under its settings."""
 
@@ -113,7 +115,7 @@ def open_run(given: RunStage, *, make: bool = True) -> Run:
         _check_weights_folder(given.shared["weights"])
     with store.locked(folder / "run.lock", f"the run {folder}", wait=True):
         recorded = _recorded(path)
-        begun = recorded is not None and _has_begun(folder)
+        begun = recorded is not None and has_begun(folder)
         settings = _settled(recorded, given.shared)
         if begun:
             _check_recorded(folder, recorded, settings)
@@ -198,7 +200,7 @@ def _check_recorded(folder: Path, recorded: RunSettings, settings: RunSettings) 
         then, now = getattr(recorded, name), getattr(settings, name)
         is_folder = name == "data" or (name == "weights" and not {then, now} & {*STARTS})
         same = _same(then, now) if is_folder else then == now
-        if not same and name not in ("follow_links", "allow_duplicates"):  # neither changes what is learned
+        if not same and name not in NOT_LEARNED:
             raise UserError(
                 f"the run {folder} was trained with {name.replace('_', '-')} {then}, not {now}; leave the setting out, "
                 f"or name another run with RUN=folder (--run)."
@@ -233,7 +235,7 @@ def _default_folder(given: Given[RunSettings]) -> Path:
         return Path("runs") / f"{data.resolve().name}-{word}"
     if not _same(data, DRAWN):
         standing = [name for name, folder in named.items() if _uses(folder / RECORD, data)]
-        standing = [name for name in standing if _has_begun(named[name])] or standing
+        standing = [name for name in standing if has_begun(named[name])] or standing
         if len(standing) > 1:
             raise UserError(
                 f"there are {len(standing)} runs of {show(data)}, with the presets {listed(standing)}; say which is "
@@ -244,7 +246,7 @@ def _default_folder(given: Given[RunSettings]) -> Path:
     return named[usual_preset(data)]
 
 
-def _has_begun(folder: Path) -> bool:
+def has_begun(folder: Path) -> bool:
     """Whether a training or a comparison has begun in a run."""
     return any(any(folder.glob(made)) for made in BEGUN)
 

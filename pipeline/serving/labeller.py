@@ -15,11 +15,12 @@ from pipeline.combiner import combiners
 from pipeline.combiner.label_combiner import LabelCombiner
 from pipeline.combiner.threshold_combiner import ThresholdCombiner
 from pipeline.dataset.run_data import NO_BOXES
-from pipeline.images.photos import Photos
+from pipeline.images.photos import FaceFraming, Photos
+from pipeline.images.run_photos import detector_of
 from pipeline.prediction import ensemble
 from pipeline.prediction.engine import REFERENCE, Engine
 from pipeline.prediction.ensemble import EnsembleMember
-from pipeline.prediction.run_predictions import folds_in, network_fingerprints, networks_of
+from pipeline.prediction.run_predictions import folds_in, framing_of, network_fingerprints, networks_of
 from pipeline.prediction.tables import COLUMNS
 from pipeline.run import records
 from pipeline.run.fold_records import SETTINGS, WEIGHTS
@@ -30,14 +31,15 @@ from pipeline.runtime.progress import Progress
 
 @dataclass(frozen=True)
 class Labeller:
-    """A system's networks and combiner as predict and calibrate left them; crop: as the run frames photos."""
+    """A system's networks and combiner as predict and calibrate left them; crop, faces: as the run frames photos."""
 
     members: Sequence[EnsembleMember]
     combiner: ThresholdCombiner | LabelCombiner
     crop: float
     threads: int
+    faces: FaceFraming | None = None
     boxed: bool = False
-    """Whether the networks learned from photos cropped to face boxes."""
+    """Whether the networks learned from photos cropped to face boxes, of which there are none here."""
 
     @classmethod
     def of_run(cls, run: Run, system: str, threads: int) -> Labeller:
@@ -66,8 +68,10 @@ class Labeller:
         if engine.name == "compiled":  # compiling takes longer than some photos
             engine = replace(REFERENCE, flip=engine.flip)
         members = [ensemble.load(fold, device, threads, engine) for fold in folds_in(networks)]
-        boxed = any(fold.inputs["boxes"] != NO_BOXES for fold in folds_in(networks))
-        return cls(members, combiners.load(home / "combiner.json"), run.crop, threads, boxed)
+        framing = framing_of(networks)
+        faces = framing and FaceFraming(framing, detector_of(framing, run.face_model))
+        boxed = not framing and any(fold.inputs["boxes"] != NO_BOXES for fold in folds_in(networks))
+        return cls(members, combiners.load(home / "combiner.json"), run.crop, threads, faces, boxed)
 
     def label(self, photos: Sequence[str], quiet: bool = False) -> tuple[pd.DataFrame, dict[str, str], list[str]]:
         """A row for each photo, in order: photo, label, mask, gender, band in words, years and probabilities.
@@ -76,7 +80,7 @@ class Labeller:
         with the reason, which have no row; the third are photos whose file is cut short. photos: paths, each once;
         quiet: shows no progress.
         """
-        names, shown = list(photos), Photos(Path(), photos, crop=self.crop)
+        names, shown = list(photos), Photos(Path(), photos, crop=self.crop, faces=self.faces)
         with Progress("label", len(names), "photos", quiet=quiet) as progress:
             predictions, bad, cut_short = ensemble.predict(self.members, shown, self.threads, progress)
         if len(bad) == len(names):

@@ -16,6 +16,7 @@ from pipeline.prediction.engine import LADDERS, Engine, usual_engine
 from pipeline.prediction.run_predictions import (
     Networks,
     folds_in,
+    framing_of,
     has_validation_by,
     network_fingerprints,
     networks_of,
@@ -162,6 +163,7 @@ def _predict(
 
     place, home = run.place(settings), run.home(run.system(settings))
     check_run_boxes(run, data, data.eval)
+    framing = framing_of(networks)
     device, threads, engine = _machine(asked, settings.threads, len(data.eval) * len(folds_in(networks)))
     torch.set_num_threads(threads)
     own = cache(lambda: data_of(run) if settings.eval else data)
@@ -178,7 +180,8 @@ def _predict(
             some = data.eval.iloc[number * PHOTOS_PER_CHUNK : (number + 1) * PHOTOS_PER_CHUNK]
             note = written.note(number)
             if note is None or mended(data.root, note["bad"]):
-                predictions, undecoded, cut = ensemble.predict(members, framed(run, data, some), threads, progress)
+                photos = framed(run, data, some, framing)
+                predictions, undecoded, cut = ensemble.predict(members, photos, threads, progress)
                 table = some[["photo", "person"]].merge(predictions, on="photo", how="inner").assign(engine=str(chosen))
                 if len(table) != len(predictions) or table["photo"].nunique() + len(undecoded) != len(some):
                     raise AssertionError("every eval photo is predicted exactly once by every fold, or is bad")

@@ -15,6 +15,7 @@ from pipeline.runtime.problems import cut_short_line, show
 def prepare(settings: RunStage) -> dict[str, Any]:
     """Check the data set, decode its train photos once, for all networks and epochs, and tell what was read."""
     from pipeline.images.framing import View
+    from pipeline.images.run_faces import run_faces
 
     run = open_run(settings)
     print(f"prepare: the run {run.folder}, {f'recipe {run.recipe}' if run.recipe else f'preset {run.preset}'}")
@@ -29,12 +30,15 @@ def prepare(settings: RunStage) -> dict[str, Any]:
     for note in (*data.notes, *told):
         print(f"prepare: {note}")
     check_run_boxes(run, data, data.train, data.eval)
+    faces = run_faces(run, data)
+    for line in faces.told:
+        print(f"prepare: {line}")
     tables = [setting_rules.defaults(run, task) for task in setting_rules.tasks_of(run)]
     views = sorted({View.of(table) for table in tables})
     bad: dict[str, str] = {}
     cut_short: set[str] = set()
     for view in views:
-        photos = prepared(run, data, view)
+        photos = prepared(run, data, view, faces.framing)
         bad |= photos.bad
         cut_short |= set(photos.cut_short)
     if cut_short:

@@ -34,6 +34,7 @@ def train(settings: Train) -> dict[str, Any]:
         return _tell_plan(run, settings, given, numbers)
     from pipeline.dataset.folds import folds_fingerprint, folds_of
     from pipeline.dataset.run_data import data_of, photo_fingerprints, train_rows
+    from pipeline.images.run_faces import run_faces
 
     data = data_of(run)
     columns = list(presets.columns_of(settings.task))
@@ -42,7 +43,10 @@ def train(settings: Train) -> dict[str, Any]:
         what = f"label {columns[0]}" if len(columns) == 1 else f"labels {', '.join(columns)} together"
         raise UserError(f"no train photo of {run.data} carries the {what}; there is nothing to learn.")
     folds = folds_of(run, data.train)
+    framing = run_faces(run, data).framing
+    faces = framing and framing.as_json()
     inputs = photo_fingerprints(data, rows) | {
+        "faces": store.fingerprint(faces),
         "labels": store.fingerprint((rows[columns[0]] if len(columns) == 1 else rows[columns].to_numpy()).tolist()),
         "folds": folds_fingerprint(folds),
     }
@@ -61,7 +65,7 @@ def train(settings: Train) -> dict[str, Any]:
             if finished or (alone and not settings.restart and is_finished(folder)):  # by another process, meanwhile
                 metrics[f"fold{number}"] = _standing(FinishedFold.read(folder), inputs, given)
                 continue
-            fold, own = _planned(run, settings, number, inputs, given)
+            fold, own = _planned(run, settings, number, inputs, given, faces)
             from pipeline.training.fold import train_fold
 
             metrics[f"fold{number}"] = train_fold(run, data, rows, folds, fold, own, given, settings)
@@ -89,7 +93,12 @@ def _standing(fold: FinishedFold, inputs: dict[str, str], given: Given[TrainingS
 
 
 def _planned(
-    run: Run, settings: Train, number: int, inputs: dict[str, str], given: Given[TrainingSettings]
+    run: Run,
+    settings: Train,
+    number: int,
+    inputs: dict[str, str],
+    given: Given[TrainingSettings],
+    faces: dict[str, Any] | None = None,
 ) -> tuple[Fold, BegunFold | None]:
     """A fold that is to be trained, and as it began: by the settings given, those of its beginning or of another fold.
 
@@ -104,7 +113,7 @@ def _planned(
         if taken is not None and not settings.restart:
             taken.check_same(inputs, {})
     made = setting_rules.resolved(run, settings.task, given, taken)
-    return Fold(folder=folder, task=settings.task, number=number, settings=made, inputs=inputs), own
+    return Fold(folder=folder, task=settings.task, number=number, settings=made, inputs=inputs, faces=faces), own
 
 
 def parse_folds(text: str, folds: int) -> list[int]:

@@ -21,6 +21,7 @@ from models.task import Task
 from models.tasks import build_task
 from pipeline.dataset.folds import with_folds
 from pipeline.dataset.photos import DataSet
+from pipeline.faces.face_framing import Framing
 from pipeline.images.framing import View
 from pipeline.images.run_photos import prepared
 from pipeline.prediction import ensemble
@@ -58,7 +59,7 @@ def train_fold(
     """
     name, processes = fold.name, PartialState(cpu=not torch.cuda.is_available())
     say = print if processes.is_main_process else silent
-    photos = prepared(run, data, View.of(fold.settings))
+    photos = prepared(run, data, View.of(fold.settings), Framing.from_json(fold.faces, fold.folder))
     rows = with_folds(rows[~rows["photo"].isin(list(photos.bad))], folds)
     if run.leave_out is not None:
         rows = rows[rows["fold"] != run.leave_out]

@@ -22,6 +22,8 @@ DEFAULTS = {
     "preset": "small",
     "weights": "auto",
     "fixes": None,
+    "faces": "given",
+    "face_model": None,
     "crop": 1.0,
     "split": "person",
     "held_out": 0.2,
@@ -233,6 +235,8 @@ def test_recorded_settings_hold_when_not_given(run, tmp_path):
         "preset": "base",
         "weights": "none",
         "fixes": "contest",
+        "faces": "off",
+        "face_model": Path("yunet.onnx"),
         "crop": 0.8,
         "split": "photo",
         "held_out": 0.05,
@@ -244,7 +248,7 @@ def test_recorded_settings_hold_when_not_given(run, tmp_path):
         "recipe": "note-xception",
     }
     first = open_run(RunStage.of(run=run, **given))
-    assert recorded(run) == given | {"data": str(tmp_path)}
+    assert recorded(run) == given | {"data": str(tmp_path), "face_model": "yunet.onnx"}
     begin(run)
     stamp = (run / "run.json").stat().st_mtime_ns
     assert open_run(RunStage.of(run=run)) == first == open_run(RunStage.of(run=run, **given))
@@ -256,6 +260,7 @@ CHANGES = {
     "preset": "base",
     "weights": "hub",
     "fixes": "contest",
+    "faces": "auto",
     "crop": 0.9,
     "split": "photo",
     "held_out": 0.1,

