@@ -38,9 +38,8 @@ class Framing:
                 boxes.append(box[2:])
         return cls(detector, TypicalEyes.of(eyes, sizes), TypicalEyes.of(boxed, boxes))
 
-    def eyes(self, faces: Sequence[Face], size: tuple[int, int], box: Box | None = None) -> Eyes:
-        """Of the face that counts in a photo of a size (width, height); else where they usually are."""
-        face = chosen_face(faces, box)
+    def eyes(self, face: Face | None, size: tuple[int, int], box: Box | None = None) -> Eyes:
+        """Of the face that counts in a photo of a size (width, height); without one, where they usually are."""
         if face is not None:
             return eyes_of(face)
         if box is None:

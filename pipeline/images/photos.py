@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.faces.detect import Detector, Face
-from pipeline.faces.face_framing import Framing
-from pipeline.faces.frame import frame_face
+from pipeline.faces.face_framing import Framing, chosen_face
+from pipeline.faces.frame import Eyes, eyes_of, frame_face
 from pipeline.images.decode import BadPhotoError, Decoded, decode, read_photo
 from pipeline.images.framing import Box, View, fit
 
@@ -23,11 +23,15 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class FaceFraming:
-    """Photos framed by the faces in them. known: those found before, by photo, in pixels of the whole photo."""
+    """Photos framed by the faces in them. known: those found before, by photo, in pixels of the whole photo.
+
+    every: whether the other faces of a photo are wanted too, beside the one that counts.
+    """
 
     framing: Framing
     detector: Detector
     known: Mapping[str, tuple[Face, ...]] = field(default_factory=dict)
+    every: bool = False
 
     def faces(self, name: str, photo: Decoded) -> tuple[Face, ...]:
         """Of a decoded photo, in its pixels."""
@@ -59,11 +63,24 @@ class Photos:
 
 
 @dataclass(frozen=True)
+class FittedFace:
+    """A face, in pixels of the whole photo, and what is framed by it, by view."""
+
+    face: Face
+    pixels: dict[View, NDArray[np.uint8]]
+
+
+@dataclass(frozen=True)
 class FittedPhoto:
-    """A photo's pixels by view, (height, width, 3); whether its file is cut short, so that some were filled."""
+    """A photo's pixels by view, (height, width, 3); whether its file is cut short, so that some were filled.
+
+    counts: the face that framed it; others: the further ones, the largest first. Both only where faces are looked for.
+    """
 
     pixels: dict[View, NDArray[np.uint8]]
     cut_short: bool = False
+    counts: FittedFace | None = None
+    others: tuple[FittedFace, ...] = ()
 
     def __getitem__(self, view: View) -> NDArray[np.uint8]:
         return self.pixels[view]
@@ -80,11 +97,26 @@ def decode_photo(photos: Photos, index: int, views: Sequence[View]) -> FittedPho
         left, top, width, height = (side / photo.reduced for side in box)
         box = left, top, width, height
     if photos.faces is None:
-        fitted = {view: fit(photo.pixels, view, box, photos.crop) for view in views}
-    else:
-        eyes = photos.faces.framing.eyes(photos.faces.faces(photos.names[index], photo), photo.size, box)
-        fitted = {view: frame_face(photo.pixels, *view.size, eyes, view.margin) for view in views}
-    return FittedPhoto(fitted, photo.cut_short)
+        return FittedPhoto({view: fit(photo.pixels, view, box, photos.crop) for view in views}, photo.cut_short)
+    return _by_faces(photos.faces, photos.names[index], photo, views, box)
+
+
+def _by_faces(by: FaceFraming, name: str, photo: Decoded, views: Sequence[View], box: Box | None) -> FittedPhoto:
+    """A photo framed by the face that counts, or as if it had one where others do."""
+
+    def framed(eyes: Eyes) -> dict[View, NDArray[np.uint8]]:
+        return {view: frame_face(photo.pixels, *view.size, eyes, view.margin) for view in views}
+
+    def fitted(face: Face) -> FittedFace:
+        return FittedFace(face.scaled(photo.reduced), framed(eyes_of(face)))
+
+    found = by.faces(name, photo)
+    face = chosen_face(found, box)
+    others = tuple(fitted(other) for other in found if other is not face) if by.every else ()
+    if face is None:
+        return FittedPhoto(framed(by.framing.eyes(None, photo.size, box)), photo.cut_short, None, others)
+    counts = fitted(face)
+    return FittedPhoto(counts.pixels, photo.cut_short, counts, others)
 
 
 def decode_all(photos: Photos, views: Sequence[View], jobs: int) -> Iterator[FittedPhoto | str]:

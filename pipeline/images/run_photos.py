@@ -20,16 +20,17 @@ if TYPE_CHECKING:
     from pipeline.images.prepared import Prepared
 
 
-def framed(run: Run, data: DataSet, table: pd.DataFrame, framing: Framing | None = None) -> Photos:
+def framed(run: Run, data: DataSet, table: pd.DataFrame, framing: Framing | None = None, every: bool = False) -> Photos:
     """The photos of a table, and how this run frames them: by faces that are found, with a framing for these.
 
-    Raises UserError where there is no detector of faces as the framing needs.
+    every: whether all faces of a photo are wanted, and not only the one that counts. Raises UserError where there is
+    no detector of faces as the framing needs.
     """
     from pipeline.dataset.tables import BOX
     from pipeline.images.photos import FaceFraming, Photos
 
     boxes = table[list(BOX)].to_numpy(float) if set(BOX) <= set(table.columns) else None
-    faces = framing and FaceFraming(framing, detector_of(framing, run.face_model))
+    faces = framing and FaceFraming(framing, detector_of(framing, run.face_model), every=every)
     return Photos(data.root, table["photo"].tolist(), boxes, run.crop, data.box_rows, faces)
 
 

@@ -12,6 +12,9 @@ from pipeline.runtime import store
 if TYPE_CHECKING:
     import pandas as pd
 
+PREDICTIONS, FACE_PREDICTIONS = "predictions.csv", "face_predictions.csv"
+"""What is predicted about photos, and about every face that was found in them."""
+
 
 class Chunks:
     """Chunks 0, 1, ... of a table in a folder beside it, each with a note (plain values for JSON).

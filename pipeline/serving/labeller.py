@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 import torch
 
 from models.errors import UserError
-from models.labels import BANDS, GENDERS, MASKS
 from pipeline.combiner import combiners
 from pipeline.combiner.label_combiner import LabelCombiner
+from pipeline.combiner.label_table import WORDS, labelled_faces, labelled_photos
 from pipeline.combiner.threshold_combiner import ThresholdCombiner
 from pipeline.dataset.run_data import NO_BOXES
 from pipeline.images.photos import FaceFraming, Photos
@@ -21,12 +22,26 @@ from pipeline.prediction import ensemble
 from pipeline.prediction.engine import REFERENCE, Engine
 from pipeline.prediction.ensemble import EnsembleMember
 from pipeline.prediction.run_predictions import folds_in, framing_of, network_fingerprints, networks_of
-from pipeline.prediction.tables import COLUMNS
 from pipeline.run import records
 from pipeline.run.fold_records import SETTINGS, WEIGHTS
 from pipeline.run.folder import Run
 from pipeline.runtime import store
 from pipeline.runtime.progress import Progress
+
+
+class Labelled(NamedTuple):
+    """What a run says of photos.
+
+    photos: a row for each, in order: photo, label, mask, gender, band in words, years and probabilities; columns that
+    the system does not predict are left out. faces: the same for each face that was found, with its number and box;
+    None where none are looked for.
+    bad: the photos that cannot be decoded, with the reason, which have no row; cut_short: those whose file is.
+    """
+
+    photos: pd.DataFrame
+    faces: pd.DataFrame | None
+    bad: dict[str, str]
+    cut_short: list[str]
 
 
 @dataclass(frozen=True)
@@ -69,25 +84,17 @@ class Labeller:
             engine = replace(REFERENCE, flip=engine.flip)
         members = [ensemble.load(fold, device, threads, engine) for fold in folds_in(networks)]
         framing = framing_of(networks)
-        faces = framing and FaceFraming(framing, detector_of(framing, run.face_model))
+        faces = framing and FaceFraming(framing, detector_of(framing, run.face_model), every=True)
         boxed = not framing and any(fold.inputs["boxes"] != NO_BOXES for fold in folds_in(networks))
         return cls(members, combiners.load(home / "combiner.json"), run.crop, threads, faces, boxed)
 
-    def label(self, photos: Sequence[str], quiet: bool = False) -> tuple[pd.DataFrame, dict[str, str], list[str]]:
-        """A row for each photo, in order: photo, label, mask, gender, band in words, years and probabilities.
-
-        Columns that the system does not predict are left out. The second value is of photos that cannot be decoded,
-        with the reason, which have no row; the third are photos whose file is cut short. photos: paths, each once;
-        quiet: shows no progress.
-        """
+    def label(self, photos: Sequence[str], quiet: bool = False) -> Labelled:
+        """Labels photos. photos: paths, each once; quiet: shows no progress."""
         names, shown = list(photos), Photos(Path(), photos, crop=self.crop, faces=self.faces)
         with Progress("label", len(names), "photos", quiet=quiet) as progress:
-            predictions, bad, cut_short = ensemble.predict(self.members, shown, self.threads, progress)
-        if len(bad) == len(names):
-            return pd.DataFrame(columns=["photo", "label", "mask", "gender", "band"]), bad, []
-        found = self.combiner.predict(predictions)
-        words = {"mask": MASKS, "gender": GENDERS, "band": BANDS}
-        found = found.assign(**{name: [known[i] for i in found[name]] for name, known in words.items()})
-        columns = [name for name in COLUMNS if name in predictions]
-        means = predictions.groupby("photo")[columns].mean().reindex(found["photo"]).reset_index(drop=True)
-        return pd.concat([found[["photo", "label", *words]], means], axis=1), bad, cut_short
+            found = ensemble.predict(self.members, shown, self.threads, progress)
+        rows = pd.DataFrame(columns=["photo", "label", *WORDS])
+        if len(found.bad) < len(names):
+            rows = labelled_photos(self.combiner, found.table)
+        faces = None if self.faces is None else labelled_faces(self.combiner, found.faces)
+        return Labelled(rows, faces, found.bad, found.cut_short)

@@ -18,6 +18,8 @@ from pipeline.runtime.problems import cut_short_line, show, tell_bad_photos
 if TYPE_CHECKING:
     import pandas as pd
 
+    from pipeline.serving.labeller import Labelled
+
 
 @dataclass(frozen=True, kw_only=True)
 class Label(SystemStage):
@@ -27,6 +29,11 @@ class Label(SystemStage):
         "Photos, folders of photos, or - for a list of such names on standard input, a line each.", (), positional=True
     )
     json: bool = setting("A line of JSON for each photo, in place of a table.", False, flag=True)
+    draw: Path | None = setting(
+        "A folder for pictures of the photos with their faces and labels; what it holds by their names is replaced.",
+        None,
+        usual="none",
+    )
     threads: int | None = setting("Processor threads.", None, least=1, usual="all cores")
 
 
@@ -36,29 +43,36 @@ def label(settings: Label) -> dict[str, Any]:
     photos = list(dict.fromkeys(named(settings.photos, run.follow_links)))
     if not photos:
         raise UserError("label needs photos: name some, or a folder, or - for a list on standard input.")
+    if settings.draw is not None:
+        from pipeline.serving.pictures import check_pictures_folder, draw_pictures
+
+        check_pictures_folder(settings.draw, photos)
     import joblib
 
     from pipeline.serving.labeller import Labeller
 
     labeller = Labeller.of_run(run, run.system(settings), settings.threads or joblib.cpu_count())
-    found, bad, cut_short = labeller.label(photos, quiet=settings.json or not sys.stdout.isatty())
-    for line in json_lines(found) if settings.json else table(found):
+    said = labeller.label(photos, quiet=settings.json or not sys.stdout.isatty())
+    for line in json_lines(said) if settings.json else table(said.photos, said.faces):
         print(line)
     sys.stdout.flush()
-    if "age_years" in found and not settings.json:  # else a band beside other years looks like a mistake
+    if "age_years" in said.photos and not settings.json:  # else a band beside other years looks like a mistake
         print(f"label: years are as predicted; bands go by {labeller.combiner.told()}", file=sys.stderr)
     if labeller.boxed:
         print(
             "label: the networks learned from photos cropped to face boxes, and these have none; expect more errors",
             file=sys.stderr,
         )
-    if cut_short:
-        print(f"label: {cut_short_line(cut_short)}", file=sys.stderr)
-    if bad:
+    if said.cut_short:
+        print(f"label: {cut_short_line(said.cut_short)}", file=sys.stderr)
+    if settings.draw is not None:
+        pictures = draw_pictures(settings.draw, said.photos["photo"].tolist(), said.faces, said.photos)
+        print(f"label: {len(pictures)} pictures in {settings.draw}", file=sys.stderr)
+    if said.bad:
         raise UserError(
-            f"of {len(photos)} photos {len(bad)} cannot be decoded and have no label:\n{tell_bad_photos(bad)}"
+            f"of {len(photos)} photos {len(said.bad)} cannot be decoded and have no label:\n{tell_bad_photos(said.bad)}"
         )
-    return {"photos": len(found)}
+    return {"photos": len(said.photos)}
 
 
 def named(words: Sequence[str], follow_links: bool = False) -> Iterator[str]:
@@ -77,11 +91,21 @@ def named(words: Sequence[str], follow_links: bool = False) -> Iterator[str]:
             raise UserError(f"there is no photo {show(word)}; name a file, a folder, or - for a list.")
 
 
-def json_lines(found: pd.DataFrame) -> list[str]:
-    """A line for each row."""
+def json_lines(said: Labelled) -> list[str]:
+    """A line for each photo, with its faces where these were looked for."""
     import json
 
-    return [json.dumps({name: _plain(value) for name, value in row.items()}) for row in found.to_dict("records")]
+    def plain(row: dict[str, Any]) -> dict[str, Any]:
+        return {name: _plain(value) for name, value in row.items()}
+
+    faces: dict[str, list[dict[str, Any]]] = {}
+    for row in [] if said.faces is None else said.faces.to_dict("records"):
+        faces.setdefault(row.pop("photo"), []).append(plain(row))
+    lines = []
+    for row in said.photos.to_dict("records"):
+        also = {} if said.faces is None else {"faces": faces.get(row["photo"], [])}
+        lines.append(json.dumps(plain(row) | also))
+    return lines
 
 
 def _plain(value: Any) -> Any:
@@ -91,22 +115,34 @@ def _plain(value: Any) -> Any:
     return value if isinstance(value, str) else int(value)
 
 
-def table(found: pd.DataFrame) -> list[str]:
-    """The rows as columns below each other; how certain an attribute is stands behind it, in percent."""
+def table(found: pd.DataFrame, faces: pd.DataFrame | None = None) -> list[str]:
+    """The rows as columns below each other; how certain an attribute is stands behind it, in percent.
+
+    faces: of which those that do not count as their photo's stand below it.
+    """
     if found.empty:
         return []
+    others: dict[str, list[tuple[str, ...]]] = {}
+    for row in [] if faces is None else faces[faces["face"] > 0].to_dict("records"):
+        where = f"  another face, at {row['box_x']:.0f}, {row['box_y']:.0f}"
+        others.setdefault(row["photo"], []).append((where, *_cells(row)))
     lines = [("photo", "label", "mask", "gender", "age band", "years")]
     for row in found.to_dict("records"):
-        mask, gender = row["mask"], row["gender"]
-        if f"mask_{mask}" in row:
-            mask += f" {row[f'mask_{mask}']:.0%}"
-        if "gender_female" in row:
-            women = row["gender_female"]
-            gender += f" {women if gender == 'female' else 1 - women:.0%}"
-        years = f"{row['age_years']:.0f}" if "age_years" in row else ""
-        lines.append((_name(row["photo"]), str(row["label"]), mask, gender, row["band"], years))
+        lines += [(_name(row["photo"]), *_cells(row)), *others.get(row["photo"], [])]
     wide = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return ["  ".join(cell.ljust(w) for cell, w in zip(line, wide, strict=True)).rstrip() for line in lines]
+
+
+def _cells(row: dict[str, Any]) -> tuple[str, ...]:
+    """What is said of a photo or a face: label, mask, gender, age band and years."""
+    mask, gender = row["mask"], row["gender"]
+    if f"mask_{mask}" in row:
+        mask += f" {row[f'mask_{mask}']:.0%}"
+    if "gender_female" in row:
+        women = row["gender_female"]
+        gender += f" {women if gender == 'female' else 1 - women:.0%}"
+    years = f"{row['age_years']:.0f}" if "age_years" in row else ""
+    return str(row["label"]), mask, gender, row["band"], years
 
 
 def _name(photo: str) -> str:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 from models.declared import setting
@@ -34,9 +33,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pipeline.dataset.photos import DataSet
-
-PHOTOS_PER_CHUNK = 1024
-"""Photos that are predicted between two times of writing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,14 +152,12 @@ def _predict(
     import pandas as pd
     import torch
 
-    from pipeline.images.photos import mended
-    from pipeline.prediction import ensemble
     from pipeline.prediction.engine_choice import Request, load_ensemble
-    from pipeline.runtime.progress import Progress
+    from pipeline.prediction.in_chunks import predict_in_chunks
 
     place, home = run.place(settings), run.home(run.system(settings))
     check_run_boxes(run, data, data.eval)
-    framing = framing_of(networks)
+    photos_of = partial(framed, run, data, framing=framing_of(networks), every=True)
     device, threads, engine = _machine(asked, settings.threads, len(data.eval) * len(folds_in(networks)))
     torch.set_num_threads(threads)
     own = cache(lambda: data_of(run) if settings.eval else data)
@@ -171,31 +165,14 @@ def _predict(
     chosen, members = load_ensemble(request, replace(asked, engine=engine))
     device = chosen.device(device)
     print(f"predict: {len(data.eval)} photos, {len(members)} networks on {device} by {chosen}", flush=True)
-    bad: dict[str, str] = {}
-    cut_short: list[str] = []
-    written = chunks.Chunks(place, store.fingerprint([inputs, str(chosen)]))
-    count = math.ceil(len(data.eval) / PHOTOS_PER_CHUNK)
-    with Progress("predict", len(data.eval), "photos") as progress:
-        for number in range(count):
-            some = data.eval.iloc[number * PHOTOS_PER_CHUNK : (number + 1) * PHOTOS_PER_CHUNK]
-            note = written.note(number)
-            if note is None or mended(data.root, note["bad"]):
-                photos = framed(run, data, some, framing)
-                predictions, undecoded, cut = ensemble.predict(members, photos, threads, progress)
-                table = some[["photo", "person"]].merge(predictions, on="photo", how="inner").assign(engine=str(chosen))
-                if len(table) != len(predictions) or table["photo"].nunique() + len(undecoded) != len(some):
-                    raise AssertionError("every eval photo is predicted exactly once by every fold, or is bad")
-                note = {"bad": undecoded, "cut_short": cut}
-                written.write(number, table, note)
-            else:
-                progress.skip(len(some))
-            bad |= note["bad"]
-            cut_short += note.get("cut_short", [])
+    key = store.fingerprint([inputs, str(chosen)])
+    found = predict_in_chunks(place, key, data.eval, photos_of, members, chosen, threads)
+    bad, cut_short = found.bad, found.cut_short
     if len(bad) == len(data.eval):
         raise UserError(
             f"none of the {len(bad)} eval photos can be decoded; bring photos that can:\n{tell_bad_photos(bad)}"
         )
-    written.merge(count, place / "predictions.csv")
+    wrote = found.merge()
     store.write_csv(place / BAD_PHOTOS, pd.DataFrame({"photo": list(bad), "reason": list(bad.values())}))
     if cut_short:
         print(f"predict: {cut_short_line(cut_short)}")
@@ -204,7 +181,7 @@ def _predict(
     metrics = {"photos": len(data.eval), "networks": len(members), "bad": len(bad), "engine": str(chosen)}
     metrics |= {"cut_short": len(cut_short), "weights": inputs["weights"]}
     remember(place, asked)
-    records.record(place, "predict", inputs, ["predictions.csv", BAD_PHOTOS], metrics)
+    records.record(place, "predict", inputs, [*wrote, BAD_PHOTOS], metrics)
     chunks.clear(place)
     return metrics
 

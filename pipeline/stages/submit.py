@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from models.errors import UserError
 from pipeline.dataset.run_data import data_of
+from pipeline.prediction.chunks import FACE_PREDICTIONS
 from pipeline.run import records
 from pipeline.run.folder import open_run
 from pipeline.run.settings import EvalStage
 from pipeline.runtime import store
 from pipeline.runtime.problems import BAD_PHOTOS, no_prediction_line, show, some
+
+if TYPE_CHECKING:
+    from pipeline.combiner.label_combiner import LabelCombiner
+    from pipeline.combiner.threshold_combiner import ThresholdCombiner
+
+FACES = "faces.csv"
 
 
 def submit(settings: EvalStage) -> dict[str, Any]:
@@ -22,6 +30,7 @@ def submit(settings: EvalStage) -> dict[str, Any]:
         "predictions": store.file_fingerprint(place / "predictions.csv"),
         "combiner": store.file_fingerprint(place / "combiner.json"),
         "photos": store.fingerprint(data.eval["photo"].tolist()),
+        "faces": store.file_fingerprint(place / FACE_PREDICTIONS),
     }
     if data.eval.empty:
         print(f"submit: {run.data} has no eval photos; there is nothing to submit")
@@ -66,13 +75,27 @@ def _submit(place: Any, data: Any, inputs: dict[str, Any]) -> dict[str, Any]:
     if len(table) != len(data.eval):
         raise AssertionError("every eval photo has one row")
     store.write_csv(place / "submission.csv", table)
+    wrote = ["submission.csv", *_label_faces(place, combiner)]
     metrics = {
         "photos": len(table),
         "undecoded": len(undecoded),
         "made_of": {"predictions.csv": inputs["predictions"], "combiner.json": inputs["combiner"]},
         "expected": expected_line(combiner.report_) if combiner.report_["expected"] else None,
     }
-    return records.record(place, "submit", inputs, ["submission.csv"], metrics)
+    return records.record(place, "submit", inputs, wrote, metrics)
+
+
+def _label_faces(place: Path, combiner: ThresholdCombiner | LabelCombiner) -> list[str]:
+    """Writes faces.csv, a row for each face that was found, where faces were looked for; returns what it wrote."""
+    if not (place / FACE_PREDICTIONS).is_file():
+        (place / FACES).unlink(missing_ok=True)
+        return []
+    from pipeline.combiner.label_table import labelled_faces
+
+    records.last(place, "predict").check(FACE_PREDICTIONS)
+    predictions = store.read_csv(place / FACE_PREDICTIONS)
+    store.write_csv(place / FACES, labelled_faces(combiner, predictions))
+    return [FACES]
 
 
 def _check_told(place: Any, undecoded: list[str]) -> None:

@@ -1,5 +1,7 @@
 """Faces found in the photos of a run: when they frame them, the same in training and prediction, or refused."""
 
+import io
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -8,17 +10,21 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 from tiny_runs import TINY, finish, train_all, train_tiny
 
 from models.errors import UserError
+from models.labels import NAMES
 from models.package_files import PackageFile
+from pipeline.combiner import combiners
+from pipeline.dataset.photos import read_folder
 from pipeline.dataset.run_data import data_of
 from pipeline.faces.detect import MODEL, Detector, Face
 from pipeline.images import found_faces, run_faces
 from pipeline.images.found_faces import FoundFaces
 from pipeline.images.photos import Photos
 from pipeline.images.run_photos import framed
-from pipeline.prediction import ensemble
+from pipeline.prediction import ensemble, in_chunks
 from pipeline.prediction.run_predictions import framing_of, networks_of, out_of_fold
 from pipeline.run.fold_records import WROTE, FinishedFold
 from pipeline.run.folder import open_run
@@ -93,6 +99,116 @@ def test_a_folder_of_photos_is_framed_as_the_run_frames_its_own(framed_run, tmp_
     told = capsys.readouterr()
     assert f"{theirs.loc[photos[0].name, 'age_years']:.0f}" in told.out
     assert "face boxes" not in told.err
+
+
+@pytest.fixture(scope="module")
+def album(bare, tmp_path_factory) -> Path:
+    """Photos of a group, of one person, and of nobody."""
+    folder = tmp_path_factory.mktemp("photos") / "album"
+    folder.mkdir()
+    people = [Image.open(path) for path in sorted(bare.glob("train/images/*/normal.*"))[:3]]
+    wide, high = people[0].size
+    group = Image.new("RGB", (wide * 2 + wide // 2, high), "white")
+    group.paste(people[0].resize((wide // 2, high // 2)), (0, high // 4))
+    group.paste(people[1], (wide // 2, 0))
+    group.paste(people[2].resize((wide * 3 // 4, high * 3 // 4)), (wide * 3 // 2, high // 4))
+    group.save(folder / "group.png")
+    people[0].convert("RGB").save(folder / "one.png")
+    Image.linear_gradient("L").save(folder / "nobody.png")
+    return folder
+
+
+COLUMNS = ["mask_worn", "mask_wrong", "mask_none", "gender_female", "age_years"]
+
+
+def test_every_face_of_a_group_is_labelled_as_if_alone(framed_run, album, tmp_path):
+    made = finish(framed_run.run, eval=album)
+    place = framed_run.run / "eval-album"
+    assert made.submit["photos"] == 3
+    assert pd.read_csv(place / "submission.csv")["photo"].tolist() == ["group.png", "nobody.png", "one.png"]
+    faces = pd.read_csv(place / "faces.csv")
+    assert faces["photo"].tolist() == ["group.png"] * 3 + ["one.png"]
+    assert faces["face"].tolist() == [0, 1, 2, 0]
+    assert faces["box_x"][:3].argsort().tolist() == [2, 0, 1]  # the largest stands between them
+    submitted = pd.read_csv(place / "submission.csv").set_index("photo")["ans"]
+    counts = faces[faces["face"] == 0].set_index("photo")["label"]
+    assert counts.to_dict() == submitted.drop("nobody.png").to_dict()
+    # each as the only face of a photo
+    group = Image.open(album / "group.png")
+    run, networks = open_run(framed_run.settings), networks_of(open_run(framed_run.settings), "specialists")
+    for number, face in faces[:3].iterrows():
+        mine = Image.new("RGB", group.size, "white")
+        left, top, wide, high = (round(face[name]) for name in ("box_x", "box_y", "box_w", "box_h"))
+        around = (left - wide // 4, top - high // 3, left + wide * 5 // 4, top + high * 4 // 3)
+        mine.paste(group.crop(around), around[:2])
+        alone = tmp_path / f"{number}"
+        alone.mkdir()
+        mine.save(alone / "photo.png")
+        data = read_folder(alone)
+        photos = framed(run, data, data.eval, framing_of(networks))
+        members = [ensemble.load(fold, "cpu", 1) for folds in networks.values() for fold in folds]
+        with Progress("predict", 1, "photos", quiet=True) as progress:
+            table = ensemble.predict(members, photos, 1, progress).table
+        np.testing.assert_allclose(
+            table[COLUMNS].iloc[0].astype(float), face[COLUMNS].astype(float), rtol=0.2, atol=0.1
+        )
+
+
+def test_faces_are_labelled_as_the_combiner_labels_photos(framed_run, album):
+    finish(framed_run.run, eval=album)
+    place = framed_run.run / "eval-album"
+    predictions, faces = store.read_csv(place / "face_predictions.csv"), pd.read_csv(place / "faces.csv")
+    combiner = combiners.load(place / "combiner.json")
+    for (photo, face), rows in predictions.groupby(["photo", "face"]):
+        wanted = combiner.predict(rows).iloc[0]
+        (row,) = faces[(faces["photo"] == photo) & (faces["face"] == face)].to_dict("records")
+        assert row["label"] == wanted["label"]
+        assert (row["mask"], row["gender"], row["band"]) == tuple(NAMES[wanted["label"]].split(", "))
+
+
+def test_a_stopped_prediction_of_groups_ends_as_an_unstopped_one(framed_run, album, monkeypatch):
+    given = Predict.of(run=framed_run.run, threads=1, eval=album)
+    place = framed_run.run / "eval-album"
+    monkeypatch.setattr(in_chunks, "PHOTOS_PER_CHUNK", 1)
+    work, asked = ensemble.predict, []
+
+    def stop(members, photos, *more):
+        asked.append(photos.names)
+        if len(asked) == 3:
+            raise KeyboardInterrupt
+        return work(members, photos, *more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ensemble, "predict", stop)
+        with pytest.raises(KeyboardInterrupt):
+            predict(given)
+    (table,) = place.glob("chunks-*-faces/000000.csv")
+    table.write_text("")  # damaged: that chunk is made again
+    asked.clear()
+    with monkeypatch.context() as patch:
+        patch.setattr(ensemble, "predict", lambda *more: asked.append(more[1].names) or work(*more))
+        predict(given)
+    assert asked == [["group.png"], ["one.png"]]
+    files = {name: (place / name).read_bytes() for name in ("predictions.csv", "face_predictions.csv")}
+    shutil.rmtree(place)
+    monkeypatch.setattr(in_chunks, "PHOTOS_PER_CHUNK", 1024)
+    predict(given)
+    for name, content in files.items():
+        ours, theirs = pd.read_csv(place / name), pd.read_csv(io.BytesIO(content))
+        pd.testing.assert_frame_equal(ours, theirs, check_dtype=False, atol=1e-6)
+
+
+def test_label_shows_every_face(framed_run, album, capsys):
+    photos = tuple(str(album / name) for name in ("group.png", "nobody.png"))
+    label(Label.of(photos=photos, run=framed_run.run, threads=1))
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split("  ")[0].strip() for line in lines[1:]] == [photos[0], "", "", photos[1]]
+    assert sum("another face, at" in line for line in lines) == 2
+    label(Label.of(photos=photos, run=framed_run.run, threads=1, json=True))
+    group, nobody = map(json.loads, capsys.readouterr().out.splitlines())
+    assert [face["face"] for face in group["faces"]] == [0, 1, 2]
+    assert group["faces"][0]["label"] == group["label"]
+    assert nobody["faces"] == []
 
 
 def test_a_fold_that_stands_needs_no_search(framed_run, monkeypatch):
@@ -224,9 +340,7 @@ def test_faces_may_not_change_under_a_training(framed_run, monkeypatch):
     kept = store.read_json(path)
     kept["framing"]["typical"][0] += 0.1
     store.write_json(path, kept)
-    with pytest.raises(
-        UserError, match=r"(?s)trained otherwise.*the faces by which photos are framed have changed"
-    ):
+    with pytest.raises(UserError, match=r"(?s)trained otherwise.*the faces by which photos are framed have changed"):
         train(Train.of(task="age", run=framed_run.run))
 
 

@@ -162,7 +162,7 @@ def test_prepared_photos_are_prepared_anew(copy, bomb, capsys, file, form):
     plant(folder / file, form(bomb))
     run = open_run(copy.settings)
     data = read_data_set(run.data)
-    assert prepared(run, data, View(64, 48)).pixels.any()
+    assert prepared(run, data, View(64, 48), None).pixels.any()
     assert "is damaged" in capsys.readouterr().out
 
 

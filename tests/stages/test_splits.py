@@ -172,7 +172,7 @@ def test_prepare_decodes_at_the_sizes_of_the_recipe(people, tmp_path, monkeypatc
     sizes = []
     monkeypatch.setattr(
         "pipeline.stages.prepare.prepared",
-        lambda run, data, view: sizes.append(view.size) or type("P", (), {"bad": {}, "cut_short": {}}),
+        lambda run, data, view, framing: sizes.append(view.size) or type("P", (), {"bad": {}, "cut_short": {}}),
     )
     prepare(RunStage.of(run=Path("runs/x"), data=people, recipe="note-efficientnet-b0"))
     assert sizes == [(512, 384)]

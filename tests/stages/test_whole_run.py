@@ -13,11 +13,10 @@ from tiny_runs import contents, finish, inside, train_all, train_tiny
 
 from models.errors import UserError
 from models.labels import LABELS
-from pipeline.prediction import ensemble
+from pipeline.prediction import ensemble, in_chunks
 from pipeline.prediction.run_predictions import gather, networks_of
 from pipeline.run.settings import EvalStage, RunStage
 from pipeline.runtime.store import read_json
-from pipeline.stages import predict as predict_stage
 from pipeline.stages.calibrate import Calibrate, calibrate
 from pipeline.stages.predict import Predict, predict
 from pipeline.stages.prepare import prepare
@@ -324,7 +323,7 @@ def test_changed_results_are_named_by_whoever_needs_them(copy, name, stages):
 
 
 def test_a_prediction_goes_on_after_its_last_whole_part(copy, monkeypatch):
-    monkeypatch.setattr(predict_stage, "PHOTOS_PER_CHUNK", 20)
+    monkeypatch.setattr(in_chunks, "PHOTOS_PER_CHUNK", 20)
     (copy.run / "predictions.csv").rename(copy.run / "whole.csv")
     asked, work = [], ensemble.predict
 

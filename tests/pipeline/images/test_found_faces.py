@@ -131,7 +131,7 @@ def test_photos_are_framed_by_the_face_that_counts(photos, detector):
         pixels, box = read_photo(photos.root / name), searched.box(index)
         face = chosen_face(detector.find(pixels), box)
         assert (face is None) == (name in ("000.png", "blank.png"))
-        eyes = eyes_of(face) if face else searched.faces.framing.eyes((), pixels.shape[1::-1], box)
+        eyes = eyes_of(face) if face else searched.faces.framing.eyes(None, pixels.shape[1::-1], box)
         for view in VIEWS:
             np.testing.assert_array_equal(fitted[view], frame_face(pixels, *view.size, eyes, view.margin))
 

@@ -100,10 +100,11 @@ def test_every_photo_is_decoded_once_and_answered_by_every_fold(run, album, monk
     monkeypatch.setattr(photos, "decode", counting)
     members = [ensemble.load(BegunFold.read(folder), "cpu", 1) for folder in folders(root)]
     with Progress("predict", len(album.names), "photos") as progress:
-        table, bad, cut_short = ensemble.predict(members, album, 2, progress)
+        table, bad, cut_short, faces = ensemble.predict(members, album, 2, progress)
     monkeypatch.undo()
     assert progress.done == 70
     assert cut_short == []
+    assert faces.empty  # none are looked for
     assert decoded == Counter(album.names)
     # Bad photos are reported and have no row; the others have a row a fold, in the order asked for.
     assert list(bad) == [album.names[1], album.names[66]]
@@ -170,7 +171,7 @@ def test_only_bad_photos(run, tmp_path):
     root, _ = run
     members = [ensemble.load(BegunFold.read(folder), "cpu", 1) for folder in folders(root)[:1]]
     photos = Photos(tmp_path, ["a.jpg", "b.jpg"])
-    table, bad, _ = ensemble.predict(members, photos, 1, Progress("predict", 2, "photos"))
+    table, bad, *_ = ensemble.predict(members, photos, 1, Progress("predict", 2, "photos"))
     assert bad == dict.fromkeys(photos.names, "it does not exist")
     assert len(table) == 0
     assert {"photo", "fold", *members[0].task.columns} == set(table.columns)

@@ -1,0 +1,45 @@
+"""What a combiner says of photos or faces, as people read it: labels in words beside the averaged predictions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from models.labels import BANDS, GENDERS, MASKS
+from pipeline.dataset.tables import BOX
+from pipeline.prediction.tables import COLUMNS
+
+if TYPE_CHECKING:
+    from pipeline.combiner.label_combiner import LabelCombiner
+    from pipeline.combiner.threshold_combiner import ThresholdCombiner
+
+FACE = (*BOX, "score")
+"""What says where a face is, and how sure the detector was."""
+WORDS = {"mask": MASKS, "gender": GENDERS, "band": BANDS}
+
+
+def labelled_photos(combiner: ThresholdCombiner | LabelCombiner, predictions: pd.DataFrame) -> pd.DataFrame:
+    """A row a photo, in order of appearance: photo, label, mask, gender, band and the means over folds.
+
+    predictions: one row per photo and fold. Columns that the system does not predict are left out.
+    """
+    found = combiner.predict(predictions)
+    found = found.assign(**{name: [known[i] for i in found[name]] for name, known in WORDS.items()})
+    columns = [name for name in COLUMNS if name in predictions]
+    means = predictions.groupby("photo")[columns].mean().reindex(found["photo"]).reset_index(drop=True)
+    return pd.concat([found[["photo", "label", *WORDS]], means], axis=1)
+
+
+def labelled_faces(combiner: ThresholdCombiner | LabelCombiner, predictions: pd.DataFrame) -> pd.DataFrame:
+    """A row a face: photo, face, its box and score, and what `labelled_photos` says of one.
+
+    predictions: one row per photo, face and fold.
+    """
+    keys = ["photo", "face"]
+    if predictions.empty:
+        return pd.DataFrame(columns=[*keys, *FACE, "label", *WORDS])
+    of_face = predictions.groupby(keys, sort=False).ngroup().astype(str)
+    about = predictions[[*keys, *FACE]].drop_duplicates(keys).reset_index(drop=True)
+    labels = labelled_photos(combiner, predictions.drop(columns=keys).assign(photo=of_face))
+    return pd.concat([about, labels.drop(columns="photo")], axis=1)

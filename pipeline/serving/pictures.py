@@ -1,0 +1,94 @@
+"""Photos with a frame around each face and its label: pictures for people to look at."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image, ImageDraw, ImageFont
+
+from models.errors import UserError
+from pipeline.dataset.tables import BOX
+from pipeline.images.decode import decode
+from pipeline.runtime import store
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pandas as pd
+
+LONGEST = 1280
+"""Pixels of a picture's longer side, at most."""
+COLOURS = {"worn": "#1f5fa8", "wrong": "#b34d00", "none": "#5b5b5b"}
+"""Of the frames, by mask state: dark enough for white letters, and told apart by who does not see red or green."""
+MASK_WORDS = {"worn": "mask right", "wrong": "mask wrong", "none": "no mask"}
+LETTERS = (12, 22)
+"""Pixels of a caption's letters, at the least and at the most; between, a tenth of the face's width."""
+PADDING = 3
+
+
+def check_pictures_folder(folder: Path, photos: Sequence[str]) -> None:
+    """Raises UserError for a folder in which one of the photos (paths) lies, whose place a picture might take."""
+    if os.path.realpath(folder) in {os.path.realpath(Path(photo).parent) for photo in photos}:
+        raise UserError(
+            f"--draw {folder}: photos that are labelled lie there; name another folder, for none to be lost."
+        )
+
+
+def draw_pictures(folder: Path, photos: Sequence[str], faces: pd.DataFrame | None, whole: pd.DataFrame) -> list[Path]:
+    """Write a picture of each photo (paths) to a folder, as JPEG; returns where they are, in order.
+
+    faces: a row a face (photo, box_x, box_y, box_w, box_h, mask, gender, band, perhaps age_years), None where none
+    were looked for; whole: a row a photo, for those without a face.
+    """
+    names = _names(photos)
+    for photo in photos:
+        rows = whole[:0] if faces is None else faces[faces["photo"] == photo]
+        picture = drawn(Path(photo), rows if len(rows) else whole[whole["photo"] == photo])
+        with store.replacing(folder / names[photo]) as temporary:
+            picture.save(temporary, "JPEG", quality=90)
+    return [folder / names[photo] for photo in photos]
+
+
+def _names(photos: Sequence[str]) -> dict[str, str]:
+    """A file name for each photo; those of one name in several folders are told apart."""
+    plain = Counter(Path(photo).stem for photo in photos)
+    return {
+        photo: f"{Path(photo).stem}{f'-{store.fingerprint(photo)[:6]}' if plain[Path(photo).stem] > 1 else ''}.jpg"
+        for photo in photos
+    }
+
+
+def drawn(path: Path, rows: pd.DataFrame) -> Image.Image:
+    """A photo with its faces, the smallest last, so that none hides it; or with a row without a box, for all of it."""
+    photo = decode(path)
+    picture = Image.fromarray(photo.pixels)
+    picture.thumbnail((LONGEST, LONGEST))
+    scale = picture.width / (photo.size[0] * photo.reduced)
+    draw = ImageDraw.Draw(picture)
+    for row in rows.to_dict("records"):
+        colour = COLOURS[row["mask"]]
+        if "box_x" not in row:
+            _caption(draw, row, colour, 0, picture.height, picture.width)
+            continue
+        left, top, wide, high = (row[name] * scale for name in BOX)
+        draw.rectangle((left, top, left + wide, top + high), outline=colour, width=max(2, round(wide / 60)))
+        _caption(draw, row, colour, left, top, wide)
+    return picture
+
+
+def _caption(
+    draw: ImageDraw.ImageDraw, row: dict[str, Any], colour: str, left: float, bottom: float, wide: float
+) -> None:
+    """What a row says, in white on its colour, above `bottom` and from `left` on, moved into the picture."""
+    font = ImageFont.load_default(min(max(wide / 10, LETTERS[0]), LETTERS[1]))
+    years = f" ({row['age_years']:.0f})" if "age_years" in row else ""
+    text = f"{row['gender']}, {row['band']}{years}\n{MASK_WORDS[row['mask']]}"
+    x0, y0, x1, y1 = draw.multiline_textbbox((0, 0), text, font)
+    across, down = x1 - x0 + 2 * PADDING, y1 - y0 + 2 * PADDING
+    left = max(0, min(left, draw.im.size[0] - across))
+    top = max(0, bottom - down)
+    draw.rectangle((left, top, left + across, top + down), fill=colour)
+    draw.multiline_text((left + PADDING - x0, top + PADDING - y0), text, "white", font)
