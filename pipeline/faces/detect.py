@@ -33,6 +33,12 @@ ten. Few photos lie on their side without EXIF that says so, and an upright one 
 LONGEST = 512
 """Pixels of the longer side of what is searched. In photos of 1536x2048 as they are, most masked faces were missed;
 and in small ones as they are, eyes are found less exactly."""
+FINER = 1024
+"""The same of a second search, for small faces in photos of more than FINER_FROM pixels."""
+FINER_FROM = 768
+SMALL = 96
+"""Pixels of the first search that a small face is wide, at most. Of 571 portraits, most of them masked, in pictures
+three to six times as high, both searches find 0.995; the first alone found 0.96 of 191."""
 SHORTEST = 8
 """Pixels of the shorter side of what is searched: nothing in a narrower strip is a face."""
 NMS_IOU = 0.3
@@ -99,22 +105,23 @@ class Detector:
         photo upside down is searched as it stands: its faces are found, and their mouths taken for eyes.
         """
         height, width = photo.shape[:2]
-        scale = LONGEST / max(height, width)
-        size = max(1, round(width * scale)), max(1, round(height * scale))
+        searched = _brought_to(photo, LONGEST)
+        size = searched.shape[1::-1]
         if min(size) < SHORTEST:
             return ()
-        if size != (width, height):
-            photo = cv2.resize(photo, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
-        faces = self._find(photo)
+        faces, turned = self._find(searched), False
         upright = _best_score(faces)
         if upright < SURE_SCORE:
             for turns in SIDEWAYS:
-                sideways = self._find(np.rot90(photo, turns))
+                sideways = self._find(np.rot90(searched, turns))
                 if _best_score(sideways) > max(_best_score(faces), upright + GAIN):
-                    faces = _turned_back(sideways, turns, size)
-        faces = [face for face in faces if face.score >= FACE_SCORE]
-        across, down = width / size[0], height / size[1]
-        return tuple(sorted((_scaled(face, across, down) for face in faces), key=lambda face: (-face.area, face.box)))
+                    faces, turned = _turned_back(sideways, turns, size), True
+        found = _in_whole_photo(faces, size, photo)
+        if max(height, width) > FINER_FROM and not turned:
+            finer = _brought_to(photo, min(FINER, max(height, width)))
+            small = SMALL * max(height, width) / LONGEST
+            found = _with_small(found, _in_whole_photo(self._find(finer), finer.shape[1::-1], photo), small)
+        return tuple(sorted(found, key=lambda face: (-face.area, face.box)))
 
     def _find(self, photo: NDArray[np.uint8]) -> list[Face]:
         """What may be faces of a photo as it stands, in its own pixels."""
@@ -163,6 +170,39 @@ def _turned_back(faces: list[Face], turns: int, size: tuple[int, int]) -> list[F
         box = (min(x0, x1), min(y0, y1), abs(x1 - x0), abs(y1 - y0))
         found.append(Face(box, tuple(map(back, face.landmarks)), face.score))
     return found
+
+
+def _brought_to(photo: NDArray[np.uint8], longest: int) -> NDArray[np.uint8]:
+    """A photo with so many pixels along its longer side."""
+    height, width = photo.shape[:2]
+    scale = longest / max(height, width)
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    if size == (width, height):
+        return photo
+    return cv2.resize(photo, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+
+
+def _in_whole_photo(faces: list[Face], size: tuple[int, int], photo: NDArray[np.uint8]) -> list[Face]:
+    """Those that count as faces, of what was found in a photo brought to a size (width, height), in its own pixels."""
+    across, down = photo.shape[1] / size[0], photo.shape[0] / size[1]
+    return [_scaled(face, across, down) for face in faces if face.score >= FACE_SCORE]
+
+
+def _with_small(faces: list[Face], finer: list[Face], small: float) -> list[Face]:
+    """Faces, with those of a finer search that are narrower than so many pixels, in place of the same of the first."""
+    new = [face for face in finer if face.box[2] <= small]
+    kept = [face for face in faces if face.box[2] > small or not any(_overlap(face, other) for other in new)]
+    return kept + [face for face in new if not any(_overlap(face, other) for other in kept)]
+
+
+def _overlap(one: Face, other: Face) -> bool:
+    """Whether the middle of one of two faces lies in the other."""
+    return _holds_middle(one, other) or _holds_middle(other, one)
+
+
+def _holds_middle(one: Face, other: Face) -> bool:
+    (left, top, wide, high), (x, y, across, down) = one.box, other.box
+    return 0 <= x + across / 2 - left <= wide and 0 <= y + down / 2 - top <= high
 
 
 def _scaled(face: Face, across: float, down: float) -> Face:

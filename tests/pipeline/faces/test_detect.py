@@ -104,6 +104,34 @@ def test_of_several_faces_the_largest_is_first(detector):
     assert misses(small, POINTS[EYES] / 2, APART / 2) < 0.2
 
 
+def test_small_faces_of_a_large_photo_are_searched_for_more_finely(detector, monkeypatch):
+    apart, coarse = [], []
+    for seed in range(10):
+        photo, points = shot(seed, "none" if seed % 2 else "nose")
+        canvas = np.full((1500, 1200, 3), 180, np.uint8)
+        top, left = 40 + 100 * seed, 900 - 80 * seed
+        canvas[top : top + 256, left : left + 192] = photo
+        eyes, distance = points[EYES] + (left, top), np.hypot(*(points[1] - points[0]))
+        (face,) = detector.find(canvas)  # once, though both searches find it
+        apart.append(misses(face, eyes, distance))
+        with monkeypatch.context() as patch:
+            patch.setattr(detect, "FINER_FROM", 10_000)
+            coarse.append(min((misses(one, eyes, distance) for one in detector.find(canvas)), default=1.0))
+    assert max(apart) < 0.2
+    assert np.mean(apart) < 0.8 * np.mean(coarse)
+
+
+def box(left, top, wide, high) -> Face:
+    return Face((left, top, wide, high), ((0.0, 0.0),) * 5, 0.9)
+
+
+def test_a_small_face_counts_as_the_finer_search_finds_it():
+    large, small, lost = box(0, 0, 200, 250), box(300, 20, 50, 60), box(400, 20, 50, 60)
+    finer = [box(10, 10, 190, 230), box(304, 18, 52, 66), box(60, 100, 40, 40), box(500, 20, 20, 30)]
+    found = detect._with_small([large, small, lost], finer, 96)
+    assert found == [large, lost, finer[1], finer[3]]  # what the first found alone stays, and parts of faces are none
+
+
 def test_fifty_faces(detector):
     canvas, eyes = collage(50, 10)
     faces = detector.find(canvas)
