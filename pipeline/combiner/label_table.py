@@ -7,26 +7,24 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from models.labels import BANDS, GENDERS, MASKS
-from pipeline.dataset.tables import BOX
-from pipeline.prediction.tables import COLUMNS
+from pipeline.prediction.label_tables import BAND_COLUMNS, LABEL_COLUMNS
+from pipeline.prediction.tables import COLUMNS, FACE
 
 if TYPE_CHECKING:
     from pipeline.combiner.label_combiner import LabelCombiner
     from pipeline.combiner.threshold_combiner import ThresholdCombiner
 
-FACE = (*BOX, "score")
-"""What says where a face is, and how sure the detector was."""
 WORDS = {"mask": MASKS, "gender": GENDERS, "band": BANDS}
 
 
 def labelled_photos(combiner: ThresholdCombiner | LabelCombiner, predictions: pd.DataFrame) -> pd.DataFrame:
     """A row a photo, in order of appearance: photo, label, mask, gender, band and the means over folds.
 
-    predictions: one row per photo and fold. Columns that the system does not predict are left out.
+    predictions: one row per photo and fold, of whatever columns the system predicts.
     """
     found = combiner.predict(predictions)
     found = found.assign(**{name: [known[i] for i in found[name]] for name, known in WORDS.items()})
-    columns = [name for name in COLUMNS if name in predictions]
+    columns = [name for name in (*COLUMNS, *BAND_COLUMNS, *LABEL_COLUMNS) if name in predictions]
     means = predictions.groupby("photo")[columns].mean().reindex(found["photo"]).reset_index(drop=True)
     return pd.concat([found[["photo", "label", *WORDS]], means], axis=1)
 

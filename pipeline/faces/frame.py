@@ -25,6 +25,8 @@ NARROWEST = 1.9
 is not where it should be, as in a hundredth of masked faces."""
 SUPERSAMPLING = 2
 """Pixels along a side that are sampled for one of the framed photo, and averaged."""
+FRAME = (WIDE, ABOVE, BELOW, YAWED, NARROWEST, SUPERSAMPLING)
+"""All that makes a frame."""
 
 
 class Eyes(NamedTuple):

@@ -46,7 +46,7 @@ def find_faces(photos: Photos, name: str, detector: Detector, jobs: int, kept: P
     names = list(photos.names)
     inputs = {
         "photos": store.photo_fingerprint(photos.root, names, times=True),
-        "detector": detector.digest,
+        "method": detector.method,
     }
     folder = kept / f"{name[:40]}-faces-{store.fingerprint(inputs)}"
     with store.locked(folder.with_name(f".{folder.name}.lock"), f"finding faces in {name}", wait=True):
@@ -86,13 +86,13 @@ def _cells(face: Face) -> tuple[float, ...]:
 def _read(table: pd.DataFrame) -> FoundFaces:
     faces: dict[str, tuple[Face, ...]] = {}
     sizes: dict[str, tuple[int, int]] = {}
-    cells = table[list(CELLS)].to_numpy(float).tolist()
-    for photo, width, height, face, row in zip(
-        table["photo"], table["width"], table["height"], table["face"], cells, strict=True
+    boxes, points = (table[list(names)].to_numpy(float).tolist() for names in (BOX, POINTS))
+    for row, (photo, width, height, face, score) in enumerate(
+        zip(*(table[name] for name in ("photo", "width", "height", "face", "score")), strict=True)
     ):
         sizes[photo] = int(width), int(height)
         before = faces.setdefault(photo, ())
         if face == len(before):  # blank where none was found
-            points = row[4:14]
-            faces[photo] = (*before, Face(tuple(row[:4]), tuple(zip(points[::2], points[1::2], strict=True)), row[14]))
+            landmarks = tuple(zip(points[row][::2], points[row][1::2], strict=True))
+            faces[photo] = (*before, Face(tuple(boxes[row]), landmarks, float(score)))
     return FoundFaces(faces, sizes)

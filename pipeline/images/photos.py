@@ -19,10 +19,12 @@ from pipeline.images.decode import BadPhotoError, Decoded, decode, read_photo
 from pipeline.images.framing import Box, View, fit
 
 T = TypeVar("T")
+AHEAD = 16
+"""Photos that each thread may be ahead of who reads them."""
 
 
 @dataclass(frozen=True)
-class FaceFraming:
+class FaceSearch:
     """Photos framed by the faces in them. known: those found before, by photo, in pixels of the whole photo.
 
     every: whether the other faces of a photo are wanted too, beside the one that counts.
@@ -53,7 +55,7 @@ class Photos:
     boxes: NDArray[np.float64] | None = None
     crop: float = 1.0
     box_rows: Mapping[str, str] = field(default_factory=dict)
-    faces: FaceFraming | None = None
+    faces: FaceSearch | None = None
 
     def box(self, index: int) -> Box | None:
         if self.boxes is None or np.isnan(self.boxes[index]).any():
@@ -101,7 +103,7 @@ def decode_photo(photos: Photos, index: int, views: Sequence[View]) -> FittedPho
     return _by_faces(photos.faces, photos.names[index], photo, views, box)
 
 
-def _by_faces(by: FaceFraming, name: str, photo: Decoded, views: Sequence[View], box: Box | None) -> FittedPhoto:
+def _by_faces(by: FaceSearch, name: str, photo: Decoded, views: Sequence[View], box: Box | None) -> FittedPhoto:
     """A photo framed by the face that counts, or as if it had one where others do."""
 
     def framed(eyes: Eyes) -> dict[View, NDArray[np.uint8]]:
@@ -120,12 +122,16 @@ def _by_faces(by: FaceFraming, name: str, photo: Decoded, views: Sequence[View],
 
 
 def decode_all(photos: Photos, views: Sequence[View], jobs: int) -> Iterator[FittedPhoto | str]:
-    """`decode_photo` of every photo, in order, `jobs` at a time and at most 16 x `jobs` ahead of the reader."""
-    return side_by_side(lambda index: decode_photo(photos, index, views), len(photos.names), jobs)
+    """`decode_photo` of every photo, in order, `jobs` at a time and at most AHEAD x `jobs` ahead of the reader.
+
+    A quarter of that where every face is wanted: a crowd's take megabytes a photo.
+    """
+    ahead = AHEAD // 4 if photos.faces is not None and photos.faces.every else AHEAD
+    return side_by_side(lambda index: decode_photo(photos, index, views), len(photos.names), jobs, ahead)
 
 
-def side_by_side(work: Callable[[int], T], count: int, jobs: int) -> Iterator[T]:
-    """`work` on 0 to `count` - 1, in order, `jobs` at a time and at most 16 x `jobs` ahead of the reader."""
+def side_by_side(work: Callable[[int], T], count: int, jobs: int, most: int = AHEAD) -> Iterator[T]:
+    """`work` on 0 to `count` - 1, in order, `jobs` at a time and at most `most` x `jobs` ahead of the reader."""
     # Threads: Pillow and OpenCV let go of the interpreter while they work. (joblib's generator would run
     # ahead of a slow reader without end.)
     ahead: deque[Future] = deque()
@@ -133,7 +139,7 @@ def side_by_side(work: Callable[[int], T], count: int, jobs: int) -> Iterator[T]
     try:
         for index in range(count):
             ahead.append(pool.submit(work, index))
-            if len(ahead) == 16 * jobs:
+            if len(ahead) == most * jobs:
                 yield ahead.popleft().result()
         while ahead:
             yield ahead.popleft().result()

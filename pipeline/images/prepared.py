@@ -48,8 +48,8 @@ def prepare(photos: Photos, name: str, view: View, jobs: int) -> Prepared:
     boxed = photos.boxes is not None and bool((~np.isnan(photos.boxes).any(axis=1)).any())
     boxes = ["clipped", view.margin, np.nan_to_num(photos.boxes, nan=-1).tolist()] if boxed else None
     fingerprint = store.photo_fingerprint(photos.root, list(photos.names), times=True)
-    framing = [] if photos.faces is None else [photos.faces.framing.as_json(), view.margin]
-    fingerprint = store.fingerprint([fingerprint, photos.crop, boxes, *framing])
+    framed = [photos.crop] if photos.faces is None else [photos.faces.framing.as_json(), view.margin]
+    fingerprint = store.fingerprint([fingerprint, *framed, boxes])
     folder = PREPARED / f"{name[:40]}-{view.height}x{view.width}-{fingerprint}"
     with store.locked(PREPARED / f".{folder.name}.lock", f"preparing {name}", wait=True):
         store.sweep(folder)

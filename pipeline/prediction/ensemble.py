@@ -20,12 +20,12 @@ from models.errors import UserError
 from models.task import Task
 from models.tasks import build_task
 from models.weight_files import weights_fault
-from pipeline.dataset.tables import BOX
 from pipeline.images.framing import View
 from pipeline.images.photos import Photos, decode_all
 from pipeline.prediction import engines
 from pipeline.prediction.engine import REFERENCE, Engine
 from pipeline.prediction.engines import BATCH_SIZE, Forward
+from pipeline.prediction.tables import FACE
 from pipeline.run.fold_records import WEIGHTS, BegunFold
 from pipeline.runtime.machine import Plan
 from pipeline.runtime.progress import Progress
@@ -142,10 +142,12 @@ def predict(members: Sequence[EnsembleMember], photos: Photos, jobs: int, progre
                 faces.append((name, number, *other.face.box, other.face.score))
         progress.advance()
     table = whole.table(photos.names)
-    found = pd.DataFrame(faces, columns=["photo", "face", *BOX, "score"])
+    found = pd.DataFrame(faces, columns=["photo", "face", *FACE])
     if faces:
         both = pd.concat([table, others.table(photos.names)])
         found = found.merge(both, on=["photo", "face"], how="left", validate="1:m")
+    else:
+        found = found.reindex(columns=[*found, *table.columns.drop(["photo", "face"])])
     return Predicted(table.drop(columns="face"), bad, cut_short, found)
 
 

@@ -8,10 +8,13 @@ from numpy.typing import NDArray
 
 from models.errors import UserError
 from models.labels import GENDERS
+from pipeline.dataset.tables import BOX
 
 MASK_COLUMNS = ("mask_worn", "mask_wrong", "mask_none")
 COLUMNS = (*MASK_COLUMNS, "gender_female", "age_years")
 """The named predictions of the three specialists; the first four are probabilities."""
+FACE = (*BOX, "score")
+"""Where a face is, in pixels of its photo, and how sure the detector was of it."""
 TRUTH = ("mask", "gender", "age")
 
 

@@ -38,7 +38,7 @@ SCHEMA = 4
 EVAL_FOLDER = "folder.json"
 """In the place of a folder given as EVAL: which folder that is."""
 NOT_LEARNED = ("follow_links", "allow_duplicates", "face_model")
-"""Settings that may change after a training has begun; the model that finds faces is compared by what it holds."""
+"""Settings that may change after a training has begun; which faces are found is compared where they are."""
 BEGUN = (f"*/fold*/{SETTINGS}", "compare*/settings.json")
 """Where a run has one of these, a training or a comparison has begun under its settings."""
 
@@ -119,7 +119,7 @@ def open_run(given: RunStage, *, make: bool = True) -> Run:
         settings = _settled(recorded, given.shared)
         if begun:
             _check_recorded(folder, recorded, settings)
-            settings = replace(settings, data=recorded.data, weights=recorded.weights)
+            settings = replace(settings, data=recorded.data, weights=recorded.weights, face_model=recorded.face_model)
         folds, left_out = HELD_OUT[settings.held_out], settings.leave_out
         if left_out is not None and not 0 <= left_out < folds:
             raise UserError(f"--leave-out {left_out}: the folds are numbered from 0 to {folds - 1}.")
@@ -128,6 +128,8 @@ def open_run(given: RunStage, *, make: bool = True) -> Run:
             if recorded is None and not _same(settings.data, DRAWN) and not given.shared.keys() & {"preset", "recipe"}:
                 # Make reads what a stage prints.
                 print(f"face18: {folder}: {in_its_words(preset_told(settings.preset))}", file=sys.stderr, flush=True)
+    if "face_model" in given.shared:  # for this call: where a file lies is no property of a run that has begun
+        settings = replace(settings, face_model=given.shared["face_model"])
     return Run(folder=folder, **{name: getattr(settings, name) for name in RECORDED})
 
 

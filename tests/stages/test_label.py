@@ -14,6 +14,7 @@ from tiny_runs import finish, inside, train_tiny
 from models.errors import UserError
 from models.labels import NAMES
 from pipeline.__main__ import main
+from pipeline.prediction.label_tables import LABEL_COLUMNS
 from pipeline.runtime import store
 from pipeline.stages.label import Label, label, table
 
@@ -168,7 +169,7 @@ def test_a_run_that_is_not_calibrated_or_was_trained_on_is_told(copy, capsys):
         label(Label.of(run=copy.run, photos=(photo,), threads=1))
 
 
-def test_a_rival_labels_without_what_it_does_not_predict(copy, capsys):
+def test_a_rival_labels_with_what_it_predicts(copy, capsys):
     tiny = {"backbone": "test_efficientnet", "backbone_options": {}, "height": 64, "width": 48, "batch_size": 16}
     from pipeline.stages.train import Train, train
 
@@ -178,7 +179,7 @@ def test_a_rival_labels_without_what_it_does_not_predict(copy, capsys):
     photos = tuple(map(str, sorted((copy.data / "eval/images").glob("[!.]*.jpg"))[:5]))
     label(Label.of(run=copy.run, photos=photos, system="joint", json=True, threads=1))
     told = lines(capsys)
-    assert set(told[0]) == {"photo", "label", "mask", "gender", "band"}
+    assert set(told[0]) == {"photo", "label", "mask", "gender", "band", *LABEL_COLUMNS}
     submission = pd.read_csv(copy.run / "joint/submission.csv").set_index("ImageID")["ans"]
     assert np.array_equal([row["label"] for row in told], [submission[Path(row["photo"]).name] for row in told])
     label(Label.of(run=copy.run, photos=photos, system="joint", threads=1))

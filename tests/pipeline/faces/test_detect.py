@@ -198,7 +198,7 @@ def test_a_model_of_ones_own(tmp_path, detector):
     own = tmp_path / "own.onnx"
     own.write_bytes(detect.MODEL.content())
     made = Detector(own)
-    assert made.digest == detector.digest == detect.MODEL.digest
+    assert made.method == detector.method
     assert made.find(PHOTO) == detector.find(PHOTO)
 
 

@@ -1,5 +1,7 @@
 """Which face of a photo counts, and where eyes are where none is found."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -15,6 +17,7 @@ def face(left: float, top: float, wide: float) -> Face:
     return Face((left, top, wide, 1.3 * wide), (*eyes, *[(left + 0.5 * wide, top + wide)] * 3), 0.9)
 
 
+FOUND_BY = SimpleNamespace(method="m")
 SMALL, LARGE, MIDDLE = face(10, 10, 20), face(200, 50, 80), face(100, 10, 40)
 FACES = (LARGE, MIDDLE, SMALL)
 
@@ -49,7 +52,7 @@ SHOWN = [
 
 
 def test_eyes_of_photos_without_a_face_are_where_they_usually_are():
-    framing = Framing.of("digest", SHOWN)
+    framing = Framing.of(FOUND_BY, SHOWN)
     eyes = [eyes_of(one) for one, _, _ in SHOWN]
     assert framing.eyes(None, (300, 300)) == TypicalEyes.of(eyes, SIZES).on(300, 300)
     across = np.median([one.x / size[0] for one, size in zip(eyes, SIZES, strict=True)])
@@ -58,7 +61,7 @@ def test_eyes_of_photos_without_a_face_are_where_they_usually_are():
 
 
 def test_eyes_of_a_box_without_a_face_are_where_they_usually_are_in_boxes():
-    framing, box = Framing.of("digest", SHOWN), (50.0, 60.0, 52.0, 60.0)
+    framing, box = Framing.of(FOUND_BY, SHOWN), (50.0, 60.0, 52.0, 60.0)
     found = framing.eyes(None, (300, 300), box)
     within = [
         ((eyes_of(one).x - given[0]) / given[2], (eyes_of(one).y - given[1]) / given[3])
@@ -71,21 +74,21 @@ def test_eyes_of_a_box_without_a_face_are_where_they_usually_are_in_boxes():
 
 
 def test_a_face_fills_its_box_where_nothing_else_is_known():
-    boxless = Framing.of("digest", [(one, size, None) for one, size, _ in SHOWN])
+    boxless = Framing.of(FOUND_BY, [(one, size, None) for one, size, _ in SHOWN])
     eyes = boxless.eyes(None, (300, 300), (100.0, 100.0, 42.0, 56.0))
     assert (eyes.x, eyes.distance) == (121, pytest.approx(20))
 
 
 def test_a_framing_is_read_as_it_was_written():
-    framing = Framing.of("digest", SHOWN)
+    framing = Framing.of(FOUND_BY, SHOWN)
     assert Framing.from_json(framing.as_json(), "faces.json") == framing
     assert Framing.from_json(None, "faces.json") is None
 
 
-@pytest.mark.parametrize("damage", [{"typical": None}, {"in_box": [1, 2]}, {"detector": ...}])
+@pytest.mark.parametrize("damage", [{"typical": None}, {"in_box": [1, 2]}, {"method": ...}])
 def test_another_framing_is_refused(damage):
-    kept = Framing.of("digest", SHOWN).as_json() | damage
-    if damage == {"detector": ...}:
-        del kept["detector"]
+    kept = Framing.of(FOUND_BY, SHOWN).as_json() | damage
+    if damage == {"method": ...}:
+        del kept["method"]
     with pytest.raises(UserError, match=r"faces\.json does not say how faces are framed"):
         Framing.from_json(kept, "faces.json")

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pipeline.faces import detect, face_framing
 from pipeline.faces.detect import Detector
 from pipeline.faces.face_framing import Framing, chosen_face
 from pipeline.faces.frame import eyes_of, frame_face
@@ -14,7 +15,7 @@ from pipeline.images import decode, prepared
 from pipeline.images.decode import read_photo
 from pipeline.images.found_faces import FoundFaces, find_faces
 from pipeline.images.framing import View
-from pipeline.images.photos import FaceFraming, Photos, decode_photo
+from pipeline.images.photos import FaceSearch, Photos, decode_photo
 from pipeline.images.prepared import prepare
 from pipeline.synthetic.faces import Person
 from pipeline.synthetic.shots import backdrop, take
@@ -62,8 +63,8 @@ def test_faces_are_those_of_each_photo_alone(photos, detector, tmp_path, jobs):
 class Unasked:
     """A detector that finds nothing, and is not to be asked."""
 
-    def __init__(self, digest: str):
-        self.digest = digest
+    def __init__(self, method: str):
+        self.method = method
 
     def find(self, photo):
         raise AssertionError("what was found before is to be taken")
@@ -75,9 +76,27 @@ def kept(photos, tmp_path, detector) -> FoundFaces:
 
 def test_faces_are_found_once(photos, detector, tmp_path):
     first = kept(photos, tmp_path, detector)
-    assert kept(photos, tmp_path, Unasked(detector.digest)) == first
+    assert kept(photos, tmp_path, Unasked(detector.method)) == first
     with pytest.raises(AssertionError):
         kept(photos, tmp_path, Unasked("another"))
+
+
+@pytest.mark.parametrize("rule", ["LONGEST", "FINER", "SMALL", "FACE_SCORE", "GAIN", "VERSION"])
+def test_faces_are_found_anew_by_other_rules(photos, detector, tmp_path, monkeypatch, rule):
+    kept(photos, tmp_path, detector)
+    monkeypatch.setattr(detect, rule, getattr(detect, rule) * 0.9)
+    assert Detector().method != detector.method
+    with pytest.raises(AssertionError):
+        kept(photos, tmp_path, Unasked(Detector().method))
+
+
+def test_photos_are_prepared_anew_for_another_frame(photos, detector, tmp_path, monkeypatch):
+    monkeypatch.setattr(prepared, "PREPARED", Path(tmp_path / "prepared"))
+    prepare(by_faces(photos, detector), "album", VIEWS[0], 1)
+    before = set((tmp_path / "prepared").glob("album-4*"))
+    monkeypatch.setattr(face_framing, "FRAME", (*face_framing.FRAME, 1))
+    prepare(by_faces(photos, detector), "album", VIEWS[0], 1)
+    assert len(set((tmp_path / "prepared").glob("album-4*")) - before) == 1
 
 
 @pytest.mark.parametrize("fault", ["changed photo", "damaged file", "lost file"])
@@ -104,11 +123,11 @@ def test_pixels_are_those_of_the_whole_photo(photos, detector, tmp_path, monkeyp
     ((ours,), (theirs,)) = reduced.faces[name], whole.faces[name]
     assert ours != theirs
     assert ours.box == pytest.approx(theirs.box, rel=0.2)
-    framing = Framing.of(detector.digest, [(ours, reduced.sizes[name], None)])
+    framing = Framing.of(detector, [(ours, reduced.sizes[name], None)])
     photo = decode.decode(photos.root / name)
     assert photo.reduced == 2
     for known in (reduced.faces, {}):  # in the pixels of the decoded photo
-        framed = FaceFraming(framing, detector, known)
+        framed = FaceSearch(framing, detector, known)
         assert framed.faces(name, photo) == detector.find(photo.pixels)
 
 
@@ -118,7 +137,7 @@ def by_faces(photos: Photos, detector: Detector) -> Photos:
     shown = [(found.faces[n][0], found.sizes[n], None) for n in found.faces if found.faces[n]]
     boxes = np.full((len(NAMES), 4), np.nan)
     boxes[0] = 2, 3, 20, 20
-    return replace(photos, faces=FaceFraming(Framing.of(detector.digest, shown), detector), boxes=boxes)
+    return replace(photos, faces=FaceSearch(Framing.of(detector, shown), detector), boxes=boxes)
 
 
 def test_photos_are_framed_by_the_face_that_counts(photos, detector):

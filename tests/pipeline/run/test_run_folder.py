@@ -23,7 +23,7 @@ DEFAULTS = {
     "weights": "auto",
     "fixes": None,
     "faces": "given",
-    "face_model": None,
+    "face_model": "package",
     "crop": 1.0,
     "split": "person",
     "held_out": 0.2,
@@ -293,6 +293,14 @@ def test_a_change_is_allowed_before(run, name):
     made = open_run(RunStage.of(run=run, **{name: CHANGES[name]}))
     assert getattr(made, name) == CHANGES[name]
     assert recorded(run)[name] == (str(CHANGES[name]) if name == "data" else CHANGES[name])
+
+
+def test_where_the_face_model_lies_is_no_property_of_a_run_that_has_begun(run):
+    open_run(RunStage.of(run=run, face_model=Path("mine.onnx")))
+    assert open_run(RunStage.of(run=run)).face_model == Path("mine.onnx")
+    begin(run)
+    assert open_run(RunStage.of(run=run, face_model=Path("typo.onnx"))).face_model == Path("typo.onnx")
+    assert open_run(RunStage.of(run=run)).face_model == Path("mine.onnx")
 
 
 @pytest.mark.parametrize("name", ["follow_links", "allow_duplicates"])

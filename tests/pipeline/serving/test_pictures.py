@@ -70,28 +70,45 @@ def test_a_photo_without_a_face_has_its_label_below(photo):
 
 
 def test_every_photo_has_a_picture(tmp_path, photo):
-    other = tmp_path / "others/a.jpg"
-    other.parent.mkdir()
-    Image.new("RGB", (100, 80), "white").save(other)
-    third = tmp_path / "others/b.jpg"
-    Image.new("RGB", (50, 80), "white").save(third)
-    photos = [str(photo), str(other), str(third)]
+    paths = [photo, *(tmp_path / "others" / name for name in ("a.jpg", "b.jpg", f"{'long' * 60}.jpg"))]
+    sizes = [(400, 300), (100, 80), (50, 80), (60, 80)]
+    paths[1].parent.mkdir()
+    for path, size in zip(paths[1:], sizes[1:], strict=True):
+        Image.new("RGB", size, "white").save(path)
+    photos, out = list(map(str, paths)), tmp_path / "out/deep"
     whole = pd.DataFrame([row(name) for name in photos])
-    written = draw_pictures(tmp_path / "out/deep", photos, faces(str(photo), (10, 50, 40, 50)), whole)
-    assert len({path.name for path in written}) == 3
-    assert sorted(path.name for path in (tmp_path / "out/deep").iterdir()) == sorted(path.name for path in written)
-    assert [Image.open(path).size for path in written] == [(400, 300), (100, 80), (50, 80)]
-    assert written[2].name == "b.jpg"
+    for _ in range(2):
+        check_pictures_folder(out, photos, tmp_path / "data")
+        draw_pictures(out, photos, faces(photos[0], (10, 50, 40, 50)), whole)
+    draw_pictures(out, photos[2:], None, whole)  # and those before stay listed
+    listed = pd.read_csv(out / "pictures.csv").set_index("photo")["picture"]
+    assert {path.name for path in out.iterdir()} == {"pictures.csv", *listed}
+    assert len(set(listed)) == 4
+    assert [Image.open(out / listed[name]).size for name in photos] == sizes
+    assert listed[photos[2]] == "b.jpg"
+    check_pictures_folder(out, photos, tmp_path / "data")
 
 
-def test_pictures_never_take_the_place_of_photos(photo, tmp_path, monkeypatch):
-    monkeypatch.chdir(photo.parent)
-    (tmp_path / "link").symlink_to(photo.parent)
-    for folder in (photo.parent, tmp_path / "link"):
-        for name in (str(photo), photo.name):
-            with pytest.raises(UserError, match="name another folder"):
-                check_pictures_folder(folder, [name])
-    check_pictures_folder(tmp_path / "out", [str(photo)])
+@pytest.mark.parametrize("photo_in", ["photos", "elsewhere"])
+def test_pictures_never_take_the_place_of_photos(photo, tmp_path, photo_in):
+    """Nor of any other file: a folder's photos may be named as those of another."""
+    (tmp_path / "elsewhere").mkdir()
+    Image.new("RGB", (50, 80), "white").save(tmp_path / photo_in / "a.jpg")
+    (tmp_path / "link").symlink_to(tmp_path / photo_in)
+    for folder in (tmp_path / photo_in, tmp_path / "link"):
+        with pytest.raises(UserError, match=r"'a\.jpg' is there already and is no picture of ours"):
+            check_pictures_folder(folder, [str(photo)], tmp_path / "data")
+    check_pictures_folder(tmp_path / "out", [str(photo)], tmp_path / "data")
+
+
+def test_pictures_are_never_drawn_into_the_data_set(photo, tmp_path):
+    (tmp_path / "data/eval").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "data")
+    for folder in ("data", "data/eval", "data/new", "link/eval"):
+        with pytest.raises(UserError, match="lies in the data set"):
+            check_pictures_folder(tmp_path / folder, [str(photo)], tmp_path / "data")
+    with pytest.raises(UserError, match="is not a folder"):
+        check_pictures_folder(photo, [str(photo)], tmp_path / "data")
 
 
 def test_white_letters_can_be_read_on_every_colour():
