@@ -55,7 +55,7 @@ class DataSet:
         """The same, as if no face boxes had come with it."""
         tables = {name: getattr(self, name).drop(columns=list(BOX), errors="ignore") for name in ("train", "eval")}
         boxed = set(BOX) <= set(self.train.columns)
-        notes = (*self.notes, "the face boxes are not used (--faces off)") if boxed else self.notes
+        notes = (*self.notes, "the face boxes are not used (FACES=off)") if boxed else self.notes
         return replace(self, **tables, box_rows={}, notes=notes)
 
     def submission(self, labels: pd.Series) -> pd.DataFrame:

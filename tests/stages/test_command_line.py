@@ -303,6 +303,7 @@ def test_make_passes_on_only_what_the_user_set(tmp_path):
         "PRESET=base",
         "FOLDS=all",
         "RECIPE=note-specialists",
+        "FACES=auto",
         "THREADS=1",
         "BESIDE=",
     ).stdout
@@ -310,7 +311,14 @@ def test_make_passes_on_only_what_the_user_set(tmp_path):
     assert len(trains) == 3
     for line in trains:
         assert '--recipe "note-specialists"' in line
-        for part in (f'--data "{data}"', f'--run "{run}"', '--preset "base"', '--folds "all"', '--threads "1"'):
+        for part in (
+            '--faces "auto"',
+            f'--data "{data}"',
+            f'--run "{run}"',
+            '--preset "base"',
+            '--folds "all"',
+            '--threads "1"',
+        ):
             assert part in line
     assert "pipeline data" not in full
 

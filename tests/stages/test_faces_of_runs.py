@@ -402,7 +402,7 @@ def test_boxes_are_set_aside(bare, tmp_path, monkeypatch, capsys):
     boxes = pd.DataFrame({"photo": photos}).assign(box_x=3, box_y=3, box_w=20, box_h=20)
     boxes.to_csv(data / "boxes.csv", index=False)
     prepare(RunStage.of(run=Path("off"), data=data, preset="small", faces="off"))
-    assert "the face boxes are not used (--faces off)" in capsys.readouterr().out
+    assert "the face boxes are not used (FACES=off)" in capsys.readouterr().out
     off = data_of(open_run(RunStage.of(run=Path("off"))))
     assert "box_x" not in off.train
     boxed = data_of(open_run(RunStage.of(run=Path("given"), data=data, faces="given")))
