@@ -26,8 +26,8 @@ LIST = "pictures.csv"
 """Which picture is of which photo: a list of what we drew, too."""
 STEM = 100
 """Letters of a photo's name that its picture keeps."""
-LONGEST = 1280
-"""Pixels of a picture's longer side, at most."""
+SMALLEST, LARGEST = 400, 1280
+"""Pixels of a picture's longer side, at the least and at the most."""
 COLOURS = {"worn": "#1f5fa8", "wrong": "#b34d00", "none": "#5b5b5b"}
 """Of the frames, by mask state: dark enough for white letters, and told apart by who does not see red or green."""
 MASK_WORDS = {"worn": "mask right", "wrong": "mask wrong", "none": "no mask"}
@@ -94,31 +94,32 @@ def _text(name: str) -> str:
 def drawn(path: Path, rows: pd.DataFrame) -> Image.Image:
     """A photo with its faces, the smallest last, so that none hides it; or with a row without a box, for all of it."""
     photo = decode(path)
-    picture = Image.fromarray(photo.pixels)
-    picture.thumbnail((LONGEST, LONGEST))
-    scale = picture.width / (photo.size[0] * photo.reduced)
+    longest = min(max(*photo.size, SMALLEST), LARGEST)
+    scale = longest / max(photo.size)
+    size = tuple(max(1, round(side * scale)) for side in photo.size)
+    picture = Image.fromarray(photo.pixels).resize(size, Image.Resampling.LANCZOS)
+    scale /= photo.reduced  # of pixels of the whole photo, in which boxes are
     draw = ImageDraw.Draw(picture)
     for row in rows.to_dict("records"):
-        colour = COLOURS[row["mask"]]
-        if "box_x" not in row:
-            _caption(draw, row, colour, 0, picture.height, picture.width)
-            continue
-        left, top, wide, high = (row[name] * scale for name in BOX)
-        draw.rectangle((left, top, left + wide, top + high), outline=colour, width=max(2, round(wide / 60)))
-        _caption(draw, row, colour, left, top, wide)
+        box = [row[name] * scale for name in BOX] if "box_x" in row else [0, picture.height, picture.width, 0]
+        if "box_x" in row:
+            left, top, wide, high = box
+            line = max(2, round(wide / 60))
+            draw.rectangle((left, top, left + wide, top + high), outline=COLOURS[row["mask"]], width=line)
+        _caption(draw, row, *box)
     return picture
 
 
-def _caption(
-    draw: ImageDraw.ImageDraw, row: dict[str, Any], colour: str, left: float, bottom: float, wide: float
-) -> None:
-    """What a row says, in white on its colour, above `bottom` and from `left` on, moved into the picture."""
+def _caption(draw: ImageDraw.ImageDraw, row: dict[str, Any], left: float, top: float, wide: float, high: float) -> None:
+    """What a row says, white on its colour, above a box or, where there is no room, below; moved into the picture."""
     font = ImageFont.load_default(min(max(wide / 10, LETTERS[0]), LETTERS[1]))
     years = f" ({row['age_years']:.0f})" if "age_years" in row else ""
     text = f"{row['gender']}, {row['band']}{years}\n{MASK_WORDS[row['mask']]}"
     x0, y0, x1, y1 = draw.multiline_textbbox((0, 0), text, font)
     across, down = x1 - x0 + 2 * PADDING, y1 - y0 + 2 * PADDING
-    left = max(0, min(left, draw.im.size[0] - across))
-    top = max(0, bottom - down)
-    draw.rectangle((left, top, left + across, top + down), fill=colour)
-    draw.multiline_text((left + PADDING - x0, top + PADDING - y0), text, "white", font)
+    width, height = draw.im.size
+    left = max(0, min(left, width - across))
+    y = top - down if top >= down or top + high + down > height else top + high
+    y = max(0, min(y, height - down))
+    draw.rectangle((left, y, left + across, y + down), fill=COLOURS[row["mask"]])
+    draw.multiline_text((left + PADDING - x0, y + PADDING - y0), text, "white", font)

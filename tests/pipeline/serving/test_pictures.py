@@ -53,6 +53,21 @@ def test_captions_stay_in_the_picture(photo, box):
     assert wide > 80  # the caption is whole
 
 
+def test_a_caption_stands_below_a_face_that_reaches_to_the_top(photo):
+    found = where(drawn(photo, faces(photo, (100, 5, 90, 110))), COLOURS["worn"])
+    assert not found[10:110, 110:180].any()
+    assert found[116:130, 100:180].sum() > 300
+    tall = where(drawn(photo, faces(photo, (100, 5, 90, 290))), COLOURS["worn"])  # no room at all: over the forehead
+    assert tall[10:30, 110:180].any()
+
+
+def test_boxes_of_a_small_photo_grow_with_it(tmp_path):
+    Image.new("RGB", (100, 50), "white").save(tmp_path / "small.png")
+    picture = drawn(tmp_path / "small.png", faces("small.png", (50, 25, 20, 20)))
+    assert picture.size == (400, 200)
+    assert where(picture, COLOURS["worn"])[100:180, 200].all()
+
+
 def test_a_large_photo_is_shown_smaller_with_its_frame_in_place(tmp_path):
     Image.new("RGB", (3000, 1500), "white").save(tmp_path / "large.png")
     picture = drawn(tmp_path / "large.png", faces("large.png", (1500, 750, 300, 300)))
@@ -84,7 +99,8 @@ def test_every_photo_has_a_picture(tmp_path, photo):
     listed = pd.read_csv(out / "pictures.csv").set_index("photo")["picture"]
     assert {path.name for path in out.iterdir()} == {"pictures.csv", *listed}
     assert len(set(listed)) == 4
-    assert [Image.open(out / listed[name]).size for name in photos] == sizes
+    shown = [(400, 300), (400, 320), (250, 400), (300, 400)]  # small ones larger, for captions to leave room
+    assert [Image.open(out / listed[name]).size for name in photos] == shown
     assert listed[photos[2]] == "b.jpg"
     check_pictures_folder(out, photos, tmp_path / "data")
 
