@@ -55,7 +55,7 @@ def check_pictures_folder(folder: Path, photos: Sequence[str], data: Path) -> No
         raise UserError(f"--draw {folder} is not a folder; name one for the pictures.")
     if Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(data)):
         raise UserError(f"--draw {folder} lies in the data set, where nothing is written; name another folder.")
-    ours = set(store.read_csv(folder / LIST)["picture"]) if (folder / LIST).is_file() else set()
+    ours = set(_listed(folder)["picture"])
     for name in picture_names(photos).values():
         if name not in ours and os.path.lexists(folder / name):
             raise UserError(
@@ -67,23 +67,35 @@ def draw_pictures(folder: Path, photos: Sequence[str], faces: pd.DataFrame | Non
     """Write a picture of each photo (paths) to a folder, as JPEG, and which is of which: pictures.csv.
 
     faces: a row a face (photo, box_x, box_y, box_w, box_h, mask, gender, band, perhaps age_years), None where none
-    were looked for; whole: a row a photo, for those without a face.
+    were looked for; whole: a row a photo that has a label, for those without a face.
     """
     import pandas as pd
 
-    names = picture_names(photos)
-    listed = pd.DataFrame({"picture": list(names.values()), "photo": list(map(_text, names))})
-    if (folder / LIST).is_file():
-        before = store.read_csv(folder / LIST)
-        listed = pd.concat([before[~before["picture"].isin(listed["picture"])], listed])
-    store.write_csv(folder / LIST, listed)  # first, so that whatever is drawn is known as ours
-    with Progress("draw", len(photos), "pictures", quiet=not sys.stdout.isatty()) as progress:
-        for photo in photos:
+    names = picture_names(photos)  # of all, as they were checked
+    shown = whole["photo"].tolist()
+    listed = pd.DataFrame({"picture": [names[photo] for photo in shown], "photo": list(map(_text, shown))})
+    before = _listed(folder)
+    kept = before[~before["picture"].isin(listed["picture"])]
+    store.write_csv(folder / LIST, pd.concat([kept, listed]))  # first, so that whatever is drawn is known as ours
+    with Progress("draw", len(shown), "pictures", quiet=not sys.stdout.isatty()) as progress:
+        for photo in shown:
             rows = whole[:0] if faces is None else faces[faces["photo"] == photo]
             picture = drawn(Path(photo), rows if len(rows) else whole[whole["photo"] == photo])
             with store.replacing(folder / names[photo]) as temporary:
                 picture.save(temporary, "JPEG", quality=90)
             progress.advance()
+
+
+def _listed(folder: Path) -> pd.DataFrame:
+    """The pictures that were drawn into a folder. Raises UserError where a list of another kind has that name."""
+    import pandas as pd
+
+    if not (folder / LIST).is_file():
+        return pd.DataFrame({"picture": [], "photo": []}, dtype="string")
+    listed = store.read_csv(folder / LIST)
+    if list(listed.columns) != ["picture", "photo"]:
+        raise UserError(f"--draw {folder}: its {LIST} is no list of ours; name another folder.")
+    return listed
 
 
 def _text(name: str) -> str:

@@ -66,7 +66,7 @@ def label(settings: Label) -> dict[str, Any]:
     if said.cut_short:
         print(f"label: {cut_short_line(said.cut_short)}", file=sys.stderr)
     if settings.draw is not None:
-        draw_pictures(settings.draw, said.photos["photo"].tolist(), said.faces, said.photos)
+        draw_pictures(settings.draw, photos, said.faces, said.photos)
         print(f"label: {len(said.photos)} pictures in {settings.draw}", file=sys.stderr)
     if said.bad:
         raise UserError(

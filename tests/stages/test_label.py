@@ -184,3 +184,18 @@ def test_a_rival_labels_with_what_it_predicts(copy, capsys):
     assert np.array_equal([row["label"] for row in told], [submission[Path(row["photo"]).name] for row in told])
     label(Label.of(run=copy.run, photos=photos, system="joint", threads=1))
     assert "%" not in capsys.readouterr().out
+
+
+def test_pictures_of_the_photos_are_drawn_where_asked(done, asked, tmp_path, capsys):
+    bad = tmp_path / "bad.jpg"
+    bad.write_bytes(b"\xff\xd8no photo")
+    given = {"run": Path("runs/one"), "threads": 1, "photos": (*asked[:2], str(bad))}
+    with inside(done.home):
+        with pytest.raises(UserError, match="of 3 photos 1 cannot be decoded"):
+            label(Label.of(draw=tmp_path / "pictures", **given))
+        assert "2 pictures in" in capsys.readouterr().err
+        with pytest.raises(UserError, match="lies in the data set"):
+            label(Label.of(draw=done.data / "pictures", **given))
+    listed = pd.read_csv(tmp_path / "pictures/pictures.csv")
+    assert listed["photo"].tolist() == asked[:2]
+    assert {path.name for path in (tmp_path / "pictures").iterdir()} == {"pictures.csv", *listed["picture"]}

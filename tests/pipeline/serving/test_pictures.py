@@ -95,7 +95,7 @@ def test_every_photo_has_a_picture(tmp_path, photo):
     for _ in range(2):
         check_pictures_folder(out, photos, tmp_path / "data")
         draw_pictures(out, photos, faces(photos[0], (10, 50, 40, 50)), whole)
-    draw_pictures(out, photos[2:], None, whole)  # and those before stay listed
+    draw_pictures(out, photos[2:], None, whole[2:])  # and those before stay listed
     listed = pd.read_csv(out / "pictures.csv").set_index("photo")["picture"]
     assert {path.name for path in out.iterdir()} == {"pictures.csv", *listed}
     assert len(set(listed)) == 4
@@ -103,6 +103,26 @@ def test_every_photo_has_a_picture(tmp_path, photo):
     assert [Image.open(out / listed[name]).size for name in photos] == shown
     assert listed[photos[2]] == "b.jpg"
     check_pictures_folder(out, photos, tmp_path / "data")
+
+
+def test_a_photo_without_a_label_changes_no_name(tmp_path, photo):
+    """Names are those that were checked, whichever photos could be decoded."""
+    photos, out = [str(photo), str(tmp_path / "bad/a.jpg")], tmp_path / "out"
+    out.mkdir()
+    (out / "a.jpg").write_bytes(b"a photo of mine")  # in no place of a picture
+    check_pictures_folder(out, photos, tmp_path / "data")
+    draw_pictures(out, photos, None, pd.DataFrame([row(photos[0])]))
+    assert (out / "a.jpg").read_bytes() == b"a photo of mine"
+    (drawn_as,) = pd.read_csv(out / "pictures.csv")["picture"]
+    assert drawn_as != "a.jpg"
+    assert {path.name for path in out.iterdir()} == {"a.jpg", "pictures.csv", drawn_as}
+
+
+def test_a_list_of_another_kind_is_kept(tmp_path, photo):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/pictures.csv").write_text("title,year\nA view,1901\n")
+    with pytest.raises(UserError, match=r"its pictures\.csv is no list of ours"):
+        check_pictures_folder(tmp_path / "out", [str(photo)], tmp_path / "data")
 
 
 @pytest.mark.parametrize("photo_in", ["photos", "elsewhere"])
