@@ -9,7 +9,7 @@ STAGE := $(PY) -m pipeline
 
 given = $(if $($(1)),--$(2) "$($(1))")
 SETTINGS = $(call given,RUN,run) $(call given,DATA,data) $(call given,PRESET,preset) $(call given,WEIGHTS,weights) \
-	$(call given,RECIPE,recipe) $(call given,FACES,faces)
+	$(call given,RECIPE,recipe) $(call given,FACES,faces) $(call given,EXTRA,extra)
 TRAINING = $(SETTINGS) $(call given,FOLDS,folds) $(call given,THREADS,threads) $(call given,SHARE,share)
 SYSTEMS = $(SETTINGS) $(call given,SYSTEM,system)
 AFTER = $(SYSTEMS) $(call given,EVAL,eval)
@@ -21,7 +21,7 @@ args = $(if $(filter $@,$(MAKECMDGOALS)),$(ARGS))
 checked = $(filter-out train test test-slow test-faults bench gpu-check setup check,$(MAKECMDGOALS))
 
 # A mistyped PRESET= would otherwise mean the default, in silence.
-KNOWN := ARGS BESIDE DATA EVAL FACES FOLDS MAKEFLAGS PRESET PYTHON RECIPE RUN SHARE SHELL SYSTEM THREADS VENV WEIGHTS
+KNOWN := ARGS BESIDE DATA EVAL EXTRA FACES FOLDS MAKEFLAGS PRESET PYTHON RECIPE RUN SHARE SHELL SYSTEM THREADS VENV WEIGHTS
 STRAY := $(filter-out $(KNOWN),$(foreach v,$(.VARIABLES),$(if $(filter command,$(origin $(v))),$(v))))
 $(if $(STRAY),$(error face18: there is no setting $(STRAY)=; plain make lists those there are))
 
@@ -32,7 +32,7 @@ $(if $(STRAY),$(error face18: there is no setting $(STRAY)=; plain make lists th
 help: ## list the targets
 	@echo 'make TARGET [DATA=folder] [RUN=runs/x] [PRESET=lite|small|base|large] [FOLDS=0|all|0,1]'
 	@echo '            [WEIGHTS=auto|package|hub|none|folder|run] [EVAL=folder] [SYSTEM=specialists|joint|multihead]'
-	@echo '            [FACES=auto|off|given] [RECIPE=name] [ARGS="--epochs 5"] [THREADS=n] [BESIDE=] [VENV=folder]'
+	@echo '            [FACES=auto|off|given] [EXTRA=folder,folder] [RECIPE=name] [ARGS="--epochs 5"] [THREADS=n] [BESIDE=] [VENV=folder]'
 	@echo
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 

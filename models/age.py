@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import numpy as np
+import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
@@ -10,6 +14,7 @@ from models import losses
 from models.labels import BANDS, OLDEST, band
 from models.task import Augmentation, Task
 
+Targets = TypeVar("Targets", NDArray[np.float32], Tensor)
 MIDDLE = 45.0
 """Plain regression predicts MIDDLE + age_scale x logit years, so that predictions start near the ages."""
 
@@ -18,7 +23,8 @@ class Age(Task):
     """`age_loss`: distribution (soft labels and L1 of the expectation), or plain l1 or mse regression.
 
     `rare_ages` is the power of the reweighting by smoothed label density: 0 none, 1 full; `age_scale` the unit of
-    plain regression in years: a loss in single years is 20 times (l1) or 400 times (mse) one in units of 20.
+    plain regression in years: a loss in single years is 20 times (l1) or 400 times (mse) one in units of 20. Targets
+    are years (N,), or (N, 2) where some are known as a range: its first and its last year, the same of all others.
     """
 
     name = "age"
@@ -27,14 +33,19 @@ class Age(Task):
     augmentation = Augmentation(light=0.5, colour=0.15, grey=0.05, blur=0.03, noise=0.03)
     classes = len(BANDS)
 
+    def targets(self, labels: NDArray[np.float32]) -> NDArray[np.float32]:
+        """labels (N, 1), ages -> (N,); (N, 2), the first and the last year of each -> themselves."""
+        return labels[:, 0] if labels.shape[1] == 1 else labels
+
     @property
     def num_logits(self) -> int:
         return OLDEST + 1 if self.settings.age_loss == "distribution" else 1
 
     def weights(self, targets: Tensor, shown: Tensor) -> Tensor:
-        return losses.density_weights(targets, self.settings.rare_ages)
+        return losses.density_weights(_middle(targets), self.settings.rare_ages)
 
     def initial_bias(self, shown: Tensor) -> Tensor:
+        shown = _middle(shown)
         if self.settings.age_loss == "distribution":
             return losses.log_density(shown)
         return ((shown.mean() - MIDDLE) / self.settings.age_scale)[None]
@@ -44,8 +55,11 @@ class Age(Task):
         if kind == "distribution":
             return losses.age_distribution(logits, targets, weights, self.settings.age_spread)
         regression = functional.l1_loss if kind == "l1" else functional.mse_loss
+        predicted = losses.widened(logits)[:, 0]
         scaled = (targets - MIDDLE) / self.settings.age_scale
-        return losses.weighted_mean(regression(losses.widened(logits)[:, 0], scaled, reduction="none"), weights)
+        if scaled.ndim == 2:  # the nearest year of the range
+            scaled = torch.clamp(predicted.detach(), scaled[:, 0], scaled[:, 1])
+        return losses.weighted_mean(regression(predicted, scaled, reduction="none"), weights)
 
     def predict(self, logits: Tensor) -> Tensor:
         if self.settings.age_loss == "distribution":
@@ -56,7 +70,12 @@ class Age(Task):
         return band(predictions[:, 0])
 
     def true_class(self, targets: np.ndarray) -> np.ndarray:
-        return band(targets)
+        return band(_middle(targets))
 
     def metrics(self, predictions: np.ndarray, targets: np.ndarray) -> dict[str, float]:
-        return {"mean_absolute_error": float(np.abs(predictions[:, 0] - targets).mean())}
+        return {"mean_absolute_error": float(np.abs(predictions[:, 0] - _middle(targets)).mean())}
+
+
+def _middle(targets: Targets) -> Targets:
+    """Ages (N,) as they are, of ranges (N, 2) the middle (N,)."""
+    return targets if targets.ndim == 1 else targets.mean(1)

@@ -106,14 +106,34 @@ def expected_age(logits: Tensor) -> Tensor:
 def age_distribution(logits: Tensor, ages: Tensor, weights: Tensor, spread: float = 2.0) -> Tensor:
     """Cross-entropy to soft labels N(age, spread), plus the L1 error of the expectation (Gao et al. 2018).
 
-    logits (N, 101); ages (N,) and spread in years.
+    logits (N, 101); ages (N,) and spread in years. Ages (N, 2) are ranges, the first and the last year: their soft
+    labels are the mean of those of the years in between, and the expectation errs by its distance from them.
     """
     logits = widened(logits)
-    distance = (years(logits.device)[None] - ages[:, None]).to(logits.dtype) / spread
-    soft = torch.softmax(-0.5 * distance.square(), 1)
+    expected = expected_age(logits)
+    if ages.ndim == 1:
+        soft = _soft(ages.to(logits.dtype), spread)
+        error = (expected - ages).abs()
+    else:
+        soft = _soft_ranges(ages, spread).to(logits.dtype)
+        error = (expected - torch.clamp(expected.detach(), ages[:, 0], ages[:, 1])).abs()
     entropy = -(soft * logits.log_softmax(1)).sum(1)
-    error = (expected_age(logits) - ages).abs()
     return weighted_mean(entropy + error, weights)
+
+
+def _soft_ranges(ages: Tensor, spread: float) -> Tensor:
+    """The soft labels (N, 101) of ranges of ages (N, 2): the mean of every year's in between."""
+    grid = years(ages.device)
+    between = ((grid >= ages[:, :1].round()) & (grid <= ages[:, 1:].round())).to(grid.dtype)
+    mean = between @ _soft(grid, spread) / between.sum(1, keepdim=True)
+    # An age that is no range need not be a whole year.
+    return torch.where(ages[:, :1] == ages[:, 1:], _soft(ages[:, 0], spread), mean)
+
+
+def _soft(ages: Tensor, spread: float) -> Tensor:
+    """The soft labels N(age, spread) over the years (N, 101), of ages (N,)."""
+    distance = (years(ages.device)[None] - ages[:, None]) / spread
+    return torch.softmax(-0.5 * distance.square(), 1)
 
 
 def density_weights(ages: Tensor, power: float) -> Tensor:

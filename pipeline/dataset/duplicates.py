@@ -68,8 +68,8 @@ def find_duplicates(data: DataSet) -> Duplicates:
     return found
 
 
-def same_files(root: Path, photos: Iterable[str]) -> list[list[str]]:
-    """Groups of files with the same bytes, each sorted by name."""
+def same_files(root: Path | str, photos: Iterable[str]) -> list[list[str]]:
+    """Groups of files with the same bytes, each sorted by name: paths below a folder."""
     by_size: dict[int, list[str]] = {}
     for photo in photos:
         try:

@@ -1,26 +1,36 @@
 """The general layout: photos.csv at the root, the photo table with a column part (train or eval)."""
 
-import os
 from collections.abc import Iterable
 
 from models.labels import GENDERS
-from pipeline.dataset.layouts import Found, Links, Photo, add_box, check_words, read_labels, tell_capped, tell_shares
-from pipeline.dataset.names import Files, Spellings, composed, path_fault
-from pipeline.dataset.photo_files import raw_fault
+from pipeline.dataset.layouts import (
+    Found,
+    Links,
+    Photo,
+    add_box,
+    check_words,
+    listed_photo,
+    read_labels,
+    tell_capped,
+    tell_shares,
+)
+from pipeline.dataset.names import Files, Spellings, composed
 from pipeline.dataset.tables import BOX, NOBODY, read_table
 from pipeline.runtime.problems import Problems, show, tell
 
 PHOTOS_CSV = "photos.csv"
 PARTS = ("train", "eval")
 LABEL_COLUMNS = ("mask", "gender", "age")
+COLUMNS = ("photo", "person", *LABEL_COLUMNS, "part")
+"""The columns of photos.csv, those of a face box apart."""
 
 
 def read_general(links: Links, notes: list[str]) -> Found:
     """Reads photos.csv. The eval photos come with their labels: `photos.read_data_set` drops those."""
-    needed, problems, found = ("photo", "person", *LABEL_COLUMNS, "part"), links.problems, Found()
+    problems, found = links.problems, Found()
     if links.lead_out(PHOTOS_CSV):
         return found
-    table = read_table(links.root / PHOTOS_CSV, PHOTOS_CSV, needed, problems, BOX)
+    table = read_table(links.root / PHOTOS_CSV, PHOTOS_CSV, COLUMNS, problems, BOX)
     if table is None:
         return found
     rows, columns = table
@@ -33,12 +43,14 @@ def read_general(links: Links, notes: list[str]) -> Found:
     train_rows = [(row, cells) for row, cells in rows if cells["part"].strip().lower() == "train"]
     check_words(train_rows, PHOTOS_CSV, LABEL_COLUMNS, problems, notes)  # of eval rows it would tell of the truth
     files = Files(links.root)
-    seen: dict[str, int] = {}
+    seen: dict[str, str] = {}
     owners: dict[str, dict[str, tuple[object, int]]] = {}
     for row, cells in rows:
         where, part = f"{PHOTOS_CSV} row {row}", cells["part"].strip().lower()
         labels = read_labels(cells, where, LABEL_COLUMNS, problems)
-        photo = Photo(_find_file(cells["photo"], where, seen, row, links, files), _person(cells["person"]), **labels)
+        photo = Photo(
+            listed_photo(cells["photo"], where, f"row {row}", seen, links, files), _person(cells["person"]), **labels
+        )
         if part not in PARTS:
             problems.add(f"{where}: part {show(cells['part'])} is neither train nor eval")
         elif part == "train" and photo.person is None:
@@ -58,7 +70,7 @@ def read_general(links: Links, notes: list[str]) -> Found:
     _tell_namesakes(owners, notes)
     tell(notes, f"photos of {PHOTOS_CSV} with backslashes, read as separators", files.backslashed)
     tell_capped([photo.age for photo in found.train], f"train rows of {PHOTOS_CSV}", notes)
-    unused = [show(column) for column in columns if column and column not in (*needed, *BOX)]
+    unused = [show(column) for column in columns if column and column not in (*COLUMNS, *BOX)]
     tell(notes, f"columns of {PHOTOS_CSV} that are not used", unused)
     return found
 
@@ -76,24 +88,6 @@ def _tell_namesakes(people: Iterable[str], notes: list[str]) -> None:
         f"{show(name)} and {show(other)}" for name in people for other in names.in_other_case(name) if name < other
     ]
     tell(notes, "people whose names differ only in capital letters, taken for different people", alike)
-
-
-def _find_file(written: str, where: str, seen: dict[str, int], row: int, links: Links, files: Files) -> str:
-    """The photo of a row as the disk spells it: it exists, inside the data set, and stands in no row before."""
-    root, problems, fault = links.root, links.problems, path_fault(written) or raw_fault(written)
-    try:
-        photo = written if fault else files.find(written) or written
-    except ValueError as error:
-        photo, fault = written, str(error)
-    if fault:
-        problems.add(f"{where}: photo {show(written)} {fault}")
-    elif photo in seen:
-        problems.add(f"{where}: the photo {show(written)} already stands in row {seen[photo]}; keep one")
-    elif not links.lead_out(photo) and not os.path.isfile(root / photo):
-        what = "is a folder, not a photo" if os.path.isdir(root / photo) else "is not on disk"
-        problems.add(f"{where}: the photo {show(written)} {what}; mend or remove the row")
-    seen.setdefault(photo, row)
-    return photo
 
 
 def _check_person(photo: Photo, part: str, row: int, owner: dict[str, tuple[object, int]], problems: Problems) -> None:

@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from models.labels import OLDEST
 from pipeline.dataset.foreign import in_place_of
-from pipeline.dataset.names import Spellings, in_other_case
-from pipeline.dataset.photo_files import ends_like_a_photo, is_photo, is_raw, is_system, told
+from pipeline.dataset.names import Files, Spellings, in_other_case, path_fault
+from pipeline.dataset.photo_files import ends_like_a_photo, is_photo, is_raw, is_system, raw_fault, told
 from pipeline.dataset.tables import (
     BOX,
     EVER_AGED,
@@ -190,6 +190,27 @@ def _without_raw(photos: list[str], name: str, notes: list[str], left_out: LeftO
     raw = {photo for photo in photos if is_raw(photo) and photo.rpartition(".")[0] in others}
     left_out.tell("cameras' raw files beside a photo of the same name", [name + photo for photo in raw], notes)
     return [photo for photo in photos if photo not in raw]
+
+
+def listed_photo(written: str, where: str, row: str, seen: dict[str, str], links: Links, files: Files) -> str:
+    """The photo of a table's row as the disk spells it: it exists, inside the data set, and stands in no row before.
+
+    `where` begins the problems, `row` is what another row's problem calls this one; `seen` keeps that by photo.
+    """
+    root, problems, fault = links.root, links.problems, path_fault(written) or raw_fault(written)
+    try:
+        photo = written if fault else files.find(written) or written
+    except ValueError as error:
+        photo, fault = written, str(error)
+    if fault:
+        problems.add(f"{where}: photo {show(written)} {fault}")
+    elif photo in seen:
+        problems.add(f"{where}: the photo {show(written)} already stands in {seen[photo]}; keep one")
+    elif not links.lead_out(photo) and not os.path.isfile(root / photo):
+        what = "is a folder, not a photo" if os.path.isdir(root / photo) else "is not on disk"
+        problems.add(f"{where}: the photo {show(written)} {what}; mend or remove the row")
+    seen.setdefault(photo, row)
+    return photo
 
 
 def read_labels(cells: dict[str, str], where: str, columns: tuple[str, ...], problems: Problems) -> dict:

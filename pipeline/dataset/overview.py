@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -60,10 +60,13 @@ class Overview:
         return values | {"left_out": len(files)}
 
 
-def overview_of(data: DataSet, duplicates: Duplicates, bad: Mapping[str, str]) -> Overview:
+def overview_of(
+    data: DataSet, duplicates: Duplicates, bad: Mapping[str, str], extras: Sequence[pd.DataFrame] = ()
+) -> Overview:
     """Counts what was read. `bad`: the photos that cannot be decoded, as far as that is known, with the reason.
 
-    Of the train part those are left out, and so not counted among its photos.
+    Of the train part those are left out, and so not counted among its photos. `extras`: rows of extra sets, which count
+    only where something is missing.
     """
     used = data.train[~data.train["photo"].isin(list(bad))]
     train = train_overview(used)
@@ -77,7 +80,7 @@ def overview_of(data: DataSet, duplicates: Duplicates, bad: Mapping[str, str]) -
         system_files=data.left_out.system,
         duplicates=duplicates.count(),
         absent=absent_labels(used) if trains else (),
-        missing=missing_values(train) if trains else (),
+        missing=missing_values(train, [train_overview(rows) for rows in extras]) if trains else (),
     )
 
 
@@ -109,10 +112,15 @@ def absent_labels(rows: pd.DataFrame) -> tuple[str, ...]:
     return tuple(name for name, photos in zip(NAMES, there, strict=True) if not photos)
 
 
-def missing_values(train: PartOverview) -> tuple[str, ...]:
-    """The mask states, genders and age bands that no train photo shows."""
-    kinds = (("mask", train.masks), ("gender", train.genders), ("age", train.bands))
-    return tuple(f"{kind} {name}" for kind, counts in kinds for name, count in counts.items() if not count)
+def missing_values(train: PartOverview, extras: Sequence[PartOverview] = ()) -> tuple[str, ...]:
+    """The mask states, genders and age bands that no train photo shows, those of extra sets included."""
+    kinds = (("mask", "masks"), ("gender", "genders"), ("age", "bands"))
+    return tuple(
+        f"{kind} {name}"
+        for kind, counts in kinds
+        for name, count in getattr(train, counts).items()
+        if not count and not any(getattr(extra, counts).get(name) for extra in extras)
+    )
 
 
 def _boxed(rows: pd.DataFrame) -> int:

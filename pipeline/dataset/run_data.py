@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pipeline.run.folder import Run
@@ -10,7 +12,9 @@ from pipeline.run.settings import EvalStage
 from pipeline.runtime import store
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
+    from numpy.typing import NDArray
 
     from pipeline.dataset.photos import DataSet
 
@@ -29,9 +33,51 @@ def data_of(run: Run, given: EvalStage | None = None) -> DataSet:
     return data.without_boxes() if run.faces == "off" else data
 
 
+def extras_of(run: Run) -> list[DataSet]:
+    """The extra sets that a run learns from too. Raises UserError for one that cannot be read."""
+    from pipeline.dataset.extra import read_extra
+
+    extras = [read_extra(folder, run.follow_links) for folder in run.extra_folders]
+    return [extra.without_boxes() for extra in extras] if run.faces == "off" else extras
+
+
 def train_rows(data: DataSet, task: str) -> pd.DataFrame:
-    """The train rows that carry the labels a network learns from."""
-    return data.train[data.train[list(columns_of(task))].notna().all(axis=1)]
+    """The train rows that carry the labels a network learns from; for an age, of an extra set, a range will do."""
+    from pipeline.dataset.extra import has_range
+
+    known = data.train[list(columns_of(task))].notna().all(axis=1)
+    return data.train[known | has_range(data.train)] if task == "age" else data.train[known]
+
+
+def labels_of(tables: Sequence[pd.DataFrame], task: str) -> NDArray[np.float32]:
+    """The labels (N, k) that a network learns from, of the rows of some tables, as `Task.targets` takes them.
+
+    Of ages (N, 2), the first and the last year, where any is known as a range.
+    """
+    import numpy as np
+    import pandas as pd
+
+    from pipeline.dataset.extra import RANGE, has_range
+
+    rows = pd.concat(tables)
+    labels = rows[list(columns_of(task))].to_numpy(np.float32, na_value=math.nan)
+    ranged = has_range(rows).to_numpy()
+    if task != "age" or not ranged.any():
+        return labels
+    return np.where(ranged[:, None], rows[list(RANGE)].to_numpy(np.float32), labels)
+
+
+def extra_fingerprint(extras: Sequence[DataSet], task: str) -> str:
+    """The fingerprint of what a network sees of extra sets, and of their labels."""
+    from pipeline.dataset.extra import RANGE
+
+    seen = []
+    for extra in extras:
+        rows = train_rows(extra, task)
+        if not rows.empty:
+            labels = rows[[*columns_of(task), *(name for name in RANGE if name in rows)]]
+            seen.append([photo_fingerprints(extra, rows), labels.to_numpy(float, na_value=math.nan).tolist()])
+    return store.fingerprint(seen)
 
 
 def photo_fingerprints(data: DataSet, rows: pd.DataFrame) -> dict[str, str]:

@@ -25,6 +25,7 @@ INPUTS = {
     "boxes": "the face boxes",
     "faces": "the faces by which photos are framed",
     "labels": "the labels",
+    "extra": "the extra sets, or their labels",
     "folds": "the folds of people",
 }
 

@@ -33,7 +33,7 @@ from pipeline.runtime.problems import show
 from pipeline.runtime.spoken import in_its_words
 
 RECORD = "run.json"
-SCHEMA = 4
+SCHEMA = 5
 """Of everything that a run leaves; run.json holds it."""
 EVAL_FOLDER = "folder.json"
 """In the place of a folder given as EVAL: which folder that is."""
@@ -119,7 +119,10 @@ def open_run(given: RunStage, *, make: bool = True) -> Run:
         settings = _settled(recorded, given.shared)
         if begun:
             _check_recorded(folder, recorded, settings)
-            settings = replace(settings, data=recorded.data, weights=recorded.weights, face_model=recorded.face_model)
+            kept = ("data", "weights", "extra", "face_model")
+            settings = replace(settings, **{name: getattr(recorded, name) for name in kept})
+        if not begun:  # what comes after training needs none of them
+            _check_extra(settings)
         folds, left_out = HELD_OUT[settings.held_out], settings.leave_out
         if left_out is not None and not 0 <= left_out < folds:
             raise UserError(f"--leave-out {left_out}: the folds are numbered from 0 to {folds - 1}.")
@@ -141,6 +144,14 @@ def _check_weights_folder(weights: str) -> None:
             f"--weights {weights}: {what}; give {listed(STARTS, 'or')}, a run's folder, or one with <timm "
             f"name>.safetensors files."
         )
+
+
+def _check_extra(settings: RunSettings) -> None:
+    """Raises UserError for extra sets that are no folders."""
+    for folder in settings.extra_folders:
+        if not folder.is_dir():
+            what = "is a file" if os.path.lexists(folder) else "is not there"
+            raise UserError(f"--extra {settings.extra}: {folder} {what}; give folders with commas between them.")
 
 
 def is_run(folder: Path) -> bool:
@@ -202,6 +213,10 @@ def _check_recorded(folder: Path, recorded: RunSettings, settings: RunSettings) 
         then, now = getattr(recorded, name), getattr(settings, name)
         is_folder = name == "data" or (name == "weights" and not {then, now} & {*STARTS})
         same = _same(then, now) if is_folder else then == now
+        if name == "extra":
+            same = list(map(os.path.realpath, recorded.extra_folders)) == list(
+                map(os.path.realpath, settings.extra_folders)
+            )
         if not same and name not in NOT_LEARNED:
             raise UserError(
                 f"the run {folder} was trained with {name.replace('_', '-')} {then}, not {now}; leave the setting out, "

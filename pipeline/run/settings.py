@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from models.declared import Settings, setting
+from models.errors import UserError
 from pipeline.run.given import Given, Stage, some_of
 
 DRAWN = Path("data/drawn")
@@ -49,6 +51,12 @@ class RunSettings(Settings):
     fixes: str | None = setting(
         "Label fixes: a CSV file (key,column,value), or contest for those most teams agree on.", None, usual="none"
     )
+    extra: str | None = setting(
+        "Folders of other people's photos to learn from too, with commas between them; each network learns from those "
+        "that carry its own label, and none is validated or calibrated on them.",
+        None,
+        usual="none",
+    )
     faces: str = setting(
         "What photos are cropped to. auto: faces found in them, where that does not tell masks apart, else as given. "
         "given: the face boxes that come with photos. off: nothing.",
@@ -90,6 +98,22 @@ class RunSettings(Settings):
         None,
         usual="none",
     )
+
+    @property
+    def extra_folders(self) -> tuple[Path, ...]:
+        """The folders that `extra` names. Raises UserError where one is blank, named twice or the data set's own."""
+        if self.extra is None:
+            return ()
+        folders = tuple(Path(os.path.expanduser(name.strip())) for name in self.extra.split(","))
+        seen = {os.path.realpath(self.data): "the data set itself"}
+        for name, folder in zip(self.extra.split(","), folders, strict=True):
+            if not name.strip():
+                raise UserError(f"--extra {self.extra}: a name is blank; give folders with one comma between two.")
+            real = os.path.realpath(folder)
+            if real in seen:
+                raise UserError(f"--extra {self.extra}: {folder} is {seen[real]}; name each folder once.")
+            seen[real] = "named twice"
+        return folders
 
 
 RECORDED = tuple(RunSettings.__dataclass_fields__)

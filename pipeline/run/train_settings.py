@@ -23,6 +23,11 @@ class TrainingSettings(ModelSettings):
         "all",
         choices=("all", "balanced"),
     )
+    extra_weight: float = setting(
+        "How much a photo of the extra sets (--extra) counts in the loss, where one of the data set's own counts 1.",
+        1.0,
+        above=0,
+    )
     lr: float = setting("Largest learning rate.", above=0)
     warmup: float = setting("Share of the steps over which the learning rate rises.", 0.1, least=0, most=1)
     schedule: str = setting(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -33,10 +33,10 @@ def train(settings: Train) -> dict[str, Any]:
     if settings.plan:
         return _tell_plan(run, settings, given, numbers)
     from pipeline.dataset.folds import folds_fingerprint, folds_of
-    from pipeline.dataset.run_data import data_of, photo_fingerprints, train_rows
+    from pipeline.dataset.run_data import data_of, extra_fingerprint, extras_of, photo_fingerprints, train_rows
     from pipeline.images.run_faces import run_faces
 
-    data = data_of(run)
+    data, extras = data_of(run), extras_of(run)
     columns = list(presets.columns_of(settings.task))
     rows = train_rows(data, settings.task)
     if rows.empty:
@@ -49,12 +49,13 @@ def train(settings: Train) -> dict[str, Any]:
         "faces": store.fingerprint(faces),
         "labels": store.fingerprint((rows[columns[0]] if len(columns) == 1 else rows[columns].to_numpy()).tolist()),
         "folds": folds_fingerprint(folds),
+        "extra": extra_fingerprint(extras, settings.task),
     }
     if run.split == "photo" and not any(run.folder.glob("*/fold*/settings.json")):
         print(f"train {settings.task}: {CAVEAT_SENTENCES['leaky']}")
     metrics: dict[str, Any] = {}
     if settings.restart or not all(is_finished(run.folder / settings.task / f"fold{number}") for number in numbers):
-        _check_duplicates(run, data)
+        _check_duplicates(run, data, extras)
     for number in numbers:
         folder = run.folder / settings.task / f"fold{number}"
         first = os.environ.get("RANK", "0") == "0"  # of several processes, the first holds the lock
@@ -68,17 +69,19 @@ def train(settings: Train) -> dict[str, Any]:
             fold, own = _planned(run, settings, number, inputs, given, faces)
             from pipeline.training.fold import train_fold
 
-            metrics[f"fold{number}"] = train_fold(run, data, rows, folds, fold, own, given, settings)
+            metrics[f"fold{number}"] = train_fold(run, data, extras, rows, folds, fold, own, given, settings)
     return metrics
 
 
-def _check_duplicates(run: Run, data: DataSet) -> None:
+def _check_duplicates(run: Run, data: DataSet, extras: Sequence[DataSet]) -> None:
     """Raises UserError for photos that would leak, where the stage prepare, which looks for them, did not run."""
     from pipeline.dataset.duplicates import check_duplicates, find_duplicates
+    from pipeline.dataset.extra import check_apart
     from pipeline.dataset.record import OVERVIEW
 
     if not run.allow_duplicates and not (run.folder / OVERVIEW).is_file():
         check_duplicates(find_duplicates(data), f"The data set {show(data.root)}", allowed=False)
+        check_apart(data, extras, allowed=False)
 
 
 def _standing(fold: FinishedFold, inputs: dict[str, str], given: Given[TrainingSettings]) -> Mapping[str, Any]:

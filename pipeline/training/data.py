@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from models.errors import UserError
 from models.task import Task
+from pipeline.images.joined import JoinedPixels
 from pipeline.run.train_settings import TrainingSettings
 from pipeline.training import sampling
 
@@ -18,7 +21,7 @@ class TrainingData:
     """What a network learns from: rows of `pixels` (M, H, W, 3) with `targets`, NaN where there is none.
 
     Targets are (M,), or (M, k) where a network learns k things at once. `check` are un-augmented train rows, for
-    the generalization gap.
+    the generalization gap. `extra` are the pixels of extra sets, whose rows come after: only `train` has any of them.
     """
 
     pixels: NDArray[np.uint8]
@@ -26,12 +29,38 @@ class TrainingData:
     train: NDArray[np.int64]
     validation: NDArray[np.int64]
     check: NDArray[np.int64]
+    extra: tuple[NDArray[np.uint8], ...] = ()
+
+    @property
+    def every_pixel(self) -> NDArray[np.uint8] | JoinedPixels:
+        """The pixels of all rows, the extra sets' too."""
+        return JoinedPixels((self.pixels, *self.extra)) if self.extra else self.pixels
+
+    @property
+    def is_extra(self) -> NDArray[np.bool_]:
+        """Which of the `train` rows are extra sets'."""
+        return self.train >= len(self.pixels)
 
 
 def rows_of_epoch(task: Task, data: TrainingData, settings: TrainingSettings, epoch: int) -> NDArray[np.int64]:
     """The rows that an epoch sees, in no order."""
     classes = task.true_class(data.targets[data.train])
     return sampling.rows_of(data.train, classes, epoch, settings.seed, settings.sampling, task.undersample)
+
+
+def photo_weights(
+    task: Task, data: TrainingData, targets: Tensor, first_epoch: NDArray[np.int64], settings: TrainingSettings
+) -> Tensor:
+    """How much each train row counts in the loss, of mean 1: as the task has it, extra photos times their weight.
+
+    targets: (M,) or (M, k) of all rows; first_epoch: the rows that an epoch sees.
+    """
+    weights = task.weights(targets[data.train], targets[first_epoch])
+    extra = torch.from_numpy(data.is_extra)
+    if extra.any() and settings.extra_weight != 1:
+        weights = torch.where(extra, settings.extra_weight * weights, weights)
+        weights = weights / weights.mean()
+    return weights
 
 
 def check_batch_size(name: str, batch_size: int, processes: int) -> None:

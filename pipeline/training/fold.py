@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -21,9 +21,10 @@ from models.task import Task
 from models.tasks import build_task
 from pipeline.dataset.folds import with_folds
 from pipeline.dataset.photos import DataSet
+from pipeline.dataset.run_data import labels_of
 from pipeline.faces.face_framing import Framing
+from pipeline.images.extra_photos import LearnedPhotos, learned_photos
 from pipeline.images.framing import View
-from pipeline.images.run_photos import prepared
 from pipeline.prediction import ensemble
 from pipeline.prediction.tables import TRUTH
 from pipeline.run import presets, records
@@ -44,6 +45,7 @@ from pipeline.training.trainer import Trainer
 def train_fold(
     run: Run,
     data: DataSet,
+    extras: Sequence[DataSet],
     rows: pd.DataFrame,
     folds: pd.DataFrame,
     fold: Fold,
@@ -53,21 +55,22 @@ def train_fold(
 ) -> dict[str, Any]:
     """Train a fold's network to its end and write what the fold stands on; returns its metrics.
 
-    rows: the train rows that carry the task's labels; folds: the fold table; own: the fold as it began, where it did;
-    given: the settings the user gave. Raises what `Trainer` raises, and UserError where nobody is on one side of the
-    split.
+    extras: the extra sets; rows: the train rows that carry the task's labels; folds: the fold table; own: the fold as
+    it began, where it did; given: the settings the user gave. Raises what `Trainer` raises, and UserError where nobody
+    is on one side of the split.
     """
     name, processes = fold.name, PartialState(cpu=not torch.cuda.is_available())
     say = print if processes.is_main_process else silent
-    photos = prepared(run, data, View.of(fold.settings), Framing.from_json(fold.faces, fold.folder))
-    rows = with_folds(rows[~rows["photo"].isin(list(photos.bad))], folds)
+    view, framing = View.of(fold.settings), Framing.from_json(fold.faces, fold.folder)
+    photos = learned_photos(run, data, extras, fold.task, view, framing)
+    rows = with_folds(rows[~rows["photo"].isin(list(photos.own.bad))], folds)
     if run.leave_out is not None:
         rows = rows[rows["fold"] != run.leave_out]
     held_out = (rows["fold"] == fold.number).to_numpy()
     if held_out.all() or not held_out.any():
         raise UserError(f"{name}: there are no people with the label {settings.task} on both sides of the split.")
     one = build_task(settings.task, fold.settings)
-    training_data = _training_data(one, data, rows, held_out, photos.pixels, run.split)
+    training_data = _training_data(one, data, rows, held_out, photos, run.split)
     start = start_of(run, fold, own, data, rows[held_out])
     network = network_at_start(one, training_data, fold.settings, start)
     check_batch_size(name, fold.settings.batch_size, processes.num_processes)
@@ -81,24 +84,16 @@ def train_fold(
     say(_told(begun, start_told, network, training_data, rows, held_out), flush=True)
     leaky = {"leaky": True, "photos_per_person": len(rows) / rows["person"].nunique()} if run.split == "photo" else {}
     again = f"the same command{' without --restart' if settings.restart else ''}"
+    caveats = ("leaky",) if leaky else ()
     trainer = Trainer(
-        one,
-        network,
-        training_data,
-        fold.settings,
-        begun.plan,
-        fold.folder,
-        name,
-        _often(settings),
-        ("leaky",) if leaky else (),
-        again,
+        one, network, training_data, fold.settings, begun.plan, fold.folder, name, _often(settings), caveats, again
     )
     log = trainer.run()
     metrics: Mapping[str, Any] = {}
     if processes.is_main_process:
-        unseen = unseen_labels(settings.task, rows[~held_out])
-        more = leaky | ({UNSEEN: unseen} if unseen else {})
-        metrics = _finish(begun, trainer, rows[held_out], {"seconds": float(log["seconds"].sum())} | more)
+        unseen = unseen_labels(settings.task, pd.concat([rows[~held_out], *(one.rows for one in photos.extra)]))
+        beside = leaky | ({UNSEEN: unseen} if unseen else {})
+        metrics = _finish(begun, trainer, rows[held_out], {"seconds": float(log["seconds"].sum())} | beside)
     processes.wait_for_everyone()
     return dict(metrics or FinishedFold.read(fold.folder).metrics)
 
@@ -113,10 +108,12 @@ def _told(
 ) -> str:
     """What is about to be trained, on whom and how."""
     parameters = sum(p.numel() for p in network.parameters())
+    extra = int(training_data.is_extra.sum())
+    told = f" and {extra} extra ones" if extra else ""
     return (
         f"{begun.name}: {begun.settings.backbone}, {parameters / 1e6:.1f} M weights, "
-        f"{start}, {len(training_data.train)} photos "
-        f"of {rows[~held_out]['person'].nunique()} people to learn from, {len(training_data.validation)} of "
+        f"{start}, {len(training_data.train) - extra} photos "
+        f"of {rows[~held_out]['person'].nunique()} people{told} to learn from, {len(training_data.validation)} of "
         f"{rows[held_out]['person'].nunique()} held out; {begun.plan.precision}, {begun.plan.threads} threads; "
         f"up to {parameters * 20 / 1e6:.0f} MB of disk"
     )
@@ -127,16 +124,23 @@ def _training_data(
     data: DataSet,
     rows: pd.DataFrame,
     held_out: NDArray[np.bool_],
-    pixels: NDArray[np.uint8],
+    photos: LearnedPhotos,
     split: str,
 ) -> TrainingData:
-    """The rows to learn from and those held out, as rows of the prepared photos."""
+    """The rows to learn from and those held out, as rows of the prepared photos; those of extra sets come after."""
     place = {photo: row for row, photo in enumerate(data.train["photo"])}
     where = rows["photo"].map(place).to_numpy(np.int64)
-    learned = one.targets(rows[list(presets.columns_of(one.name))].to_numpy(np.float32))
-    targets = np.full((len(data.train), *learned.shape[1:]), np.nan, np.float32)
-    targets[where] = learned
-    return TrainingData(pixels, targets, where[~held_out], where[held_out], where[checked_rows(rows, held_out, split)])
+    extra, after = [], len(data.train)
+    for one_set in photos.extra:
+        extra.append(after + np.array(one_set.places, np.int64))
+        after += len(one_set.photos.pixels)
+    learned = one.targets(labels_of([rows, *(one_set.rows for one_set in photos.extra)], one.name))
+    targets = np.full((after, *learned.shape[1:]), np.nan, np.float32)
+    targets[np.concatenate([where, *extra])] = learned
+    train = np.concatenate([where[~held_out], *extra])
+    checked = where[checked_rows(rows, held_out, split)]
+    more = tuple(one_set.photos.pixels for one_set in photos.extra)
+    return TrainingData(photos.own.pixels, targets, train, where[held_out], checked, more)
 
 
 def unseen_labels(task: str, rows: pd.DataFrame) -> list[int]:
@@ -146,7 +150,9 @@ def unseen_labels(task: str, rows: pd.DataFrame) -> list[int]:
     18 those that no photo shows.
     """
     columns = presets.columns_of(task)
-    numbers = {column: band(rows[column]) if column == "age" else rows[column].to_numpy() for column in columns}
+    numbers = {column: rows[column].to_numpy() for column in columns}
+    if "age" in columns:  # of ranges both ends
+        numbers["age"] = band(labels_of([rows], "age") if task == "age" else numbers["age"])
     if task == "joint":
         shown = np.isin(np.arange(LABELS), encode(*(numbers[column] for column in TRUTH)))
     else:

@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.images.augment import Augmenter
+from pipeline.images.joined import JoinedPixels
 from pipeline.images.mapped import MappedPixels, by_path
 from pipeline.runtime.machine import Plan
 
@@ -43,6 +44,8 @@ each other."""
 GONE = 5.0
 """Seconds that a killed process is waited for; one that hangs in the kernel is left to it."""
 
+Pixels = NDArray[np.uint8] | JoinedPixels
+"""The pixels of photos, by row."""
 Key = tuple[int, int]
 """Which photo, and how it is altered: (epoch, row)."""
 
@@ -54,14 +57,14 @@ class LoaderLostError(Exception):
 class TrainingPhotos:
     """Photos by (epoch, row), augmented."""
 
-    def __init__(self, pixels: NDArray[np.uint8], augmenter: Augmenter):
+    def __init__(self, pixels: Pixels, augmenter: Augmenter):
         self.pixels, self.augmenter = pixels, augmenter
 
-    def __getstate__(self) -> tuple[NDArray[np.uint8] | MappedPixels, Augmenter]:
+    def __getstate__(self) -> tuple[Pixels | MappedPixels, Augmenter]:
         """As a loader process gets them that is not forked, Python 3.14's usual kind."""
-        return by_path(self.pixels), self.augmenter
+        return by_path(self.pixels), self.augmenter  # joined ones see to it themselves
 
-    def __setstate__(self, state: tuple[NDArray[np.uint8] | MappedPixels, Augmenter]) -> None:
+    def __setstate__(self, state: tuple[Pixels | MappedPixels, Augmenter]) -> None:
         pixels, self.augmenter = state
         self.pixels = pixels.open() if isinstance(pixels, MappedPixels) else pixels
 
@@ -116,7 +119,7 @@ class Loader:
     where a process ended or could not begin, and whatever a process raised, with its traceback as a note.
     """
 
-    def __init__(self, pixels: NDArray[np.uint8], augmenter: Augmenter, keys: Iterable[list[Key]], plan: Plan):
+    def __init__(self, pixels: Pixels, augmenter: Augmenter, keys: Iterable[list[Key]], plan: Plan):
         self.photos = TrainingPhotos(pixels, augmenter)
         self._keys, self._workers = keys, plan.workers
         self._pinned = plan.device == "cuda"

@@ -12,7 +12,7 @@ from models.backbone import Network
 from models.errors import UserError
 from pipeline.dataset.folds import folds_fingerprint, folds_of, with_folds
 from pipeline.dataset.photos import DataSet
-from pipeline.dataset.run_data import data_of, photo_fingerprints, train_rows
+from pipeline.dataset.run_data import data_of, extras_of, photo_fingerprints, train_rows
 from pipeline.run.fold_records import WEIGHTS, FinishedFold, Fold, is_finished
 from pipeline.run.folder import recorded_run, whole_number
 from pipeline.run.settings import NETWORKS
@@ -115,7 +115,10 @@ def _learned_by(folder: str, own: FinishedFold) -> Photos:
             f"people."
         )
     rows = with_folds(rows, folds)
-    return _photos(data, rows[~rows["fold"].isin([own.number, run.leave_out])])
+    learned = _photos(data, rows[~rows["fold"].isin([own.number, run.leave_out])])
+    for extra in extras_of(run):
+        learned |= _photos(extra, train_rows(extra, own.task))
+    return learned
 
 
 def _photos(data: DataSet, rows: pd.DataFrame) -> Photos:

@@ -33,7 +33,7 @@ from pipeline.runtime.progress import Progress, duration
 from pipeline.runtime.stopping import StoppedError, Stopping
 from pipeline.scoring.caveats import caveat_suffix
 from pipeline.training import checkpoints, muon, sampling
-from pipeline.training.data import TrainingData, check_batch_size, rows_of_epoch
+from pipeline.training.data import TrainingData, check_batch_size, photo_weights, rows_of_epoch
 from pipeline.training.early_stopping import EarlyStopping
 from pipeline.training.epoch_line import epoch_line, silent, whole
 from pipeline.training.evaluation import evaluate
@@ -99,7 +99,7 @@ class Trainer:
         device = self.accelerator.device
         self.targets = torch.from_numpy(data.targets)
         self.weights = torch.zeros(len(self.targets))
-        self.weights[data.train] = task.weights(self.targets[data.train], self.targets[first_epoch])
+        self.weights[data.train] = photo_weights(task, data, self.targets, first_epoch, settings)
         self.targets, self.weights = self.targets.to(device), self.weights.to(device)
         self.step, self.over = 0, False
         self.epoch_started = time.monotonic()
@@ -127,7 +127,7 @@ class Trainer:
         )  # fmt: skip
         augmenter = Augmenter(self.task.augmentation, settings.seed)
         try:
-            with Loader(self.data.pixels, augmenter, steps, self.plan) as loader:
+            with Loader(self.data.every_pixel, augmenter, steps, self.plan) as loader:
                 self._run(loader)
         except LoaderLostError as lost:
             raise UserError(

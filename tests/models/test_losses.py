@@ -65,6 +65,34 @@ def test_age_distribution_in_float64_numpy(spread):
     assert losses.age_distribution(AGE_LOGITS, AGES, weights, spread).item() == pytest.approx(expected, rel=1e-5)
 
 
+def test_ranges_of_ages_in_float64_numpy():
+    ranges = torch.tensor([[0.0, 2.0], [18.0, 18.0], [20.0, 29.0], [45.25, 45.25], [70.0, 90.0], [90.0, 100.0]])
+    weights, spread = torch.tensor([1.0, 2.0, 0.5, 1.0, 1.5, 0.7]), 2.0
+    total = 0.0
+    for logits, (first, last), weight in zip(AGE_LOGITS.double().numpy(), ranges.numpy(), weights, strict=True):
+        years = [first] if first == last else np.arange(first, last + 1)
+        labels = [np.exp(-0.5 * ((np.arange(101) - year) / spread) ** 2) for year in years]
+        soft = np.mean([label / label.sum() for label in labels], axis=0)
+        log_shares = logits - np.log(np.exp(logits).sum())
+        expected = np.exp(log_shares) @ np.arange(101)
+        error = max(first - expected, expected - last, 0)
+        total += float(weight) * (-(soft * log_shares).sum() + error)
+    mine = losses.age_distribution(AGE_LOGITS, ranges, weights, spread)
+    assert mine.item() == pytest.approx(total / 6, rel=1e-5)
+
+
+def test_an_age_as_a_range_of_itself_is_that_age():
+    weights = torch.rand(6)
+    one = losses.age_distribution(AGE_LOGITS, AGES, weights)
+    torch.testing.assert_close(losses.age_distribution(AGE_LOGITS, torch.stack([AGES, AGES], 1), weights), one)
+
+
+def test_the_slope_of_ranges_is_numeric():
+    logits = torch.from_numpy(np.random.default_rng(2).normal(0, 2, (3, 101))).requires_grad_()
+    ranges = torch.tensor([[20.0, 29.0], [0.0, 100.0], [70.0, 90.0]])
+    assert torch.autograd.gradcheck(lambda x: losses.age_distribution(x, ranges, torch.ones(3)), logits)
+
+
 def test_age_distribution_is_least_at_the_soft_labels():
     age = torch.tensor([40.0])
     right = (-0.5 * ((torch.arange(101.0) - 40) / 2) ** 2)[None]

@@ -155,7 +155,7 @@ def test_the_command_line_gives_back_what_a_stage_is_told(stage):
         if value is not MISSING and value is not None:
             values[name] = value
     if stage == "compare":
-        del values["split"], values["leave_out"]
+        del values["split"], values["leave_out"], values["extra"]
     made = kind.of(**values)
     assert read(kind, made.words(), stage) == made
 

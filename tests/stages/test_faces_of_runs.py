@@ -26,7 +26,8 @@ from pipeline.images.found_faces import FoundFaces
 from pipeline.images.photos import Photos
 from pipeline.images.run_photos import framed
 from pipeline.prediction import ensemble, in_chunks
-from pipeline.prediction.run_predictions import framing_of, networks_of, out_of_fold
+from pipeline.prediction.engine import Engine
+from pipeline.prediction.run_predictions import framing_of, gather, networks_of, out_of_fold, validation_by
 from pipeline.run.fold_records import WROTE, FinishedFold
 from pipeline.run.folder import open_run
 from pipeline.run.settings import RunStage
@@ -199,6 +200,26 @@ def test_a_stopped_prediction_of_groups_ends_as_an_unstopped_one(framed_run, alb
     for name, content in files.items():
         ours, theirs = pd.read_csv(place / name), pd.read_csv(io.BytesIO(content))
         pd.testing.assert_frame_equal(ours, theirs, check_dtype=False, atol=1e-6)
+
+
+def test_a_faster_engine_answers_the_same_faces(framed_run, album):
+    given = {"run": framed_run.run, "threads": 1, "eval": album}
+    place = framed_run.run / "eval-album"
+    predict(Predict.of(**given))
+    torch = {name: store.read_csv(place / name) for name in ("predictions.csv", "face_predictions.csv")}
+    assert predict(Predict.of(**given, engine="openvino"))["engine"] == "openvino"
+    for name, wanted in torch.items():
+        ours = store.read_csv(place / name)
+        assert set(ours["engine"]) == {"openvino"}
+        np.testing.assert_allclose(ours[COLUMNS], wanted[COLUMNS], rtol=1e-3, atol=1e-3)
+        pd.testing.assert_frame_equal(
+            ours.drop(columns=["engine", *COLUMNS]), wanted.drop(columns=["engine", *COLUMNS])
+        )
+    # it was compared on validation photos framed as those it answers
+    run = open_run(framed_run.settings)
+    networks = networks_of(run, "specialists")
+    validation, reference = validation_by(networks, place, Engine.of("openvino")), gather(networks)
+    np.testing.assert_allclose(validation[COLUMNS], reference[COLUMNS], rtol=1e-3, atol=1e-3)
 
 
 def test_label_shows_every_face(framed_run, album, capsys):

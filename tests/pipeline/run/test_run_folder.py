@@ -22,6 +22,7 @@ DEFAULTS = {
     "preset": "small",
     "weights": "auto",
     "fixes": None,
+    "extra": None,
     "faces": "given",
     "face_model": "package",
     "crop": 1.0,
@@ -230,11 +231,14 @@ def test_default_folders(given, folder, tmp_path):
 
 
 def test_recorded_settings_hold_when_not_given(run, tmp_path):
+    more = tmp_path / "more"
+    more.mkdir()
     given = {
         "data": tmp_path,
         "preset": "base",
         "weights": "none",
         "fixes": "contest",
+        "extra": str(more),
         "faces": "off",
         "face_model": Path("yunet.onnx"),
         "crop": 0.8,
@@ -260,6 +264,7 @@ CHANGES = {
     "preset": "base",
     "weights": "hub",
     "fixes": "contest",
+    "extra": ".",
     "faces": "auto",
     "crop": 0.9,
     "split": "photo",

@@ -1,0 +1,122 @@
+"""Extra sets (EXTRA=): photos of other people that a run learns from too, with what labels they have.
+
+They are in no fold: nothing is validated or calibrated on them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from models.errors import UserError
+from models.labels import OLDEST
+from pipeline.dataset.class_folders import read_class_folders
+from pipeline.dataset.contest import TRAIN_CSV
+from pipeline.dataset.duplicates import same_files
+from pipeline.dataset.fairface import Years, read_fairface, tables_of
+from pipeline.dataset.general import PHOTOS_CSV
+from pipeline.dataset.layouts import LeftOut, Links, Photo, tell_capped, walk_photos
+from pipeline.dataset.named_labels import SETS, set_named_so
+from pipeline.dataset.photos import DataSet, frame, read_data_set
+from pipeline.runtime.problems import FIRST, Problems, check_folder, show
+
+RANGE = ("age_from", "age_to")
+"""The columns of an age that is known as a range: its first and last year, NaN where it is not one."""
+
+
+def read_extra(root: Path, follow_links: bool = False) -> DataSet:
+    """Reads an extra set: as photos.csv or train/train.csv tell, else FairFace's tables, UTKFace's or AgeDB's file
+    names, or a folder a class.
+
+    Its train table may have the columns of RANGE; it has no eval photos. Raises UserError listing everything that is
+    wrong with the folder.
+    """
+    root = Path(root)
+    problems, notes = Problems(f"The extra set {show(root)}"), []
+    check_folder(root, problems)
+    if any(os.path.lexists(root / table) for table in (PHOTOS_CSV, TRAIN_CSV)):
+        data = read_data_set(root, None, follow_links)
+        unused = f"eval photos, not used: {len(data.eval)}"
+        return replace(data, eval=data.eval.iloc[:0], notes=(*data.notes, unused) if len(data.eval) else data.notes)
+    links, left_out = Links(root, follow_links, problems), LeftOut()
+    ranges: dict[str, Years] = {}
+    if tables := tables_of(root):
+        layout = "FairFace"
+        photos, ranges = read_fairface(tables, links)
+    else:
+        layout, photos = _by_names(walk_photos("", links, notes, left_out), notes, left_out, problems)
+    tell_capped([photo.age for photo in photos], f"the extra set {show(root)}", notes)
+    if not photos and not problems.found:
+        problems.add("it holds no photos; name a folder that does")
+    problems.stop()
+    train = frame(sorted(photos, key=lambda photo: photo.photo), None)
+    if ranges:
+        none = (np.nan, np.nan)
+        ends = np.minimum([ranges.get(photo, none) for photo in train["photo"]], OLDEST)
+        train[list(RANGE)] = ends
+    name = root.resolve().name or "extra"
+    return DataSet(root, name, train, frame([], None), tuple(notes), layout, left_out=left_out)
+
+
+def _by_names(photos: list[str], notes: list[str], left_out: LeftOut, problems: Problems) -> tuple[str, list[Photo]]:
+    """The layout of a set without a table, and its photos, labelled by the names of files or folders."""
+    layout = set_named_so(photos)
+    if layout is None:
+        return "a folder a class", read_class_folders(photos, problems)
+    read = {photo: SETS[layout](photo) for photo in photos}
+    others = [photo for photo, labelled in read.items() if labelled is None]
+    left_out.tell(f"photos that are not named as {layout}'s", others, notes)
+    return layout, [labelled for labelled in read.values() if labelled is not None]
+
+
+def check_apart(data: DataSet, extras: Sequence[DataSet], allowed: bool) -> None:
+    """Raises UserError, unless allowed, where an extra photo has the bytes of one of the data set's own.
+
+    Each of those is validated in some fold, or predicted: what is learned from it would flatter the score.
+    """
+    if allowed or not extras:
+        return
+    own = {_absolute(data, photo): photo for photo in (*data.train["photo"], *data.eval["photo"])}
+    more = {_absolute(extra, photo): f"{extra.root}/{photo}" for extra in extras for photo in extra.train["photo"]}
+    groups = [group for group in same_files("", {**own, **more}) if own.keys() & group and more.keys() & group]
+    if groups:
+        pairs = [
+            f"{show(next(more[path] for path in group if path in more))} = "
+            f"{show(next(own[path] for path in group if path in own))}"
+            for group in groups
+        ]
+        rest = f" and {len(pairs) - FIRST} more" if len(pairs) > FIRST else ""
+        raise UserError(
+            f"photos of an extra set are also the data set's own, which are validated or predicted, so that scores "
+            f"would flatter; take them out of one of the two, or keep them with --allow-duplicates: "
+            f"{', '.join(pairs[:FIRST])}{rest}"
+        )
+
+
+def _absolute(data: DataSet, photo: str) -> str:
+    """The path of a photo, without the slash it begins with, as `same_files` takes it."""
+    return os.path.abspath(data.path(photo)).removeprefix("/")
+
+
+def extra_lines(extras: Iterable[DataSet]) -> list[str]:
+    """A line for each extra set: where it lies, how it is labelled and how many photos carry what; and its notes."""
+    lines = []
+    for extra in extras:
+        rows = extra.train
+        ages = int((rows["age"].notna() | has_range(rows)).sum())
+        counts = {"a mask state": int(rows["mask"].notna().sum()), "a gender": int(rows["gender"].notna().sum())}
+        counted = [f"{count:,} with {what}" for what, count in (*counts.items(), ("an age", ages))]
+        layout = {"contest": "the contest's layout", "general": PHOTOS_CSV}.get(extra.layout, extra.layout)
+        lines.append(f"the extra set {show(extra.root)} ({layout}): {len(rows):,} photos, {', '.join(counted)}")
+        lines += [f"{show(extra.name)}: {note}" for note in extra.notes]
+    return lines
+
+
+def has_range(rows: pd.DataFrame) -> pd.Series:
+    """Which rows have their age as a range."""
+    return rows[RANGE[0]].notna() if RANGE[0] in rows else pd.Series(False, index=rows.index)
