@@ -12,6 +12,8 @@ CLASSES = ("mask", "gender", "joint", "multihead")
 """The networks that learn classes."""
 YEARS = ("age", "multihead")
 """The networks that learn ages in years."""
+DRAWN_ON = ("gender", "age")
+"""The networks that masks are drawn for to hide faces, not to be told."""
 OURS = {
     "drop_rate": "--dropout",
     "drop_path_rate": "--drop-path",
@@ -55,6 +57,15 @@ class ModelSettings(Settings):
     )
     focal_gamma: float = setting(
         "How strongly focal turns from easy photos to hard ones; 0 is cross_entropy.", 2.0, least=0, networks=CLASSES
+    )
+    drawn_masks: bool = setting(
+        "Learn from masks drawn on the bare faces too: each stands there three times, with a mask worn right, worn "
+        "wrong, and without one.",
+        False,
+        networks=("mask",),
+    )
+    mask_bare: float = setting(
+        "How often a mask is drawn on a bare face, another one each time.", 0.0, least=0, most=1, networks=DRAWN_ON
     )
     class_balance: float = setting(
         "0 counts every photo of an epoch the same, 1 every class.", 0.0, least=0, most=1, networks=("mask",)

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from models.errors import UserError
-from models.labels import OLDEST
+from models.labels import MASKS, OLDEST
 from pipeline.dataset.class_folders import read_class_folders
 from pipeline.dataset.contest import TRAIN_CSV
 from pipeline.dataset.duplicates import same_files
@@ -27,6 +28,10 @@ from pipeline.runtime.problems import FIRST, Problems, check_folder, show
 
 RANGE = ("age_from", "age_to")
 """The columns of an age that is known as a range: its first and last year, NaN where it is not one."""
+
+
+BARE_SETS = ("UTKFace", "FairFace", "AgeDB")
+"""The sets that were collected before people wore masks: their masks are unknown, but masks may be drawn on them."""
 
 
 def read_extra(root: Path, follow_links: bool = False) -> DataSet:
@@ -115,6 +120,12 @@ def extra_lines(extras: Iterable[DataSet]) -> list[str]:
         lines.append(f"the extra set {show(extra.root)} ({layout}): {len(rows):,} photos, {', '.join(counted)}")
         lines += [f"{show(extra.name)}: {note}" for note in extra.notes]
     return lines
+
+
+def is_bare(data: DataSet) -> NDArray[np.bool_]:
+    """Which train photos of a set show a bare face: as labelled, and of BARE_SETS all whose mask is unknown."""
+    known = data.train["mask"]
+    return ((known == MASKS.index("none")) | (known.isna() & (data.layout in BARE_SETS))).to_numpy(bool, na_value=False)
 
 
 def has_range(rows: pd.DataFrame) -> pd.Series:

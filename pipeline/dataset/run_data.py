@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from models.labels import MASKS
 from pipeline.run.folder import Run
 from pipeline.run.presets import columns_of
 from pipeline.run.settings import EvalStage
@@ -41,10 +42,16 @@ def extras_of(run: Run) -> list[DataSet]:
     return [extra.without_boxes() for extra in extras] if run.faces == "off" else extras
 
 
-def train_rows(data: DataSet, task: str) -> pd.DataFrame:
-    """The train rows that carry the labels a network learns from; for an age, of an extra set, a range will do."""
-    from pipeline.dataset.extra import has_range
+def train_rows(data: DataSet, task: str, bare_too: bool = False) -> pd.DataFrame:
+    """The train rows that carry the labels a network learns from; for an age, of an extra set, a range will do.
 
+    bare_too: for the mask, bare faces of unknown mask as ones without a mask.
+    """
+    from pipeline.dataset.extra import has_range, is_bare
+
+    if bare_too and task == "mask":
+        rows = data.train.assign(mask=data.train["mask"].mask(is_bare(data), MASKS.index("none")))
+        return rows[rows["mask"].notna()]
     known = data.train[list(columns_of(task))].notna().all(axis=1)
     return data.train[known | has_range(data.train)] if task == "age" else data.train[known]
 
@@ -73,7 +80,7 @@ def extra_fingerprint(extras: Sequence[DataSet], task: str) -> str:
 
     seen = []
     for extra in extras:
-        rows = train_rows(extra, task)
+        rows = train_rows(extra, task, bare_too=True)
         if not rows.empty:
             labels = rows[[*columns_of(task), *(name for name in RANGE if name in rows)]]
             seen.append([photo_fingerprints(extra, rows), labels.to_numpy(float, na_value=math.nan).tolist()])

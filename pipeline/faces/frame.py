@@ -88,15 +88,7 @@ def frame_face(photo: NDArray[np.uint8], height: int, width: int, eyes: Eyes, ma
 
     margin: what is kept on each side of the face, as a share of it. Beyond the photo's edge its last pixels go on.
     """
-    wide, high = WIDE * eyes.distance * (1 + 2 * margin), (ABOVE + BELOW) * eyes.distance * (1 + 2 * margin)
-    wide, high = max(wide, high * width / height), max(high, wide * height / width)
-    down = (BELOW - ABOVE) / 2 * eyes.distance
-    cos, sin = math.cos(eyes.tilt), math.sin(eyes.tilt)
-    middle = np.array([eyes.x - sin * down, eyes.y + cos * down])
-    # from the frame's pixels, SUPERSAMPLING times as many, to the photo's
-    step = wide / (width * SUPERSAMPLING)
-    turn = np.array([[cos, -sin], [sin, cos]]) * step
-    corner = middle - turn @ np.array([width, height]) * SUPERSAMPLING / 2
+    corner, turn, step = _frame(height, width, eyes, margin)
     left, top, right, bottom = _around(photo, corner, turn, width * SUPERSAMPLING, height * SUPERSAMPLING)
     region = photo[top:bottom, left:right]
     if step > 1:  # first to about the pixels that are sampled, or some of the photo's would not count
@@ -113,6 +105,29 @@ def frame_face(photo: NDArray[np.uint8], height: int, width: int, eyes: Eyes, ma
         borderMode=cv2.BORDER_REPLICATE,
     )
     return cv2.resize(fine, (width, height), interpolation=cv2.INTER_AREA)
+
+
+def to_frame(points: NDArray[np.float64], height: int, width: int, eyes: Eyes, margin: float) -> NDArray[np.float64]:
+    """Points (N, 2) of a photo, in pixels of the framed one that `frame_face` makes of it."""
+    corner, turn, _ = _frame(height, width, eyes, margin)
+    return (points - corner) @ np.linalg.inv(turn).T / SUPERSAMPLING
+
+
+def _frame(
+    height: int, width: int, eyes: Eyes, margin: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
+    """Where a frame's corner is in the photo, (2, 2) a step along its sides, and how long that is in pixels.
+
+    A step is one of SUPERSAMPLING to a pixel of the frame.
+    """
+    wide, high = WIDE * eyes.distance * (1 + 2 * margin), (ABOVE + BELOW) * eyes.distance * (1 + 2 * margin)
+    wide, high = max(wide, high * width / height), max(high, wide * height / width)
+    down = (BELOW - ABOVE) / 2 * eyes.distance
+    cos, sin = math.cos(eyes.tilt), math.sin(eyes.tilt)
+    middle = np.array([eyes.x - sin * down, eyes.y + cos * down])
+    step = wide / (width * SUPERSAMPLING)
+    turn = np.array([[cos, -sin], [sin, cos]]) * step
+    return middle - turn @ np.array([width, height]) * SUPERSAMPLING / 2, turn, step
 
 
 def _around(

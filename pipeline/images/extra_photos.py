@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
+from models.settings import ModelSettings
+from pipeline.dataset.extra import is_bare
 from pipeline.dataset.run_data import train_rows
+from pipeline.images.framing import View
 from pipeline.images.run_photos import framed, prepared
 from pipeline.run.folder import Run
 from pipeline.runtime import store
@@ -17,7 +24,6 @@ if TYPE_CHECKING:
 
     from pipeline.dataset.photos import DataSet
     from pipeline.faces.face_framing import Framing
-    from pipeline.images.framing import View
     from pipeline.images.prepared import Prepared
 
 
@@ -25,6 +31,7 @@ if TYPE_CHECKING:
 class ExtraPhotos:
     """An extra set in a view: its photos, and those of its rows that a network may learn from."""
 
+    source: DataSet
     photos: Prepared
     rows: pd.DataFrame
     places: list[int]
@@ -32,28 +39,51 @@ class ExtraPhotos:
 
 
 @dataclass(frozen=True)
+class Faces:
+    """The faces in photos that masks are drawn on: landmarks (N, 5, 2) in pixels, NaN without one; which are bare."""
+
+    points: NDArray[np.float32]
+    bare: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
 class LearnedPhotos:
-    """The photos that a network learns from, in its view: the data set's own, and extra ones."""
+    """The photos that a network learns from, in its view: the data set's own, and extra ones.
+
+    faces: of all of them, the own first, where masks are drawn.
+    """
 
     own: Prepared
     extra: list[ExtraPhotos]
+    faces: Faces | None = None
 
     @property
     def digest(self) -> str:
-        """Of all pixels."""
+        """Of all pixels, and of where masks are drawn on them."""
         digests = [self.own.digest, *(one.photos.digest for one in self.extra)]
-        return store.fingerprint(digests) if self.extra else self.own.digest
+        if self.faces is not None:
+            digests += [hashlib.sha256(array.tobytes()).hexdigest() for array in (self.faces.points, self.faces.bare)]
+        return store.fingerprint(digests) if len(digests) > 1 else self.own.digest
 
 
 def learned_photos(
-    run: Run, data: DataSet, extras: Sequence[DataSet], task: str, view: View, framing: Framing | None
+    run: Run, data: DataSet, extras: Sequence[DataSet], task: str, settings: ModelSettings, framing: Framing | None
 ) -> LearnedPhotos:
     """The photos of a data set, and those of extra sets that a network learns from. Raises UserError for bad ones."""
-    return LearnedPhotos(prepared(run, data, view, framing), extra_photos(run, extras, task, view, framing))
+    view = View.of(settings)
+    photos = prepared(run, data, view, framing)
+    more = extra_photos(run, extras, task, settings, framing)
+    if not (settings.mask_bare or settings.drawn_masks):
+        return LearnedPhotos(photos, more)
+    from pipeline.images.landmarks import prepared_landmarks
+
+    sets = [data, *(one.source for one in more)]
+    points = [prepared_landmarks(run, one, view, framing) for one in sets]
+    return LearnedPhotos(photos, more, Faces(np.concatenate(points), np.concatenate([is_bare(one) for one in sets])))
 
 
 def extra_photos(
-    run: Run, extras: Sequence[DataSet], task: str, view: View, framing: Framing | None
+    run: Run, extras: Sequence[DataSet], task: str, settings: ModelSettings, framing: Framing | None
 ) -> list[ExtraPhotos]:
     """The photos of extra sets that a network learns from; a set without its label is not prepared.
 
@@ -62,15 +92,15 @@ def extra_photos(
     """
     made = []
     for extra in extras:
-        rows = train_rows(extra, task)
+        rows = train_rows(extra, task, settings.drawn_masks)
         if rows.empty:
             continue
-        photos = prepared(run, extra, view, framing)
+        photos = prepared(run, extra, View.of(settings), framing)
         rows = rows[~rows["photo"].isin(list(photos.bad))]
         if framing is not None:
             rows = rows[rows["photo"].isin(photos_with_a_face(run, extra, framing))]
         place = {photo: number for number, photo in enumerate(extra.train["photo"])}
-        made.append(ExtraPhotos(photos, rows, [place[photo] for photo in rows["photo"]]))
+        made.append(ExtraPhotos(extra, photos, rows, [place[photo] for photo in rows["photo"]]))
     return made
 
 
@@ -79,14 +109,12 @@ def unused_lines(extras: Sequence[DataSet], learned: Mapping[str, Sequence[Extra
 
     learned: what `extra_photos` gives, by task.
     """
-    used = {id(extra): set() for extra in extras}
-    for task, photos in learned.items():
-        with_label = [extra for extra in extras if not train_rows(extra, task).empty]
-        for extra, one in zip(with_label, photos, strict=True):
-            used[id(extra)] |= set(one.rows["photo"])
-    lines = []
+    lines: list[str] = []
     for extra in extras:
-        without = [show(photo) for photo in extra.train["photo"] if photo not in used[id(extra)]]
+        used = {
+            photo for sets in learned.values() for one in sets if one.source is extra for photo in one.rows["photo"]
+        }
+        without = [show(photo) for photo in extra.train["photo"] if photo not in used]
         tell(
             lines,
             f"photos of the extra set {show(extra.root)} from which nothing is learned, for want of a label, of a face "

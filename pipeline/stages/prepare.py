@@ -38,14 +38,14 @@ def prepare(settings: RunStage) -> dict[str, Any]:
     faces = run_faces(run, data)
     for line in faces.told:
         print(f"prepare: {line}")
-    view_of = {task: View.of(setting_rules.defaults(run, task)) for task in setting_rules.tasks_of(run)}
+    made = {task: setting_rules.defaults(run, task) for task in setting_rules.tasks_of(run)}
     bad: dict[str, str] = {}
     cut_short: set[str] = set()
-    for view in sorted({*view_of.values()}):
+    for view in sorted({View.of(settings) for settings in made.values()}):
         photos = prepared(run, data, view, faces.framing)
         bad |= photos.bad
         cut_short |= set(photos.cut_short)
-    learned = {task: extra_photos(run, extras, task, view, faces.framing) for task, view in view_of.items()}
+    learned = {task: extra_photos(run, extras, task, settings, faces.framing) for task, settings in made.items()}
     for line in unused_lines(extras, learned):
         print(f"prepare: {line}")
     if cut_short:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from models.errors import UserError
 from models.task import Task
+from pipeline.images.drawn_masks import DrawnMasks
 from pipeline.images.joined import JoinedPixels
 from pipeline.run.train_settings import TrainingSettings
 from pipeline.training import sampling
@@ -21,7 +22,8 @@ class TrainingData:
     """What a network learns from: rows of `pixels` (M, H, W, 3) with `targets`, NaN where there is none.
 
     Targets are (M,), or (M, k) where a network learns k things at once. `check` are un-augmented train rows, for
-    the generalization gap. `extra` are the pixels of extra sets, whose rows come after: only `train` has any of them.
+    the generalization gap. After the rows of `pixels` come those of `extra`, the pixels of extra sets, and then
+    `again`: rows of both once more, to be learned with what `drawing` draws on them. Only `train` has any of these.
     """
 
     pixels: NDArray[np.uint8]
@@ -30,16 +32,20 @@ class TrainingData:
     validation: NDArray[np.int64]
     check: NDArray[np.int64]
     extra: tuple[NDArray[np.uint8], ...] = ()
+    again: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    drawing: DrawnMasks | None = None
 
     @property
     def every_pixel(self) -> NDArray[np.uint8] | JoinedPixels:
-        """The pixels of all rows, the extra sets' too."""
-        return JoinedPixels((self.pixels, *self.extra)) if self.extra else self.pixels
+        """The pixels of all rows."""
+        plain = not self.extra and not len(self.again)
+        return self.pixels if plain else JoinedPixels((self.pixels, *self.extra), self.again)
 
     @property
     def is_extra(self) -> NDArray[np.bool_]:
         """Which of the `train` rows are extra sets'."""
-        return self.train >= len(self.pixels)
+        once = len(self.targets) - len(self.again)
+        return np.concatenate([np.arange(once), self.again])[self.train] >= len(self.pixels)
 
 
 def rows_of_epoch(task: Task, data: TrainingData, settings: TrainingSettings, epoch: int) -> NDArray[np.int64]:

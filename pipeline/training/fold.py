@@ -24,7 +24,6 @@ from pipeline.dataset.photos import DataSet
 from pipeline.dataset.run_data import labels_of
 from pipeline.faces.face_framing import Framing
 from pipeline.images.extra_photos import LearnedPhotos, learned_photos
-from pipeline.images.framing import View
 from pipeline.prediction import ensemble
 from pipeline.prediction.tables import TRUTH
 from pipeline.run import presets, records
@@ -36,6 +35,7 @@ from pipeline.runtime import machine, store
 from pipeline.scoring.caveats import UNSEEN
 from pipeline.training import checkpoints
 from pipeline.training.data import TrainingData, check_batch_size
+from pipeline.training.drawn_rows import with_drawn_masks
 from pipeline.training.epoch_line import silent
 from pipeline.training.plan import kept_plan, plan_of
 from pipeline.training.start import network_at_start, start_of
@@ -61,8 +61,8 @@ def train_fold(
     """
     name, processes = fold.name, PartialState(cpu=not torch.cuda.is_available())
     say = print if processes.is_main_process else silent
-    view, framing = View.of(fold.settings), Framing.from_json(fold.faces, fold.folder)
-    photos = learned_photos(run, data, extras, fold.task, view, framing)
+    framing = Framing.from_json(fold.faces, fold.folder)
+    photos = learned_photos(run, data, extras, fold.task, fold.settings, framing)
     rows = with_folds(rows[~rows["photo"].isin(list(photos.own.bad))], folds)
     if run.leave_out is not None:
         rows = rows[rows["fold"] != run.leave_out]
@@ -70,7 +70,7 @@ def train_fold(
     if held_out.all() or not held_out.any():
         raise UserError(f"{name}: there are no people with the label {settings.task} on both sides of the split.")
     one = build_task(settings.task, fold.settings)
-    training_data = _training_data(one, data, rows, held_out, photos, run.split)
+    training_data = _training_data(one, data, rows, held_out, photos, fold.settings, run.split)
     start = start_of(run, fold, own, data, rows[held_out])
     network = network_at_start(one, training_data, fold.settings, start)
     check_batch_size(name, fold.settings.batch_size, processes.num_processes)
@@ -108,8 +108,9 @@ def _told(
 ) -> str:
     """What is about to be trained, on whom and how."""
     parameters = sum(p.numel() for p in network.parameters())
-    extra = int(training_data.is_extra.sum())
+    extra, drawn = int(training_data.is_extra.sum()), len(training_data.again)
     told = f" and {extra} extra ones" if extra else ""
+    told += f", {drawn} of them with a mask drawn on," if drawn else ""
     return (
         f"{begun.name}: {begun.settings.backbone}, {parameters / 1e6:.1f} M weights, "
         f"{start}, {len(training_data.train) - extra} photos "
@@ -125,6 +126,7 @@ def _training_data(
     rows: pd.DataFrame,
     held_out: NDArray[np.bool_],
     photos: LearnedPhotos,
+    settings: TrainingSettings,
     split: str,
 ) -> TrainingData:
     """The rows to learn from and those held out, as rows of the prepared photos; those of extra sets come after."""
@@ -140,7 +142,8 @@ def _training_data(
     train = np.concatenate([where[~held_out], *extra])
     checked = where[checked_rows(rows, held_out, split)]
     more = tuple(one_set.photos.pixels for one_set in photos.extra)
-    return TrainingData(photos.own.pixels, targets, train, where[held_out], checked, more)
+    made = TrainingData(photos.own.pixels, targets, train, where[held_out], checked, more)
+    return made if photos.faces is None else with_drawn_masks(made, one.name, photos.faces, settings)
 
 
 def unseen_labels(task: str, rows: pd.DataFrame) -> list[int]:

@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.images.augment import Augmenter
+from pipeline.images.drawn_masks import DrawnMasks
 from pipeline.images.joined import JoinedPixels
 from pipeline.images.mapped import MappedPixels, by_path
 from pipeline.runtime.machine import Plan
@@ -55,23 +56,26 @@ class LoaderLostError(Exception):
 
 
 class TrainingPhotos:
-    """Photos by (epoch, row), augmented."""
+    """Photos by (epoch, row), drawn on where there is a drawing, and augmented."""
 
-    def __init__(self, pixels: Pixels, augmenter: Augmenter):
-        self.pixels, self.augmenter = pixels, augmenter
+    def __init__(self, pixels: Pixels, augmenter: Augmenter, drawing: DrawnMasks | None = None):
+        self.pixels, self.augmenter, self.drawing = pixels, augmenter, drawing
 
-    def __getstate__(self) -> tuple[Pixels | MappedPixels, Augmenter]:
+    def __getstate__(self) -> tuple[Pixels | MappedPixels, Augmenter, DrawnMasks | None]:
         """As a loader process gets them that is not forked, Python 3.14's usual kind."""
-        return by_path(self.pixels), self.augmenter  # joined ones see to it themselves
+        return by_path(self.pixels), self.augmenter, self.drawing  # joined ones see to it themselves
 
-    def __setstate__(self, state: tuple[Pixels | MappedPixels, Augmenter]) -> None:
-        pixels, self.augmenter = state
+    def __setstate__(self, state: tuple[Pixels | MappedPixels, Augmenter, DrawnMasks | None]) -> None:
+        pixels, self.augmenter, self.drawing = state
         self.pixels = pixels.open() if isinstance(pixels, MappedPixels) else pixels
 
     def write(self, keys: list[Key], pixels: NDArray[np.uint8]) -> None:
         """Lay the photos of so many keys into the first of pixels (B, H, W, 3)."""
         for place, (epoch, row) in enumerate(keys):
-            pixels[place] = self.augmenter(self.pixels[row], epoch, row)
+            photo = self.pixels[row]
+            if self.drawing is not None:
+                photo = self.drawing(photo, epoch, row)
+            pixels[place] = self.augmenter(photo, epoch, row)
 
 
 class SharedBatches:
@@ -119,8 +123,15 @@ class Loader:
     where a process ended or could not begin, and whatever a process raised, with its traceback as a note.
     """
 
-    def __init__(self, pixels: Pixels, augmenter: Augmenter, keys: Iterable[list[Key]], plan: Plan):
-        self.photos = TrainingPhotos(pixels, augmenter)
+    def __init__(
+        self,
+        pixels: Pixels,
+        augmenter: Augmenter,
+        keys: Iterable[list[Key]],
+        plan: Plan,
+        drawing: DrawnMasks | None = None,
+    ):
+        self.photos = TrainingPhotos(pixels, augmenter, drawing)
         self._keys, self._workers = keys, plan.workers
         self._pinned = plan.device == "cuda"
         self._processes: list[multiprocessing.Process] = []

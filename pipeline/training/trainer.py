@@ -127,7 +127,7 @@ class Trainer:
         )  # fmt: skip
         augmenter = Augmenter(self.task.augmentation, settings.seed)
         try:
-            with Loader(self.data.every_pixel, augmenter, steps, self.plan) as loader:
+            with Loader(self.data.every_pixel, augmenter, steps, self.plan, self.data.drawing) as loader:
                 self._run(loader)
         except LoaderLostError as lost:
             raise UserError(

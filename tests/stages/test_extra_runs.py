@@ -297,3 +297,16 @@ def test_a_start_from_a_run_that_learned_from_ones_people_is_refused(people, oth
     train_tiny(Path("first"), own, "gender", extra=str(people), epochs=0.2)
     with pytest.raises(UserError, match="learned from 84 of the 84 photos that gender fold 0 holds out"):
         train_tiny(Path("second"), people, "gender", weights="first", epochs=0.2)
+
+
+def test_masks_are_drawn_on_the_bare_faces_of_extra_sets(people, others, seen, tmp_path, monkeypatch, capsys):
+    """UTKFace does not say that nobody is masked there, but nobody is."""
+    monkeypatch.chdir(tmp_path)
+    train_tiny(Path("plain"), people, "mask", extra=str(others["utk"]), epochs=0.1)
+    train_tiny(Path("run"), people, "mask", extra=str(others["utk"]), drawn_masks=True, epochs=0.1)
+    plain, drawn = seen
+    assert not plain.is_extra.any()  # their masks are unknown
+    assert drawn.is_extra.sum() == 36  # as they are, worn right and wrong
+    assert sorted(drawn.targets[drawn.train[drawn.is_extra]].tolist()) == [0.0] * 12 + [1.0] * 12 + [2.0] * 12
+    train_tiny(Path("ages"), people, "age", extra=str(others["utk"]), mask_bare=0.5, epochs=0.1)
+    assert (seen[2].drawing.chances > 0).sum() == 48 + 12

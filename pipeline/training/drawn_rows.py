@@ -1,0 +1,42 @@
+"""Masks drawn on the bare faces that a network learns from: which rows, and what is drawn."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from models.labels import MASKS
+from pipeline.images.drawn_masks import ANY, NOTHING, DrawnMasks
+from pipeline.images.extra_photos import Faces
+from pipeline.run.train_settings import TrainingSettings
+from pipeline.training.data import TrainingData
+
+COVERED = 0.15
+"""How often a bare face that stands for one without a mask has a hand, a scarf or a beard before its mouth."""
+WORN, WRONG, NONE = (MASKS.index(name) for name in ("worn", "wrong", "none"))
+
+
+def with_drawn_masks(data: TrainingData, task: str, faces: Faces, settings: TrainingSettings) -> TrainingData:
+    """What a network learns from, with masks drawn on the bare faces among its train rows as its settings say.
+
+    The mask specialist learns each of them twice more, with a mask worn right and with one worn wrong; others find a
+    mask on some, another one in each epoch. Where no face is found nothing is drawn.
+    """
+    rows = data.train
+    rows = rows[faces.bare[rows] & ~np.isnan(faces.points[rows]).any((1, 2))]
+    again = np.concatenate([rows, rows]) if task == "mask" else rows[:0]
+    once, every = len(data.targets), len(data.targets) + len(again)
+    states, chances = np.full(every, NOTHING, np.int8), np.zeros(every, np.float32)
+    targets = data.targets
+    if task == "mask":
+        drawn = np.repeat(np.float32([WORN, WRONG]), len(rows))
+        targets = np.concatenate([targets, drawn])
+        states[once:], chances[once:] = drawn, 1
+        states[rows], chances[rows] = NONE, COVERED
+    else:
+        states[rows], chances[rows] = ANY, settings.mask_bare
+    points = np.concatenate([faces.points, faces.points[again]])
+    train = np.concatenate([data.train, np.arange(once, every)])
+    drawing = DrawnMasks(points, states, chances, settings.seed)
+    return replace(data, targets=targets, train=train, again=again, drawing=drawing)
