@@ -42,10 +42,9 @@ class Age(Task):
         return OLDEST + 1 if self.settings.age_loss == "distribution" else 1
 
     def weights(self, targets: Tensor, shown: Tensor) -> Tensor:
-        return losses.density_weights(_middle(targets), self.settings.rare_ages)
+        return losses.density_weights(targets, self.settings.rare_ages)
 
     def initial_bias(self, shown: Tensor) -> Tensor:
-        shown = _middle(shown)
         if self.settings.age_loss == "distribution":
             return losses.log_density(shown)
         return ((shown.mean() - MIDDLE) / self.settings.age_scale)[None]

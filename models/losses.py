@@ -123,11 +123,16 @@ def age_distribution(logits: Tensor, ages: Tensor, weights: Tensor, spread: floa
 
 def _soft_ranges(ages: Tensor, spread: float) -> Tensor:
     """The soft labels (N, 101) of ranges of ages (N, 2): the mean of every year's in between."""
-    grid = years(ages.device)
-    between = ((grid >= ages[:, :1].round()) & (grid <= ages[:, 1:].round())).to(grid.dtype)
-    mean = between @ _soft(grid, spread) / between.sum(1, keepdim=True)
+    mean = _years_of(ages).to(torch.float32) @ _soft(years(ages.device), spread)
     # An age that is no range need not be a whole year.
     return torch.where(ages[:, :1] == ages[:, 1:], _soft(ages[:, 0], spread), mean)
+
+
+def _years_of(ages: Tensor) -> Tensor:
+    """Ranges of ages (N, 2) -> the share (N, 101) of each that falls on each year, float64."""
+    grid = years(ages.device)
+    between = ((grid >= ages[:, :1].round()) & (grid <= ages[:, 1:].round())).double()
+    return between / between.sum(1, keepdim=True)
 
 
 def _soft(ages: Tensor, spread: float) -> Tensor:
@@ -139,21 +144,29 @@ def _soft(ages: Tensor, spread: float) -> Tensor:
 def density_weights(ages: Tensor, power: float) -> Tensor:
     """Weights (N,) by smoothed label density to the power -`power`, mean 1 (LDS, Yang et al. 2021).
 
-    `ages` (N,) are the training photos' in years; power 0 gives ones, 1 makes every age count the same.
+    `ages` (N,) are the training photos' in years, or (N, 2) ranges, which weigh as their years do on average; power 0
+    gives ones, 1 makes every age count the same.
     """
-    weights = _density(ages)[ages.round().long()] ** -power
+    density = _density(ages)
+    weights = density[ages.round().long()] ** -power if ages.ndim == 1 else _years_of(ages) @ density**-power
     return (weights / weights.mean()).float()
 
 
 def log_density(ages: Tensor) -> Tensor:
-    """The log (101,) of the smoothed density of `ages` (N,) over the years; far from every age at least 1e-4."""
+    """The log (101,) of the smoothed density of `ages` over the years; far from every age at least 1e-4.
+
+    ages: (N,) in years, or (N, 2) ranges.
+    """
     density = _density(ages)
     return (density / density.sum()).clamp(min=1e-4).log().float()
 
 
 def _density(ages: Tensor) -> Tensor:
-    """How many of `ages` (N,) fall on each year (101,), smoothed by a Gaussian of KERNEL years."""
-    counts = torch.bincount(ages.round().long(), minlength=OLDEST + 1).double()
+    """How many of `ages`, (N,) or ranges (N, 2), fall on each year (101,), smoothed by a Gaussian of KERNEL years."""
+    if ages.ndim == 1:
+        counts = torch.bincount(ages.round().long(), minlength=OLDEST + 1).double()
+    else:
+        counts = _years_of(ages).sum(0)
     grid = years().double()
     smoother = torch.softmax(-0.5 * ((grid[:, None] - grid[None]) / KERNEL).square(), 1)
     return smoother @ counts

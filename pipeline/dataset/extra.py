@@ -16,20 +16,20 @@ from numpy.typing import NDArray
 
 from models.errors import UserError
 from models.labels import MASKS, OLDEST
-from pipeline.dataset.class_folders import read_class_folders
+from pipeline.dataset.class_folders import folder_labels, read_class_folders
 from pipeline.dataset.contest import TRAIN_CSV
 from pipeline.dataset.duplicates import same_files
-from pipeline.dataset.fairface import Years, read_fairface, tables_of
+from pipeline.dataset.fairface import COLUMNS, Years, read_fairface, tables_of
+from pipeline.dataset.foreign import in_place_of
 from pipeline.dataset.general import PHOTOS_CSV
 from pipeline.dataset.layouts import LeftOut, Links, Photo, tell_capped, walk_photos
 from pipeline.dataset.named_labels import SETS, set_named_so
+from pipeline.dataset.photo_files import is_something_else
 from pipeline.dataset.photos import DataSet, frame, read_data_set
-from pipeline.runtime.problems import FIRST, Problems, check_folder, show
+from pipeline.runtime.problems import Problems, check_folder, show, some, tell
 
 RANGE = ("age_from", "age_to")
 """The columns of an age that is known as a range: its first and last year, NaN where it is not one."""
-
-
 BARE_SETS = ("UTKFace", "FairFace", "AgeDB")
 """The sets that were collected before people wore masks: their masks are unknown, but masks may be drawn on them."""
 
@@ -45,16 +45,23 @@ def read_extra(root: Path, follow_links: bool = False) -> DataSet:
     problems, notes = Problems(f"The extra set {show(root)}"), []
     check_folder(root, problems)
     if any(os.path.lexists(root / table) for table in (PHOTOS_CSV, TRAIN_CSV)):
-        data = read_data_set(root, None, follow_links)
-        unused = f"eval photos, not used: {len(data.eval)}"
-        return replace(data, eval=data.eval.iloc[:0], notes=(*data.notes, unused) if len(data.eval) else data.notes)
+        data = read_data_set(root, None, follow_links, extra=True)
+        tell(notes, "eval photos, not used", [show(photo) for photo in data.eval["photo"]])
+        return replace(data, eval=data.eval.iloc[:0], notes=(*data.notes, *notes))
+    if beside := in_place_of(root / PHOTOS_CSV, may_be_missing=True):
+        problems.add(f"it has no {PHOTOS_CSV}, but {beside}, or take it away")
     links, left_out = Links(root, follow_links, problems), LeftOut()
     ranges: dict[str, Years] = {}
-    if tables := tables_of(root):
+    tables, others = tables_of(links)
+    if tables:
         layout = "FairFace"
-        photos, ranges = read_fairface(tables, links)
+        photos, ranges = read_fairface(tables, links, notes)
+        listed = {photo.photo for photo in photos}
+        loose = [photo for photo in walk_photos("", links, [], LeftOut()) if photo not in listed]
+        left_out.tell(f"photos that {' and '.join(tables)} do not name", loose, notes)
     else:
-        layout, photos = _by_names(walk_photos("", links, notes, left_out), notes, left_out, problems)
+        beside = f" ({some([show(name) for name in others])} lack the columns {', '.join(COLUMNS)})" if others else ""
+        layout, photos = _by_names(walk_photos("", links, notes, left_out), notes, left_out, beside, problems)
     tell_capped([photo.age for photo in photos], f"the extra set {show(root)}", notes)
     if not photos and not problems.found:
         problems.add("it holds no photos; name a folder that does")
@@ -62,50 +69,71 @@ def read_extra(root: Path, follow_links: bool = False) -> DataSet:
     train = frame(sorted(photos, key=lambda photo: photo.photo), None)
     if ranges:
         none = (np.nan, np.nan)
-        ends = np.minimum([ranges.get(photo, none) for photo in train["photo"]], OLDEST)
-        train[list(RANGE)] = ends
+        train[list(RANGE)] = np.minimum([ranges.get(photo, none) for photo in train["photo"]], OLDEST)
     name = root.resolve().name or "extra"
     return DataSet(root, name, train, frame([], None), tuple(notes), layout, left_out=left_out)
 
 
-def _by_names(photos: list[str], notes: list[str], left_out: LeftOut, problems: Problems) -> tuple[str, list[Photo]]:
+def _by_names(
+    photos: list[str], notes: list[str], left_out: LeftOut, beside: str, problems: Problems
+) -> tuple[str, list[Photo]]:
     """The layout of a set without a table, and its photos, labelled by the names of files or folders."""
     layout = set_named_so(photos)
     if layout is None:
-        return "a folder a class", read_class_folders(photos, problems)
+        return "a folder a class", read_class_folders(photos, beside, problems)
     read = {photo: SETS[layout](photo) for photo in photos}
     others = [photo for photo, labelled in read.items() if labelled is None]
     left_out.tell(f"photos that are not named as {layout}'s", others, notes)
-    return layout, [labelled for labelled in read.values() if labelled is not None]
+    # Masks may have been drawn on such photos, and a folder says so.
+    found = [one._replace(mask=folder_labels(one.photo).mask) for one in read.values() if one is not None]
+    for label in ("gender", "age"):
+        blank = [show(one.photo) for one in found if getattr(one, label) is None]
+        tell(notes, f"photos whose names tell no {label}", blank)
+    return layout, found
 
 
-def check_apart(data: DataSet, extras: Sequence[DataSet], allowed: bool) -> None:
-    """Raises UserError, unless allowed, where an extra photo has the bytes of one of the data set's own.
+def check_apart(data: DataSet, extras: Sequence[DataSet], allowed: bool) -> list[str]:
+    """Raises UserError, unless allowed, where an extra photo is one of the data set's own, or has its bytes.
 
-    Each of those is validated in some fold, or predicted: what is learned from it would flatter the score.
+    Each of those is validated in some fold, or predicted: what is learned from it would flatter the score. Returns what
+    to tell where it is allowed.
     """
-    if allowed or not extras:
-        return
     own = {_absolute(data, photo): photo for photo in (*data.train["photo"], *data.eval["photo"])}
     more = {_absolute(extra, photo): f"{extra.root}/{photo}" for extra in extras for photo in extra.train["photo"]}
-    groups = [group for group in same_files("", {**own, **more}) if own.keys() & group and more.keys() & group]
-    if groups:
-        pairs = [
-            f"{show(next(more[path] for path in group if path in more))} = "
-            f"{show(next(own[path] for path in group if path in own))}"
-            for group in groups
-        ]
-        rest = f" and {len(pairs) - FIRST} more" if len(pairs) > FIRST else ""
+    if not more:
+        return []
+    sizes = {size for path in own if (size := _size(path)) is not None}
+    alike = {path: name for path, name in more.items() if path not in own and _size(path) in sizes}
+    groups = [[path] for path in more if path in own]
+    groups += [group for group in same_files("", {**own, **alike}) if own.keys() & group and alike.keys() & group]
+    pairs = [
+        f"{show(next(more[path] for path in group if path in more))} = "
+        f"{show(next(own[path] for path in group if path in own))}"
+        for group in groups
+        if not is_something_else(f"/{group[0]}", group[0])
+    ]
+    told: list[str] = []
+    tell(told, "extra photos that are also the data set's own, used as allowed", pairs)
+    if pairs and not allowed:
         raise UserError(
-            f"photos of an extra set are also the data set's own, which are validated or predicted, so that scores "
-            f"would flatter; take them out of one of the two, or keep them with --allow-duplicates: "
-            f"{', '.join(pairs[:FIRST])}{rest}"
+            f"{len(pairs)} photos of extra sets are also the data set's own, which are validated or predicted, so that "
+            f"scores would flatter; take them out of one of the two, or keep them with --allow-duplicates: "
+            f"{some(pairs)}"
         )
+    return told
+
+
+def _size(path: str) -> int | None:
+    """The bytes of a file, None where there are none."""
+    try:
+        return os.stat(f"/{path}").st_size or None
+    except OSError:
+        return None
 
 
 def _absolute(data: DataSet, photo: str) -> str:
-    """The path of a photo, without the slash it begins with, as `same_files` takes it."""
-    return os.path.abspath(data.path(photo)).removeprefix("/")
+    """The path of a photo, without the slash it begins with, as `same_files` takes it; links to the set followed."""
+    return f"{os.path.realpath(data.root)}/{photo}".removeprefix("/")
 
 
 def extra_lines(extras: Iterable[DataSet]) -> list[str]:
@@ -131,3 +159,10 @@ def is_bare(data: DataSet) -> NDArray[np.bool_]:
 def has_range(rows: pd.DataFrame) -> pd.Series:
     """Which rows have their age as a range."""
     return rows[RANGE[0]].notna() if RANGE[0] in rows else pd.Series(False, index=rows.index)
+
+
+def with_range_ends(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows with each age that is a range as two ages, its first and its last year."""
+    ranged = has_range(rows)
+    ends = [rows[ranged].assign(age=rows.loc[ranged, name]) for name in RANGE] if ranged.any() else []
+    return pd.concat([rows[~ranged], *ends])

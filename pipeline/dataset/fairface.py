@@ -9,12 +9,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from pipeline.dataset.layouts import Links, Photo, listed_photo
+from models.errors import listed
+from pipeline.dataset.layouts import Links, Photo, is_dir, is_file, list_folder, listed_photo
 from pipeline.dataset.names import Files
 from pipeline.dataset.tables import EVER_AGED, number, parse_label, read_table, says_nothing
-from pipeline.runtime.problems import Problems, show
+from pipeline.runtime.problems import Problems, show, tell
 
 COLUMNS = ("file", "age", "gender")
+NOT_NEEDED = ("race", "service_test")
+"""Its other columns."""
+TRIED = 20
+"""Rows by which it is seen where the photos lie."""
 OPEN = 20.0
 """Years that a range without an end, such as "more than 70", is taken to be long."""
 _RANGE = re.compile(r"(\d{1,3})\s*(?:-|\u2013|to)\s*(\d{1,3})")
@@ -23,17 +28,21 @@ _DATE = re.compile(r"\d{1,2}[-. ][A-Za-z]{3}|[A-Za-z]{3}[-. ]\d{1,2}")
 
 
 class Years(NamedTuple):
-    """The years from the first to the last birthday that a range names."""
+    """A range of ages in years, its ends included."""
 
     first: float
     last: float
 
 
-def tables_of(root: Path) -> list[str]:
-    """The CSV files in a folder that have FairFace's columns in their first row."""
-    with os.scandir(root) as entries:
-        names = sorted(entry.name for entry in entries if entry.name.lower().endswith(".csv") and entry.is_file())
-    return [name for name in names if set(COLUMNS) <= _header(root / name)]
+def tables_of(links: Links) -> tuple[list[str], list[str]]:
+    """The CSV files of a set that have FairFace's columns in their first row; and the others."""
+    names = [
+        entry.name
+        for entry in list_folder(links.root, ".", links.problems) or []
+        if entry.name.lower().endswith(".csv") and not entry.name.startswith(".") and is_file(entry)
+    ]
+    tables = [name for name in names if set(COLUMNS) <= _header(links.root / name)]
+    return [name for name in tables if not links.lead_out(name)], [name for name in names if name not in tables]
 
 
 def _header(path: Path) -> set[str]:
@@ -44,15 +53,17 @@ def _header(path: Path) -> set[str]:
         return set()
 
 
-def read_fairface(tables: Sequence[str], links: Links) -> tuple[list[Photo], dict[str, Years]]:
+def read_fairface(tables: Sequence[str], links: Links, notes: list[str]) -> tuple[list[Photo], dict[str, Years]]:
     """The photos of some tables of a folder, and the ranges of their ages by photo."""
     photos: list[Photo] = []
     ranges: dict[str, Years] = {}
     seen: dict[str, str] = {}
     files = Files(links.root)
     for name in tables:
-        rows, _ = read_table(links.root / name, name, COLUMNS, links.problems) or ([], ())
-        above = _folder_above([cells["file"] for _, cells in rows], links.root)
+        rows, columns = read_table(links.root / name, name, COLUMNS, links.problems) or ([], ())
+        unused = [show(column) for column in columns if column and column not in (*COLUMNS, *NOT_NEEDED)]
+        tell(notes, f"columns of {name} that are not used", unused)
+        above = _folder_above([cells["file"] for _, cells in rows], name, links)
         for row, cells in rows:
             where = f"{name} row {row}"
             photo = listed_photo(above + cells["file"], where, where, seen, links, files)
@@ -69,14 +80,21 @@ def read_fairface(tables: Sequence[str], links: Links) -> tuple[list[Photo], dic
     return photos, ranges
 
 
-def _folder_above(files: Sequence[str], root: Path) -> str:
-    """The folder, with a slash, that the photos of a table lie under, which archives of them add; mostly none."""
-    if not files or os.path.lexists(root / files[0]):
+def _folder_above(files: Sequence[str], table: str, links: Links) -> str:
+    """The folder, with a slash, that the photos of a table lie under, which archives of them add; mostly none.
+
+    Adds the problem where several hold them.
+    """
+    tried = files[:TRIED]
+    if any(os.path.lexists(links.root / file) for file in tried):
         return ""
-    with os.scandir(root) as entries:
-        folders = sorted(entry.name for entry in entries if entry.is_dir())
-    holding = [folder for folder in folders if os.path.isfile(root / folder / files[0])]
-    return f"{holding[0]}/" if len(holding) == 1 else ""
+    folders = [entry.name for entry in list_folder(links.root, ".", links.problems) or [] if is_dir(entry)]
+    holding = [folder for folder in folders if any(os.path.isfile(links.root / folder / file) for file in tried)]
+    if len(holding) > 1:
+        links.problems.add(
+            f"the photos of {table} are in {listed([show(folder) for folder in holding])}; take all but one away"
+        )
+    return f"{holding[0]}/" if holding else ""
 
 
 def _years(cell: str, where: str, problems: Problems) -> Years | None:

@@ -25,8 +25,11 @@ COLUMNS = ("photo", "person", *LABEL_COLUMNS, "part")
 """The columns of photos.csv, those of a face box apart."""
 
 
-def read_general(links: Links, notes: list[str]) -> Found:
-    """Reads photos.csv. The eval photos come with their labels: `photos.read_data_set` drops those."""
+def read_general(links: Links, notes: list[str], extra: bool = False) -> Found:
+    """Reads photos.csv. The eval photos come with their labels: `photos.read_data_set` drops those.
+
+    extra: of an extra set, where a train photo without a person is a person of its own.
+    """
     problems, found = links.problems, Found()
     if links.lead_out(PHOTOS_CSV):
         return found
@@ -53,6 +56,8 @@ def read_general(links: Links, notes: list[str]) -> Found:
         )
         if part not in PARTS:
             problems.add(f"{where}: part {show(cells['part'])} is neither train nor eval")
+        elif part == "train" and photo.person is None and extra:
+            photo = photo._replace(person=photo.photo)
         elif part == "train" and photo.person is None:
             word = f" (person {show(cells['person'])} says nobody)" if cells["person"].strip() else ""
             problems.add(f"{where} is a train row without person{word}; folds are by person, so name one")
@@ -65,7 +70,8 @@ def read_general(links: Links, notes: list[str]) -> Found:
         if part == "eval":
             found.truth_rows[photo.photo] = row
     if not found.train and not problems.found:
-        problems.add(f"{PHOTOS_CSV} has no train row; for predictions alone give the folder as EVAL")
+        way_out = "an extra set is learned from" if extra else "for predictions alone give the folder as EVAL"
+        problems.add(f"{PHOTOS_CSV} has no train row; {way_out}")
     tell_shares(found, problems)
     _tell_namesakes(owners, notes)
     tell(notes, f"photos of {PHOTOS_CSV} with backslashes, read as separators", files.backslashed)

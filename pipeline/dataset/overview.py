@@ -53,6 +53,8 @@ class Overview:
     """Those of the 18 labels, in words, that no train photo carries; empty where nothing is trained."""
     missing: tuple[str, ...]
     """Mask states, genders and age bands without a train photo: no label with one of them can be predicted."""
+    only_extra: tuple[str, ...] = ()
+    """Those of which only extra sets have photos: nobody is held out with one of them."""
 
     def as_json(self) -> dict[str, Any]:
         values = asdict(self)
@@ -73,6 +75,8 @@ def overview_of(
     people = data.eval["person"]
     known = int(people.nunique()) if len(people) and people.notna().all() else None
     trains = train.photos > 0
+    missing = missing_values(train) if trains else ()
+    missing_of_extras = set(missing).intersection(*(missing_values(train_overview(rows)) for rows in extras))
     return Overview(
         train=train,
         eval=PartOverview(len(data.eval), known, _boxed(data.eval)),
@@ -80,7 +84,8 @@ def overview_of(
         system_files=data.left_out.system,
         duplicates=duplicates.count(),
         absent=absent_labels(used) if trains else (),
-        missing=missing_values(train, [train_overview(rows) for rows in extras]) if trains else (),
+        missing=tuple(value for value in missing if value in missing_of_extras),
+        only_extra=tuple(value for value in missing if value not in missing_of_extras),
     )
 
 
@@ -112,15 +117,10 @@ def absent_labels(rows: pd.DataFrame) -> tuple[str, ...]:
     return tuple(name for name, photos in zip(NAMES, there, strict=True) if not photos)
 
 
-def missing_values(train: PartOverview, extras: Sequence[PartOverview] = ()) -> tuple[str, ...]:
-    """The mask states, genders and age bands that no train photo shows, those of extra sets included."""
-    kinds = (("mask", "masks"), ("gender", "genders"), ("age", "bands"))
-    return tuple(
-        f"{kind} {name}"
-        for kind, counts in kinds
-        for name, count in getattr(train, counts).items()
-        if not count and not any(getattr(extra, counts).get(name) for extra in extras)
-    )
+def missing_values(train: PartOverview) -> tuple[str, ...]:
+    """The mask states, genders and age bands that no train photo shows."""
+    kinds = (("mask", train.masks), ("gender", train.genders), ("age", train.bands))
+    return tuple(f"{kind} {name}" for kind, counts in kinds for name, count in counts.items() if not count)
 
 
 def _boxed(rows: pd.DataFrame) -> int:

@@ -39,7 +39,7 @@ class DataSet:
     notes: tuple[str, ...]
     """What is odd but does not stop anything, one line each."""
     layout: str = "general"
-    """contest, general or folder."""
+    """contest, general or folder; of an extra set also FairFace, UTKFace, AgeDB or a folder a class."""
     written: dict[str, str] = field(default_factory=dict)
     """How the table of eval photos writes a photo, where the disk may spell it otherwise: by photo."""
     box_rows: dict[str, str] = field(default_factory=dict)
@@ -80,20 +80,21 @@ class DataSet:
         return pd.DataFrame({column: pd.array(names, "string"), "ans": ordered.to_numpy(np.int64)})
 
 
-def read_data_set(root: Path, fixes: str | None = None, follow_links: bool = False) -> DataSet:
+def read_data_set(root: Path, fixes: str | None = None, follow_links: bool = False, extra: bool = False) -> DataSet:
     """Reads a data set in the contest's or the general layout.
 
     Looks at names and tables, and at the first bytes of files that do not end like photos; not into photos.
-    `fixes` is None, "contest" or a CSV file (see `fixes`). Raises UserError listing everything that
+    `fixes` is None, "contest" or a CSV file (see `fixes`); `extra`: it is an extra set, of which no person is held out
+    and so none need be named. Raises UserError listing everything that
     is wrong with the folder, links that lead out of it included, unless `follow_links`. The truth of the eval
     photos does not get out: see `read_truth`.
     """
     root = Path(root)
-    problems, notes = Problems(f"The data set {show(root)}"), []
+    problems, notes = Problems(f"The {'extra' if extra else 'data'} set {show(root)}"), []
     layout = _find_layout(root, problems)
     links = Links(root, follow_links, problems)
     left_out = LeftOut()
-    found = read_contest(links, notes, left_out) if layout == "contest" else read_general(links, notes)
+    found = read_contest(links, notes, left_out) if layout == "contest" else read_general(links, notes, extra)
     read_boxes(found, links)
     problems.stop()
     train = frame(sorted(found.train, key=lambda photo: photo.photo), found.boxes)

@@ -45,8 +45,15 @@ def overview_lines(overview: Overview, left_out_list: Path | None) -> list[str]:
 def warnings_of(overview: Overview) -> list[str]:
     """What cannot be predicted after training on these photos, a sentence each."""
     return [
-        f"warning: no train photo carries {value}, so that labels with it cannot be predicted"
-        for value in overview.missing
+        *(
+            f"warning: no train photo carries {value}, so that labels with it cannot be predicted"
+            for value in overview.missing
+        ),
+        *(
+            f"warning: only extra photos carry {value}, so that nobody is held out with it: nothing tells how often "
+            f"labels with it are right"
+            for value in overview.only_extra
+        ),
     ]
 
 

@@ -74,7 +74,7 @@ def prepared(run: Run, data: DataSet, view: View, framing: Framing | None) -> Pr
     photos = prepare(framed(run, data, data.train, framing), data.name, view, joblib.cpu_count())
     if photos.bad and not run.skip_bad_photos:
         raise UserError(
-            f"{len(photos.bad)} train photos of {show(data.name)} cannot be decoded; mend or remove them, or train "
+            f"{len(photos.bad)} train photos of {show(data.root)} cannot be decoded; mend or remove them, or train "
             f"without them with --skip-bad-photos:\n{tell_bad_photos(photos.bad)}"
         )
     return photos

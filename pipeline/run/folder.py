@@ -113,6 +113,8 @@ def open_run(given: RunStage, *, make: bool = True) -> Run:
         check_folder(given.shared["data"], Problems(f"The data set {show(given.shared['data'])}"))
     if "weights" in given.shared and not path.is_file():  # now, not after all photos are decoded
         _check_weights_folder(given.shared["weights"])
+    if "extra" in given.shared and not path.is_file():
+        _check_extra(RunSettings(extra=given.shared["extra"], data=given.shared.get("data", DRAWN)))
     with store.locked(folder / "run.lock", f"the run {folder}", wait=True):
         recorded = _recorded(path)
         begun = recorded is not None and has_begun(folder)
@@ -151,7 +153,9 @@ def _check_extra(settings: RunSettings) -> None:
     for folder in settings.extra_folders:
         if not folder.is_dir():
             what = "is a file" if os.path.lexists(folder) else "is not there"
-            raise UserError(f"--extra {settings.extra}: {folder} {what}; give folders with commas between them.")
+            raise UserError(
+                f"--extra {settings.extra}: {folder} {what}; give folders with commas between them, or none."
+            )
 
 
 def is_run(folder: Path) -> bool:

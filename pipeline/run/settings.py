@@ -52,8 +52,8 @@ class RunSettings(Settings):
         "Label fixes: a CSV file (key,column,value), or contest for those most teams agree on.", None, usual="none"
     )
     extra: str | None = setting(
-        "Folders of other people's photos to learn from too, with commas between them; each network learns from those "
-        "that carry its own label, and none is validated or calibrated on them.",
+        "Folders of other people's photos to learn from too, with commas between them, or none; each network learns "
+        "from those that carry its own label, and nothing is validated or calibrated on them.",
         None,
         usual="none",
     )
@@ -101,8 +101,11 @@ class RunSettings(Settings):
 
     @property
     def extra_folders(self) -> tuple[Path, ...]:
-        """The folders that `extra` names. Raises UserError where one is blank, named twice or the data set's own."""
-        if self.extra is None:
+        """The folders that `extra` names; none is no folder.
+
+        Raises UserError where one is blank, named twice or the data set's own.
+        """
+        if self.extra in (None, "none"):
             return ()
         folders = tuple(Path(os.path.expanduser(name.strip())) for name in self.extra.split(","))
         seen = {os.path.realpath(self.data): "the data set itself"}

@@ -24,7 +24,7 @@ class TrainingSettings(ModelSettings):
         choices=("all", "balanced"),
     )
     extra_weight: float = setting(
-        "How much a photo of the extra sets (--extra) counts in the loss, where one of the data set's own counts 1.",
+        "How much a photo of the extra sets (--extra) counts in the loss, as a share of what it would count otherwise.",
         1.0,
         above=0,
     )

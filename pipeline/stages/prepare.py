@@ -22,14 +22,14 @@ def prepare(settings: RunStage) -> dict[str, Any]:
     print(f"prepare: the run {run.folder}, {f'recipe {run.recipe}' if run.recipe else f'preset {run.preset}'}")
     data, extras = data_of(run), extras_of(run)
     from pipeline.dataset.duplicates import check_duplicates, find_duplicates
-    from pipeline.dataset.extra import check_apart, extra_lines
+    from pipeline.dataset.extra import check_apart, extra_lines, with_range_ends
     from pipeline.dataset.overview import overview_of
     from pipeline.dataset.record import record_overview
     from pipeline.dataset.report import overview_lines, warnings_of
 
     duplicates = find_duplicates(data)
     told = check_duplicates(duplicates, f"The data set {show(data.root)}", run.allow_duplicates)
-    check_apart(data, extras, run.allow_duplicates)
+    told += check_apart(data, extras, run.allow_duplicates)
     for note in (*data.notes, *told, *extra_lines(extras)):
         print(f"prepare: {note}")
     check_run_boxes(run, data, data.train, data.eval)
@@ -55,7 +55,7 @@ def prepare(settings: RunStage) -> dict[str, Any]:
         f"prepare: {len(data.train) - len(bad)} photos of {people} train people are ready, "
         f"{len(data.eval)} eval photos stand by"
     )
-    overview = overview_of(data, duplicates, bad, [extra.train for extra in extras])
+    overview = overview_of(data, duplicates, bad, [with_range_ends(extra.train) for extra in extras])
     for line in (*overview_lines(overview, record_overview(run.folder, overview)), *warnings_of(overview)):
         print(f"prepare: {line}")
     return {"photos": len(data.train), "people": people, "eval_photos": len(data.eval), "bad": len(bad)}

@@ -41,7 +41,8 @@ def train(settings: Train) -> dict[str, Any]:
     rows = train_rows(data, settings.task)
     if rows.empty:
         what = f"label {columns[0]}" if len(columns) == 1 else f"labels {', '.join(columns)} together"
-        raise UserError(f"no train photo of {run.data} carries the {what}; there is nothing to learn.")
+        alone = "; extra photos alone leave nobody to hold out" if extras else ""
+        raise UserError(f"no train photo of {run.data} carries the {what}; there is nothing to learn{alone}.")
     folds = folds_of(run, data.train)
     framing = run_faces(run, data).framing
     faces = framing and framing.as_json()
@@ -81,7 +82,7 @@ def _check_duplicates(run: Run, data: DataSet, extras: Sequence[DataSet]) -> Non
 
     if not run.allow_duplicates and not (run.folder / OVERVIEW).is_file():
         check_duplicates(find_duplicates(data), f"The data set {show(data.root)}", allowed=False)
-        check_apart(data, extras, allowed=False)
+    check_apart(data, extras, run.allow_duplicates)  # that stage may have run without these
 
 
 def _standing(fold: FinishedFold, inputs: dict[str, str], given: Given[TrainingSettings]) -> Mapping[str, Any]:

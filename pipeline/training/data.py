@@ -51,13 +51,16 @@ class TrainingData:
 def rows_of_epoch(task: Task, data: TrainingData, settings: TrainingSettings, epoch: int) -> NDArray[np.int64]:
     """The rows that an epoch sees, in no order."""
     classes = task.true_class(data.targets[data.train])
-    return sampling.rows_of(data.train, classes, epoch, settings.seed, settings.sampling, task.undersample)
+    return sampling.rows_of(
+        data.train, classes, epoch, settings.seed, settings.sampling, task.undersample, data.is_extra
+    )
 
 
 def photo_weights(
     task: Task, data: TrainingData, targets: Tensor, first_epoch: NDArray[np.int64], settings: TrainingSettings
 ) -> Tensor:
-    """How much each train row counts in the loss, of mean 1: as the task has it, extra photos times their weight.
+    """How much each train row counts in the loss: as the task has it, and extra photos times their weight, of mean 1
+    over an epoch then.
 
     targets: (M,) or (M, k) of all rows; first_epoch: the rows that an epoch sees.
     """
@@ -65,7 +68,9 @@ def photo_weights(
     extra = torch.from_numpy(data.is_extra)
     if extra.any() and settings.extra_weight != 1:
         weights = torch.where(extra, settings.extra_weight * weights, weights)
-        weights = weights / weights.mean()
+        of_row = torch.zeros(len(targets))
+        of_row[data.train] = weights
+        weights = weights / of_row[first_epoch].mean()
     return weights
 
 

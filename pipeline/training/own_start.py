@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import filecmp
+import os
 from pathlib import Path
 
 import pandas as pd
@@ -10,17 +10,18 @@ from safetensors.torch import load_file
 
 from models.backbone import Network
 from models.errors import UserError
+from pipeline.dataset.duplicates import same_files
 from pipeline.dataset.folds import folds_fingerprint, folds_of, with_folds
 from pipeline.dataset.photos import DataSet
-from pipeline.dataset.run_data import data_of, extras_of, photo_fingerprints, train_rows
+from pipeline.dataset.run_data import data_of, extra_fingerprint, extras_of, photo_fingerprints, train_rows
 from pipeline.run.fold_records import WEIGHTS, FinishedFold, Fold, is_finished
 from pipeline.run.folder import recorded_run, whole_number
 from pipeline.run.settings import NETWORKS
 from pipeline.run.train_settings import TrainingSettings
 from pipeline.runtime.problems import show
 
-Photos = dict[tuple[str, int], Path]
-"""Files of photos by their name in the data set and their size in bytes."""
+Photos = dict[str, str]
+"""The names of photos by where they lie, without the slash that this begins with, links followed."""
 
 SAME = {"backbone": "--backbone", "backbone_options": "--backbone-options", "age_loss": "--age-loss"}
 """What a network must have in common with the one whose weights it takes, and how it is set."""
@@ -100,34 +101,40 @@ def _learned(folder: str, own: FinishedFold) -> Photos:
 
 
 def _learned_by(folder: str, own: FinishedFold) -> Photos:
-    """The photos that a fold of a run learned from, apart from what its network had started from."""
+    """The photos that a fold of a run learned from, extra ones too, apart from what its network had started from."""
     run = recorded_run(own.folder.parent.parent)
     unknown = f"--weights {folder}: nobody can tell whether it learned from people held out here, as its photos"
     try:
-        data = data_of(run)
+        data, extras = data_of(run), extras_of(run)
     except UserError as problem:
         raise UserError(f"{unknown} ({show(run.data)}) cannot be read: {problem}") from None
     rows, folds = train_rows(data, own.task), folds_of(run, data.train)
-    now = photo_fingerprints(data, rows) | {"folds": folds_fingerprint(folds)}
-    if any(own.inputs[name] != now[name] for name in ("photos", "folds")):
+    now = photo_fingerprints(data, rows) | {
+        "folds": folds_fingerprint(folds),
+        "extra": extra_fingerprint(extras, own.task),
+    }
+    if any(own.inputs[name] != now[name] for name in ("photos", "folds", "extra")):
         raise UserError(
             f"{unknown} ({show(run.data)}) have changed since; bring the old ones back, or start from a run of other "
             f"people."
         )
     rows = with_folds(rows, folds)
     learned = _photos(data, rows[~rows["fold"].isin([own.number, run.leave_out])])
-    for extra in extras_of(run):
-        learned |= _photos(extra, train_rows(extra, own.task))
+    for extra in extras:
+        learned |= _photos(extra, train_rows(extra, own.task, bare_too=True))
     return learned
 
 
 def _photos(data: DataSet, rows: pd.DataFrame) -> Photos:
-    """Photos by what they are looked for in another data set: their name and size in bytes."""
-    files = ((name, data.root / name) for name in rows["photo"])
-    return {(name, file.stat().st_size): file for name, file in files if file.is_file()}
+    """Photos as they are looked for in another data set."""
+    root = os.path.realpath(data.root)
+    return {f"{root}/{name}".removeprefix("/"): name for name in rows["photo"]}
 
 
 def _same_photos(ours: Photos, theirs: Photos) -> list[str]:
-    """The names, sorted, of the photos that are among both: other photos may have a name and a size in common."""
-    both = sorted(ours.keys() & theirs.keys())
-    return [name for name, size in both if filecmp.cmp(ours[name, size], theirs[name, size], shallow=False)]
+    """The names, sorted, of those of ours that are also theirs: the same files, or files of the same bytes."""
+    both = ours.keys() & theirs.keys()
+    for group in same_files("", {**ours, **theirs}):
+        if theirs.keys() & group:
+            both |= ours.keys() & group
+    return sorted(ours[path] for path in both)

@@ -25,21 +25,35 @@ def steps_of(epochs: float, steps_per_epoch: int) -> int:
 
 
 def undersampled(
-    rows: NDArray[np.int64], classes: NDArray[np.int64], most: float, epoch: int, seed: int
+    rows: NDArray[np.int64],
+    classes: NDArray[np.int64],
+    most: float,
+    epoch: int,
+    seed: int,
+    extra: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.int64]:
     """The rows of an epoch: of no class more than `most` times the rarest one's; the others take turns.
 
-    rows, classes (N,); `most` 0 keeps them all. Every epoch has the same number of rows.
+    rows, classes (N,); `most` 0 keeps them all. extra (N,): rows that only fill up, so that the others come as if these
+    were not there. Every epoch has the same number of rows.
     """
     if not most:
         return rows
-    present, counts = np.unique(classes, return_counts=True)
-    limit = max(1, round(most * counts.min()))
-    kept = [
-        _turn(rows[classes == one], min(limit, count), epoch, (seed, int(one)))
-        for one, count in zip(present, counts, strict=True)
-    ]
+    extra = np.zeros(len(rows), bool) if extra is None else extra
+    own_limit, limit = (_limit(classes[some], most) for some in (~extra, np.ones(len(rows), bool)))
+    kept = []
+    for one in np.unique(classes):
+        own, more = rows[(classes == one) & ~extra], rows[(classes == one) & extra]
+        count = min(own_limit, len(own))
+        kept.append(_turn(own, count, epoch, (seed, int(one))))
+        kept.append(_turn(more, min(max(0, limit - count), len(more)), epoch, (seed, int(one), 1)))
     return np.sort(np.concatenate(kept))
+
+
+def _limit(classes: NDArray[np.int64], most: float) -> int:
+    """How many rows of a class there may be."""
+    counts = np.unique(classes, return_counts=True)[1]
+    return max(1, round(most * counts.min())) if len(counts) else 0
 
 
 def balanced(rows: NDArray[np.int64], classes: NDArray[np.int64], epoch: int, seed: int) -> NDArray[np.int64]:
@@ -53,23 +67,31 @@ def balanced(rows: NDArray[np.int64], classes: NDArray[np.int64], epoch: int, se
     return np.sort(np.concatenate([_turn(rows[classes == one], each, epoch, (seed, int(one))) for one in present]))
 
 
-def _turn(rows: NDArray[np.int64], count: int, epoch: int, seed: tuple[int, int]) -> NDArray[np.int64]:
+def _turn(rows: NDArray[np.int64], count: int, epoch: int, seed: tuple[int, ...]) -> NDArray[np.int64]:
     """The `count` rows whose turn it is in an epoch, in an order that the seed makes."""
+    if not count:
+        return rows[:0]
     turns = np.random.default_rng(seed).permutation(rows)
     return turns.take(range(epoch * count, (epoch + 1) * count), mode="wrap")
 
 
 def rows_of(
-    rows: NDArray[np.int64], classes: NDArray[np.int64], epoch: int, seed: int, sampling: str, most: float
+    rows: NDArray[np.int64],
+    classes: NDArray[np.int64],
+    epoch: int,
+    seed: int,
+    sampling: str,
+    most: float,
+    extra: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.int64]:
     """The rows of an epoch under `sampling`: balanced, or all, of no class more than `most` times the rarest one's.
 
-    Balanced wins over `most`, which would leave nothing to even out.
+    Balanced wins over `most`, which would leave nothing to even out. extra: as `undersampled` takes it.
     """
     if sampling == "balanced":
         return balanced(rows, classes, epoch, seed)
     if sampling == "all":
-        return undersampled(rows, classes, most, epoch, seed)
+        return undersampled(rows, classes, most, epoch, seed, extra)
     raise ValueError(f"no sampling is called {sampling}")
 
 

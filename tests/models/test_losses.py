@@ -81,10 +81,20 @@ def test_ranges_of_ages_in_float64_numpy():
     assert mine.item() == pytest.approx(total / 6, rel=1e-5)
 
 
+def test_ranges_count_on_all_their_years():
+    ranges = torch.tensor([[20.0, 29.0]] * 50 + [[33.0, 33.0]] * 5)
+    apart = torch.cat([torch.arange(20.0, 30.0).repeat(5), torch.full((5,), 33.0)])
+    torch.testing.assert_close(losses.log_density(ranges), losses.log_density(apart))
+    one, other = losses.density_weights(ranges, 0.5), losses.density_weights(apart, 0.5)
+    torch.testing.assert_close(one[-1] / one[0], other[-1] / other[:50].mean())
+
+
 def test_an_age_as_a_range_of_itself_is_that_age():
     weights = torch.rand(6)
     one = losses.age_distribution(AGE_LOGITS, AGES, weights)
     torch.testing.assert_close(losses.age_distribution(AGE_LOGITS, torch.stack([AGES, AGES], 1), weights), one)
+    for count in (losses.log_density, lambda ages: losses.density_weights(ages, 0.7)):
+        torch.testing.assert_close(count(AGES), count(torch.stack([AGES, AGES], 1)))
 
 
 def test_the_slope_of_ranges_is_numeric():

@@ -244,6 +244,39 @@ def test_extra_photos_of_ones_own_people_are_refused(people, mine, tmp_path, mon
     train_tiny(Path("run"), people, "mask", extra="mine", allow_duplicates=True, epochs=0.1)
 
 
+def test_a_training_looks_for_itself_whether_extra_photos_are_ones_own(people, mine, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    prepare(RunStage.of(run=Path("run"), data=people, preset="small", extra="mine"))
+    shutil.copyfile(next(people.glob("eval/images/*")), mine / "with_mask/me.png")
+    with pytest.raises(UserError, match=r"'mine/with_mask/me.png' = 'eval/images/"):
+        train_tiny(Path("run"), people, "mask")
+
+
+def test_extra_sets_can_be_left_out_again(people, mine, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (mine / "unknown").mkdir()
+    next((mine / "with_mask").iterdir()).rename(mine / "unknown/a.png")
+    given = {"run": Path("run"), "data": people, "preset": "small"}
+    with pytest.raises(UserError, match="'unknown'"):
+        prepare(RunStage.of(**given, extra="mine"))
+    prepare(RunStage.of(**given, extra="none"))
+    train_tiny(Path("run"), people, "mask", epochs=0.1)
+
+
+def test_what_only_extra_sets_show_is_told(people, others, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(people, "people")
+    for photo in Path("people").glob("train/images/*/normal.*"):
+        photo.unlink()
+    given = {"run": Path("run"), "data": Path("people"), "preset": "small"}
+    prepare(RunStage.of(**given))
+    assert "no train photo carries mask none" in capsys.readouterr().out
+    prepare(RunStage.of(**given, extra=str(others["masks"])))
+    told = capsys.readouterr().out
+    assert "warning: only extra photos carry mask none, so that nobody is held out with it" in told
+    assert "no train photo carries mask none" not in told
+
+
 @pytest.mark.parametrize(
     ("extra", "problem"),
     [
@@ -262,7 +295,7 @@ def test_names_that_are_no_extra_sets(people, tmp_path, monkeypatch, extra, prob
     (tmp_path / "people").symlink_to(people)
     with pytest.raises(UserError, match=problem):
         prepare(RunStage.of(run=Path("run"), data=Path("people"), preset="small", extra=extra))
-    assert not (tmp_path / "run/run.json").exists()
+    assert not (tmp_path / "run").exists() or extra in ("a,,b", "a,a", "people")
 
 
 def test_extra_photos_without_a_face_are_left_out_where_faces_frame(people, others, tmp_path, monkeypatch, capsys):
@@ -297,6 +330,20 @@ def test_a_start_from_a_run_that_learned_from_ones_people_is_refused(people, oth
     train_tiny(Path("first"), own, "gender", extra=str(people), epochs=0.2)
     with pytest.raises(UserError, match="learned from 84 of the 84 photos that gender fold 0 holds out"):
         train_tiny(Path("second"), people, "gender", weights="first", epochs=0.2)
+    shutil.copytree(people, "copied")  # by other names
+    for photo in [path for path in Path("copied").glob("train/images/*/[!.]*")]:
+        (Path("flat/men") if "_male_" in photo.parent.name else Path("flat/women")).mkdir(parents=True, exist_ok=True)
+        kind = "men" if "_male_" in photo.parent.name else "women"
+        photo.rename(Path("flat") / kind / f"{photo.parent.name}-{photo.name}")
+    train_tiny(Path("third"), own, "gender", extra="flat", epochs=0.2)
+    with pytest.raises(UserError, match="learned from 84 of the 84 photos that gender fold 0 holds out"):
+        train_tiny(Path("fourth"), people, "gender", weights="third", epochs=0.2)
+    next(Path("flat/men").iterdir()).rename("flat/women/him.png")
+    with pytest.raises(UserError, match=r"third: nobody can tell .* have changed since"):
+        train_tiny(Path("fourth"), people, "gender", weights="third", epochs=0.2)
+    shutil.rmtree("flat")
+    with pytest.raises(UserError, match=r"third: nobody can tell .*'flat'"):
+        train_tiny(Path("fourth"), people, "gender", weights="third", epochs=0.2)
 
 
 def test_masks_are_drawn_on_the_bare_faces_of_extra_sets(people, others, seen, tmp_path, monkeypatch, capsys):

@@ -48,6 +48,8 @@ def test_utkface(tmp_path):
     assert {photo.partition("/")[2]: labels[2:] for photo, labels in found.items()} == UTKFACE
     assert all(person == photo and mask is None for photo, (person, mask, *_) in found.items())
     told = "\n".join(data.notes)
+    assert "photos whose names tell no gender (4)" in told
+    assert "photos whose names tell no age (1): 'part1/999_1_1_20170109150557335.jpeg'" in told
     assert "not named as UTKFace's, not used (1): 'part2/me.jpg'" in told
     assert "above 100 (up to 120), trained as 100 (2): 110, 116" in told
     assert data.left_out.files.keys() == {"part1/notes.txt", "part2/me.jpg"}
@@ -120,6 +122,61 @@ def test_rows_of_fairface_that_are_wrong(tmp_path, row, problem):
     assert problem in str(raised.value)
 
 
+def test_photos_that_fairfaces_tables_do_not_name(tmp_path):
+    write_csv(tmp_path / "label.csv", [("file", "age", "gender", "race", "mask"), ("1.jpg", "20-29", "Male", "", "1")])
+    touch(tmp_path / "1.jpg", tmp_path / "2.jpg")
+    data = read_extra(tmp_path)
+    assert len(data.train) == 1
+    told = "\n".join(data.notes)
+    assert "photos that label.csv do not name, not used (1): '2.jpg'" in told
+    assert "columns of label.csv that are not used (1): 'mask'" in told
+
+
+def test_fairface_with_both_margins(tmp_path):
+    write_csv(tmp_path / "label.csv", FAIRFACE)
+    for folder in ("margin025", "margin125"):
+        touch(*(tmp_path / folder / row[0] for row in FAIRFACE[1:]))
+    with pytest.raises(
+        UserError, match=r"the photos of label\.csv are in 'margin025' and 'margin125'; take all but one"
+    ):
+        read_extra(tmp_path)
+
+
+def test_the_first_photo_of_fairface_may_be_missing(tmp_path):
+    write_csv(tmp_path / "label.csv", FAIRFACE)
+    touch(*(tmp_path / "margin025" / row[0] for row in FAIRFACE[2:]))
+    with pytest.raises(UserError, match=r"label.csv row 2: the photo 'margin025/train/1.jpg' is not on disk"):
+        read_extra(tmp_path)
+
+
+def test_tables_that_are_none(tmp_path):
+    write_csv(tmp_path / "label.csv", [("file;age;gender",)])
+    write_csv(tmp_path / ".label.csv", FAIRFACE)
+    (tmp_path / "self.csv").symlink_to("self.csv")
+    (tmp_path / "zz").symlink_to("zz")
+    touch(tmp_path / "a/1.jpg")
+    with pytest.raises(UserError, match=r"\('label.csv' lack the columns file, age, gender\)"):
+        read_extra(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["Photos.csv", "photos.xlsx"])
+def test_a_table_of_another_name_is_not_passed_over(tmp_path, name):
+    touch(tmp_path / "men/a.jpg", tmp_path / name)
+    with pytest.raises(UserError, match=f"'{name}' lies there"):
+        read_extra(tmp_path)
+
+
+def test_an_extra_set_need_not_name_persons(tmp_path):
+    write_csv(
+        tmp_path / "photos.csv", [GENERAL, ("a.jpg", "", "", "male", "", "train"), ("b.jpg", "b", "", "", "", "train")]
+    )
+    touch(tmp_path / "a.jpg", tmp_path / "b.jpg")
+    assert [labels[0] for labels in rows(read_extra(tmp_path)).values()] == ["a.jpg", "b"]
+    write_csv(tmp_path / "photos.csv", [GENERAL, ("a.jpg", "", "", "male", "", "eval")])
+    with pytest.raises(UserError, match=r"The extra set .* has no train row; an extra set is learned from"):
+        read_extra(tmp_path)
+
+
 def test_a_photo_stands_once_in_fairfaces_tables(tmp_path):
     for name in ("a.csv", "b.csv"):
         write_csv(tmp_path / name, [("file", "age", "gender"), ("1.jpg", "20-29", "Male")])
@@ -135,7 +192,9 @@ def test_a_photo_stands_once_in_fairfaces_tables(tmp_path):
         ("Train/WithMask", 0, None),
         ("CMFD/00000", 0, None),
         ("mask_weared_incorrect", 1, None),
-        ("IMFD/IMFD_1/00000", 1, None),
+        ("IMFD/00000", 1, None),
+        ("Face Mask Dataset/Validation/With-Mask/7", 0, None),
+        ("with_mask/train", 0, None),
         ("Incorrect Mask", 1, None),
         ("without_mask", 2, None),
         ("no-mask", 2, None),
@@ -153,8 +212,29 @@ def test_a_folder_a_class(tmp_path, folder, mask, gender):
 
 def test_unknown_classes_are_listed(tmp_path):
     touch(tmp_path / "with_mask/a.jpg", tmp_path / "selfies/2/a.jpg", tmp_path / "a.jpg", tmp_path / "party/a.jpg")
-    with pytest.raises(UserError, match=r"of these folders nothing is known: '\.', 'party', 'selfies/2'; name each"):
+    with pytest.raises(UserError, match=r"names of these folders: '\.', 'party', 'selfies/2'; name each") as raised:
         read_extra(tmp_path)
+    assert "name the folder above it" in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "folder", ["mask_0", "mask 미착용", "with_mask/no mask at all", "with_mask/mask_chin", "masks", "men/friends"]
+)
+def test_folders_that_only_look_like_classes_are_unknown(tmp_path, folder):
+    touch(tmp_path / "without_mask/a.jpg", tmp_path / folder / "a.jpg")
+    with pytest.raises(UserError, match="name each folder by its class") as raised:
+        read_extra(tmp_path)
+    assert repr(folder) in str(raised.value)
+    assert "without_mask'" not in str(raised.value)
+
+
+def test_masks_drawn_on_utkface(tmp_path):
+    touch(
+        tmp_path / "with_mask/26_1_0_20170116184024662.jpg",
+        tmp_path / "IMFD/27_0_0_20170116184024662.jpg",
+        tmp_path / "28_0_0_20170116184024662.jpg",
+    )
+    assert [labels[1] for labels in rows(read_extra(tmp_path)).values()] == [None, 1, 0]
 
 
 def test_the_layouts_of_data_sets(tmp_path):
@@ -162,7 +242,7 @@ def test_the_layouts_of_data_sets(tmp_path):
     data = read_extra(own)
     pd.testing.assert_frame_equal(data.train, read_data_set(own).train)
     assert data.eval.empty
-    assert "eval photos, not used: 2" in data.notes
+    assert "eval photos, not used (2): 'new/d.jpg', 'new/c.jpg'" in data.notes
     data = read_extra(other)
     assert len(data.train) == 14
     assert data.eval.empty
@@ -200,7 +280,27 @@ def test_extra_photos_that_are_validated_or_predicted_are_refused_by_name(tmp_pa
     with pytest.raises(UserError, match=rf"more/men/d.jpg' = '{name}'") as raised:
         check_apart(read_data_set(own), [read_extra(more)], allowed=False)
     assert "--allow-duplicates" in str(raised.value)
-    check_apart(read_data_set(own), [read_extra(more)], allowed=True)
+    (told,) = check_apart(read_data_set(own), [read_extra(more)], allowed=True)
+    assert "used as allowed (1)" in told
+
+
+def test_an_extra_set_that_holds_the_data_sets_own_files_is_refused(tmp_path):
+    own, _ = own_and_extra(tmp_path)
+    (own / "men").mkdir()
+    (own / "a.jpg").rename(own / "men/a.jpg")
+    write_csv(own / "photos.csv", [GENERAL, ("men/a.jpg", "a", "", "male", "", "train")])
+    write_csv(own / "men/photos.csv", [GENERAL, ("a.jpg", "", "", "male", "", "train")])
+    (tmp_path / "link").symlink_to(own / "men")
+    for extra in (own / "men", tmp_path / "link"):
+        with pytest.raises(UserError, match="1 photos of extra sets are also the data set's own"):
+            check_apart(read_data_set(own), [read_extra(extra)], allowed=False)
+
+
+def test_what_no_photo_is_may_be_the_same(tmp_path):
+    own, more = own_and_extra(tmp_path)
+    for file in (own / "a.jpg", more / "men/d.jpg"):
+        file.write_bytes(b"<!DOCTYPE html><html>error 404</html>")
+    assert check_apart(read_data_set(own), [read_extra(more)], allowed=False) == []
 
 
 def test_extra_photos_may_repeat_one_another(tmp_path):

@@ -159,3 +159,17 @@ def test_sampling_is_picked_by_name_and_balanced_wins_over_undersampling():
     assert rows_of(ROWS, CLASSES, 1, 2, "all", 0) is ROWS
     with pytest.raises(ValueError, match="evenly"):
         rows_of(ROWS, CLASSES, 1, 2, "evenly", 0)
+
+
+def test_extra_rows_only_fill_up():
+    rows = np.arange(70)
+    classes = np.array([0] * 20 + [1] * 4 + [2] * 6 + [0] * 30 + [1] * 10)
+    extra = np.arange(70) >= 30
+    for epoch in range(5):
+        alone = undersampled(rows[:30], classes[:30], 2, epoch, 3)
+        joined = undersampled(rows, classes, 2, epoch, 3, extra)
+        np.testing.assert_array_equal(joined[joined < 30], alone)  # as if there were no others
+        assert np.bincount(classes[joined]).tolist() == [12, 12, 6]  # the rarest has six now
+    seen = np.concatenate([undersampled(rows, classes, 2, epoch, 3, extra) for epoch in range(30)])
+    often = np.bincount(seen, minlength=70)[30:60]
+    assert often.max() - often.min() <= 1
