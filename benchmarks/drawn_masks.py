@@ -98,7 +98,7 @@ def costs() -> dict[str, dict[str, float]]:
         photo = np.random.default_rng(0).integers(60, 190, (settings.height, settings.width, 3)).astype(np.uint8)
         points = PLACES * (settings.width, settings.height)
         network = build(settings, one.num_logits).train()
-        batch = torch.zeros(32, 3, settings.height, settings.width, dtype=torch.uint8)
+        photos = torch.zeros(32, 3, settings.height, settings.width, dtype=torch.uint8)
         augmenter = Augmenter(one.augmentation, 0)
 
         def drawn(number: int, photo=photo, points=points) -> None:
@@ -107,7 +107,7 @@ def costs() -> dict[str, dict[str, float]]:
         told[f"{task}, {settings.height}x{settings.width}"] = {
             "a mask": milliseconds(drawn, 200),
             "altering": milliseconds(lambda number, photo=photo, augmenter=augmenter: augmenter(photo, 0, number), 200),
-            "a step": milliseconds(lambda _, network=network, batch=batch: network(batch).sum().backward(), 3) / 32,
+            "a step": milliseconds(lambda _, network=network, photos=photos: network(photos).sum().backward(), 3) / 32,
         }
     return told
 

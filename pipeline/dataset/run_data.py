@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from models.labels import MASKS
 from pipeline.run.folder import Run
 from pipeline.run.presets import columns_of
 from pipeline.run.settings import EvalStage
@@ -47,6 +46,7 @@ def train_rows(data: DataSet, task: str, bare_too: bool = False) -> pd.DataFrame
 
     bare_too: for the mask, bare faces of unknown mask as ones without a mask.
     """
+    from models.labels import MASKS
     from pipeline.dataset.extra import has_range, is_bare
 
     if bare_too and task == "mask":

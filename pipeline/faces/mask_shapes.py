@@ -85,8 +85,8 @@ def smooth(points: Outline, sharp: bool = False, each: int = 6) -> Outline:
     """A closed Catmull-Rom spline through points (N, 2), `each` steps from one to the next; `sharp` ones bend less."""
     before, after, beyond = np.roll(points, 1, 0), np.roll(points, -1, 0), np.roll(points, -2, 0)
     t = np.linspace(0, 1, each, endpoint=False)[:, None, None]
-    pull = 0.25 if sharp else 0.5
-    first, last = (after - before) * pull, (beyond - points) * pull
+    slope = 0.25 if sharp else 0.5
+    first, last = (after - before) * slope, (beyond - points) * slope
     curve = (
         (2 * t**3 - 3 * t**2 + 1) * points
         + (t**3 - 2 * t**2 + t) * first

@@ -23,12 +23,12 @@ class DrawnMasks:
     """What is drawn on the photos of some rows.
 
     points (M, 5, 2): landmarks in pixels, NaN where there are none, and nothing is drawn. states (M,): a mask's code,
-    where none means a hand, a scarf or a beard, or NOTHING, or ANY. chances (M,): how often it is drawn.
+    where none means a hand, a scarf or a beard, or NOTHING, or ANY. probabilities (M,): how often it is drawn.
     """
 
     points: NDArray[np.float32]
     states: NDArray[np.int8]
-    chances: NDArray[np.float32]
+    probabilities: NDArray[np.float32]
     seed: int
 
     def __call__(self, photo: NDArray[np.uint8], epoch: int, row: int) -> NDArray[np.uint8]:
@@ -37,7 +37,7 @@ class DrawnMasks:
         if state == NOTHING or np.isnan(self.points[row]).any():
             return photo
         rng = np.random.default_rng((self.seed, epoch, row, STREAM))
-        if rng.random() >= self.chances[row]:
+        if rng.random() >= self.probabilities[row]:
             return photo
         if state == ANY:
             state = MASKS.index("wrong" if rng.random() < WRONG else "worn")

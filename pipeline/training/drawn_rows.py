@@ -27,16 +27,16 @@ def with_drawn_masks(data: TrainingData, task: str, faces: Faces, settings: Trai
     rows = rows[faces.bare[rows] & ~np.isnan(faces.points[rows]).any((1, 2))]
     again = np.concatenate([rows, rows]) if task == "mask" else rows[:0]
     once, every = len(data.targets), len(data.targets) + len(again)
-    states, chances = np.full(every, NOTHING, np.int8), np.zeros(every, np.float32)
+    states, probabilities = np.full(every, NOTHING, np.int8), np.zeros(every, np.float32)
     targets = data.targets
     if task == "mask":
         drawn = np.repeat(np.float32([WORN, WRONG]), len(rows))
         targets = np.concatenate([targets, drawn])
-        states[once:], chances[once:] = drawn, 1
-        states[rows], chances[rows] = NONE, COVERED
+        states[once:], probabilities[once:] = drawn, 1
+        states[rows], probabilities[rows] = NONE, COVERED
     else:
-        states[rows], chances[rows] = ANY, settings.mask_bare
+        states[rows], probabilities[rows] = ANY, settings.mask_bare
     points = np.concatenate([faces.points, faces.points[again]])
     train = np.concatenate([data.train, np.arange(once, every)])
-    drawing = DrawnMasks(points, states, chances, settings.seed)
+    drawing = DrawnMasks(points, states, probabilities, settings.seed)
     return replace(data, targets=targets, train=train, again=again, drawing=drawing)

@@ -356,4 +356,4 @@ def test_masks_are_drawn_on_the_bare_faces_of_extra_sets(people, others, seen, t
     assert drawn.is_extra.sum() == 36  # as they are, worn right and wrong
     assert sorted(drawn.targets[drawn.train[drawn.is_extra]].tolist()) == [0.0] * 12 + [1.0] * 12 + [2.0] * 12
     train_tiny(Path("ages"), people, "age", extra=str(others["utk"]), mask_bare=0.5, epochs=0.1)
-    assert (seen[2].drawing.chances > 0).sum() == 48 + 12
+    assert (seen[2].drawing.probabilities > 0).sum() == 48 + 12
