@@ -105,22 +105,24 @@ def extra_photos(
 
 
 def unused_lines(extras: Sequence[DataSet], learned: Mapping[str, Sequence[ExtraPhotos]]) -> list[str]:
-    """What of extra sets no network learns from, a line for each: photos without a face, or without a label that fits.
+    """From which photos of extra sets nothing is learned, a line for each set and reason.
 
     learned: what `extra_photos` gives, by task.
     """
     lines: list[str] = []
     for extra in extras:
-        used = {
-            photo for sets in learned.values() for one in sets if one.source is extra for photo in one.rows["photo"]
-        }
-        without = [show(photo) for photo in extra.train["photo"] if photo not in used]
-        tell(
-            lines,
-            f"photos of the extra set {show(extra.root)} from which nothing is learned, for want of a label, of a face "
-            f"where these frame photos, or of a file that can be decoded",
-            without,
-        )
+        sets = [one for photos in learned.values() for one in photos if one.source is extra]
+        used = {photo for one in sets for photo in one.rows["photo"]}
+        bad = {photo for one in sets for photo in one.photos.bad}
+        labelled = {photo for task in learned for photo in train_rows(extra, task, bare_too=True)["photo"]}
+        reasons: dict[str, list[str]] = {}
+        for photo in extra.train["photo"]:
+            if photo not in used:
+                why = "that cannot be decoded" if photo in bad else "without a face"
+                why = why if photo in labelled else "without a label to learn"
+                reasons.setdefault(why, []).append(show(photo))
+        for why, photos in reasons.items():
+            tell(lines, f"photos of the extra set {show(extra.root)} {why}, not used", photos)
     return lines
 
 

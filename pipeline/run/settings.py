@@ -60,7 +60,7 @@ class RunSettings(Settings):
     faces: str = setting(
         "What photos are cropped to. auto: faces found in them, where that does not tell masks apart, else as given. "
         "given: the face boxes that come with photos. off: nothing.",
-        "given",
+        "auto",
         choices=FACES,
     )
     face_model: Path = setting(
