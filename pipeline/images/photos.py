@@ -99,8 +99,18 @@ def decode_photo(photos: Photos, index: int, views: Sequence[View]) -> FittedPho
         left, top, width, height = (side / photo.reduced for side in box)
         box = left, top, width, height
     if photos.faces is None:
-        return FittedPhoto({view: fit(photo.pixels, view, box, photos.crop) for view in views}, photo.cut_short)
+        return FittedPhoto(_fitted(photo, views, box, photos.crop), photo.cut_short)
     return _by_faces(photos.faces, photos.names[index], photo, views, box)
+
+
+def _fitted(photo: Decoded, views: Sequence[View], box: Box | None, crop: float) -> dict[View, NDArray[np.uint8]]:
+    """A photo cropped to a box or as a whole, where views of one size are the same."""
+    same: dict[tuple[int, ...], NDArray[np.uint8]] = {}
+    for view in views:
+        key = view.size if box is None else view
+        if key not in same:
+            same[key] = fit(photo.pixels, view, box, crop)
+    return {view: same[view.size if box is None else view] for view in views}
 
 
 def _by_faces(by: FaceSearch, name: str, photo: Decoded, views: Sequence[View], box: Box | None) -> FittedPhoto:

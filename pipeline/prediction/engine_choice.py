@@ -17,6 +17,8 @@ import numpy as np
 
 from models.errors import UserError
 from pipeline.dataset.run_data import photo_fingerprints, train_rows
+from pipeline.dataset.tables import BOX
+from pipeline.images.framing import View
 from pipeline.images.run_photos import prepared
 from pipeline.prediction import ensemble
 from pipeline.prediction.agreement import agreement
@@ -35,7 +37,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pipeline.dataset.photos import DataSet
-    from pipeline.images.framing import View
 
 
 @dataclass(frozen=True)
@@ -72,10 +73,12 @@ class HeldOut:
 
 def _held_out(request: Request) -> HeldOut:
     data, framing = request.own(), framing_of(request.networks)
+    pixels = cache(lambda view: prepared(request.run, data, view, framing).pixels)
+    whole = framing is None and not set(BOX) <= set(data.train.columns)  # no margin is seen
     return HeldOut(
         {fold.folder: out_of_fold(fold) for fold in folds_in(request.networks)},
         {photo: row for row, photo in enumerate(data.train["photo"])},
-        cache(lambda view: prepared(request.run, data, view, framing).pixels),
+        lambda view: pixels(View(*view.size) if whole else view),
     )
 
 

@@ -209,7 +209,7 @@ def test_prepare_tells_of_extra_sets(people, mine, tmp_path, monkeypatch, capsys
     monkeypatch.chdir(tmp_path)
     (mine / "women").mkdir()
     next((mine / "with_mask").iterdir()).rename(mine / "women/her.png")
-    prepare(RunStage.of(run=Path("run"), data=people, preset="small", extra="mine"))
+    prepare(RunStage.of(run=Path("run"), data=people, preset="small", faces="given", extra="mine"))
     told = capsys.readouterr().out
     assert (
         "the extra set 'mine' (a folder a class): 84 photos, 83 with a mask state, 1 with a gender, 0 with an age"

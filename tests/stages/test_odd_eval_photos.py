@@ -103,5 +103,5 @@ def test_a_train_photo_that_is_cut_short_is_used_and_told(copy, capsys):
     told = capsys.readouterr().out
     assert f"prepare: 1 photos are cut short, decoded as far as they go: '{name}'" in told
     two.write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
-    with pytest.raises(UserError, match=r"1 train photos cannot be decoded(.|\n)*mask2(.|\n)*it is a HEIC photo"):
+    with pytest.raises(UserError, match=r"1 train photos of .* cannot be decoded(.|\n)*mask2(.|\n)*it is a HEIC photo"):
         prepare(RunStage.of(run=copy.run.parent / "two", data=copy.data))
