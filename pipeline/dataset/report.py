@@ -46,7 +46,7 @@ def warnings_of(overview: Overview) -> list[str]:
     """What cannot be predicted after training on these photos, a sentence each."""
     return [
         *(
-            f"warning: no train photo carries {value}, so that labels with it cannot be predicted"
+            f"warning: no train photo carries {value}, so that labels with it cannot be predicted{_unless(value)}"
             for value in overview.missing
         ),
         *(
@@ -55,6 +55,11 @@ def warnings_of(overview: Overview) -> list[str]:
             for value in overview.only_extra
         ),
     ]
+
+
+def _unless(value: str) -> str:
+    drawn = value.startswith("mask ") and value != "mask none"
+    return ", unless masks are drawn on bare faces (train mask --drawn-masks yes)" if drawn else ""
 
 
 def _counted(counts: Mapping[str, int] | None, words: Mapping[str, str]) -> list[tuple[str, str, str]]:

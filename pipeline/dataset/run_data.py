@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
+    from models.settings import ModelSettings
     from pipeline.dataset.photos import DataSet
 
 
@@ -74,13 +75,13 @@ def labels_of(tables: Sequence[pd.DataFrame], task: str) -> NDArray[np.float32]:
     return np.where(ranged[:, None], rows[list(RANGE)].to_numpy(np.float32), labels)
 
 
-def extra_fingerprint(extras: Sequence[DataSet], task: str) -> str:
-    """The fingerprint of what a network sees of extra sets, and of their labels."""
+def extra_fingerprint(extras: Sequence[DataSet], task: str, settings: ModelSettings) -> str:
+    """The fingerprint of what a network with these settings sees of extra sets, and of their labels."""
     from pipeline.dataset.extra import RANGE
 
     seen = []
     for extra in extras:
-        rows = train_rows(extra, task, bare_too=True)
+        rows = train_rows(extra, task, settings.drawn_masks)
         if not rows.empty:
             labels = rows[[*columns_of(task), *(name for name in RANGE if name in rows)]]
             seen.append([photo_fingerprints(extra, rows), labels.to_numpy(float, na_value=math.nan).tolist()])

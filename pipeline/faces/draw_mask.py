@@ -1,7 +1,8 @@
 """Masks drawn on bare faces, and hands, scarves and beards that are none.
 
-Everything is drawn from shapes and colours; no other photo is pasted in. The mask is lit, blurred and compressed like
-the photo that it is drawn on, after Anwar and Raychowdhury (2020, MaskTheFace), who paste photographed masks instead.
+Everything is drawn from shapes and colours; no other photo is pasted in. What is drawn is in the photo's light, and as
+sharp, noisy and compressed as some photo is. After Anwar and Raychowdhury (2020, MaskTheFace), who paste photographed
+masks instead.
 """
 
 from __future__ import annotations
@@ -12,16 +13,21 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from models.labels import MASKS
-from pipeline.faces.face_plane import FacePlane
+from pipeline.faces.face_plane import MOUTH, FacePlane
 from pipeline.faces.mask_cloth import MATERIALS, cloth
 from pipeline.faces.mask_shapes import CUTS, WAYS, Outline, Shape, shape_of
 from pipeline.faces.mouth_covers import COVERS, cover_mouth
+from pipeline.faces.worn_in import exposed, shadowed, worn_in
 
 Photo = NDArray[np.uint8]
 FINE = 60.0
 """Pixels between the eyes at which a mask is drawn, before it is shrunk to the photo's."""
 FINEST = 4
 """Pixels along a side that are drawn for one of the photo, at the most."""
+SEEN = 0.6
+"""The share of a mask's outline that must lie in the photo; where it does not, another way to wear it is tried."""
+VERSION = 1
+"""Of what is drawn, which trained networks have learned from."""
 CUT_OF = {"surgical": ("flat", "flat", "wide"), "ffp2": ("beak", "beak", "cup")}
 """The cuts that a material comes in; others in any."""
 
@@ -37,8 +43,25 @@ def draw_mask(photo: Photo, points: NDArray[np.floating], state: str, rng: Gener
     plane = FacePlane.of(points)
     material = material or MATERIALS[rng.integers(len(MATERIALS))]
     cuts = CUT_OF.get(material, CUTS)
-    way = WAYS[state][rng.integers(len(WAYS[state]))]
-    return _Drawing(photo, plane, rng).mask(shape_of(way, cuts[rng.integers(len(cuts))], rng), material)
+    height, width = photo.shape[:2]
+    for way in rng.permutation(WAYS[state]):
+        shape = shape_of(way, cuts[rng.integers(len(cuts))], rng)
+        if _inside(plane.to_photo(shape.outline), height, width) >= SEEN:
+            break
+    return _Drawing(photo, plane, rng).mask(shape, material)
+
+
+def can_be_masked(points: NDArray[np.floating], height: int, width: int) -> bool:
+    """Whether a face with these landmarks lies in a photo of this size so that a mask on it shows."""
+    if not np.isfinite(points).all():
+        return False
+    around = np.array([(0.0, 0.2), (-0.5, 0.6), (0.5, 0.6), (0.0, MOUTH), (0.0, 1.6)])
+    return _inside(FacePlane.of(points).to_photo(around), height, width) == 1
+
+
+def _inside(places: Outline, height: int, width: int) -> float:
+    """The share of some places (N, 2) that lie in a photo."""
+    return float(((places >= 0) & (places <= (width, height))).all(1).mean())
 
 
 def draw_other(photo: Photo, points: NDArray[np.floating], rng: Generator) -> Photo:
@@ -73,8 +96,9 @@ class _Drawing:
         size = (right - left, bottom - top)
         made = cv2.resize(colours, size, interpolation=cv2.INTER_AREA)
         covered = cv2.resize(alpha, size, interpolation=cv2.INTER_AREA).astype(np.float32) / 255
-        drawn = self._with_straps(self._shaded(under, covered), [fine(strap) for strap in straps], (height, width))
-        made, covered = self._worn_in(made, covered)
+        shaded = shadowed(under, covered, self.plane.unit, self.rng)
+        drawn = self._with_straps(shaded, [fine(strap) for strap in straps], (height, width))
+        made, covered = worn_in(made, covered, self.rng)
         drawn += (made - drawn) * covered[..., None]
         result = self.photo.copy()
         result[top:bottom, left:right] = np.clip(np.round(drawn), 0, 255).astype(np.uint8)
@@ -100,18 +124,7 @@ class _Drawing:
         light = (coarse + 20) / (coarse.mean() + 20)
         light = cv2.resize(light, (u.shape[1], u.shape[0]), interpolation=cv2.INTER_LINEAR)
         shade *= np.clip(light, 0.5, 1.6) ** rng.uniform(0.1, 0.7)
-        exposure = np.clip(np.percentile(self.photo[::4, ::4], 95) / 225, 0.35, 1.1) ** rng.uniform(0.6, 1.2)
-        lit = colours * (np.clip(shade, 0.3, 1.5) * exposure)[..., None]
-        vivid = float(np.ptp(self.photo[::4, ::4].astype(np.float32), axis=2).mean())
-        if vivid < 6:  # a black and white photo
-            lit = np.repeat(lit.mean(2, keepdims=True), 3, axis=2)
-        return lit
-
-    def _shaded(self, under: NDArray[np.float32], covered: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The face with the shadow that the mask's edge throws."""
-        reach = max(0.5, self.plane.unit * self.rng.uniform(0.02, 0.08))
-        soft = cv2.GaussianBlur(covered, (0, 0), reach)
-        return under * (1 - self.rng.uniform(0.1, 0.5) * soft * (1 - covered))[..., None]
+        return exposed(self.photo, colours * np.clip(shade, 0.3, 1.5)[..., None], rng)
 
     def _with_straps(
         self, face: NDArray[np.float32], straps: list[NDArray[np.int32]], fine: tuple[int, int]
@@ -126,21 +139,6 @@ class _Drawing:
         level = rng.choice((235.0, 235.0, 25.0, 160.0)) * rng.uniform(0.85, 1.05)
         covered = (covered * rng.choice((1.0, 1.0, 0.35)))[..., None].astype(np.float32)  # some are transparent
         return face + (level - face) * covered
-
-    def _worn_in(
-        self, made: NDArray[np.float32], covered: NDArray[np.float32]
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Cloth as sharp, noisy and compressed as a photo may be."""
-        rng = self.rng
-        made = made + rng.normal(0, rng.uniform(0, 5), made.shape[:2]).astype(np.float32)[..., None]
-        if rng.random() < 0.4:
-            blur = rng.uniform(0.3, 1.0)
-            made, covered = cv2.GaussianBlur(made, (0, 0), blur), cv2.GaussianBlur(covered, (0, 0), blur)
-        if rng.random() < 0.3:
-            told = np.clip(made, 0, 255).astype(np.uint8)
-            _, packed = cv2.imencode(".jpg", told[..., ::-1], (cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(35, 95))))
-            made = cv2.imdecode(packed, cv2.IMREAD_COLOR)[..., ::-1].astype(np.float32)
-        return made, covered
 
 
 assert set(WAYS) < set(MASKS)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from pipeline.faces.face_plane import FacePlane
 from pipeline.faces.mask_cloth import cloth
 from pipeline.faces.mask_shapes import smooth
+from pipeline.faces.worn_in import colourless_too, exposed, shadowed, worn_in
 
 Photo = NDArray[np.uint8]
 COVERS = ("hand", "scarf", "beard")
@@ -22,8 +23,11 @@ def cover_mouth(photo: Photo, plane: FacePlane, what: str, rng: Generator) -> Ph
     height, width = photo.shape[:2]
     grid = plane.grid(0, 0, width, height, 1.0)
     alpha, colours = {"hand": _hand, "scarf": _scarf, "beard": _beard}[what](photo, plane, grid, rng)
-    alpha = np.clip(alpha, 0, 1)[..., None]
-    drawn = photo + (colours - photo) * alpha
+    # As masks are, or how it is drawn would tell that it is none.
+    colours = exposed(photo, colours, rng) if what == "scarf" else colourless_too(photo, colours)
+    colours, alpha = worn_in(colours.astype(np.float32), np.clip(alpha, 0, 1).astype(np.float32), rng)
+    under = photo.astype(np.float32) if what == "beard" else shadowed(photo.astype(np.float32), alpha, plane.unit, rng)
+    drawn = under + (colours - under) * alpha[..., None]
     return np.clip(np.round(drawn), 0, 255).astype(np.uint8)
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from models.settings import ModelSettings
 from pipeline.dataset.extra import is_bare
 from pipeline.dataset.run_data import train_rows
+from pipeline.faces.draw_mask import VERSION
 from pipeline.images.framing import View
 from pipeline.images.run_photos import framed, prepared
 from pipeline.run.folder import Run
@@ -104,6 +105,13 @@ def extra_photos(
     return made
 
 
+def drawn_fingerprint(sets: Sequence[DataSet], settings: ModelSettings) -> str:
+    """The fingerprint of which photos masks are drawn on, of a data set and its extra sets, where they are."""
+    if not (settings.drawn_masks or settings.mask_bare):
+        return store.fingerprint(None)
+    return store.fingerprint([VERSION, *(is_bare(one).tolist() for one in sets)])
+
+
 def unused_lines(extras: Sequence[DataSet], learned: Mapping[str, Sequence[ExtraPhotos]]) -> list[str]:
     """From which photos of extra sets nothing is learned, a line for each set and reason.
 
@@ -114,7 +122,7 @@ def unused_lines(extras: Sequence[DataSet], learned: Mapping[str, Sequence[Extra
         sets = [one for photos in learned.values() for one in photos if one.source is extra]
         used = {photo for one in sets for photo in one.rows["photo"]}
         bad = {photo for one in sets for photo in one.photos.bad}
-        labelled = {photo for task in learned for photo in train_rows(extra, task, bare_too=True)["photo"]}
+        labelled = {photo for task in learned for photo in train_rows(extra, task)["photo"]}
         reasons: dict[str, list[str]] = {}
         for photo in extra.train["photo"]:
             if photo not in used:

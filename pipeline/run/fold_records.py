@@ -26,6 +26,7 @@ INPUTS = {
     "faces": "the faces by which photos are framed",
     "labels": "the labels",
     "extra": "the extra sets, or their labels",
+    "drawn": "the bare faces that masks are drawn on, or how they are drawn",
     "folds": "the folds of people",
 }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,13 @@ from pipeline.runtime.problems import show
 from pipeline.scoring.caveats import CAVEAT_SENTENCES, caveat_suffix
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from pipeline.dataset.photos import DataSet
+
+
+InputsOf = Callable[[TrainingSettings], dict[str, str]]
+"""What a fold with some settings depends on: fingerprints by name."""
 
 
 def train(settings: Train) -> dict[str, Any]:
@@ -33,7 +39,7 @@ def train(settings: Train) -> dict[str, Any]:
     if settings.plan:
         return _tell_plan(run, settings, given, numbers)
     from pipeline.dataset.folds import folds_fingerprint, folds_of
-    from pipeline.dataset.run_data import data_of, extra_fingerprint, extras_of, photo_fingerprints, train_rows
+    from pipeline.dataset.run_data import data_of, extras_of, train_rows
     from pipeline.images.run_faces import run_faces
 
     data, extras = data_of(run), extras_of(run)
@@ -46,12 +52,7 @@ def train(settings: Train) -> dict[str, Any]:
     folds = folds_of(run, data.train)
     framing = run_faces(run, data).framing
     faces = framing and framing.as_json()
-    inputs = photo_fingerprints(data, rows) | {
-        "faces": store.fingerprint(faces),
-        "labels": store.fingerprint((rows[columns[0]] if len(columns) == 1 else rows[columns].to_numpy()).tolist()),
-        "folds": folds_fingerprint(folds),
-        "extra": extra_fingerprint(extras, settings.task),
-    }
+    inputs_of = _inputs_of(settings.task, data, extras, rows, store.fingerprint(faces), folds_fingerprint(folds))
     if run.split == "photo" and not any(run.folder.glob("*/fold*/settings.json")):
         print(f"train {settings.task}: {CAVEAT_SENTENCES['leaky']}")
     metrics: dict[str, Any] = {}
@@ -65,13 +66,32 @@ def train(settings: Train) -> dict[str, Any]:
         lock = store.locked(folder.with_suffix(".lock"), f"train {settings.task}, fold {number},")
         with lock if alone else nullcontext():
             if finished or (alone and not settings.restart and is_finished(folder)):  # by another process, meanwhile
-                metrics[f"fold{number}"] = _standing(FinishedFold.read(folder), inputs, given)
+                metrics[f"fold{number}"] = _standing(FinishedFold.read(folder), inputs_of, given)
                 continue
-            fold, own = _planned(run, settings, number, inputs, given, faces)
+            fold, own = _planned(run, settings, number, inputs_of, given, faces)
             from pipeline.training.fold import train_fold
 
             metrics[f"fold{number}"] = train_fold(run, data, extras, rows, folds, fold, own, given, settings)
     return metrics
+
+
+def _inputs_of(
+    task: str, data: DataSet, extras: Sequence[DataSet], rows: pd.DataFrame, faces: str, folds: str
+) -> InputsOf:
+    """What a fold of a task depends on; rows: its train rows; faces, folds: their fingerprints."""
+    from pipeline.dataset.run_data import extra_fingerprint, photo_fingerprints
+    from pipeline.images.extra_photos import drawn_fingerprint
+
+    columns = list(presets.columns_of(task))
+    labels = (rows[columns[0]] if len(columns) == 1 else rows[columns].to_numpy()).tolist()
+    always = photo_fingerprints(data, rows) | {"faces": faces, "labels": store.fingerprint(labels), "folds": folds}
+    return lambda made: (
+        always
+        | {
+            "extra": extra_fingerprint(extras, task, made),
+            "drawn": drawn_fingerprint([data, *extras], made),
+        }
+    )
 
 
 def _check_duplicates(run: Run, data: DataSet, extras: Sequence[DataSet]) -> None:
@@ -85,9 +105,9 @@ def _check_duplicates(run: Run, data: DataSet, extras: Sequence[DataSet]) -> Non
     check_apart(data, extras, run.allow_duplicates)  # that stage may have run without these
 
 
-def _standing(fold: FinishedFold, inputs: dict[str, str], given: Given[TrainingSettings]) -> Mapping[str, Any]:
+def _standing(fold: FinishedFold, inputs_of: InputsOf, given: Given[TrainingSettings]) -> Mapping[str, Any]:
     """The metrics of a finished fold. Raises UserError where it was trained otherwise, or its files have changed."""
-    fold.check_same(inputs, given)
+    fold.check_same(inputs_of(fold.settings), given)
     fold.check(*WROTE)
     print(
         f"train {fold.task}: fold {fold.number} is finished, macro-F1 {fold.metrics['macro_f1']:.3f}"
@@ -100,7 +120,7 @@ def _planned(
     run: Run,
     settings: Train,
     number: int,
-    inputs: dict[str, str],
+    inputs_of: InputsOf,
     given: Given[TrainingSettings],
     faces: dict[str, Any] | None = None,
 ) -> tuple[Fold, BegunFold | None]:
@@ -115,8 +135,9 @@ def _planned(
         others = (begun_fold(other) for other in run.fold_folders(settings.task).values() if other != folder)
         taken = next((other for other in others if other is not None), None)
         if taken is not None and not settings.restart:
-            taken.check_same(inputs, {})
+            taken.check_same(inputs_of(taken.settings), {})
     made = setting_rules.resolved(run, settings.task, given, taken)
+    inputs = inputs_of(made)
     return Fold(folder=folder, task=settings.task, number=number, settings=made, inputs=inputs, faces=faces), own
 
 
@@ -136,7 +157,7 @@ def _tell_plan(run: Run, settings: Train, given: Given[TrainingSettings], number
 
     told = {}
     for number in numbers:
-        fold, own = _planned(run, settings, number, {}, given)
+        fold, own = _planned(run, settings, number, lambda made: {}, given)
         plan = plan_of(settings, fold.settings)
         if own is not None:
             plan = kept_plan(f"train {fold.name}", own.plan, plan, settings, print)

@@ -16,13 +16,14 @@ from numpy.typing import NDArray
 
 from models.backbone import Network
 from models.errors import UserError
-from models.labels import LABELS, band, decode, encode
+from models.labels import LABELS, MASKS, band, decode, encode
 from models.task import Task
 from models.tasks import build_task
 from pipeline.dataset.folds import with_folds
 from pipeline.dataset.photos import DataSet
 from pipeline.dataset.run_data import labels_of
 from pipeline.faces.face_framing import Framing
+from pipeline.images.drawn_masks import NOTHING
 from pipeline.images.extra_photos import LearnedPhotos, learned_photos
 from pipeline.prediction import ensemble
 from pipeline.prediction.tables import TRUTH
@@ -70,7 +71,7 @@ def train_fold(
     if held_out.all() or not held_out.any():
         raise UserError(f"{name}: there are no people with the label {settings.task} on both sides of the split.")
     one = build_task(settings.task, fold.settings)
-    training_data = _training_data(one, data, rows, held_out, photos, fold.settings, run.split)
+    training_data = _training_data(name, one, data, rows, held_out, photos, fold.settings, run.split)
     start = start_of(run, fold, own, data, rows[held_out])
     network = network_at_start(one, training_data, fold.settings, start)
     check_batch_size(name, fold.settings.batch_size, processes.num_processes)
@@ -91,7 +92,8 @@ def train_fold(
     log = trainer.run()
     metrics: Mapping[str, Any] = {}
     if processes.is_main_process:
-        unseen = unseen_labels(settings.task, pd.concat([rows[~held_out], *(one.rows for one in photos.extra)]))
+        shown = [rows[~held_out], *(one.rows for one in photos.extra), *_drawn_rows(training_data)]
+        unseen = unseen_labels(settings.task, pd.concat(shown))
         beside = leaky | ({UNSEEN: unseen} if unseen else {})
         metrics = _finish(begun, trainer, rows[held_out], {"seconds": float(log["seconds"].sum())} | beside)
     processes.wait_for_everyone()
@@ -108,19 +110,26 @@ def _told(
 ) -> str:
     """What is about to be trained, on whom and how."""
     parameters = sum(p.numel() for p in network.parameters())
-    extra, drawn = int(training_data.is_extra.sum()), len(training_data.again)
+    first = training_data.train < len(training_data.targets) - len(training_data.again)
+    extra = int((training_data.is_extra & first).sum())
+    own = int(first.sum()) - extra
     told = f" and {extra} extra ones" if extra else ""
-    told += f", {drawn} of them with a mask drawn on," if drawn else ""
+    if training_data.drawing is not None:
+        drawn_on = int((training_data.drawing.states != NOTHING).sum()) - len(training_data.again)
+        told += f" (masks are drawn on {drawn_on} bare faces)"
+    unjudged = ""
+    if len(training_data.again) and len(np.unique(training_data.targets[training_data.validation])) < len(MASKS):
+        unjudged = " (not in every mask state, so that nothing tells how well those are recognised)"
     return (
-        f"{begun.name}: {begun.settings.backbone}, {parameters / 1e6:.1f} M weights, "
-        f"{start}, {len(training_data.train) - extra} photos "
+        f"{begun.name}: {begun.settings.backbone}, {parameters / 1e6:.1f} M weights, {start}, {own} photos "
         f"of {rows[~held_out]['person'].nunique()} people{told} to learn from, {len(training_data.validation)} of "
-        f"{rows[held_out]['person'].nunique()} held out; {begun.plan.precision}, {begun.plan.threads} threads; "
-        f"up to {parameters * 20 / 1e6:.0f} MB of disk"
+        f"{rows[held_out]['person'].nunique()} held out{unjudged}; {begun.plan.precision}, {begun.plan.threads} "
+        f"threads; up to {parameters * 20 / 1e6:.0f} MB of disk"
     )
 
 
 def _training_data(
+    name: str,
     one: Task,
     data: DataSet,
     rows: pd.DataFrame,
@@ -143,7 +152,13 @@ def _training_data(
     checked = where[checked_rows(rows, held_out, split)]
     more = tuple(one_set.photos.pixels for one_set in photos.extra)
     made = TrainingData(photos.own.pixels, targets, train, where[held_out], checked, more)
-    return made if photos.faces is None else with_drawn_masks(made, one.name, photos.faces, settings)
+    return made if photos.faces is None else with_drawn_masks(made, one.name, photos.faces, settings, name)
+
+
+def _drawn_rows(training_data: TrainingData) -> list[pd.DataFrame]:
+    """The rows of the masks that are drawn as photos of their own, in a table; none without any."""
+    drawn = training_data.targets[len(training_data.targets) - len(training_data.again) :]
+    return [pd.DataFrame({"mask": drawn})] if len(drawn) else []
 
 
 def unseen_labels(task: str, rows: pd.DataFrame) -> list[int]:

@@ -111,7 +111,7 @@ def _learned_by(folder: str, own: FinishedFold) -> Photos:
     rows, folds = train_rows(data, own.task), folds_of(run, data.train)
     now = photo_fingerprints(data, rows) | {
         "folds": folds_fingerprint(folds),
-        "extra": extra_fingerprint(extras, own.task),
+        "extra": extra_fingerprint(extras, own.task, own.settings),
     }
     if any(own.inputs[name] != now[name] for name in ("photos", "folds", "extra")):
         raise UserError(
@@ -121,7 +121,7 @@ def _learned_by(folder: str, own: FinishedFold) -> Photos:
     rows = with_folds(rows, folds)
     learned = _photos(data, rows[~rows["fold"].isin([own.number, run.leave_out])])
     for extra in extras:
-        learned |= _photos(extra, train_rows(extra, own.task, bare_too=True))
+        learned |= _photos(extra, train_rows(extra, own.task, own.settings.drawn_masks))
     return learned
 
 

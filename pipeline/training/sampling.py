@@ -40,7 +40,9 @@ def undersampled(
     if not most:
         return rows
     extra = np.zeros(len(rows), bool) if extra is None else extra
-    own_limit, limit = (_limit(classes[some], most) for some in (~extra, np.ones(len(rows), bool)))
+    own_limit, limit = _limit(classes[~extra], most), _limit(classes, most)
+    if len(np.unique(classes[~extra])) < len(np.unique(classes)):  # one that the others lack is the rarest
+        own_limit = min(own_limit, limit)
     kept = []
     for one in np.unique(classes):
         own, more = rows[(classes == one) & ~extra], rows[(classes == one) & extra]

@@ -95,5 +95,5 @@ def test_an_interrupted_fold_is_refused_too(copy, monkeypatch):
 def test_boxes_of_eval_photos_alone_concern_no_training(copy):
     add_boxes(copy, "eval")
     before = store.read_json(copy.run / "age/fold0/settings.json")
-    assert set(before["inputs"]) == {"photos", "boxes", "faces", "labels", "folds", "extra"}
+    assert set(before["inputs"]) == {"photos", "boxes", "faces", "labels", "folds", "extra", "drawn"}
     train(Train.of(task="age", run=copy.run))

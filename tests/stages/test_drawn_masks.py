@@ -8,8 +8,10 @@ from tiny_runs import finish, train_tiny
 
 from models.errors import UserError
 from models.package_files import PackageFile
+from pipeline.dataset.photos import read_data_set
 from pipeline.images import landmarks
 from pipeline.run.fold_records import WROTE
+from pipeline.runtime import store
 from pipeline.stages.train import Train, train
 from pipeline.training import trainer
 
@@ -33,11 +35,15 @@ def home(tmp_path, monkeypatch) -> Path:
 def test_bare_faces_alone_train_all_three(bare, home, capsys):
     train_tiny(Path("run"), bare, "mask", drawn_masks=True, epochs=3)
     told = capsys.readouterr().out
-    assert "144 photos of 48 people, 96 of them with a mask drawn on, to learn from, 12 of 12 held out" in told
+    assert "48 photos of 48 people (masks are drawn on 48 bare faces) to learn from, 12 of 12 held out" in told
+    assert "(not in every mask state, so that nothing tells how well those are recognised)" in told
+    assert "unseen" not in store.read_json(Path("run/mask/fold0/done/train.json"))["metrics"]
     for task in ("gender", "age"):
         train_tiny(Path("run"), bare, task, mask_bare=0.5)
     made = finish(Path("run"))
+    told += capsys.readouterr().out
     assert made.submit["photos"] == 70
+    assert "cannot be answered" not in told
     assert made.score["macro_f1"] > 0
 
 
@@ -67,6 +73,23 @@ def test_drawn_masks_change_what_is_learned(people, home):
         train_tiny(Path("drawn"), people, task, epochs=0.3, **given)
         one, other = ((Path(run) / task / "fold0/weights.safetensors").read_bytes() for run in ("plain", "drawn"))
         assert one != other
+
+
+def test_which_faces_are_bare_may_not_change_under_a_training(people, home):
+    shutil.copytree(people, "people")
+    for task, given in (("age", {"mask_bare": 0.5}), ("gender", {})):
+        train_tiny(Path("run"), Path("people"), task, epochs=0.1, **given)
+    read_data_set(Path("people")).train[["photo", "person", "mask", "gender", "age"]].assign(
+        mask=lambda rows: rows["mask"].mask(rows["mask"] == 2)
+    ).pipe(lambda rows: rows.to_csv("table.csv", index=False))
+    table = Path("table.csv").read_text().replace("age\n", "age,part\n", 1)
+    lines = table.splitlines()
+    shutil.rmtree("people/eval")
+    (Path("people/train/train.csv")).unlink()
+    Path("people/photos.csv").write_text("\n".join([lines[0], *(f"{line},train" for line in lines[1:])]))
+    train(Train.of(task="gender", run=Path("run")))  # it does not look at masks
+    with pytest.raises(UserError, match="the bare faces that masks are drawn on, or how they are drawn have changed"):
+        train(Train.of(task="age", run=Path("run")))
 
 
 def test_only_bare_faces_are_looked_for(people, home, monkeypatch):

@@ -215,7 +215,7 @@ def test_prepare_tells_of_extra_sets(people, mine, tmp_path, monkeypatch, capsys
         "the extra set 'mine' (a folder a class): 84 photos, 83 with a mask state, 1 with a gender, 0 with an age"
         in told
     )
-    assert "not used" not in told
+    assert "photos of the extra set" not in told
     before = contents(tmp_path / "data")
     train_tiny(Path("run"), people, "mask", height=128, width=96, epochs=0.1)
     assert contents(tmp_path / "data").keys() == before.keys()

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from pipeline.faces.draw_mask import draw_mask, draw_other
+from pipeline.faces.draw_mask import can_be_masked, draw_mask, draw_other
 from pipeline.faces.face_plane import MOUTH, FacePlane
 from pipeline.faces.mask_cloth import MATERIALS, cloth
 from pipeline.faces.mask_shapes import CUTS, WAYS, shape_of, smooth
@@ -132,8 +132,11 @@ def test_dark_photos_get_dark_masks_and_grey_ones_grey_masks():
     for seed in range(10):
         usual, darker = (draw_mask(photo, FACE, "worn", np.random.default_rng(seed)) for photo in (PHOTO, dark))
         assert darker[125:140, 85:107].mean() < usual[125:140, 85:107].mean()
-        in_grey = draw_mask(grey, FACE, "worn", np.random.default_rng(seed))[125:140, 85:107].astype(int)
-        assert np.ptp(in_grey, axis=2).mean() < 8
+        for drawn in (
+            draw_mask(grey, FACE, "worn", np.random.default_rng(seed)),
+            draw_other(grey, FACE, np.random.default_rng(seed)),
+        ):
+            assert np.ptp(drawn[125:140, 85:107].astype(int), axis=2).mean() < 8
 
 
 @pytest.mark.parametrize("what", COVERS)
@@ -143,6 +146,21 @@ def test_what_covers_a_mouth_leaves_the_upper_face(what):
         assert changed(drawn)[100:].any()
         assert not changed(drawn)[:100].any()
     np.testing.assert_array_equal(drawn, cover_mouth(PHOTO, FacePlane.of(FACE), what, np.random.default_rng(19)))
+
+
+def test_a_mask_shows_wherever_a_face_can_be_masked():
+    """Faces at the photo's edges too: where a way to wear it would not show, another is drawn."""
+    masked = 0
+    for x, y in itertools.product(range(-80, 90, 20), range(-80, 110, 20)):
+        points = FACE + (x, y)
+        if not can_be_masked(points, *PHOTO.shape[:2]):
+            continue
+        masked += 1
+        for seed, state in itertools.product(range(6), WAYS):
+            drawn = draw_mask(PHOTO, points, state, np.random.default_rng(seed))
+            assert (np.abs(drawn.astype(int) - PHOTO).max(2) > 20).sum() > 300  # of 48 x 48 a square eyes' distance
+    assert 20 < masked < 70
+    assert not can_be_masked(FACE + np.nan, 256, 192)
 
 
 def test_unknown_states_and_materials():

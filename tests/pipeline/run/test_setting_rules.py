@@ -62,7 +62,7 @@ def test_what_is_given_stands_over_what_is_recorded_and_that_over_the_preset(tmp
     assert resolved(recipe, "joint", given()).backbone == "legacy_xception"
 
 
-BOXED = {"photos": "a", "labels": "b", "folds": "c", "boxes": "d", "faces": "e", "extra": "f"}
+BOXED = {"photos": "a", "labels": "b", "folds": "c", "boxes": "d", "faces": "e", "extra": "f", "drawn": "g"}
 
 
 def begun(folder, settings=PRESETS["small"]["mask"], inputs=BOXED, task="mask"):

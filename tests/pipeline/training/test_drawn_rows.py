@@ -6,12 +6,13 @@ import pickle
 import numpy as np
 import pytest
 
+from models.errors import UserError
 from models.labels import MASKS
 from models.task import Augmentation
 from pipeline.faces.draw_mask import draw_mask
 from pipeline.images import drawn_masks
 from pipeline.images.augment import Augmenter
-from pipeline.images.drawn_masks import DrawnMasks
+from pipeline.images.drawn_masks import NOTHING, DrawnMasks
 from pipeline.images.extra_photos import Faces
 from pipeline.run.presets import PRESETS
 from pipeline.training.data import TrainingData
@@ -38,7 +39,7 @@ def learned(task: str, **given) -> TrainingData:
     data = TrainingData(
         PIXELS[:6], targets, np.array([0, 1, 2, 3, 4, 6, 7]), np.array([5]), np.array([0]), (PIXELS[6:],)
     )
-    return with_drawn_masks(data, task, Faces(points, bare), PRESETS["small"][task] | given)
+    return with_drawn_masks(data, task, Faces(points, bare), PRESETS["small"][task] | given, f"{task} fold 0")
 
 
 def test_the_mask_specialist_sees_each_bare_face_masked_too():
@@ -98,18 +99,56 @@ def test_what_is_drawn_differs_from_epoch_to_epoch_and_follows_from_the_seed():
 
 
 def test_drawing_leaves_the_streams_of_augmentation():
+    """A photo with a mask on is altered as it would be without."""
     augmenter = Augmenter(Augmentation(), 0)
-    data = learned("age", mask_bare=0.0)
+    data = learned("age", mask_bare=1.0)
     made = np.zeros((2, 64, 48, 3), np.uint8)
-    plain = made.copy()
-    TrainingPhotos(PIXELS, augmenter, data.drawing).write([(1, 0), (2, 1)], made)
-    TrainingPhotos(PIXELS, augmenter).write([(1, 0), (2, 1)], plain)
-    np.testing.assert_array_equal(made, plain)
+    TrainingPhotos(PIXELS, augmenter, data.drawing).write([(1, 0), (2, 4)], made)
+    np.testing.assert_array_equal(made[0], augmenter(data.drawing(PIXELS[0], 1, 0), 1, 0))
+    assert (made[0] != augmenter(PIXELS[0], 1, 0)).any()
+    np.testing.assert_array_equal(made[1], augmenter(PIXELS[4], 2, 4))
 
 
 def test_a_photo_is_not_changed_in_place():
     before = PIXELS.copy()
-    drawing = DrawnMasks(FACE[None], np.array([3], np.int8), np.ones(1, np.float32), 0)
-    for epoch in range(20):
-        drawing(PIXELS[0], epoch, 0)
+    for state in range(4):  # any of the masks, and what is none
+        drawing = DrawnMasks(FACE[None], np.array([state], np.int8), np.ones(1, np.float32), 0)
+        for epoch in range(20):
+            assert (drawing(PIXELS[0], epoch, 0) != PIXELS[0]).any()
     np.testing.assert_array_equal(PIXELS, before)
+
+
+def faces(points, bare=(1,) * 8) -> Faces:
+    return Faces(np.asarray(points, np.float32), np.array(bare, bool))
+
+
+@pytest.mark.parametrize("shift", [(0, 25), (0, -25), (25, 0), (-25, 0)])
+def test_faces_that_the_view_cuts_off_get_no_mask(shift):
+    """Nothing would show of it, and the label would be wrong."""
+    points = np.repeat(FACE[None], 8, axis=0)
+    points[:4] += np.float32(shift)
+    targets = np.full(8, 2, np.float32)
+    data = TrainingData(PIXELS, targets, np.arange(7), np.array([7]), np.array([0]))
+    made = with_drawn_masks(data, "mask", faces(points), PRESETS["small"]["mask"], "mask fold 0")
+    assert made.again.tolist() == [4, 5, 6] * 2
+    assert (made.drawing.states[:4] == NOTHING).all()
+
+
+def test_extra_photos_without_a_face_do_not_all_stand_for_bare_ones():
+    points = np.repeat(FACE[None], 8, axis=0)
+    points[[0, 6]] = np.nan
+    targets = np.full(8, 2, np.float32)
+    data = TrainingData(PIXELS[:4], targets, np.array([0, 1, 2, 4, 5, 6]), np.array([3]), np.array([0]), (PIXELS[4:],))
+    made = with_drawn_masks(data, "mask", faces(points), PRESETS["small"]["mask"], "mask fold 0")
+    assert made.train[:5].tolist() == [0, 1, 2, 4, 5]  # the own photo stays, as it is labelled
+    other = with_drawn_masks(data, "age", faces(points), PRESETS["small"]["age"] | {"mask_bare": 0.5}, "age fold 0")
+    assert other.train.tolist() == data.train.tolist()
+
+
+@pytest.mark.parametrize("task", ["mask", "age"])
+def test_without_any_face_to_draw_on_nothing_is_learned_in_silence(task):
+    points = np.repeat(FACE[None], 8, axis=0)
+    data = TrainingData(PIXELS, np.full(8, 2, np.float32), np.arange(7), np.array([7]), np.array([0]))
+    for none in (faces(points, (0,) * 8), faces(points * np.nan)):
+        with pytest.raises(UserError, match=rf"{task} fold 0: masks are drawn on bare faces, and none is found"):
+            with_drawn_masks(data, task, none, PRESETS["small"][task], f"{task} fold 0")

@@ -173,3 +173,9 @@ def test_extra_rows_only_fill_up():
     seen = np.concatenate([undersampled(rows, classes, 2, epoch, 3, extra) for epoch in range(30)])
     often = np.bincount(seen, minlength=70)[30:60]
     assert often.max() - often.min() <= 1
+
+
+def test_a_class_that_only_extra_rows_have_is_the_rarest():
+    rows, classes = np.arange(210), np.array([0] * 100 + [1] * 100 + [2] * 10)
+    seen = undersampled(rows, classes, 2, 0, 3, rows >= 200)
+    assert np.bincount(classes[seen]).tolist() == [20, 20, 10]
