@@ -31,7 +31,7 @@ _CONVNEXT_BASE = _large(
     backbone="convnext_base", backbone_options={}, epochs=15, lr=2e-4, weight_decay=0.05, drop_path=0.3
 )
 
-_NETWORKS = {
+PRESETS: dict[str, dict[str, TrainingSettings]] = {
     # The age takes longest to learn, and needs the most pixels.
     "lite": {
         "mask": _lite(epochs=3),
@@ -95,13 +95,6 @@ _NETWORKS = {
         "joint": _CONVNEXT_BASE,
         "multihead": _CONVNEXT_BASE,
     },
-}
-MARGINS = {"mask": 0.25, "gender": 0.4, "age": 0.4, "joint": 0.4, "multihead": 0.4}
-"""What each network sees around a face, in every preset: where a mask sits shows best from near, hair and throat tell
-the gender and the age."""
-PRESETS: dict[str, dict[str, TrainingSettings]] = {
-    preset: {task: made | {"face_margin": MARGINS[task]} for task, made in networks.items()}
-    for preset, networks in _NETWORKS.items()
 }
 _FROM_SCRATCH = {
     "small": {"mask": _scratch(backbone="efficientnet_b0", backbone_options={}, height=96, width=72, epochs=6, lr=6e-3)}

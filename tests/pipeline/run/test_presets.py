@@ -48,15 +48,6 @@ def test_from_scratch_first_layers_learn_as_fast_as_last_ones(preset, task):
         assert scratch == presets.PRESETS[preset][task] | {"layer_decay": 1.0}
 
 
-@pytest.mark.parametrize("preset", presets.PRESETS)
-def test_networks_see_as_much_around_a_face_as_was_chosen(preset):
-    for task in NETWORKS:
-        for weights in ("auto", "none"):
-            assert presets.settings_of(preset, task, weights).face_margin == presets.MARGINS[task]
-    # Where a mask sits shows from near; hair tells the gender.
-    assert presets.MARGINS["mask"] < presets.MARGINS["gender"]
-
-
 def test_photo_sizes_are_the_ones_promised():
     sizes = {name: {(t.height, t.width) for t in preset.values()} for name, preset in presets.PRESETS.items()}
     assert sizes == {
