@@ -25,9 +25,7 @@ NARROWEST = 1.9
 is not where it should be, as in a hundredth of masked faces."""
 SUPERSAMPLING = 2
 """Pixels along a side that are sampled for one of the framed photo, and averaged."""
-VERSION = 2
-"""Of the rules of `frame_face`, which photos are framed alike by."""
-FRAME = (VERSION, WIDE, ABOVE, BELOW, YAWED, NARROWEST, SUPERSAMPLING)
+FRAME = (WIDE, ABOVE, BELOW, YAWED, NARROWEST, SUPERSAMPLING)
 """All that makes a frame."""
 
 
@@ -88,9 +86,7 @@ def _reach(width: int, height: int) -> float:
 def frame_face(photo: NDArray[np.uint8], height: int, width: int, eyes: Eyes, margin: float) -> NDArray[np.uint8]:
     """A face out of a photo (H, W, 3), with its eyes level, as (height, width, 3).
 
-    margin: what is kept on each side of the face, as a share of it: the eyes stay at the same share of the height, so
-    that a wider frame shows more of the throat than of what is over the hair. Beyond the photo's edge its last pixels
-    go on.
+    margin: what is kept on each side of the face, as a share of it. Beyond the photo's edge its last pixels go on.
     """
     corner, turn, step = _frame(height, width, eyes, margin)
     left, top, right, bottom = _around(photo, corner, turn, width * SUPERSAMPLING, height * SUPERSAMPLING)
@@ -105,7 +101,7 @@ def frame_face(photo: NDArray[np.uint8], height: int, width: int, eyes: Eyes, ma
         region,
         np.column_stack([turn, corner]),
         (width * SUPERSAMPLING, height * SUPERSAMPLING),
-        flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP,  # linear would blur the wrinkles that tell an age
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
         borderMode=cv2.BORDER_REPLICATE,
     )
     return cv2.resize(fine, (width, height), interpolation=cv2.INTER_AREA)
@@ -126,7 +122,7 @@ def _frame(
     """
     wide, high = WIDE * eyes.distance * (1 + 2 * margin), (ABOVE + BELOW) * eyes.distance * (1 + 2 * margin)
     wide, high = max(wide, high * width / height), max(high, wide * height / width)
-    down = (BELOW - ABOVE) / (ABOVE + BELOW) / 2 * high
+    down = (BELOW - ABOVE) / 2 * eyes.distance
     cos, sin = math.cos(eyes.tilt), math.sin(eyes.tilt)
     middle = np.array([eyes.x - sin * down, eyes.y + cos * down])
     step = wide / (width * SUPERSAMPLING)
