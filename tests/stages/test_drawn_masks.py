@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from tiny_runs import finish, train_tiny
+from tiny_runs import finish, interrupted, train_tiny
 
 from models.errors import UserError
 from models.package_files import PackageFile
@@ -13,7 +13,6 @@ from pipeline.images import landmarks
 from pipeline.run.fold_records import WROTE
 from pipeline.runtime import store
 from pipeline.stages.train import Train, train
-from pipeline.training import trainer
 
 
 @pytest.fixture(scope="module")
@@ -51,16 +50,7 @@ def test_bare_faces_alone_train_all_three(bare, home, capsys):
 def test_an_interrupted_training_on_drawn_masks_ends_the_same(bare, home, monkeypatch, workers):
     given = {"drawn_masks": True, "workers": workers, "epochs": 2}
     train_tiny(Path("whole"), bare, "mask", **given)
-    save = trainer.Trainer.save
-
-    def stop(self):
-        save(self)
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(trainer.Trainer, "save", stop)
-        with pytest.raises(KeyboardInterrupt):
-            train_tiny(Path("run"), bare, "mask", checkpoint_steps=2, **given)
+    interrupted(monkeypatch, lambda: train_tiny(Path("run"), bare, "mask", checkpoint_steps=2, **given))
     train(Train.of(task="mask", run=Path("run")))
     for name in set(WROTE) - {"settings.json"}:
         assert (Path("run/mask/fold0") / name).read_bytes() == (Path("whole/mask/fold0") / name).read_bytes()

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-from tiny_runs import contents, finish, train_all, train_tiny
+from tiny_runs import contents, finish, interrupted, train_all, train_tiny
 
 from models.errors import UserError
 from pipeline.dataset.photos import read_data_set
@@ -159,16 +159,7 @@ def test_an_interrupted_training_on_extra_photos_ends_the_same(people, others, t
     monkeypatch.chdir(tmp_path)
     given = {"extra": str(others["masks"]), "workers": workers}
     train_tiny(Path("whole"), people, "mask", **given)
-    save = trainer.Trainer.save
-
-    def stop(self):
-        save(self)
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(trainer.Trainer, "save", stop)
-        with pytest.raises(KeyboardInterrupt):
-            train_tiny(Path("run"), people, "mask", checkpoint_steps=2, **given)
+    interrupted(monkeypatch, lambda: train_tiny(Path("run"), people, "mask", checkpoint_steps=2, **given))
     train(Train.of(task="mask", run=Path("run")))
     for name in set(WROTE) - {"settings.json"}:
         assert (Path("run/mask/fold0") / name).read_bytes() == (Path("whole/mask/fold0") / name).read_bytes()

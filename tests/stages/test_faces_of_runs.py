@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-from tiny_runs import TINY, finish, train_all, train_tiny
+from tiny_runs import TINY, finish, interrupted, train_all, train_tiny
 
 from models.errors import UserError
 from models.labels import NAMES
@@ -37,7 +37,6 @@ from pipeline.stages.label import Label, label
 from pipeline.stages.predict import Predict, predict
 from pipeline.stages.prepare import prepare
 from pipeline.stages.train import Train, train
-from pipeline.training import trainer
 
 
 @pytest.fixture(scope="module")
@@ -246,16 +245,9 @@ def test_an_interrupted_training_ends_as_an_uninterrupted_one(framed_run, monkey
     fold = framed_run.run / "age/fold0"
     before = {name: (fold / name).read_bytes() for name in WROTE}
     shutil.rmtree(fold)
-    save = trainer.Trainer.save
-
-    def stop(self):
-        save(self)
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(trainer.Trainer, "save", stop)
-        with pytest.raises(KeyboardInterrupt):
-            train_tiny(framed_run.run, framed_run.data, "age", faces="auto", checkpoint_steps=2)
+    interrupted(
+        monkeypatch, lambda: train_tiny(framed_run.run, framed_run.data, "age", faces="auto", checkpoint_steps=2)
+    )
     assert list(fold.glob("resume-*"))
     train(Train.of(task="age", run=framed_run.run))
     assert {name: (fold / name).read_bytes() for name in WROTE} == before

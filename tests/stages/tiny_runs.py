@@ -6,6 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pandas as pd
+import pytest
 
 from pipeline.run.settings import EvalStage
 from pipeline.stages.calibrate import Calibrate, calibrate
@@ -13,6 +14,7 @@ from pipeline.stages.predict import Predict, predict
 from pipeline.stages.score import Score, score
 from pipeline.stages.submit import submit
 from pipeline.stages.train import Train, train
+from pipeline.training import trainer
 
 SWIN = {"embed_dim": 32, "depths": [1, 1, 2, 1], "num_heads": [1, 2, 4, 8], "window_size": 4}
 TINY = {
@@ -39,6 +41,20 @@ def inside(folder: Path):
 
 def train_tiny(run: Path, data: Path, task: str, **settings):
     return train(Train.of(task=task, run=run, data=data, **(TINY[task] | SMALL | settings)))
+
+
+def interrupted(monkeypatch, work) -> None:
+    """Does some work that trains, and stops it when its first checkpoint is written."""
+    save = trainer.Trainer.save
+
+    def stop(self):
+        save(self)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer.Trainer, "save", stop)
+        with pytest.raises(KeyboardInterrupt):
+            work()
 
 
 def train_all(run: Path, data: Path, **settings):
