@@ -136,7 +136,7 @@ def test_rivals_learn_from_photos_with_all_labels_alone(people, others, seen, tm
     monkeypatch.chdir(tmp_path)
     given = {"preset": "small", "epochs": 0.2, "backbone": "test_efficientnet", "height": 64, "width": 48, "threads": 1}
     extra = named(others["masks"], people.parent / "others")
-    train(Train.of(task="joint", run=Path("run"), data=people, extra=extra, **given))
+    train(Train.of(task="joint", run=Path("run"), data=people, faces="given", extra=extra, **given))
     assert seen[0].is_extra.sum() == 420  # the whole other data set, and nothing of the masks alone
 
 
@@ -215,7 +215,7 @@ def test_prepare_tells_of_extra_sets(people, mine, tmp_path, monkeypatch, capsys
 def test_bad_extra_photos_are_named(people, mine, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (mine / "with_mask/broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 and no more")
-    given = {"run": Path("run"), "data": people, "preset": "small", "extra": "mine"}
+    given = {"run": Path("run"), "data": people, "preset": "small", "faces": "given", "extra": "mine"}
     with pytest.raises(UserError, match=r"1 train photos of 'mine' cannot be decoded.*\n.*with_mask/broken.jpg"):
         prepare(RunStage.of(**given))
     prepare(RunStage.of(**given, skip_bad_photos=True))
@@ -227,7 +227,7 @@ def test_extra_photos_of_ones_own_people_are_refused(people, mine, tmp_path, mon
     monkeypatch.chdir(tmp_path)
     shutil.copyfile(next(people.glob("eval/images/*")), mine / "with_mask/me.png")
     for stage in (
-        lambda: prepare(RunStage.of(run=Path("run"), data=people, preset="small", extra="mine")),
+        lambda: prepare(RunStage.of(run=Path("run"), data=people, faces="given", preset="small", extra="mine")),
         lambda: train_tiny(Path("run"), people, "mask", extra="mine"),
     ):
         with pytest.raises(UserError, match=r"'mine/with_mask/me.png' = 'eval/images/"):
@@ -237,7 +237,7 @@ def test_extra_photos_of_ones_own_people_are_refused(people, mine, tmp_path, mon
 
 def test_a_training_looks_for_itself_whether_extra_photos_are_ones_own(people, mine, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    prepare(RunStage.of(run=Path("run"), data=people, preset="small", extra="mine"))
+    prepare(RunStage.of(run=Path("run"), data=people, faces="given", preset="small", extra="mine"))
     shutil.copyfile(next(people.glob("eval/images/*")), mine / "with_mask/me.png")
     with pytest.raises(UserError, match=r"'mine/with_mask/me.png' = 'eval/images/"):
         train_tiny(Path("run"), people, "mask")
@@ -247,7 +247,7 @@ def test_extra_sets_can_be_left_out_again(people, mine, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (mine / "unknown").mkdir()
     next((mine / "with_mask").iterdir()).rename(mine / "unknown/a.png")
-    given = {"run": Path("run"), "data": people, "preset": "small"}
+    given = {"run": Path("run"), "data": people, "preset": "small", "faces": "given"}
     with pytest.raises(UserError, match="'unknown'"):
         prepare(RunStage.of(**given, extra="mine"))
     prepare(RunStage.of(**given, extra="none"))
@@ -259,7 +259,7 @@ def test_what_only_extra_sets_show_is_told(people, others, tmp_path, monkeypatch
     shutil.copytree(people, "people")
     for photo in Path("people").glob("train/images/*/normal.*"):
         photo.unlink()
-    given = {"run": Path("run"), "data": Path("people"), "preset": "small"}
+    given = {"run": Path("run"), "data": Path("people"), "preset": "small", "faces": "given"}
     prepare(RunStage.of(**given))
     assert "no train photo carries mask none" in capsys.readouterr().out
     prepare(RunStage.of(**given, extra=str(others["masks"])))
@@ -285,7 +285,7 @@ def test_names_that_are_no_extra_sets(people, tmp_path, monkeypatch, extra, prob
     (tmp_path / "file").touch()
     (tmp_path / "people").symlink_to(people)
     with pytest.raises(UserError, match=problem):
-        prepare(RunStage.of(run=Path("run"), data=Path("people"), preset="small", extra=extra))
+        prepare(RunStage.of(run=Path("run"), data=Path("people"), faces="given", preset="small", extra=extra))
     assert not (tmp_path / "run").exists() or extra in ("a,,b", "a,a", "people")
 
 

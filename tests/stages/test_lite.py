@@ -30,7 +30,7 @@ def whole(people, tmp_path_factory):
     home = tmp_path_factory.mktemp("lite")
     with inside(home):
         for task in TASKS:
-            train(Train.of(task=task, run=Path("run"), data=people, **FEW))
+            train(Train.of(task=task, run=Path("run"), data=people, faces="given", **FEW))
     return home
 
 
@@ -62,9 +62,9 @@ def test_interrupted_at_any_step_it_ends_in_the_same_bytes(whole, people, tmp_pa
 
             monkeypatch.setattr(Trainer, "train_step", stops)
             with pytest.raises(KeyboardInterrupt):
-                train(Train.of(task=task, run=Path("run"), data=people, checkpoint_steps=1, **FEW))
+                train(Train.of(task=task, run=Path("run"), data=people, faces="given", checkpoint_steps=1, **FEW))
         monkeypatch.setattr(Trainer, "train_step", step)
-        train(Train.of(task=task, run=Path("run"), data=people, **FEW))
+        train(Train.of(task=task, run=Path("run"), data=people, faces="given", **FEW))
     assert digests_of(tmp_path) == digests_of(whole)
 
 

@@ -98,10 +98,10 @@ def test_a_photo_that_came_after_predict_is_not_guessed(copy):
 def test_a_train_photo_that_is_cut_short_is_used_and_told(copy, capsys):
     one, two = sorted((copy.data / "train/images").glob("*/mask2.*"))[:2]
     one.write_bytes(encoded("JPEG")[:-2])
-    assert prepare(RunStage.of(run=copy.run.parent / "two", data=copy.data))["bad"] == 0
+    assert prepare(RunStage.of(run=copy.run.parent / "two", data=copy.data, faces="given"))["bad"] == 0
     name = one.relative_to(copy.data)
     told = capsys.readouterr().out
     assert f"prepare: 1 photos are cut short, decoded as far as they go: '{name}'" in told
     two.write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
     with pytest.raises(UserError, match=r"1 train photos of .* cannot be decoded(.|\n)*mask2(.|\n)*it is a HEIC photo"):
-        prepare(RunStage.of(run=copy.run.parent / "two", data=copy.data))
+        prepare(RunStage.of(run=copy.run.parent / "two", data=copy.data, faces="given"))

@@ -32,7 +32,7 @@ def tiny(name, task):
 @pytest.mark.parametrize(("name", "task"), NETWORKS, ids="-".join)
 def test_its_loss_falls(name, task, people, tmp_path):
     given = FEW | tiny(name, task) | {"lr": 2e-3, "epochs": 2.0}
-    train(Train.of(task=task, run=tmp_path / "run", data=people, recipe=name, **given))
+    train(Train.of(task=task, run=tmp_path / "run", data=people, faces="given", recipe=name, **given))
     losses = pd.read_csv(tmp_path / "run" / task / "fold0" / "log.csv")["train_loss"]
     assert losses.iloc[-1] < losses.iloc[0]
 
@@ -47,7 +47,9 @@ def macro_f1(run, people, **given):
         "lr": 1e-2,
         "seed": 1,
     }
-    metrics = train(Train.of(task="multihead", run=run, data=people, optimizer="adamw", **FEW, **notes, **given))
+    metrics = train(
+        Train.of(task="multihead", run=run, data=people, faces="given", optimizer="adamw", **FEW, **notes, **given)
+    )
     return metrics["fold0"]["macro_f1"]
 
 

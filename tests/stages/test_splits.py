@@ -160,7 +160,9 @@ def test_a_task_the_recipe_has_not_is_refused(people, tmp_path, monkeypatch):
 def test_the_specialists_of_the_notes_train_like_any(people, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     given = SIZE | TINY["mask"] | {"weights": "none"}
-    metrics = train(Train.of(task="mask", run=Path("runs/x"), data=people, recipe="note-specialists", **given))
+    metrics = train(
+        Train.of(task="mask", run=Path("runs/x"), data=people, faces="given", recipe="note-specialists", **given)
+    )
     assert set(metrics) == {"fold0"}
     made = read_json(Path("runs/x/mask/fold0/settings.json"))
     assert made["settings"]["lr"] == presets.PRESETS["base"]["mask"].lr
@@ -174,10 +176,10 @@ def test_prepare_decodes_at_the_sizes_of_the_recipe(people, tmp_path, monkeypatc
         "pipeline.stages.prepare.prepared",
         lambda run, data, view, framing: sizes.append(view.size) or type("P", (), {"bad": {}, "cut_short": {}}),
     )
-    prepare(RunStage.of(run=Path("runs/x"), data=people, recipe="note-efficientnet-b0"))
+    prepare(RunStage.of(run=Path("runs/x"), data=people, faces="given", recipe="note-efficientnet-b0"))
     assert sizes == [(512, 384)]
     sizes.clear()
-    prepare(RunStage.of(run=Path("runs/y"), data=people, preset="small"))
+    prepare(RunStage.of(run=Path("runs/y"), data=people, faces="given", preset="small"))
     assert sizes == [(96, 72), (128, 96)]
 
 

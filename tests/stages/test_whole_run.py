@@ -382,8 +382,8 @@ def test_a_bad_train_photo_stops_prepare_unless_skipped(copy):
     victim.write_bytes(b"no photo")
     run = Path("runs/two")
     with pytest.raises(UserError, match=r"mask2(.|\n)*--skip-bad-photos|--skip-bad-photos(.|\n)*mask2"):
-        prepare(RunStage.of(run=run, data=copy.data))
-    assert prepare(RunStage.of(run=run, data=copy.data, skip_bad_photos=True))["bad"] == 1
+        prepare(RunStage.of(run=run, data=copy.data, faces="given"))
+    assert prepare(RunStage.of(run=run, data=copy.data, faces="given", skip_bad_photos=True))["bad"] == 1
     train_tiny(run, copy.data, "age", skip_bad_photos=True)
 
 
