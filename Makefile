@@ -32,7 +32,8 @@ $(if $(STRAY),$(error face18: there is no setting $(STRAY)=; plain make lists th
 help: ## list the targets
 	@echo 'make TARGET [DATA=folder] [RUN=runs/x] [PRESET=lite|small|base|large] [FOLDS=0|all|0,1]'
 	@echo '            [WEIGHTS=auto|package|hub|none|folder|run] [EVAL=folder] [SYSTEM=specialists|joint|multihead]'
-	@echo '            [FACES=auto|off|given] [EXTRA=folder,folder] [RECIPE=name] [ARGS="--epochs 5"] [THREADS=n] [BESIDE=] [VENV=folder]'
+	@echo '            [FACES=auto|off|given] [EXTRA=folder,folder] [RECIPE=name] [ARGS="--epochs 5"] [THREADS=n]'
+	@echo '            [BESIDE=] [VENV=folder]'
 	@echo
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 

@@ -79,11 +79,9 @@ def compare(settings: Compare) -> dict[str, Any]:
 
 def _refuse(given: Given[RunSettings]) -> None:
     """Raises UserError for settings of a run that a comparison sees to by itself."""
-    leave_out, recipe = given.get("leave_out"), given.get("recipe")
+    leave_out, recipe, extra = given.get("leave_out"), given.get("recipe"), given.get("extra")
     told = {
-        f"--extra {given.get('extra')}: extra photos cost what no budget of a comparison counts": bool(
-            given.get("extra")
-        ),
+        f"--extra {extra}: extra photos cost what no budget of a comparison counts": extra not in (None, "none"),
         f"--leave-out {leave_out}: compare leaves out people by itself": leave_out is not None,
         f"--recipe {recipe}: compare has systems of its own": recipe is not None,
         "--split photo: compare splits by person, and shows the leak beside": given.get("split") == "photo",

@@ -311,6 +311,7 @@ def test_a_comparison_knows_no_extra_sets(people, others, tmp_path, monkeypatch)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match="extra photos cost what no budget of a comparison counts"):
         compare(Compare.of(run=Path("run"), data=people, preset="small", extra=str(others["utk"])))
+    Compare.of(run=Path("run"), data=people, preset="small", extra="none")  # taken back, it is none
 
 
 def test_a_start_from_a_run_that_learned_from_ones_people_is_refused(people, others, tmp_path, monkeypatch):
