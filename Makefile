@@ -27,7 +27,7 @@ $(if $(STRAY),$(error face18: there is no setting $(STRAY)=; plain make lists th
 
 .DEFAULT_GOAL := help
 .PHONY: help setup check data prepare train train-mask train-gender train-age train-joint train-multihead predict \
-	calibrate submit score compare recipes test test-slow test-faults bench gpu-check lint clean
+	calibrate submit score report compare recipes test test-slow test-faults bench gpu-check lint clean
 
 help: ## list the targets
 	@echo 'make TARGET [DATA=folder] [RUN=runs/x] [PRESET=lite|small|base|large] [FOLDS=0|all|0,1]'
@@ -41,7 +41,7 @@ $(VENV)/face18.txt: pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo 'face18: Python 3.11 or newer is needed; name one with PYTHON=.' >&2; exit 2; }
 	test -x $(PY) || $(PYTHON) -m venv "$(VENV)"
 	$(PY) -c 'import tomllib; p = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
-	more = p["optional-dependencies"]; print(*p["dependencies"], *more["faces"], *more["dev"], sep="\n")' > "$@.part"
+	more = p["optional-dependencies"]; print(*p["dependencies"], *more["faces"], *more["report"], *more["dev"], sep="\n")' > "$@.part"
 	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -r "$@.part"
 	mv "$@.part" "$@"
 
@@ -85,10 +85,15 @@ calibrate: predict ## choose the age thresholds on held-out people
 submit: calibrate ## write submission.csv, doing everything that is missing; score it where the truth is known
 	@$(STAGE) submit $(AFTER) $(args)
 	@$(if $(EVAL),,$(STAGE) score --if-known $(SYSTEMS))
+	@$(STAGE) report $(AFTER)
 
 score: check ## score a submission
 	@$(if $(EVAL),echo 'face18: a folder of photos (EVAL=) has no truth to score; leave EVAL= out' >&2; exit 2,\
 		$(STAGE) score $(SYSTEMS) $(args))
+	@$(STAGE) report $(SYSTEMS)
+
+report: check ## show what a run came to: report.html, one page (ARGS="--no-photos" leaves people out)
+	@$(STAGE) report $(AFTER) $(args)
 
 compare: prepare ## train the specialists and their rivals at equal cost, several times each, and compare them (hours)
 	@$(STAGE) compare $(SETTINGS) $(args)

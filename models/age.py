@@ -19,6 +19,10 @@ MIDDLE = 45.0
 """Plain regression predicts MIDDLE + age_scale x logit years, so that predictions start near the ages."""
 
 
+NEAR = 5
+"""Years that count as the predicted age, where it is asked what speaks for it."""
+
+
 class Age(Task):
     """`age_loss`: distribution (soft labels and L1 of the expectation), or plain l1 or mse regression.
 
@@ -64,6 +68,16 @@ class Age(Task):
         if self.settings.age_loss == "distribution":
             return losses.expected_age(logits)[:, None]
         return MIDDLE + self.settings.age_scale * logits.float()
+
+    def evidence(self, logits: Tensor) -> dict[str, Tensor]:
+        """For the years near the predicted one against all others; of plain regression, away from MIDDLE."""
+        years = self.predict(logits)
+        if self.settings.age_loss != "distribution":
+            return {self.name: (years[:, 0] - MIDDLE).abs()}
+        near = (torch.arange(OLDEST + 1, device=logits.device) - years.detach()).abs() <= NEAR
+        wide = logits[:, : OLDEST + 1].float()
+        for_it, against = wide.masked_fill(~near, -torch.inf), wide.masked_fill(near, -torch.inf)
+        return {self.name: for_it.logsumexp(1) - against.logsumexp(1)}
 
     def predicted_class(self, predictions: np.ndarray) -> np.ndarray:
         return band(predictions[:, 0])

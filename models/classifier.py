@@ -28,6 +28,13 @@ class Classifier(Task):
     def predict(self, logits: Tensor) -> Tensor:
         return logits.float().softmax(1)
 
+    def evidence(self, logits: Tensor) -> dict[str, Tensor]:
+        """The log odds of the likeliest class."""
+        wide = logits[:, : self.num_logits].float()
+        likeliest = torch.nn.functional.one_hot(wide.detach().argmax(1), self.num_logits).bool()
+        others = wide.masked_fill(likeliest, -torch.inf)
+        return {self.name: wide[likeliest] - others.logsumexp(1)}
+
     def predicted_class(self, predictions: NDArray[np.float32]) -> NDArray[np.int64]:
         return predictions.argmax(1)
 

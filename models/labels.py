@@ -10,6 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 MASKS = ("worn", "wrong", "none")
 GENDERS = ("male", "female")
 BANDS = ("under 30", "30 to 59", "60 and over")
+MASK_WORDS = ("mask right", "mask wrong", "no mask")
+"""The mask states as a person reads them beside a photo."""
 BAND_STARTS = (30.0, 60.0)
 """The ages, in years, at which the second and the third band begin."""
 OLDEST = 100

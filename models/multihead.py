@@ -104,6 +104,10 @@ class Multihead(Task):
     def predict(self, logits: Tensor) -> Tensor:
         return torch.cat([h.predict(o) for h, o in zip(self.heads, self._slices(logits), strict=True)], 1)
 
+    def evidence(self, logits: Tensor) -> dict[str, Tensor]:
+        pieces = zip(self.heads, self._slices(logits), strict=True)
+        return {name: one for head, its in pieces for name, one in head.evidence(its).items()}
+
     def predicted_class(self, predictions: NDArray[np.float32]) -> NDArray[np.int64]:
         pieces = np.split(predictions, np.cumsum([len(head.columns) for head in self.heads])[:-1], axis=1)
         return encode(*(head.predicted_class(piece) for head, piece in zip(self.heads, pieces, strict=True)))

@@ -102,6 +102,13 @@ class Task(ABC):
         """logits (N, num_logits + learned) -> float32 (N, len(columns)), the prediction columns."""
 
     @abstractmethod
+    def evidence(self, logits: Tensor) -> dict[str, Tensor]:
+        """logits (N, num_logits + learned) -> by attribute, how strongly they speak for what is predicted, (N,).
+
+        Differentiable, so that it can be asked what in a photo it rests on.
+        """
+
+    @abstractmethod
     def predicted_class(self, predictions: NDArray[np.float32]) -> NDArray[np.int64]:
         """predictions (N, len(columns)) -> the class (N,) each prediction amounts to."""
 

@@ -20,7 +20,19 @@ from pipeline.run.settings import NETWORKS
 from pipeline.runtime.spoken import called, in_its_words
 from pipeline.told_defaults import SECTIONS, Defaults, section_of
 
-STAGES = ("data", "prepare", "train", "predict", "calibrate", "submit", "score", "label", "compare", "recipes")
+STAGES = (
+    "data",
+    "prepare",
+    "train",
+    "predict",
+    "calibrate",
+    "submit",
+    "score",
+    "label",
+    "report",
+    "compare",
+    "recipes",
+)
 NAMED = {"train": " NETWORK", "label": " PHOTO..."}
 """What a stage is told without an option's name."""
 METAVARS = {int: "N", float: "X", str: "WORD", Path: "PATH", dict: "JSON", bool: "{yes,no}"}

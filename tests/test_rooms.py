@@ -23,6 +23,7 @@ ROOMS = (
     "pipeline.training",
     "pipeline.combiner",
     "pipeline.comparison",
+    "pipeline.report",
     "pipeline.serving",
     "pipeline.synthetic",
     "pipeline.stages",
@@ -42,6 +43,8 @@ HEAVY = {
     "albumentations",
     "PIL",
     "joblib",
+    "matplotlib",
+    "jinja2",
     "typeguard",  # brings unittest and asyncio
 }
 ROOT = Path(__file__).parents[1]

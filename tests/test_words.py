@@ -40,6 +40,7 @@ ALLOWED = {
     ("age_mix", "key"): "what a user reads",
     ("batch", "variable"): "the photos of a step themselves",
     ("clip", "attribute"): "numpy's and torch's",
+    **dict.fromkeys((("Figure", "definition"), ("Figure", "variable"), ("figure", "definition")), "matplotlib's"),
 }
 OF_OLDER_FILES = {"benchmarks/digests.py": ("mix", "marks", "pull")}
 """Keys that stand there to be read."""

@@ -103,4 +103,12 @@ def narrowed(rows: LabelledPredictions, removed: float) -> tuple[LabelledPredict
     expected = PooledResiduals(rows).line()[rows.person]
     residual = rows.predicted_age - expected
     keep = float(np.sqrt(max(0.05, 1 - removed / max((residual**2).mean(), 1e-9))))
-    return replace(rows, predicted_age=expected + keep * residual), keep
+    return drawn_in(rows, keep), keep
+
+
+def drawn_in(rows: LabelledPredictions, keep: float) -> LabelledPredictions:
+    """Predictions of which a share of each residual is kept."""
+    if keep == 1:
+        return rows
+    expected = PooledResiduals(rows).line()[rows.person]
+    return replace(rows, predicted_age=expected + keep * (rows.predicted_age - expected))

@@ -27,13 +27,16 @@ TRAIN_CSV = "train/train.csv"
 TRAIN_IMAGES = "train/images"
 EVAL_CSV = "eval/info.csv"
 EVAL_IMAGES = "eval/images"
+PERSON_COLUMNS = ("id", "gender", "age", "path")
+"""The columns of train.csv that are known."""
 STEMS = {"mask1": 0, "mask2": 0, "mask3": 0, "mask4": 0, "mask5": 0, "incorrect_mask": 1, "normal": 2}
 """The mask code of each of a person's seven photos, by file name without ending."""
 
 
 def read_contest(links: Links, notes: list[str], left_out: LeftOut) -> Found:
     """Reads train/ and, where it is there, eval/. Truth stays closed: key.csv is not opened here."""
-    train = _read_contest_train(links, notes, left_out)
+    further: dict[str, dict[str, str]] = {}
+    train = _read_contest_train(links, notes, left_out, further)
     found = Found()
     if os.path.lexists(links.root / "eval"):
         found = read_contest_eval(links, notes)
@@ -41,11 +44,14 @@ def read_contest(links: Links, notes: list[str], left_out: LeftOut) -> Found:
             _tell_eval_files(found.eval, links, notes, left_out)
     elif other := in_other_case(links.root, "eval"):
         links.problems.add(f"the folder {show(other)} differs from eval only in capital letters; rename it")
-    found.train = train
+    found.train, found.further = train, further
     return found
 
 
-def _read_contest_train(links: Links, notes: list[str], left_out: LeftOut) -> list[Photo]:
+def _read_contest_train(
+    links: Links, notes: list[str], left_out: LeftOut, further: dict[str, dict[str, str]]
+) -> list[Photo]:
+    """The train photos; what else train.csv says of a person goes to `further`, by photo."""
     root, problems = links.root, links.problems
     if links.lead_out(TRAIN_CSV) or links.lead_out(TRAIN_IMAGES):
         return []
@@ -80,6 +86,10 @@ def _read_contest_train(links: Links, notes: list[str], left_out: LeftOut) -> li
         ]
         if len(stems) < len(STEMS):
             missing.append(f"{show(name)} lacks {' '.join(stem for stem in STEMS if stem not in stems)}")
+    unused = [column for column in table[1] if column and column not in PERSON_COLUMNS]
+    if unused:
+        of_person = {composed(cells["path"]): {c: cells[c].strip() for c in unused} for _, cells in table[0]}
+        further |= {photo.photo: of_person[photo.person] for photo in photos}
     tell(notes, "people with photos missing", missing)
     _leave_out(hidden, loose, notes, left_out)
     if folders and people and not photos and not problems.found:

@@ -46,6 +46,7 @@ def read_general(links: Links, notes: list[str], extra: bool = False) -> Found:
     train_rows = [(row, cells) for row, cells in rows if cells["part"].strip().lower() == "train"]
     check_words(train_rows, PHOTOS_CSV, LABEL_COLUMNS, problems, notes)  # of eval rows it would tell of the truth
     files = Files(links.root)
+    unused = [column for column in columns if column and column not in (*COLUMNS, *BOX)]
     seen: dict[str, str] = {}
     owners: dict[str, dict[str, tuple[object, int]]] = {}
     for row, cells in rows:
@@ -67,6 +68,8 @@ def read_general(links: Links, notes: list[str], extra: bool = False) -> Found:
             add_box(found, photo.photo, cells, where, problems)
         (found.train if part == "train" else found.eval).append(photo)
         found.written[photo.photo] = cells["photo"]
+        if unused:
+            found.further[photo.photo] = {column: cells[column].strip() for column in unused}
         if part == "eval":
             found.truth_rows[photo.photo] = row
     if not found.train and not problems.found:
@@ -76,8 +79,8 @@ def read_general(links: Links, notes: list[str], extra: bool = False) -> Found:
     _tell_namesakes(owners, notes)
     tell(notes, f"photos of {PHOTOS_CSV} with backslashes, read as separators", files.backslashed)
     tell_capped([photo.age for photo in found.train], f"train rows of {PHOTOS_CSV}", notes)
-    unused = [show(column) for column in columns if column and column not in (*COLUMNS, *BOX)]
-    tell(notes, f"columns of {PHOTOS_CSV} that are not used", unused)
+    use = "are not used" if extra else "only the report uses, for its groups"
+    tell(notes, f"columns of {PHOTOS_CSV} that {use}", list(map(show, unused)))
     return found
 
 

@@ -42,7 +42,7 @@ class Found:
 
     `truth_rows` says where the labels of each eval photo stand; only the general layout has any. `box_rows` says where
     each box stands, for messages, `shares` which boxes are no pixels, and `written` how the table writes a photo, which
-    the disk may spell otherwise.
+    the disk may spell otherwise. `further` holds the cells of the columns that nothing else knows, by photo.
     """
 
     train: list[Photo] = field(default_factory=list)
@@ -52,6 +52,7 @@ class Found:
     box_rows: dict[str, str] = field(default_factory=dict)
     shares: list[str] = field(default_factory=list)
     written: dict[str, str] = field(default_factory=dict)
+    further: dict[str, dict[str, str]] = field(default_factory=dict)
 
 
 @dataclass

@@ -46,6 +46,8 @@ class DataSet:
     """Where the face box of a photo stands, for messages: by photo."""
     left_out: LeftOut = field(default_factory=LeftOut)
     """The files that are not used."""
+    further: dict[str, dict[str, str]] = field(default_factory=dict)
+    """The cells of the columns that nothing else knows, by photo: groups that a report tells apart."""
 
     def path(self, photo: str) -> Path:
         """Where a photo of the tables lies."""
@@ -107,7 +109,9 @@ def read_data_set(root: Path, fixes: str | None = None, follow_links: bool = Fal
     listed = frame(found.eval, found.boxes).drop(columns=list(LABEL_COLUMNS))
     _tell_system(left_out, notes)
     written = {photo.photo: found.written[photo.photo] for photo in found.eval}
-    return DataSet(root, _name(root), train, listed, tuple(notes), layout, written, found.box_rows, left_out)
+    return DataSet(
+        root, _name(root), train, listed, tuple(notes), layout, written, found.box_rows, left_out, found.further
+    )
 
 
 def read_folder(root: Path, follow_links: bool = False) -> DataSet:

@@ -62,9 +62,7 @@ def load(fold: BegunFold, device: str, threads: int, engine: Engine = REFERENCE)
     cannot run it.
     """
     settings = fold.settings
-    one = build_task(fold.task, settings)
-    network = backbone.blank(settings, one.num_logits, one.learned)
-    load_weights(network, fold)
+    one, network = trained_network(fold)
     device = engine.device(device)
     # As the reference: float32, whatever the training's precision was.
     plan = Plan(device, "float32", fold.plan.channels_last, threads, 0)
@@ -73,6 +71,14 @@ def load(fold: BegunFold, device: str, threads: int, engine: Engine = REFERENCE)
     view = View.of(settings)
     forward = engines.build(engine, network.to(device), view.size, plan)
     return EnsembleMember(one, fold.number, fold.folder, view, forward, engine.flip)
+
+
+def trained_network(fold: BegunFold) -> tuple[Task, Network]:
+    """A fold's task and network, with the weights that it was trained to. Raises UserError as `load` does."""
+    one = build_task(fold.task, fold.settings)
+    network = backbone.blank(fold.settings, one.num_logits, one.learned)
+    load_weights(network, fold)
+    return one, network
 
 
 def load_weights(network: Network, fold: BegunFold) -> None:

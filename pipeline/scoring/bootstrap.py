@@ -91,6 +91,38 @@ def resample_together(
     return f1_of(hit, predicted, true).sum(2) / (true > 0).sum(2)
 
 
+def resample_means(
+    truth: ArrayLike,
+    values: ArrayLike,
+    person: ArrayLike | None = None,
+    photos_per_person: float = 1.0,
+    draws: int = 2000,
+    seed: int = 0,
+) -> NDArray[np.float64]:
+    """(draws, K) the means of values (K, n) over the photos of resampled people, the same people for all.
+
+    NaN in values is no value; a mean of none is NaN. The other arguments are those of `interval`.
+    """
+    truth, values = np.asarray(truth, np.int64), np.asarray(values, np.float64)
+    stratum = by_gender_first(class_of_label(truth))
+    if person is None:
+        unit, unit_stratum, divide = np.arange(len(truth)), stratum, photos_per_person
+    else:
+        _, unit, photos = np.unique(np.asarray(person), return_inverse=True, return_counts=True)
+        middle = np.lexsort((stratum, unit))[np.cumsum(photos) - photos + (photos - 1) // 2]
+        unit_stratum, divide = stratum[middle], 1.0
+    known = np.isfinite(values)
+    size = len(unit_stratum)
+    sums = [np.bincount(unit, np.where(here, row, 0.0), size) for here, row in zip(known, values, strict=True)]
+    counts = [np.bincount(unit, here, size) for here in known]
+    table = np.stack([*sums, *counts], axis=1)
+    rng, total = np.random.default_rng(seed), np.zeros((draws, table.shape[1]))
+    for inside, some, times in resampled(unit_stratum, np.ones(size, np.int64), draws, by_the_faster, rng, divide):
+        total[some] += times.astype(np.float64) @ table[inside]
+    top, bottom = total[:, : len(values)], total[:, len(values) :]
+    return np.divide(top, bottom, out=np.full(top.shape, np.nan), where=bottom > 0)
+
+
 Draw = Callable[[np.random.Generator, NDArray, int, int], NDArray[np.int64]]
 """A source of chance: how often each unit, standing for count (U,) of them, is among so many drawn; (draws, U)."""
 

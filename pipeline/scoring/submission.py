@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+SCORED = "scored.csv"
+"""The truth beside the submission, photo by photo, as score writes it: what others may show of eval photos."""
+
+
 def evaluate_submission(
     truth: pd.DataFrame,
     predictions: pd.DataFrame,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image, ImageDraw, ImageFont
 
 from models.errors import UserError
+from models.labels import MASK_WORDS, MASKS
 from pipeline.dataset.tables import BOX
 from pipeline.images.decode import decode
 from pipeline.runtime import store
@@ -30,7 +31,6 @@ SMALLEST, LARGEST = 400, 1280
 """Pixels of a picture's longer side, at the least and at the most."""
 COLOURS = {"worn": "#1f5fa8", "wrong": "#b34d00", "none": "#5b5b5b"}
 """Of the frames, by mask state: dark enough for white letters, and told apart by who does not see red or green."""
-MASK_WORDS = {"worn": "mask right", "wrong": "mask wrong", "none": "no mask"}
 LETTERS = (12, 22)
 """Pixels of a caption's letters, at the least and at the most; between, a tenth of the face's width."""
 PADDING = 3
@@ -126,7 +126,7 @@ def _caption(draw: ImageDraw.ImageDraw, row: dict[str, Any], left: float, top: f
     """What a row says, white on its colour, above a box or, where there is no room, below; moved into the picture."""
     font = ImageFont.load_default(min(max(wide / 10, LETTERS[0]), LETTERS[1]))
     years = f" ({row['age_years']:.0f})" if "age_years" in row else ""
-    text = f"{row['gender']}, {row['band']}{years}\n{MASK_WORDS[row['mask']]}"
+    text = f"{row['gender']}, {row['band']}{years}\n{MASK_WORDS[MASKS.index(row['mask'])]}"
     x0, y0, x1, y1 = draw.multiline_textbbox((0, 0), text, font)
     across, down = x1 - x0 + 2 * PADDING, y1 - y0 + 2 * PADDING
     width, height = draw.im.size

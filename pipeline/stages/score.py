@@ -53,7 +53,7 @@ def _score(home: Path, data: DataSet, truth: pd.DataFrame) -> dict[str, Any]:
     from pipeline.combiner.report import expected_line
     from pipeline.scoring.caveats import of_every_score
     from pipeline.scoring.report import score_text
-    from pipeline.scoring.submission import evaluate_submission
+    from pipeline.scoring.submission import SCORED, evaluate_submission
 
     submission = home / "submission.csv"
     if not submission.is_file():
@@ -73,6 +73,7 @@ def _score(home: Path, data: DataSet, truth: pd.DataFrame) -> dict[str, Any]:
         raise UserError(f"{submission} must hold a label from 0 to {LABELS - 1} in each row of its column ans.")
     labels["photo"] = data.eval["photo"].to_numpy()
     labels = labels.rename(columns={"ans": "label"})
+    fingerprint = store.file_fingerprint(submission)
     report = store.read_json(home / "combiner.json")["report"]
     metrics = evaluate_submission(
         truth,
@@ -87,4 +88,7 @@ def _score(home: Path, data: DataSet, truth: pd.DataFrame) -> dict[str, Any]:
         metrics["expected"] = report["expected"]
         print(f"\nbefore the truth was opened: {expected_line(report)}")
     store.write_json(home / "score.json", metrics)
+    scored = truth.assign(predicted=truth["photo"].map(labels.set_index("photo")["label"]))
+    store.write_csv(home / SCORED, scored)
+    records.record(home, "score", {}, ["score.json", SCORED], {"submission": fingerprint})
     return metrics

@@ -1,0 +1,145 @@
+"""Ages and the two thresholds: predicted beside true ones, the score over both thresholds, and the age mixes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from models.labels import BAND_STARTS, BANDS, class_of_label, decode
+from pipeline.combiner.class_prior import factors, people_of, with_bands
+from pipeline.combiner.threshold_choice import drawn_in
+from pipeline.prediction.labelled import labelled_predictions
+from pipeline.report import drawing
+from pipeline.report.blocks import Column, Plot, Section, Table, shown
+from pipeline.report.run_files import RunFiles
+from pipeline.scoring.surface import COARSE, BinnedAges, default_grid
+
+MOST = 5000
+"""People that are drawn as points; of more, so many that are spread evenly."""
+DECADE = 10
+"""Years of true age that the table takes together."""
+
+
+def age_section(files: RunFiles) -> Section:
+    """Whatever the system has of it: a rival that predicts no years has the mixes alone."""
+    blocks = []
+    if "thresholds" in files.report:
+        blocks += [_ages(files), _surface(files)]
+    blocks.append(_priors(files))
+    return Section("ages", "Ages and thresholds", _lead(files.report), blocks)
+
+
+def _lead(report: dict[str, Any]) -> str:
+    if "thresholds" in report:
+        (low, high), spans = report["thresholds"], report["threshold_intervals"]
+        told = [f"{value:.1f} ({a:.1f} to {b:.1f})" for value, (a, b) in zip((low, high), spans, strict=True)]
+        return f"An age band begins at a predicted age of {told[0]} and of {told[1]} years (95 % intervals)."
+    young, old = report["offsets"]
+    return f"The label's logarithm of probability is moved by {young:+.2f} for the young and {old:+.2f} for the old."
+
+
+def _ages(files: RunFiles) -> Plot:
+    report = files.report
+    known = files.validation.dropna(subset=["age", "age_years"])
+    people = known.groupby(["person", "age"], as_index=False)["age_years"].mean()
+    shown_people = people if len(people) <= MOST else people.iloc[np.linspace(0, len(people) - 1, MOST).astype(int)]
+    lines = [(t, *span) for t, span in zip(report["thresholds"], report["threshold_intervals"], strict=True)]
+    plotted = drawing.scatter(
+        "ages", shown_people["age"], shown_people["age_years"], lines, ("true age", "predicted age"), BAND_STARTS
+    )
+    error = known["age_years"] - known["age"]
+    decade = (known["age"] // DECADE * DECADE).astype(int)
+    rows = [
+        (f"{start} to {start + DECADE - 1}", int(here.sum()), int(known.loc[here, "person"].nunique()),
+         float(known.loc[here, "age_years"].mean()), float(error[here].mean()), float(error[here].abs().mean()))
+        for start in sorted(set(decade))
+        for here in [decade == start]
+    ]  # fmt: skip
+    whole = (
+        "all", len(known), int(known["person"].nunique()), float(known["age_years"].mean()), float(error.mean()),
+        float(error.abs().mean()),
+    )  # fmt: skip
+    columns = [Column("true age"), Column("photos", "count"), Column("people", "count")]
+    columns += [Column(name, "years") for name in ("predicted, mean", "error, mean", "error, absolute")]
+    alt = f"Predicted ages are {shown(whole[-1], 'years')} years off on average, over {len(people):,} people held out."
+    note = (
+        "A point is a person held out, at the mean of their photos; the bands of colour are the thresholds' intervals."
+    )
+    if len(shown_people) < len(people):
+        note += f" {MOST:,} of {len(people):,} are drawn."
+    return Plot("ages", "Predicted and true ages", plotted, alt, Table(columns, [whole, *rows], "By true age"), note)
+
+
+def _surface(files: RunFiles) -> Plot:
+    report = files.report
+    rows = drawn_in(labelled_predictions(files.validation), report["kept_by_averaging"])
+    train = people_of(rows)
+    shares = with_bands(np.array(report["age_mix"]["used"]), train)
+    weights = factors(shares, train)[class_of_label(rows.label)]
+    binned = BinnedAges(
+        rows.predicted_age, rows.label, rows.cell, default_grid(rows.predicted_age, COARSE), report["bandwidth"]
+    )
+    surface = binned.surface(weights)
+
+    def at(pair: tuple[float, float]) -> float:
+        place = np.abs(surface.grid[:, None] - np.array(pair)).argmin(0)
+        return float(surface.values[place[0], place[1]])
+
+    chosen, usual, best = tuple(report["thresholds"]), BAND_STARTS, surface.best()
+    points = [("chosen", *chosen), ("30 and 60", *usual)]
+    rows_told = [
+        (word, *pair, at(pair)) for word, pair in (("chosen", chosen), ("30 and 60", usual), ("highest", best))
+    ]
+    spans = report["threshold_intervals"]
+    plotted = drawing.contours(
+        "surface", surface.grid, surface.values, points, spans, ("lower threshold", "upper threshold")
+    )
+    columns = [Column("thresholds"), Column("lower", "years"), Column("upper", "years"), Column("macro-F1", "score")]
+    alt = "; ".join(f"{word} {low:.1f} and {high:.1f}: {shown(value, 'score')}" for word, low, high, value in rows_told)
+    note = (
+        f"Of the people held out, in the age mix used and with predictions spread by {report['bandwidth']:g} years, "
+        f"which smooths; the box is of the thresholds' intervals."
+    )
+    return Plot(
+        "surface", "The score over both thresholds", plotted, f"{alt}.", Table(columns, rows_told, "Score"), note
+    )
+
+
+def _priors(files: RunFiles) -> Plot:
+    prior = files.report["age_mix"]
+    series: list[tuple[str, Any, Any]] = [("train people", prior["train"], None)]
+    if "estimate" in prior:
+        series.append(("estimated, 95 %", prior["estimate"], prior["interval"]))
+    series.append(("used", prior["used"], None))
+    if files.labels is not None:
+        series.append(("labels given", _bands(files.labels), None))
+    if files.scored is not None:
+        series.append(("truth", _bands(files.scored["label"].to_numpy(np.int64)), None))
+    plotted = drawing.grouped_dots("age_mix", BANDS, series, "share of people, or of photos labelled")
+    rows = [
+        (
+            word,
+            *(cell for at in range(len(BANDS)) for cell in (values[at], None if spans is None else tuple(spans[at]))),
+        )
+        for word, values, spans in series
+    ]
+    columns = [Column("age mix"), *(c for name in BANDS for c in (Column(name, "share"), Column("95 %", "share")))]
+    alt = "; ".join(
+        f"{word} " + ", ".join(shown(float(value), "share") for value in values) for word, values, _ in series
+    )
+    title = {"train": "that of the train people", "given": "as it was given", "estimate": "the estimate, or toward it"}
+    note = f"The one used is {title[prior['kind']]}."
+    return Plot(
+        "age_mix",
+        "Shares of the age bands",
+        plotted,
+        f"{', '.join(BANDS)}: {alt}.",
+        Table(columns, rows, "Shares"),
+        note,
+    )
+
+
+def _bands(labels: np.ndarray) -> list[float]:
+    """The shares of the bands among labels."""
+    return (np.bincount(decode(labels)[2], minlength=len(BANDS)) / len(labels)).tolist()

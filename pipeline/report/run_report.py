@@ -1,0 +1,30 @@
+"""The report of one run: its sections, in three depths."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from pipeline.dataset.run_data import data_of
+from pipeline.report.age_section import age_section
+from pipeline.report.blocks import Section
+from pipeline.report.network_section import learning_section, reliability_section
+from pipeline.report.record_section import record_sections
+from pipeline.report.run_files import read_run_files
+from pipeline.report.score_sections import group_section, headline, label_section
+from pipeline.run.folder import Run
+from pipeline.run.settings import EvalStage
+
+
+def run_report(run: Run, system: str, place: Path, given: EvalStage, photos: bool = True) -> tuple[str, list[Section]]:
+    """The title and the sections. photos: whether people are shown. Raises UserError as `read_run_files` does."""
+    files = read_run_files(run, system, place)
+    data = data_of(run)
+    files = replace(files, further=data.further)
+    sections = [headline(files), label_section(files), age_section(files), group_section(files)]
+    sections += [reliability_section(files), learning_section(files)]
+    if photos:
+        from pipeline.report.gallery import gallery_section
+
+        sections.insert(2, gallery_section(files, data))
+    return files.name, [*sections, *record_sections(files)]

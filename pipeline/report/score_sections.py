@@ -1,0 +1,203 @@
+"""The score, and where the errors are: of the eval photos where their truth was opened, else of people held out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from models.labels import GENDERS, LABELS, MASKS, NAMES
+from pipeline.report import drawing
+from pipeline.report.blocks import Column, Plot, Section, Table, Tile, Tiles, plain, shown
+from pipeline.report.run_files import RunFiles
+from pipeline.scoring.caveats import of_every_score, suffix
+from pipeline.scoring.groups import further_columns, group_table
+from pipeline.scoring.metrics import confusion, errors, f1_of
+
+SPAN = (Column("from", "score"), Column("to", "score"))
+JUDGED = {"eval": "the eval photos", "held out": "the people held out"}
+
+
+def headline(files: RunFiles) -> Section:
+    """The score to expect with its interval, and the truth beside it where it is known."""
+    report, score = files.report, files.score
+    rows: list[tuple[str, float, float | None, float | None, str]] = []
+    if score is not None:
+        people = f" of {score['people']:,} people" if score["people"] else ""
+        of = f"95 %, {score['photos']:,} eval photos{people}"
+        rows.append(("truth", score["macro_f1"], *score["interval"], of))
+    expected = report["expected"]
+    if expected:
+        low, high = expected["interval"] or (None, None)
+        of = f"{expected['level']:.0%}, before the truth was opened".replace("%", " %")
+        rows.append(("expected", expected["macro_f1"], low, high, of))
+    of = f"95 %, {report['photos']:,} photos of {report['people']:,} people"
+    for name, key in (("held out", "cross_fitted"), ("held out, uncalibrated", "plain")):
+        made = report["scores"]["eval"][key]
+        rows.append((name, made["macro_f1"], *made.get("interval", (None, None)), of))
+    best = rows[0]
+    tiles = [Tile(f"macro-F1, {best[0]}", best[1], "score", _between(best[2], best[3]))]
+    if score is not None:
+        if expected:
+            tiles.append(Tile("macro-F1, expected", rows[1][1], "score", _between(rows[1][2], rows[1][3])))
+        tiles.append(Tile("photos right in all three", score["accuracy"], "share"))
+    else:
+        right = (files.held_out["label"] == files.held_out["cross_fitted"]).mean()
+        tiles.append(Tile("photos held out right in all three", float(right), "share"))
+    columns = [Column("macro-F1 of"), Column("value", "score"), *SPAN, Column("interval and photos")]
+    table = Table(columns, rows, "Macro-F1 over the labels that occur")
+    plotted = drawing.intervals("score", [row[:4] for row in rows], "macro-F1", strong=[0])
+    alt = "; ".join(f"{row[0]} {shown(row[1], 'score')}{_between(row[2], row[3], ' (')}" for row in rows)
+    plot = Plot("score", "The score and its intervals", plotted, f"Macro-F1: {alt}.", table)
+    return Section("score", "The score", _lead(files), [Tiles(tiles), plot])
+
+
+def _between(low: float | None, high: float | None, before: str = "") -> str:
+    if low is None or high is None:
+        return ""
+    return f"{before}{shown(low, 'score')} to {shown(high, 'score')}{')' if before else ''}"
+
+
+def _lead(files: RunFiles) -> str:
+    """What the headline's number means, in a sentence or two."""
+    report, score = files.report, files.score
+    caveats = suffix(report["caveats"] if score is None else of_every_score(report["caveats"]))
+    if score is not None:
+        low, high = score["interval"]
+        told = f"The truth of the eval photos was opened: macro-F1 is {score['macro_f1']:.3f} ({low:.3f} to {high:.3f})"
+        expected = report["expected"]
+        if expected and expected["interval"]:
+            inside = expected["interval"][0] <= score["macro_f1"] <= expected["interval"][1]
+            told += f", {'inside' if inside else 'outside'} the interval that was expected"
+        return f"{told}{caveats}."
+    if report["expected"]:
+        return f"The truth of the eval photos is not known here; this is the score to expect of them{caveats}."
+    return f"There are no eval photos; the score is that of people whom no network saw{caveats}."
+
+
+def label_section(files: RunFiles) -> Section:
+    """The confusion of the 18 labels, the errors by attribute, and F1 by label."""
+    which, rows = judged(files)
+    true, predicted = rows["label"].to_numpy(np.int64), rows["predicted"].to_numpy(np.int64)
+    counts = confusion(true, predicted, LABELS)
+    found = counts.nonzero()
+    cells = [(NAMES[i], NAMES[j], int(counts[i, j])) for i, j in zip(*found, strict=True)]
+    worst = max(((int(counts[i, j]), i, j) for i, j in zip(*found, strict=True) if i != j), default=None)
+    alt = f"{int(np.trace(counts)):,} of {len(true):,} photos lie on the diagonal, which is right."
+    if worst:
+        alt += f" The most common error is {NAMES[worst[1]]} taken for {NAMES[worst[2]]}, {worst[0]:,} photos."
+    groups = [f"{mask}, {gender}" for mask in MASKS for gender in GENDERS]
+    confused = Plot(
+        "confusion",
+        "The 18 labels, confused",
+        drawing.heat_map("confusion", counts, groups, ["under 30", "30–59", "60 and over"]),
+        alt,
+        Table([Column("true"), Column("predicted"), Column("photos", "count")], cells, "Photos by label", head=2),
+        "Rows are the truth; a cell is as strong as its share of its row.",
+        wide=True,
+    )
+    return Section(
+        "labels", "Where the errors are", f"Of {JUDGED[which]}.", [confused, *_errors(true, predicted), _f1(counts)]
+    )
+
+
+def _errors(true: np.ndarray, predicted: np.ndarray) -> list[Plot]:
+    made = errors(true, predicted)
+    rows = [
+        (name.replace("_", " ").replace(",", " and "), int(count), count / len(true)) for name, count in made.items()
+    ]
+    columns = [Column("wrong"), Column("photos", "count"), Column("of all", "share")]
+    drawn = [(name, count) for name, count, _ in rows[1:]]
+    alt = ", ".join(f"{name} {count:,}" for name, count in drawn)
+    plotted = drawing.bars("errors", drawn, "photos", lambda value: f"{value:,.0f}")
+    return [
+        Plot("errors", "Photos wrong by attribute", plotted, f"Photos wrong in {alt}.", Table(columns, rows, "Photos"))
+    ]
+
+
+def _f1(counts: np.ndarray) -> Plot:
+    true, predicted, hit = counts.sum(1), counts.sum(0), np.diag(counts)
+    f1 = f1_of(hit, predicted, true)
+    rows = [
+        (NAMES[i], float(f1[i]), _ratio(hit[i], predicted[i]), _ratio(hit[i], true[i]), int(true[i]))
+        for i in range(LABELS)
+        if true[i]
+    ]
+    columns = [Column("label"), Column("F1", "score"), Column("precision", "score"), Column("recall", "score")]
+    table = Table([*columns, Column("photos", "count")], rows, "By label that occurs")
+    lowest = min(rows, key=lambda row: row[1])
+    alt = f"F1 of {len(rows)} labels, the lowest {shown(lowest[1], 'score')} of {lowest[0]}."
+    plotted = drawing.intervals("f1", [(row[0], row[1], None, None) for row in rows], "F1", span=(0, 1.02))
+    return Plot("f1", "F1 of each label", plotted, alt, table)
+
+
+def _ratio(top: float, bottom: float) -> float | None:
+    return float(top / bottom) if bottom else None
+
+
+def judged(files: RunFiles) -> tuple[str, pd.DataFrame]:
+    """Whose labels are judged: eval photos where the truth was opened, else the people held out."""
+    scored = files.scored_labels()
+    return ("held out", files.told_labels()) if scored is None else ("eval", scored)
+
+
+def group_section(files: RunFiles) -> Section:
+    """How right the photos of each group are labelled."""
+    blocks: list[Any] = []
+    told = {"held out": files.told_labels()}
+    scored = files.scored_labels()
+    if scored is not None:
+        told = {"eval": scored, **told}
+    for which, rows in told.items():
+        table = group_table(rows, files.further, files.report["photos_per_person"])
+        blocks.append(_group_plot(which, table, further_columns(rows["photo"], files.further)))
+    lead = (
+        "Differences between groups are what to know before relying on a label. Shares of photos right can be compared "
+        "between groups; macro-F1 is over other labels in each."
+    )
+    return Section("groups", "By group", lead, blocks)
+
+
+def _group_plot(which: str, table: pd.DataFrame, further: list[str]) -> Plot:
+    key = f"groups-{which.replace(' ', '-')}"
+    rows = table.replace({np.nan: None}).to_dict("records")
+    lines = [
+        (row["group"] if row["by"] in ("all", "age band", "gender") else f"{row['by']} {row['group']}",
+         row["right"], row["right_low"], row["right_high"])
+        for row in rows
+    ]  # fmt: skip
+    columns = [Column("by"), Column("group"), Column("photos", "count"), Column("people", "count")]
+    columns += [
+        column
+        for name in ("all three right", "mask right", "gender right", "band right")
+        for column in (Column(name, "share"), Column("95 %", "share"))
+    ]
+    years = table["age_error"].notna().any()
+    columns += [Column("age error", "years"), Column("95 %", "years")] if years else []
+    columns += [Column("macro-F1", "score"), Column("labels", "count")]
+    cells = []
+    for row in rows:
+        one = [row["by"], row["group"], row["photos"], row["people"]]
+        for name in ("right", "right_mask", "right_gender", "right_band", *(("age_error",) if years else ())):
+            low, high = row[f"{name}_low"], row[f"{name}_high"]
+            one += [row[name], None if low is None else (low, high)]
+        cells.append([*one, row["macro_f1"], row["labels"]])
+    apart = [row for row in rows[1:] if row["right"] is not None]
+    low, high = min(apart, key=lambda row: row["right"]), max(apart, key=lambda row: row["right"])
+    alt = (
+        f"From {shown(low['right'], 'share')} of {low['by']} {low['group']} to {shown(high['right'], 'share')} of "
+        f"{high['by']} {high['group']} are right in all three."
+    )
+    note = f"Further columns of the table: {', '.join(further)}." if further else ""
+    plotted = drawing.intervals(
+        key, [(_short(line[0]), *line[1:]) for line in lines], "share of photos right", strong=[0]
+    )
+    return Plot(
+        key, f"Right in all three, {JUDGED[which]}", plotted, alt, Table(columns, cells, "By group", head=2), note
+    )
+
+
+def _short(word: str) -> str:
+    word = plain(word)
+    return word if len(word) <= 22 else f"{word[:21]}…"

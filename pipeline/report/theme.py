@@ -1,0 +1,79 @@
+"""One visual language: colours by what they mean, in the light, in the dark and in print.
+
+Plots are drawn with colours that stand for names (tokens). In the page these become CSS variables, so that a plot
+follows the reader's theme; in an SVG file of its own they become the colours of the light one.
+"""
+
+from __future__ import annotations
+
+import re
+
+LIGHT = {
+    "ink": "#1b1f24",
+    "muted": "#57606a",
+    "grid": "#d8dee4",
+    "paper": "#ffffff",
+    "one": "#1f5fa8",
+    "two": "#b34d00",
+    "three": "#00705a",
+}
+"""Blue, orange and green that the colour-blind tell apart (after Okabe and Ito 2008), dark enough on white."""
+DARK = {
+    "ink": "#e6e9ed",
+    "muted": "#a3adb8",
+    "grid": "#343c46",
+    "paper": "#13171c",
+    "one": "#79b8ff",
+    "two": "#ffa260",
+    "three": "#56d4b0",
+}
+TOKENS = {name: f"#0102{number:02x}" for number, name in enumerate(LIGHT, 1)}
+"""The colours that plots are drawn with, by name."""
+INK, MUTED, GRID, PAPER, ONE, TWO, THREE = TOKENS.values()
+_OF = {token: name for name, token in TOKENS.items()}
+_LEVEL = re.compile(r"#fe01([0-9a-f]{2})")
+_FONT = re.compile(r"font: (?:[a-z]+ )?([0-9.]+)px [^;\"]*")
+
+
+def level(share: float) -> str:
+    """The token of a strength from 0 (paper) to 1 (the first colour)."""
+    return f"#fe01{round(100 * min(max(share, 0.0), 1.0)):02x}"
+
+
+def over(share: float) -> str:
+    """The token of letters that are read on `level` of a share."""
+    return PAPER if share > 0.5 else INK
+
+
+def themed(svg: str) -> str:
+    """A plot for the page: tokens as variables, letters in the page's font."""
+    svg = _LEVEL.sub(lambda found: f"color-mix(in srgb, var(--one) {int(found[1], 16)}%, var(--paper))", svg)
+    for token, name in _OF.items():
+        svg = svg.replace(token, f"var(--{name})")
+    return _FONT.sub(r"font-size: \1px", svg)
+
+
+def alone(svg: str) -> str:
+    """A plot as a file of its own, in the light theme."""
+    svg = _LEVEL.sub(lambda found: _mixed(int(found[1], 16) / 100), svg)
+    for token, name in _OF.items():
+        svg = svg.replace(token, LIGHT[name])
+    return _FONT.sub(r"font: \1px sans-serif", svg)
+
+
+def _mixed(share: float) -> str:
+    one, paper = (bytes.fromhex(LIGHT[name][1:]) for name in ("one", "paper"))
+    return "#" + bytes(round(share * a + (1 - share) * b) for a, b in zip(one, paper, strict=True)).hex()
+
+
+def variables() -> str:
+    """The themes as CSS: light, dark where the reader's system is, and always light in print."""
+
+    def rules(colours: dict[str, str]) -> str:
+        return " ".join(f"--{name}: {colour};" for name, colour in colours.items())
+
+    return (
+        f":root {{ color-scheme: light dark; {rules(LIGHT)} }}\n"
+        f"@media (prefers-color-scheme: dark) {{ :root {{ {rules(DARK)} }} }}\n"
+        f"@media print {{ :root {{ color-scheme: light; {rules(LIGHT)} }} }}\n"
+    )
