@@ -21,9 +21,11 @@ args = $(if $(filter $@,$(MAKECMDGOALS)),$(ARGS))
 checked = $(filter-out train test test-slow test-faults bench gpu-check setup check,$(MAKECMDGOALS))
 
 # A mistyped PRESET= would otherwise mean the default, in silence.
-KNOWN := ARGS BESIDE DATA EVAL EXTRA FACES FOLDS MAKEFLAGS PRESET PYTHON RECIPE RUN SHARE SHELL SYSTEM THREADS VENV WEIGHTS
+KNOWN := ARGS BESIDE DATA EVAL EXTRA FACES FOLDS MAKEFLAGS PRESET PYTHON RECIPE RUN RUNS SHARE SHELL SYSTEM THREADS VENV WEIGHTS
 STRAY := $(filter-out $(KNOWN),$(foreach v,$(.VARIABLES),$(if $(filter command,$(origin $(v))),$(v))))
 $(if $(STRAY),$(error face18: there is no setting $(STRAY)=; plain make lists those there are))
+$(if $(RUNS),$(if $(filter-out report,$(or $(MAKECMDGOALS),help)),$(error face18: RUNS= is for make report alone; \
+	one run is RUN=)))
 
 .DEFAULT_GOAL := help
 .PHONY: help setup check data prepare train train-mask train-gender train-age train-joint train-multihead predict \
@@ -92,8 +94,8 @@ score: check ## score a submission
 		$(STAGE) score $(SYSTEMS) $(args))
 	@$(STAGE) report $(SYSTEMS)
 
-report: check ## show what a run came to: report.html, one page (ARGS="--no-photos" leaves people out)
-	@$(STAGE) report $(AFTER) $(args)
+report: check ## show what a run came to: report.html, one page (RUNS="a b": side by side; ARGS="--no-photos": without people)
+	@$(STAGE) report $(if $(RUNS),--runs "$(RUNS)",$(AFTER)) $(args)
 
 compare: prepare ## train the specialists and their rivals at equal cost, several times each, and compare them (hours)
 	@$(STAGE) compare $(SETTINGS) $(args)

@@ -15,7 +15,7 @@ from pipeline.report.theme import themed, variables
 KINDS = {Plot: "plot", Table: "table", Tiles: "tiles", Gallery: "gallery"}
 
 
-def page(title: str, sections: Sequence[Section], made: str) -> str:
+def page_of(title: str, sections: Sequence[Section], made: str) -> str:
     """The whole page. title: as text; made: what made it, for its foot."""
     room = files("pipeline.report")
     environment = jinja2.Environment(

@@ -72,6 +72,16 @@ def _settings(files: RunFiles) -> Table:
     return Table(columns, rows, "Settings of the networks, of the first fold each")
 
 
+def settings_of_run(files: RunFiles) -> dict[tuple[str, str], str]:
+    """Every setting of a run and of its networks, of the first fold each, by whose it is and its name."""
+    made = files.run.as_json()
+    told = {("run", name.replace("_", "-")): _word(made[name]) for name in RECORDED}
+    for task, folds in files.networks.items():
+        own = folds[0].settings.as_json(task)
+        told |= {(task, name.replace("_", "-")): _word(own[name]) for name in declared(TrainingSettings) if name in own}
+    return told
+
+
 def _word(value: Any) -> str:
     match value:
         case None:

@@ -13,10 +13,9 @@ from pipeline.report.record_section import record_sections
 from pipeline.report.run_files import read_run_files
 from pipeline.report.score_sections import group_section, headline, label_section
 from pipeline.run.folder import Run
-from pipeline.run.settings import EvalStage
 
 
-def run_report(run: Run, system: str, place: Path, given: EvalStage, photos: bool = True) -> tuple[str, list[Section]]:
+def run_report(run: Run, system: str, place: Path, photos: bool = True) -> tuple[str, list[Section]]:
     """The title and the sections. photos: whether people are shown. Raises UserError as `read_run_files` does."""
     files = read_run_files(run, system, place)
     data = data_of(run)

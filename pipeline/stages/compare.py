@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from models.declared import setting
-from models.errors import UserError, nearest
+from models.errors import UserError, listed, nearest
 from pipeline.comparison.settings import ComparisonSettings, check, chosen
 from pipeline.dataset.run_data import data_of
 from pipeline.run import records
@@ -16,10 +16,14 @@ from pipeline.run.settings import RECORDED, EvalStage, RunSettings, RunStage
 from pipeline.runtime import store
 from pipeline.stages.calibrate import Calibrate, calibrate
 from pipeline.stages.predict import Predict, predict
+from pipeline.stages.report import DRAWINGS, PAGE, missing_packages, write_page
 from pipeline.stages.submit import submit
 from pipeline.stages.train import train
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
     from pipeline.comparison.systems import System
 
 STAGES = {"predict": (predict, Predict), "calibrate": (calibrate, Calibrate), "submit": (submit, EvalStage)}
@@ -69,12 +73,29 @@ def compare(settings: Compare) -> dict[str, Any]:
     with store.locked(place / "compare.lock", f"compare in {place}"):
         store.sweep(place)
         done = records.finished(place, "compare", inputs)
-        if done:
+        stands = done is not None
+        if stands:
             print(f"compare: {' and '.join(str(place / f'{name}.csv') for name in done)} stand")
-            return done
-        from pipeline.comparison.comparison import Comparison
+        else:
+            from pipeline.comparison.comparison import Comparison
 
-        return Comparison(run, place, asked, names, data, settings.jobs, train, STAGES).compare(inputs)
+            done = Comparison(run, place, asked, names, data, settings.jobs, train, STAGES).compare(inputs)
+        if not stands or not (place / PAGE).is_file():
+            _show(place, list(done))
+        return done
+
+
+def _show(place: Path, tables: Sequence[str]) -> None:
+    """Writes the page of the tables; they are no worse without."""
+    missing = missing_packages()
+    if missing:
+        print(f"compare: no {PAGE}, which needs {listed(missing)}; make setup installs them")
+        return
+    from pipeline.report.comparison_page import comparison_sections
+
+    sections = comparison_sections({name: store.read_csv(place / f"{name}.csv") for name in tables})
+    made = "Made by face18 from the tables beside it."
+    write_page(place / PAGE, place / DRAWINGS, f"Systems compared in {place.parent.name}", sections, made)
 
 
 def _refuse(given: Given[RunSettings]) -> None:

@@ -1,60 +1,114 @@
-"""python -m pipeline report: what a run came to, as one page to look at."""
+"""python -m pipeline report: what a run came to, as one page to look at; or several runs side by side."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from models.declared import setting
 from models.errors import UserError, listed
 from pipeline.run import records
-from pipeline.run.folder import open_run
-from pipeline.run.settings import EvalStage
+from pipeline.run.folder import is_run, open_run, recorded_run
+from pipeline.run.settings import SYSTEMS, EvalStage
 from pipeline.runtime import store
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from pipeline.report.blocks import Section
+    from pipeline.report.run_files import RunFiles
 
 PAGE, DRAWINGS = "report.html", "report"
 NEEDED = ("matplotlib", "jinja2")
 """What the optional extra report brings."""
+OF_ONE = "Made by face18 from the files of this run. A score is about these photos and people, and no others."
+OF_SEVERAL = "Made by face18 from the files of these runs. A score is about these photos and people, and no others."
 
 
 @dataclass(frozen=True, kw_only=True)
 class Report(EvalStage):
     """What the stage report is told."""
 
+    runs: str | None = setting(
+        "Runs to set side by side in place of one: folders with commas or blanks between them, the others beside the "
+        "first; a rival's is its folder in the run, as runs/x/joint.",
+        None,
+        usual="none",
+    )
     no_photos: bool = setting("Leave out photos of people.", False, flag=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        beside = [f"--{name}" for name in ("run", "system", "eval") if getattr(self, name) is not None]
+        beside += [f"--{name.replace('_', '-')}" for name in self.shared]
+        if self.runs is not None and beside:
+            raise UserError(f"--runs {self.runs} says which runs are meant; leave out {listed(beside)}.")
 
 
 def report(settings: Report) -> dict[str, Any]:
-    """Write report.html, one page that shows what the run came to, and its drawings as SVG files."""
-    missing = [name for name in NEEDED if find_spec(name) is None]
+    """Write report.html, one page that shows what a run came to, and its drawings as SVG files."""
+    missing = missing_packages()
     if missing:
         raise UserError(f"a report needs {listed(missing)}; run make setup, or pip install {' '.join(missing)}.")
+    if settings.runs is not None:
+        return _several(settings.runs)
     run = open_run(settings, make=False)
     place, system = run.place(settings), run.system(settings)
     with records.alone(place, "report"):
         from pipeline.report.run_report import run_report
 
-        title, sections = run_report(run, system, place, settings, photos=not settings.no_photos)
-        _write(place, title, sections)
-    print(f"report: {place / PAGE}, {(place / PAGE).stat().st_size / 1e6:.1f} MB; its drawings in {place / DRAWINGS}/")
-    return {"page": str(place / PAGE)}
+        title, sections = run_report(run, system, place, photos=not settings.no_photos)
+        return write_page(place / PAGE, place / DRAWINGS, title, sections, OF_ONE)
 
 
-def _write(place: Path, title: str, sections: list[Section]) -> None:
-    """Writes the page, and each of its plots as a file."""
+def _several(named: str) -> dict[str, Any]:
+    """A page about several runs, in the place of the first."""
+    from pipeline.report.side_by_side import names_of, side_by_side
+
+    folders = [Path(word.strip()) for word in (named.split(",") if "," in named else named.split()) if word.strip()]
+    if len(folders) < 2:
+        raise UserError(f"--runs {named}: name two runs or more; one alone is --run.")
+    if len({folder.resolve() for folder in folders}) < len(folders):
+        raise UserError(f"--runs {named}: a run stands there twice; name each once.")
+    runs = [_files_of(folder) for folder in folders]
+    names = names_of(runs)
+    stem = re.sub(r"[^\w.-]+", "-", f"report-with-{'-'.join(names[1:])}")[:100]
+    place = runs[0].place
+    with records.alone(place, "report"):
+        title = " and ".join(names) if len(names) == 2 else listed(names)
+        return write_page(place / f"{stem}.html", place / DRAWINGS / stem, title, side_by_side(runs), OF_SEVERAL)
+
+
+def _files_of(folder: Path) -> RunFiles:
+    """The files of a run's folder, or of a rival's folder in one. Raises UserError for any other."""
+    from pipeline.report.run_files import read_run_files
+
+    if is_run(folder):
+        run = recorded_run(folder)
+        return read_run_files(run, run.usual_system, run.home(run.usual_system))
+    if folder.name in SYSTEMS and is_run(folder.parent):
+        run = recorded_run(folder.parent)
+        return read_run_files(run, folder.name, run.home(folder.name))
+    what = "is no run's folder" if folder.is_dir() else "is not there"
+    raise UserError(f"--runs: {folder} {what}; name folders of runs, or of rivals in them, as runs/x/joint.")
+
+
+def missing_packages() -> list[str]:
+    """The packages that a report needs and that are not installed."""
+    return [name for name in NEEDED if find_spec(name) is None]
+
+
+def write_page(page: Path, drawings: Path, title: str, sections: list[Section], made: str) -> dict[str, Any]:
+    """Writes a page, and each of its plots as a file in a folder; says where they are."""
     from pipeline.report.blocks import Plot
-    from pipeline.report.page import page
+    from pipeline.report.page import page_of
     from pipeline.report.theme import alone
 
-    made = "Made by face18 from the files of this run. A score is about these photos and people, and no others."
     for section in sections:
         for plot in section.blocks:
             if isinstance(plot, Plot):
-                store.write_text(place / DRAWINGS / f"{plot.name}.svg", alone(plot.svg))
-    store.write_text(place / PAGE, page(title, sections, made))
+                store.write_text(drawings / f"{plot.name}.svg", alone(plot.svg))
+    store.write_text(page, page_of(title, sections, made))
+    print(f"report: {page}, {page.stat().st_size / 1e6:.1f} MB; its drawings in {drawings}")
+    return {"page": str(page)}

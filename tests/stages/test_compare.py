@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import tiny_compare
+from page_tables import Page
 from tiny_runs import inside, train_tiny
 
 from models.errors import UserError
@@ -114,6 +115,21 @@ def test_the_table_is_that_of_the_submissions(compared):
     done = [read_json(file)["metrics"]["seconds"] for file in compared.place.rglob("done/train.json")]
     assert len(done) == 3
     assert row["seconds"] == pytest.approx(sum(done))
+
+
+def test_its_page_shows_the_table(compared):
+    found = pd.read_csv(compared.place / "compare.csv")
+    page = Page((compared.place / "report.html").read_text())
+    mean = found[found["replicate"] == "mean"].set_index("system")
+    rows = {row[0]: row for row in page.table("cost-0-1-mean")}
+    assert {name: row[1] for name, row in rows.items()} == pytest.approx(mean["macro_f1"].to_dict())
+    assert rows["specialists"][2] == pytest.approx((mean["low"]["specialists"], mean["high"]["specialists"]))
+    (name, difference, span), *_ = page.table("cost-0-1-mean-apart")
+    assert name == "specialists-30-60"
+    assert (difference, *span) == pytest.approx(
+        tuple(mean.loc[name, ["difference", "difference_low", "difference_high"]])
+    )
+    assert (compared.place / "report/cost-0-1-mean.svg").is_file()
 
 
 def test_the_truth_is_opened_once_and_no_run_is_scored(compared):

@@ -2,12 +2,12 @@
 
 import re
 import shutil
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from page_tables import Page
 from sklearn.metrics import confusion_matrix, f1_score
 from tiny_runs import SMALL, finish
 
@@ -22,50 +22,6 @@ from pipeline.stages.report import Report, report
 from pipeline.stages.score import Score, score
 from pipeline.stages.submit import submit
 from pipeline.stages.train import Train, train
-
-
-class Page(HTMLParser):
-    """The tables of a page by the section or drawing they stand in: rows of cells, numbers as their whole values."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.tables, self.ids, self.tags, self.texts = {}, [], [], []
-        self._key = self._row = self._cell = None
-        self.feed(text)
-
-    def handle_starttag(self, tag, attributes):
-        attributes = dict(attributes)
-        self.tags.append((tag, attributes))
-        if "id" in attributes:
-            self.ids.append(attributes["id"])
-        if tag in ("section", "figure", "details") and attributes.get("id"):
-            self._key = attributes["id"].removeprefix("drawing-")
-        elif tag == "table":
-            self.tables.setdefault(self._key, [])
-        elif tag == "tr":
-            self._row = []
-        elif tag in ("td", "th"):
-            self._cell = {"text": "", "values": []}
-        elif tag == "data" and self._cell is not None:
-            self._cell["values"].append(float(attributes["value"]))
-
-    def handle_data(self, text):
-        self.texts.append(text)
-        if self._cell is not None:
-            self._cell["text"] += text
-
-    def handle_endtag(self, tag):
-        if tag in ("td", "th"):
-            values = self._cell["values"]
-            self._row.append(self._cell["text"] if not values else values[0] if len(values) == 1 else tuple(values))
-            self._cell = None
-        elif tag == "tr":
-            self.tables[self._key].append(self._row)
-
-    def table(self, key):
-        head, *rows = self.tables[key]
-        assert all(len(row) == len(head) for row in rows)
-        return rows
 
 
 def page_of(run, **settings):
@@ -340,3 +296,105 @@ def test_a_photo_that_is_gone_is_left_out(copy):
         (copy.data / photo).write_bytes(b"no photo")
     page = page_of(copy.run)
     assert not {a.get("alt", "").removeprefix("photo ") for t, a in page.tags if t == "img"} & set(held["photo"])
+
+
+@pytest.fixture
+def two(copy):
+    """A run, and another of the same people that calls every third photo something else."""
+    other = shutil.copytree(copy.run, Path("runs/two"))
+    for name, column in (("scored.csv", "predicted"), ("held_out.csv", "cross_fitted")):
+        table = store.read_csv(other / name)
+        table.loc[::3, column] = (table.loc[::3, column] + 7) % 18
+        store.write_csv(other / name, table)
+    for stage, names in (("score", ["score.json", "scored.csv"]), ("calibrate", ["combiner.json", "held_out.csv"])):
+        made = store.read_json(other / f"done/{stage}.json")
+        made["wrote"] |= {name: store.file_fingerprint(other / name) for name in names}
+        store.write_json(other / f"done/{stage}.json", made)
+    return copy.run, other
+
+
+def test_runs_side_by_side_are_compared_on_the_same_people(two):
+    one, other = two
+    page = Page(Path(report(Report.of(runs=f"{one} {other}"))["page"]).read_text())
+    tables = [store.read_csv(run / "scored.csv") for run in two]
+    assert (one / "report-with-two.html").is_file()
+    rows = page.table("eval-scores")
+    assert [row[0] for row in rows] == ["one", "two"]
+    labels = np.unique(tables[0]["label"])
+    scores = [f1_score(t["label"], t["predicted"], labels=labels, average="macro", zero_division=0) for t in tables]
+    assert [row[1] for row in rows] == pytest.approx(scores)
+    (name, difference, span), *_ = page.table("eval-differences")
+    assert name == "two"
+    assert difference == pytest.approx(scores[1] - scores[0])
+    assert span == pytest.approx(paired_by_hand(*tables), abs=0.02)
+    assert page.table("held-out-scores")[0][1] > page.table("held-out-scores")[1][1]
+    assert (one / "report/report-with-two/eval-scores.svg").is_file()
+
+
+def paired_by_hand(one, other, draws=3000):
+    """The 95 % interval of the difference, people drawn again by gender and band, the same for both."""
+    rng = np.random.default_rng(7)
+    people = [group.index.to_numpy() for _, group in one.groupby("person")]
+    kind = np.array([one.loc[rows, "label"].iloc[0] % 6 for rows in people])
+    found = []
+    for _ in range(draws):
+        chosen = np.concatenate([rng.choice(np.flatnonzero(kind == k), (kind == k).sum()) for k in np.unique(kind)])
+        rows = np.concatenate([people[i] for i in chosen])
+        found.append(score_of(other.loc[rows]) - score_of(one.loc[rows]))
+    return tuple(np.quantile(found, [0.025, 0.975]))
+
+
+def score_of(table):
+    true, said = table["label"].to_numpy(), table["predicted"].to_numpy()
+    hit = np.bincount(true[true == said], minlength=18)
+    both = np.bincount(true, minlength=18) + np.bincount(said, minlength=18)
+    here = np.bincount(true, minlength=18) > 0
+    return (2 * hit[here] / both[here]).mean()
+
+
+def test_the_settings_that_differ_are_told(two):
+    one, other = two
+    record = store.read_json(other / "run.json")
+    store.write_json(other / "run.json", record | {"crop": 0.5})
+    page = Page(Path(report(Report.of(runs=f"{one},{other}"))["page"]).read_text())
+    assert page.table("settings") == [["run", "crop", "1.0", "0.5"]]
+
+
+def test_runs_of_other_photos_share_nothing(two):
+    one, other = two
+    for name in ("scored.csv", "held_out.csv"):
+        table = store.read_csv(other / name)
+        store.write_csv(other / name, table.assign(photo="other/" + table["photo"]))
+    for stage, name in (("score", "scored.csv"), ("calibrate", "held_out.csv")):
+        made = store.read_json(other / f"done/{stage}.json")
+        made["wrote"] |= {name: store.file_fingerprint(other / name)}
+        store.write_json(other / f"done/{stage}.json", made)
+    page = Page(Path(report(Report.of(runs=f"{one} {other}"))["page"]).read_text())
+    assert "eval-scores" not in page.tables
+    assert sum("share no photo" in text for text in page.texts) == 2
+    assert len(page.table("expected")) == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--runs", "runs/one"], "--runs runs/one: name two runs or more; one alone is --run."),
+        (["--runs", "runs/one,runs/one/"], "--runs runs/one,runs/one/: a run stands there twice; name each once."),
+        (
+            ["--runs", "runs/one runs/no"],
+            "--runs: runs/no is not there; name folders of runs, or of rivals in them, as runs/x/joint.",
+        ),
+        (
+            ["--runs", "runs/one people"],
+            "--runs: people is no run's folder; name folders of runs, or of rivals in them, as runs/x/joint.",
+        ),
+        (
+            ["--runs", "a b", "--run", "runs/one", "--data", "x"],
+            "--runs a b says which runs are meant; leave out --run and --data.",
+        ),
+    ],
+)
+def test_runs_that_cannot_be_compared(copy, words, sentence, capsys):
+    assert main(["report", *words]) == 2
+    assert capsys.readouterr().err == f"face18: {sentence}\n"
+    assert not list(Path().rglob("report*.html"))
