@@ -82,6 +82,12 @@ class WorkSettings(Settings):
     checkpoint_seconds: float | None = setting(
         "A checkpoint after so many seconds, beside the one after each epoch.", 60.0, above=0
     )
+    log: str | None = setting(
+        "Tell what comes out after each epoch to tensorboard too (an extra), in a folder of that name in the fold's.",
+        None,
+        choices=("tensorboard",),
+        usual="log.csv alone",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -38,13 +38,6 @@ class Report(EvalStage):
     )
     no_photos: bool = setting("Leave out photos of people.", False, flag=True)
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        beside = [f"--{name}" for name in ("run", "system", "eval") if getattr(self, name) is not None]
-        beside += [f"--{name.replace('_', '-')}" for name in self.shared]
-        if self.runs is not None and beside:
-            raise UserError(f"--runs {self.runs} says which runs are meant; leave out {listed(beside)}.")
-
 
 def report(settings: Report) -> dict[str, Any]:
     """Write report.html, one page that shows what a run came to, and its drawings as SVG files."""
@@ -52,6 +45,10 @@ def report(settings: Report) -> dict[str, Any]:
     if missing:
         raise UserError(f"a report needs {listed(missing)}; run make setup, or pip install {' '.join(missing)}.")
     if settings.runs is not None:
+        beside = [f"--{name}" for name in ("run", "system", "eval") if getattr(settings, name) is not None]
+        beside += [f"--{name.replace('_', '-')}" for name in settings.shared]
+        if beside:
+            raise UserError(f"--runs {settings.runs} says which runs are meant; leave out {listed(beside)}.")
         return _several(settings.runs)
     run = open_run(settings, make=False)
     place, system = run.place(settings), run.system(settings)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from models.errors import UserError
@@ -29,6 +30,8 @@ InputsOf = Callable[[TrainingSettings], dict[str, str]]
 
 def train(settings: Train) -> dict[str, Any]:
     """Train a network on some folds; a fold that is finished stays, one that was interrupted goes on."""
+    if settings.log is not None and find_spec(settings.log) is None:
+        raise UserError(f"--log {settings.log} needs the package {settings.log}; pip install {settings.log} brings it.")
     run = open_run(settings)
     given = setting_rules.of_task(settings.training, settings.task, run)
     numbers = parse_folds(settings.folds, run.folds)

@@ -87,8 +87,9 @@ def train_fold(
     again = f"the same command{' without --restart' if settings.restart else ''}"
     caveats = ("leaky",) if leaky else ()
     trainer = Trainer(
-        one, network, training_data, fold.settings, begun.plan, fold.folder, name, _often(settings), caveats, again
-    )
+        one, network, training_data, fold.settings, begun.plan, fold.folder, name, _often(settings), caveats, again,
+        settings.log,
+    )  # fmt: skip
     log = trainer.run()
     metrics: Mapping[str, Any] = {}
     if processes.is_main_process:

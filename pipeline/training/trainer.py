@@ -16,7 +16,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from accelerate import Accelerator
 from numpy.typing import NDArray
 from timm.layers import convert_sync_batchnorm
 from timm.utils import ModelEmaV3
@@ -40,6 +39,7 @@ from pipeline.training.evaluation import evaluate
 from pipeline.training.loader import Loader, LoaderLostError
 from pipeline.training.optimizer import optimizer_of
 from pipeline.training.schedule import learning_rate
+from pipeline.training.tracker import accelerator_of, finish, track
 
 HALF_LIFE = 0.05
 """Half-life of the averaged weights, as a share of the run's steps."""
@@ -54,9 +54,9 @@ class Trainer:
 
     Parameters: `name` for what is printed; `often` as CHECKPOINTS; `caveats` of its
     validation scores (leaky), which stand in the lines and as columns of the log; `again` tells what to give to go on
-    with a training that was stopped. Raises UserError when the loss stops being finite, when not even one photo at a
-    time fits into the GPU's memory, and when a loader process dies; StoppedError after SIGTERM or Ctrl-C, at the end of
-    a step and with a checkpoint.
+    with a training that was stopped; `log` as `accelerator_of`. Raises UserError when the loss stops being finite, when
+    not even one photo at a time fits into the GPU's memory, and when a loader process dies; StoppedError after SIGTERM
+    or Ctrl-C, at the end of a step and with a checkpoint.
     """
 
     def __init__(
@@ -71,12 +71,13 @@ class Trainer:
         often: tuple[int, float] = CHECKPOINTS,
         caveats: tuple[str, ...] = (),
         again: str = "the same command",
+        log: str | None = None,
     ):
         self.often, self.caveats, self.again = often, caveats, again
         self.task, self.data, self.settings, self.plan = task, data, settings, plan
         self.folder, self.name = folder, name
         settle(plan)
-        self.accelerator = Accelerator(cpu=plan.device == "cpu")
+        self.accelerator = accelerator_of(plan.device, folder, log)
         if plan.channels_last:
             network = network.to(memory_format=torch.channels_last)
         if self.accelerator.num_processes > 1 and plan.device == "cuda":
@@ -147,6 +148,7 @@ class Trainer:
                 f"{self.name}: the weights of epoch {whole(self.row['epoch'])} are the model{caveat_suffix(self.row)}",
                 flush=True,
             )
+        finish(self.accelerator)
         return pd.DataFrame(self.log)
 
     def _run(self, loader: Loader) -> None:
@@ -279,6 +281,7 @@ class Trainer:
                 row["optimistic"] = True
             row["seconds"] = round(seconds, 2)
             self.log.append(row)
+            track(self.accelerator, row, self.step)
             progress.say(f"{self.name}: {epoch_line(row, self.settings.epochs)}")
             if self.early.over and self.step < self.steps:
                 progress.say(f"{self.name}: stops early: no better macro-F1 in {self.early.since} epochs")

@@ -1,0 +1,28 @@
+"""Following a training from outside, by one of accelerate's trackers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from accelerate import Accelerator
+
+
+def accelerator_of(device: str, folder: Path, log: str | None) -> Accelerator:
+    """The accelerator of a training on a device; log: a tracker to tell of it too, in a folder of its name there."""
+    if log is None:
+        return Accelerator(cpu=device == "cpu")
+    accelerator = Accelerator(cpu=device == "cpu", log_with=log, project_dir=folder)
+    accelerator.init_trackers(log)
+    return accelerator
+
+
+def track(accelerator: Accelerator, row: Mapping[str, float], step: int) -> None:
+    """Tells the trackers, where there are any, what came out after so many steps; caveats are no numbers."""
+    accelerator.log({name: value for name, value in row.items() if not isinstance(value, bool)}, step=step)
+
+
+def finish(accelerator: Accelerator) -> None:
+    """Ends the trackers. (Accelerate's own end of a training would end the processes' group too.)"""
+    for tracker in accelerator.trackers:
+        tracker.finish()
