@@ -30,7 +30,7 @@ OF_SEVERAL = "Made by face18 from the files of these runs. A score is about thes
 class Report(EvalStage):
     """What the stage report is told."""
 
-    runs: str | None = setting(
+    side_by_side: str | None = setting(
         "Runs to set side by side in place of one: folders with commas or blanks between them, the others beside the "
         "first; a rival's is its folder in the run, as runs/x/joint.",
         None,
@@ -44,12 +44,14 @@ def report(settings: Report) -> dict[str, Any]:
     missing = missing_packages()
     if missing:
         raise UserError(f"a report needs {listed(missing)}; run make setup, or pip install {' '.join(missing)}.")
-    if settings.runs is not None:
+    if settings.side_by_side is not None:
         beside = [f"--{name}" for name in ("run", "system", "eval") if getattr(settings, name) is not None]
         beside += [f"--{name.replace('_', '-')}" for name in settings.shared]
         if beside:
-            raise UserError(f"--runs {settings.runs} says which runs are meant; leave out {listed(beside)}.")
-        return _several(settings.runs)
+            raise UserError(
+                f"--side-by-side {settings.side_by_side} says which runs are meant; leave out {listed(beside)}."
+            )
+        return _several(settings.side_by_side)
     run = open_run(settings, make=False)
     place, system = run.place(settings), run.system(settings)
     with records.alone(place, "report"):
@@ -65,9 +67,9 @@ def _several(named: str) -> dict[str, Any]:
 
     folders = [Path(word.strip()) for word in (named.split(",") if "," in named else named.split()) if word.strip()]
     if len(folders) < 2:
-        raise UserError(f"--runs {named}: name two runs or more; one alone is --run.")
+        raise UserError(f"--side-by-side {named}: name two runs or more; one alone is --run.")
     if len({folder.resolve() for folder in folders}) < len(folders):
-        raise UserError(f"--runs {named}: a run stands there twice; name each once.")
+        raise UserError(f"--side-by-side {named}: a run stands there twice; name each once.")
     runs = [_files_of(folder) for folder in folders]
     names = names_of(runs)
     stem = re.sub(r"[^\w.-]+", "-", f"report-with-{'-'.join(names[1:])}")[:100]
@@ -88,7 +90,7 @@ def _files_of(folder: Path) -> RunFiles:
         run = recorded_run(folder.parent)
         return read_run_files(run, folder.name, run.home(folder.name))
     what = "is no run's folder" if folder.is_dir() else "is not there"
-    raise UserError(f"--runs: {folder} {what}; name folders of runs, or of rivals in them, as runs/x/joint.")
+    raise UserError(f"--side-by-side: {folder} {what}; name folders of runs, or of rivals in them, as runs/x/joint.")
 
 
 def missing_packages() -> list[str]:

@@ -315,7 +315,7 @@ def two(copy):
 
 def test_runs_side_by_side_are_compared_on_the_same_people(two):
     one, other = two
-    page = Page(Path(report(Report.of(runs=f"{one} {other}"))["page"]).read_text())
+    page = Page(Path(report(Report.of(side_by_side=f"{one} {other}"))["page"]).read_text())
     tables = [store.read_csv(run / "scored.csv") for run in two]
     assert (one / "report-with-two.html").is_file()
     rows = page.table("eval-scores")
@@ -356,7 +356,7 @@ def test_the_settings_that_differ_are_told(two):
     one, other = two
     record = store.read_json(other / "run.json")
     store.write_json(other / "run.json", record | {"crop": 0.5})
-    page = Page(Path(report(Report.of(runs=f"{one},{other}"))["page"]).read_text())
+    page = Page(Path(report(Report.of(side_by_side=f"{one},{other}"))["page"]).read_text())
     assert page.table("settings") == [["run", "crop", "1.0", "0.5"]]
 
 
@@ -369,7 +369,7 @@ def test_runs_of_other_photos_share_nothing(two):
         made = store.read_json(other / f"done/{stage}.json")
         made["wrote"] |= {name: store.file_fingerprint(other / name)}
         store.write_json(other / f"done/{stage}.json", made)
-    page = Page(Path(report(Report.of(runs=f"{one} {other}"))["page"]).read_text())
+    page = Page(Path(report(Report.of(side_by_side=f"{one} {other}"))["page"]).read_text())
     assert "eval-scores" not in page.tables
     assert sum("share no photo" in text for text in page.texts) == 2
     assert len(page.table("expected")) == 2
@@ -378,19 +378,22 @@ def test_runs_of_other_photos_share_nothing(two):
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["--runs", "runs/one"], "--runs runs/one: name two runs or more; one alone is --run."),
-        (["--runs", "runs/one,runs/one/"], "--runs runs/one,runs/one/: a run stands there twice; name each once."),
+        (["--side-by-side", "runs/one"], "--side-by-side runs/one: name two runs or more; one alone is --run."),
         (
-            ["--runs", "runs/one runs/no"],
-            "--runs: runs/no is not there; name folders of runs, or of rivals in them, as runs/x/joint.",
+            ["--side-by-side", "runs/one,runs/one/"],
+            "--side-by-side runs/one,runs/one/: a run stands there twice; name each once.",
         ),
         (
-            ["--runs", "runs/one people"],
-            "--runs: people is no run's folder; name folders of runs, or of rivals in them, as runs/x/joint.",
+            ["--side-by-side", "runs/one runs/no"],
+            "--side-by-side: runs/no is not there; name folders of runs, or of rivals in them, as runs/x/joint.",
         ),
         (
-            ["--runs", "a b", "--run", "runs/one", "--data", "x"],
-            "--runs a b says which runs are meant; leave out --run and --data.",
+            ["--side-by-side", "runs/one people"],
+            "--side-by-side: people is no run's folder; name folders of runs, or of rivals in them, as runs/x/joint.",
+        ),
+        (
+            ["--side-by-side", "a b", "--run", "runs/one", "--data", "x"],
+            "--side-by-side a b says which runs are meant; leave out --run and --data.",
         ),
     ],
 )
