@@ -18,7 +18,7 @@ ALL = $(strip $(AFTER) $(call given,FOLDS,folds) $(call given,THREADS,threads))
 BESIDE ?= $(if $(wildcard /dev/nvidia[0-9]* /dev/kfd /dev/dxg),,3)
 # ARGS goes to the goals that the user named, not to what they stand on.
 args = $(if $(filter $@,$(MAKECMDGOALS)),$(ARGS))
-checked = $(filter-out train test test-slow test-pages test-faults bench gpu-check setup check,$(MAKECMDGOALS))
+checked = $(filter-out train test test-slow test-pages test-faults pictures bench gpu-check setup check,$(MAKECMDGOALS))
 
 # A mistyped PRESET= would otherwise mean the default, in silence.
 KNOWN := ARGS BESIDE DATA EVAL EXTRA FACES FOLDS MAKEFLAGS PRESET PYTHON RECIPE RUN RUNS SHARE SHELL SYSTEM THREADS VENV WEIGHTS
@@ -29,7 +29,7 @@ $(if $(RUNS),$(if $(filter-out report,$(or $(MAKECMDGOALS),help)),$(error face18
 
 .DEFAULT_GOAL := help
 .PHONY: help setup check data prepare train train-mask train-gender train-age train-joint train-multihead predict \
-	calibrate submit score report compare recipes test test-slow test-pages test-faults bench gpu-check lint clean
+	calibrate submit score report compare recipes test test-slow test-pages test-faults pictures bench gpu-check lint clean
 
 help: ## list the targets
 	@echo 'make TARGET [DATA=folder] [RUN=runs/x] [PRESET=lite|small|base|large] [FOLDS=0|all|0,1]'
@@ -114,6 +114,9 @@ test-slow: setup ## run the slow tests too
 
 test-pages: setup ## look at reports in a browser (Chromium, playwright and axe-core, which it does not install)
 	@$(PY) -m pytest -m pages tests/pages --timeout 1800 $(ARGS)
+
+pictures: setup ## take the pictures of README and docs from the report of RUN (Chromium and playwright)
+	@$(PY) benchmarks/pictures.py $(call given,RUN,run) $(ARGS)
 
 test-faults: setup ## kill 200 runs and 20 loaders, fail every write, and see that nothing is lost (half an hour)
 	@$(PY) tests/faults/kills.py $(ARGS)

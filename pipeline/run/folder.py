@@ -223,9 +223,14 @@ def _check_recorded(folder: Path, recorded: RunSettings, settings: RunSettings) 
             )
         if not same and name not in NOT_LEARNED:
             raise UserError(
-                f"the run {folder} was trained with {name.replace('_', '-')} {then}, not {now}; leave the setting out, "
-                f"or name another run with RUN=folder (--run)."
+                f"the run {folder} was trained with {name.replace('_', '-')} {_said(then)}, not {_said(now)}; leave "
+                f"the setting out, or name another run with RUN=folder (--run)."
             )
+
+
+def _said(value: object) -> object:
+    """A setting's value as a user says it."""
+    return "none" if value is None else value
 
 
 def _recorded(path: Path) -> RunSettings | None:

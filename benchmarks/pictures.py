@@ -1,0 +1,75 @@
+"""Pictures of a run's report for README and docs, taken in Chromium: make pictures RUN=runs/x.
+
+    python benchmarks/pictures.py --run runs/drawn-small --folder docs
+
+Writes report.png (the headline and the first drawings, as on a screen), report-groups.png and report-phone.png (in the
+dark). Needs playwright and a Chromium, which it does not install. Of drawn people the pictures may be shown to anybody;
+of people, only where they agreed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from PIL import Image
+
+from models.errors import UserError
+from pipeline.stages.report import PAGE
+
+COLOURS = 128
+"""A drawing has few; so a picture takes a third of the bytes."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--run", type=Path, default=Path("runs/drawn-small"))
+    parser.add_argument("--folder", type=Path, default=Path("docs"))
+    given = parser.parse_args()
+    page = (given.run / PAGE).resolve()
+    chromium = os.environ.get("CHROMIUM") or shutil.which("chromium")
+    if not page.is_file():
+        raise UserError(f"{given.run} has no {PAGE} yet; run make report RUN={given.run} first.")
+    if chromium is None:
+        raise UserError("pictures need a Chromium: apt-get install chromium, or name one as CHROMIUM=.")
+    try:
+        from playwright.sync_api import sync_playwright
+    except ModuleNotFoundError:
+        raise UserError("pictures need playwright: pip install playwright.") from None
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        screen = browser.new_page(viewport={"width": 1180, "height": 1500}, device_scale_factor=1)
+        screen.goto(page.as_uri())
+        screen.evaluate("document.querySelectorAll('img').forEach(one => one.loading = 'eager')")
+        for name, sections in (("report", ["score", "labels"]), ("report-ages", ["ages", "groups"])):
+            boxes = [screen.locator(f"#{one}").bounding_box() for one in sections]
+            top = 0 if name == "report" else boxes[0]["y"] + 20
+            bottom = boxes[-1]["y"] + boxes[-1]["height"] + 12
+            picture = given.folder / f"{name}.png"
+            clip = {"x": 0, "y": top, "width": 1180, "height": bottom - top}
+            screen.screenshot(path=str(picture), full_page=True, clip=clip)
+            smaller(picture)
+        phone = browser.new_page(viewport={"width": 360, "height": 780}, device_scale_factor=2, color_scheme="dark")
+        phone.goto(page.as_uri())
+        picture = given.folder / "report-phone.png"
+        phone.screenshot(path=str(picture))
+        smaller(picture)
+        browser.close()
+
+
+def smaller(picture: Path) -> None:
+    """A picture in fewer colours."""
+    Image.open(picture).convert("RGB").quantize(COLOURS).save(picture, optimize=True)
+    print(f"{picture}, {picture.stat().st_size / 1e3:.0f} kB")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except UserError as problem:
+        sys.exit(f"face18: {problem}")
