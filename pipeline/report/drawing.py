@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -13,12 +14,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
+from pipeline.report.blocks import plain
 from pipeline.report.theme import GRID, INK, MUTED, ONE, PAPER, TWO, level, over
 
 AROUND = 7.0
 """Years of a surface that are shown around what is of interest on it."""
 WIDTH = 340
 """Pixels: a phone's, and a column's of the page."""
+LETTERS = 26
+"""Of a label, at the most."""
 STYLE = {
     "svg.fonttype": "none",
     "text.parse_math": False,
@@ -62,13 +66,20 @@ def drawing(height: float, width: float = WIDTH, rows: int = 1) -> Iterator[tupl
 def svg_of(canvas: Figure, name: str) -> str:
     """The drawing as an SVG element whose ids begin with a name, so that several can stand in one page."""
     file = io.StringIO()
-    with matplotlib.rc_context(STYLE):
+    with matplotlib.rc_context(STYLE), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # the reader's fonts draw the letters
         canvas.savefig(file, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
     svg = file.getvalue()
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r'width="([0-9.]+)pt" height="([0-9.]+)pt"', r'width="\1" height="\2"', svg, count=1)
     return re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", svg)
+
+
+def _cut(word: str) -> str:
+    """A label that leaves room for what it labels; the table behind a plot has it whole."""
+    word = plain(word)
+    return word if len(word) <= LETTERS else f"{word[: LETTERS - 1]}…"
 
 
 def intervals(
@@ -88,11 +99,11 @@ def intervals(
             axes.plot([value], [at], "o", color=colour, markersize=7)
         if zero:
             axes.axvline(0, color=MUTED, linewidth=1)
-        axes.set_yticks(range(len(rows)), [row[0] for row in rows])
+        axes.set_yticks(range(len(rows)), [_cut(row[0]) for row in rows])
         axes.tick_params(axis="y", length=0, labelcolor=INK)
         axes.set_ylim(len(rows) - 0.4, -0.6)
         axes.grid(axis="y", visible=False)
-        axes.set_xlabel(axis)
+        axes.set_xlabel(plain(axis))
         if span:
             axes.set_xlim(*span)
         return svg_of(canvas, name)
@@ -135,10 +146,10 @@ def bars(name: str, rows: Sequence[tuple[str, float]], axis: str, told: Callable
         axes.barh(range(len(rows)), [value for _, value in rows], height=0.62, color=ONE)
         most = max([value for _, value in rows] or [1]) or 1
         for at, (_, value) in enumerate(rows):
-            axes.text(value + most * 0.015, at, told(value), va="center", color=INK)
-        axes.set_yticks(range(len(rows)), [row[0] for row in rows])
+            axes.text(value + most * 0.015, at, plain(told(value)), va="center", color=INK)
+        axes.set_yticks(range(len(rows)), [_cut(row[0]) for row in rows])
         axes.tick_params(axis="y", length=0, labelcolor=INK)
-        axes.set(ylim=(len(rows) - 0.4, -0.6), xlim=(0, most * 1.14), xlabel=axis)
+        axes.set(ylim=(len(rows) - 0.4, -0.6), xlim=(0, most * 1.14), xlabel=plain(axis))
         axes.grid(axis="y", visible=False)
         return svg_of(canvas, name)
 
@@ -214,7 +225,7 @@ def grouped_dots(
             at = np.arange(len(groups)) + offset
             for place, span in zip(at, spans or [], strict=False):
                 axes.plot(span, [place, place], color=colour, linewidth=1.6)
-            axes.plot(values, at, marker, color=colour, markersize=6.5, linestyle="none", label=word)
+            axes.plot(values, at, marker, color=colour, markersize=6.5, linestyle="none", label=_cut(word))
         axes.set_yticks(range(len(groups)), groups)
         axes.tick_params(axis="y", length=0, labelcolor=INK)
         axes.set(ylim=(len(groups) - 0.45, -0.55), xlabel=axis)

@@ -9,7 +9,7 @@ import pandas as pd
 
 from models.labels import GENDERS, LABELS, MASKS, NAMES
 from pipeline.report import drawing
-from pipeline.report.blocks import Column, Plot, Section, Table, Tile, Tiles, plain, shown
+from pipeline.report.blocks import Column, Plot, Section, Table, Tile, Tiles, shown
 from pipeline.report.run_files import RunFiles
 from pipeline.scoring.caveats import of_every_score, suffix
 from pipeline.scoring.groups import further_columns, group_table
@@ -190,14 +190,7 @@ def _group_plot(which: str, table: pd.DataFrame, further: list[str]) -> Plot:
         f"{high['by']} {high['group']} are right in all three."
     )
     note = f"Further columns of the table: {', '.join(further)}." if further else ""
-    plotted = drawing.intervals(
-        key, [(_short(line[0]), *line[1:]) for line in lines], "share of photos right", strong=[0]
-    )
+    plotted = drawing.intervals(key, lines, "share of photos right", strong=[0])
     return Plot(
         key, f"Right in all three, {JUDGED[which]}", plotted, alt, Table(columns, cells, "By group", head=2), note
     )
-
-
-def _short(word: str) -> str:
-    word = plain(word)
-    return word if len(word) <= 22 else f"{word[:21]}…"
