@@ -95,7 +95,7 @@ score: check ## score a submission
 	@$(STAGE) report $(SYSTEMS)
 
 report: check ## show what a run came to: report.html, one page (RUNS="a b": side by side; ARGS="--no-photos": without people)
-	@$(STAGE) report $(if $(RUNS),--side-by-side "$(RUNS)",$(AFTER)) $(args)
+	@$(STAGE) report $(call given,RUNS,side-by-side) $(AFTER) $(args)
 
 compare: prepare ## train the specialists and their rivals at equal cost, several times each, and compare them (hours)
 	@$(STAGE) compare $(SETTINGS) $(args)

@@ -48,6 +48,7 @@ def read_general(links: Links, notes: list[str], extra: bool = False) -> Found:
     files = Files(links.root)
     unused = [column for column in columns if column and column not in (*COLUMNS, *BOX)]
     seen: dict[str, str] = {}
+    alike: dict[tuple[str, ...], dict[str, str]] = {}
     owners: dict[str, dict[str, tuple[object, int]]] = {}
     for row, cells in rows:
         where, part = f"{PHOTOS_CSV} row {row}", cells["part"].strip().lower()
@@ -69,7 +70,8 @@ def read_general(links: Links, notes: list[str], extra: bool = False) -> Found:
         (found.train if part == "train" else found.eval).append(photo)
         found.written[photo.photo] = cells["photo"]
         if unused:
-            found.further[photo.photo] = {column: cells[column].strip() for column in unused}
+            further = tuple(cells[column].strip() for column in unused)
+            found.further[photo.photo] = alike.setdefault(further, dict(zip(unused, further, strict=True)))
         if part == "eval":
             found.truth_rows[photo.photo] = row
     if not found.train and not problems.found:
@@ -79,7 +81,7 @@ def read_general(links: Links, notes: list[str], extra: bool = False) -> Found:
     _tell_namesakes(owners, notes)
     tell(notes, f"photos of {PHOTOS_CSV} with backslashes, read as separators", files.backslashed)
     tell_capped([photo.age for photo in found.train], f"train rows of {PHOTOS_CSV}", notes)
-    use = "are not used" if extra else "only the report uses, for its groups"
+    use = "are not used" if extra else "only the report may use, for its groups"
     tell(notes, f"columns of {PHOTOS_CSV} that {use}", list(map(show, unused)))
     return found
 

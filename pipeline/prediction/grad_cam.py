@@ -33,11 +33,12 @@ def looked_at(task: Task, network: Network, photos: NDArray[np.uint8]) -> dict[s
 def _looked_at(task: Task, network: Network, photos: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
     height, width = photos.shape[1:3]
     pixels = torch.from_numpy(np.ascontiguousarray(photos)).permute(0, 3, 1, 2).float()
-    with torch.enable_grad():
+    with torch.no_grad():
         features = network.backbone.forward_features((pixels - network.mean) / network.deviation)
-        if features.ndim != 4:
-            return {}
-        features = features.detach().requires_grad_()
+    if features.ndim != 4:
+        return {}
+    with torch.enable_grad():
+        features.requires_grad_()
         logits = network.backbone.forward_head(features)
         if network.learned:
             logits = torch.cat([logits, network.backbone.learned.to(logits.dtype).expand(len(logits), -1)], 1)

@@ -126,6 +126,21 @@ def network_fingerprints(networks: Networks) -> dict[str, list[str | None]]:
     return {f"{fold.task}/{fold.folder.name}": fold.network_fingerprint for fold in folds_in(networks)}
 
 
+def check_calibrated(networks: Networks, run: Run, place: Path) -> None:
+    """Raises UserError where a place has no combiner, or one fitted to other networks or predictions than stand now."""
+    calibrated = records.last(place, "calibrate")
+    calibrated.check("combiner.json")
+    if not (place / "combiner.json").is_file():
+        raise UserError(f"{place} has no combiner.json yet; run make predict and make calibrate first.")
+    weights = calibrated.metrics.get("weights", records.last(place, "predict").metrics.get("weights"))
+    now = store.file_fingerprint(place / "predictions.csv")
+    if weights != network_fingerprints(networks) or calibrated.metrics.get("predictions", now) != now:
+        raise UserError(
+            f"{place / 'combiner.json'} was fitted to other networks or predictions than {run.folder} has now; run "
+            f"make predict and make calibrate."
+        )
+
+
 def check_networks(networks: Networks, run: Run, predicted: Record) -> None:
     """Raises UserError where a network was trained anew since it predicted eval photos."""
     now = network_fingerprints(networks)

@@ -62,12 +62,14 @@ def _ages(files: RunFiles) -> Plot:
     )  # fmt: skip
     columns = [Column("true age"), Column("photos", "count"), Column("people", "count")]
     columns += [Column(name, "years") for name in ("predicted, mean", "error, mean", "error, absolute")]
-    alt = f"Predicted ages are {shown(whole[-1], 'years')} years off on average, over {len(people):,} people held out."
+    count = known["person"].nunique()
+    alt = f"Predicted ages are {shown(whole[-1], 'years')} years off on average, over {count:,} people held out."
     note = (
-        "A point is a person held out, at the mean of their photos; the bands of colour are the thresholds' intervals."
+        "A point is a person held out at an age, by the mean of their photos of it; bands of colour are the "
+        "thresholds' intervals, dotted lines where the true bands begin."
     )
     if len(shown_people) < len(people):
-        note += f" {MOST:,} of {len(people):,} are drawn."
+        note += f" {MOST:,} of {len(people):,} points are drawn."
     return Plot("ages", "Predicted and true ages", plotted, alt, Table(columns, [whole, *rows], "By true age"), note)
 
 
@@ -77,9 +79,9 @@ def _surface(files: RunFiles) -> Plot:
     train = people_of(rows)
     shares = with_bands(np.array(report["age_mix"]["used"]), train)
     weights = factors(shares, train)[class_of_label(rows.label)]
-    binned = BinnedAges(
-        rows.predicted_age, rows.label, rows.cell, default_grid(rows.predicted_age, COARSE), report["bandwidth"]
-    )
+    spans = report["threshold_intervals"]
+    seen = np.concatenate([rows.predicted_age, report["thresholds"], BAND_STARTS, *spans])
+    binned = BinnedAges(rows.predicted_age, rows.label, rows.cell, default_grid(seen, COARSE), report["bandwidth"])
     surface = binned.surface(weights)
 
     def at(pair: tuple[float, float]) -> float:
@@ -87,11 +89,10 @@ def _surface(files: RunFiles) -> Plot:
         return float(surface.values[place[0], place[1]])
 
     chosen, usual, best = tuple(report["thresholds"]), BAND_STARTS, surface.best()
-    points = [("chosen", *chosen), ("30 and 60", *usual)]
+    points = [("chosen", *chosen), ("30 and 60", *usual), ("highest", *best)]
     rows_told = [
         (word, *pair, at(pair)) for word, pair in (("chosen", chosen), ("30 and 60", usual), ("highest", best))
     ]
-    spans = report["threshold_intervals"]
     plotted = drawing.contours(
         "surface", surface.grid, surface.values, points, spans, ("lower threshold", "upper threshold")
     )
@@ -99,7 +100,8 @@ def _surface(files: RunFiles) -> Plot:
     alt = "; ".join(f"{word} {low:.1f} and {high:.1f}: {shown(value, 'score')}" for word, low, high, value in rows_told)
     note = (
         f"Of the people held out, in the age mix used and with predictions spread by {report['bandwidth']:g} years, "
-        f"which smooths; the box is of the thresholds' intervals."
+        f"which smooths. The box is of the thresholds' intervals. What is chosen may lie beside the highest point: it "
+        f"is drawn toward a fallback where people are few, and is the best over all age mixes that are possible."
     )
     return Plot(
         "surface", "The score over both thresholds", plotted, f"{alt}.", Table(columns, rows_told, "Score"), note

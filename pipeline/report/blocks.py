@@ -35,7 +35,7 @@ def shown(value: Any, kind: Kind) -> str:
         case "years":
             return f"{value:.1f}"
         case "number":
-            return f"{value:.4g}"
+            return f"{value:,.0f}" if value == int(value) else f"{value:,.1f}" if abs(value) >= 100 else f"{value:.4g}"
         case "seconds":
             return f"{value:,.0f} s" if value < 600 else f"{value / 60:,.0f} min"
     return str(value)

@@ -12,6 +12,7 @@ from pipeline.comparison.report import EVERYONE, MEAN, WRONG
 from pipeline.comparison.systems import BASELINE
 from pipeline.report import drawing
 from pipeline.report.blocks import Block, Column, Kind, Plot, Section, Table, shown
+from pipeline.report.score_sections import WHOLE
 
 TITLES = {MEAN: "On the eval photos, mean of the replicates", EVERYONE: "All people, by networks that never saw them"}
 KINDS: dict[str, tuple[str, Kind]] = {
@@ -67,7 +68,13 @@ def _drawn(key: str, title: str, rows: Sequence[dict[str, Any]]) -> list[Plot]:
     cells = [(name, value, None if low is None else (low, high)) for name, value, low, high in scores]
     alt = "; ".join(f"{name} {shown(value, 'score')}" for name, value, *_ in scores)
     made = [
-        Plot(key, title, drawing.intervals(key, scores, "macro-F1", strong), f"{alt}.", Table(columns, cells, "Scores"))
+        Plot(
+            key,
+            title,
+            drawing.intervals(key, scores, "macro-F1", strong, WHOLE),
+            f"{alt}.",
+            Table(columns, cells, "Scores"),
+        )
     ]
     apart = [
         (row["system"], row["difference"], row["difference_low"], row["difference_high"])

@@ -21,6 +21,7 @@ AROUND = 7.0
 """Years of a surface that are shown around what is of interest on it."""
 WIDTH = 340
 """Pixels: a phone's, and a column's of the page."""
+_IDS = re.compile(r'(\bid="|href="#|url\(#)')
 LETTERS = 26
 """Of a label, at the most."""
 STYLE = {
@@ -73,13 +74,14 @@ def svg_of(canvas: Figure, name: str) -> str:
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r'width="([0-9.]+)pt" height="([0-9.]+)pt"', r'width="\1" height="\2"', svg, count=1)
-    return re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", svg)
+    # in tags alone: a text may hold what looks like an id
+    return re.sub("<[^>]*>", lambda tag: _IDS.sub(rf"\g<1>{name}-", tag[0]), svg)
 
 
-def _cut(word: str) -> str:
+def cut(word: str, letters: int = LETTERS) -> str:
     """A label that leaves room for what it labels; the table behind a plot has it whole."""
     word = plain(word)
-    return word if len(word) <= LETTERS else f"{word[: LETTERS - 1]}…"
+    return word if len(word) <= letters else f"{word[: letters - 1]}…"
 
 
 def intervals(
@@ -99,11 +101,11 @@ def intervals(
             axes.plot([value], [at], "o", color=colour, markersize=7)
         if zero:
             axes.axvline(0, color=MUTED, linewidth=1)
-        axes.set_yticks(range(len(rows)), [_cut(row[0]) for row in rows])
+        axes.set_yticks(range(len(rows)), [cut(row[0]) for row in rows])
         axes.tick_params(axis="y", length=0, labelcolor=INK)
         axes.set_ylim(len(rows) - 0.4, -0.6)
         axes.grid(axis="y", visible=False)
-        axes.set_xlabel(plain(axis))
+        axes.set_xlabel(cut(axis, 2 * LETTERS))
         if span:
             axes.set_xlim(*span)
         return svg_of(canvas, name)
@@ -134,8 +136,8 @@ def heat_map(name: str, counts: NDArray[np.int64], groups: Sequence[str], inside
         for number, group in enumerate(groups):
             middle = (number + 0.5) * step
             axes.text(middle, -0.4, group, ha="center", va="bottom", fontsize=11)
-            axes.text(size + 0.3, middle, group, ha="left", va="center", fontsize=11, rotation=270)
-        axes.set(xlim=(0, size), ylim=(size, 0), xlabel="predicted", ylabel="true")
+            axes.text(-2.5, middle, group, ha="center", va="center", fontsize=11, rotation=90)
+        axes.set(xlim=(0, size), ylim=(size, 0), xlabel="predicted")
         axes.spines[:].set_visible(False)
         return svg_of(canvas, name)
 
@@ -147,7 +149,7 @@ def bars(name: str, rows: Sequence[tuple[str, float]], axis: str, told: Callable
         most = max([value for _, value in rows] or [1]) or 1
         for at, (_, value) in enumerate(rows):
             axes.text(value + most * 0.015, at, plain(told(value)), va="center", color=INK)
-        axes.set_yticks(range(len(rows)), [_cut(row[0]) for row in rows])
+        axes.set_yticks(range(len(rows)), [cut(row[0]) for row in rows])
         axes.tick_params(axis="y", length=0, labelcolor=INK)
         axes.set(ylim=(len(rows) - 0.4, -0.6), xlim=(0, most * 1.14), xlabel=plain(axis))
         axes.grid(axis="y", visible=False)
@@ -164,7 +166,8 @@ def scatter(
 ) -> str:
     """Points beside the line of equality; lines: thresholds across with their intervals; starts: of the true bands."""
     across, up = np.asarray(across, float), np.asarray(up, float)
-    low, high = min(across.min(), up.min()) - 2, max(across.max(), up.max()) + 2
+    values = [*starts, *(value for line in lines for value in line)]
+    low, high = min(across.min(), up.min(), *values) - 2, max(across.max(), up.max(), *values) + 2
     with drawing(330) as (canvas, (axes,)):
         axes.plot([low, high], [low, high], color=MUTED, linewidth=1)
         for start in starts:
@@ -193,17 +196,19 @@ def contours(
     near = (grid >= min(across) - AROUND) & (grid <= max(across) + AROUND)
     far = (grid >= min(up) - AROUND) & (grid <= max(up) + AROUND)
     seen = np.where(np.isfinite(values), values, np.nan)[np.ix_(near, far)]
-    edges = np.linspace(np.nanmin(seen), np.nanmax(seen) + 1e-9, 13)
+    lowest, highest = float(np.nanmin(seen)), float(np.nanmax(seen))
+    edges = np.linspace(lowest, max(highest, lowest + 1e-3), 13)
     with drawing(330) as (canvas, (axes,)):
         axes.contourf(grid[near], grid[far], seen.T, levels=edges, colors=[level(0.05 * i) for i in range(12)])
+        if highest - lowest > 1e-3:
+            lines = axes.contour(grid[near], grid[far], seen.T, levels=edges[2:12:3], colors=MUTED, linewidths=0.6)
+            axes.clabel(lines, fmt="%.2f", fontsize=10, colors=INK)
         axes.plot([low, high, high, low, low], [least, least, most, most, least], color=TWO, linewidth=1.4)
         for number, (word, x, y) in enumerate(points):
-            axes.plot(
-                [x], [y], "os"[number % 2], color=TWO if number == 0 else INK, markeredgecolor=PAPER, markersize=7
-            )
-            left = x < points[1 - number][1] if len(points) == 2 else False
+            colour, left = TWO if number == 0 else INK, x < np.mean(across[: len(points)])
+            axes.plot([x], [y], "os^"[number % 3], color=colour, markeredgecolor=PAPER, markersize=7)
             axes.annotate(
-                word, (x, y), (-7 if left else 7, -13 if number else 6), textcoords="offset points", color=INK,
+                word, (x, y), (-7 if left else 7, (6, -13, -3)[number % 3]), textcoords="offset points", color=INK,
                 ha="right" if left else "left",
             )  # fmt: skip
         axes.set(xlabel=labels[0], ylabel=labels[1])
@@ -225,7 +230,7 @@ def grouped_dots(
             at = np.arange(len(groups)) + offset
             for place, span in zip(at, spans or [], strict=False):
                 axes.plot(span, [place, place], color=colour, linewidth=1.6)
-            axes.plot(values, at, marker, color=colour, markersize=6.5, linestyle="none", label=_cut(word))
+            axes.plot(values, at, marker, color=colour, markersize=6.5, linestyle="none", label=cut(word))
         axes.set_yticks(range(len(groups)), groups)
         axes.tick_params(axis="y", length=0, labelcolor=INK)
         axes.set(ylim=(len(groups) - 0.45, -0.55), xlabel=axis)

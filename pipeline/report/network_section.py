@@ -25,8 +25,8 @@ def reliability_section(files: RunFiles) -> Section:
         for name, title, words, kind, pieces in _claims(files.validation)
     ]
     lead = (
-        "Of photos said to be right with probability 0.8, eight of ten should be. Points are tenths of the photos held "
-        "out, by what was said; lines are 95 % intervals by person."
+        f"Of photos said to be right with probability 0.8, eight of ten should be. Points are tenths of the photos "
+        f"held out{files.caveats}, by what was said; lines are 95 % intervals by person."
     )
     return Section("reliability", "Do predictions mean what they say?", lead, blocks)
 
@@ -81,9 +81,7 @@ def _reliability(
     found: np.ndarray,
     rows: pd.DataFrame,
 ) -> Plot:
-    gender = rows["gender"].fillna(0).astype(int)  # strata of the resampling alone
-    label = encode(rows["mask"].fillna(0).astype(int), gender, band(rows["age"].fillna(45.0)))
-    table = reliability_table(said, found, label, rows["person"].astype(str))
+    table = reliability_table(said, found, rows["person"].astype(str))
     spans = table[["found_low", "found_high"]].to_numpy()
     plotted = drawing.reliability(
         f"reliability-{name}", table["said"].to_numpy(), table["found"].to_numpy(), spans, words
@@ -109,8 +107,9 @@ def learning_section(files: RunFiles) -> Section:
         logs = {fold: log for (name, fold), log in files.logs.items() if name == task}
         blocks.append(_curves(task, logs))
     lead = (
-        "Judged after each epoch under the averaged weights; the generalization gap is how much higher macro-F1, over "
-        "a network's own classes, is on people it learned from, without augmentation."
+        f"Judged after each epoch under the averaged weights{files.caveats}, but for the loss while learning, "
+        f"which is of augmented photos under changing weights. The generalization gap is how much higher "
+        f"macro-F1, over a network's own classes, is on people it learned from, without augmentation."
     )
     return Section("learning", "How the networks learned", lead, blocks)
 

@@ -13,6 +13,9 @@ from pipeline.run.presets import tasks_with
 from pipeline.run.settings import RECORDED
 from pipeline.run.train_settings import TrainingSettings
 
+MOST = 100
+"""Photos without a prediction that are listed."""
+
 
 def record_sections(files: RunFiles) -> list[Section]:
     """The sections that are closed at first."""
@@ -31,8 +34,10 @@ def _notes(files: RunFiles) -> Table:
     if predicted.get("engine"):
         told = f"{predicted['photos']:,} eval photos by {predicted['networks']} networks, by {predicted['engine']}"
         rows.append(("predict", told))
-    bad = [] if files.bad is None else files.bad.to_dict("records")
+    bad = [] if files.bad is None else files.bad.head(MOST).to_dict("records")
     rows += [("no prediction", f"{row['photo']}: {row['reason']}") for row in bad]
+    if files.bad is not None and len(files.bad) > MOST:
+        rows.append(("no prediction", f"and {len(files.bad) - MOST:,} more, in bad_photos.csv"))
     return Table([Column("stage"), Column("note")], rows or [("", "nothing")], "Notes")
 
 

@@ -11,14 +11,21 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from models.errors import UserError
 from pipeline.combiner.schema import HELD_OUT_FILE
 from pipeline.prediction.engine import REFERENCE
-from pipeline.prediction.run_predictions import Networks, engine_of, folds_in, networks_of, validation_by
+from pipeline.prediction.run_predictions import (
+    Networks,
+    check_calibrated,
+    engine_of,
+    folds_in,
+    networks_of,
+    validation_by,
+)
 from pipeline.run import records
 from pipeline.run.folder import Run
 from pipeline.runtime import store
 from pipeline.runtime.problems import BAD_PHOTOS
+from pipeline.scoring.caveats import suffix
 from pipeline.scoring.submission import SCORED
 
 
@@ -54,6 +61,11 @@ class RunFiles:
         return self.combiner["report"]
 
     @property
+    def caveats(self) -> str:
+        """What no score of people held out is shown without, as it stands behind it; nothing where there is none."""
+        return suffix(self.report["caveats"])
+
+    @property
     def name(self) -> str:
         """The place's, as a title."""
         here = self.run.folder.name or "run"
@@ -82,13 +94,12 @@ class RunFiles:
 def read_run_files(run: Run, system: str, place: Path) -> RunFiles:
     """The files of a place of a run. Raises UserError where it is not calibrated yet, or a file is damaged."""
     networks = networks_of(run, system)
-    if not (place / "combiner.json").is_file():
-        raise UserError(f"{place} has no combiner.json yet; run make calibrate first.")
-    records.last(place, "calibrate").check("combiner.json", HELD_OUT_FILE)
+    check_calibrated(networks, run, place)
+    records.last(place, "calibrate").check(HELD_OUT_FILE)
     notes: list[str] = []
     predictions = store.read_csv(place / "predictions.csv") if (place / "predictions.csv").is_file() else None
     engine = REFERENCE if predictions is None else engine_of(predictions)
-    score, scored = _scored(place, notes)
+    score, scored = _scored(run, place, notes)
     bad = store.read_csv(place / BAD_PHOTOS) if (place / BAD_PHOTOS).is_file() else None
     logs = {(fold.task, fold.number): store.read_csv(fold.folder / "log.csv") for fold in folds_in(networks)}
     return RunFiles(
@@ -121,11 +132,15 @@ def _labels(place: Path, predictions: pd.DataFrame | None, notes: list[str]) -> 
     return store.read_csv(path)["ans"].to_numpy(np.int64)
 
 
-def _scored(place: Path, notes: list[str]) -> tuple[dict[str, Any] | None, pd.DataFrame | None]:
-    """What score wrote, where it is about the submission that stands."""
+def _scored(run: Run, place: Path, notes: list[str]) -> tuple[dict[str, Any] | None, pd.DataFrame | None]:
+    """What score wrote, where it is about the submission and the truth that stand."""
     made = records.last(place, "score")
     if made.inputs is None:
         return None, None
+    for name, fingerprint in made.metrics.get("truth", {}).items():
+        if store.file_fingerprint(run.data / name) not in (fingerprint, None):
+            notes.append(f"{name} has changed since the truth was opened; make score opens it again")
+            return None, None
     if made.metrics.get("submission") != store.file_fingerprint(place / "submission.csv"):
         notes.append("the score on record is of another submission than stands now; make score opens the truth again")
         return None, None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -11,69 +12,103 @@ from models.labels import GENDERS, LABELS, MASKS, NAMES
 from pipeline.report import drawing
 from pipeline.report.blocks import Column, Plot, Section, Table, Tile, Tiles, shown
 from pipeline.report.run_files import RunFiles
+from pipeline.scoring.bootstrap import LEVEL
 from pipeline.scoring.caveats import of_every_score, suffix
-from pipeline.scoring.groups import further_columns, group_table
+from pipeline.scoring.groups import LEAST, MOST, further_columns, group_table
 from pipeline.scoring.metrics import confusion, errors, f1_of
 
 SPAN = (Column("from", "score"), Column("to", "score"))
+WHOLE = (0.0, 1.0)
+"""Scores and shares have one scale."""
+USUAL = f" ({LEVEL:.0%})".replace("%", " %")
+"""The level of intervals, as it stands behind them."""
 JUDGED = {"eval": "the eval photos", "held out": "the people held out"}
 
 
 def headline(files: RunFiles) -> Section:
     """The score to expect with its interval, and the truth beside it where it is known."""
-    report, score = files.report, files.score
-    rows: list[tuple[str, float, float | None, float | None, str]] = []
-    if score is not None:
-        people = f" of {score['people']:,} people" if score["people"] else ""
-        of = f"95 %, {score['photos']:,} eval photos{people}"
-        rows.append(("truth", score["macro_f1"], *score["interval"], of))
-    expected = report["expected"]
-    if expected:
-        low, high = expected["interval"] or (None, None)
-        of = f"{expected['level']:.0%}, before the truth was opened".replace("%", " %")
-        rows.append(("expected", expected["macro_f1"], low, high, of))
-    of = f"95 %, {report['photos']:,} photos of {report['people']:,} people"
-    for name, key in (("held out", "cross_fitted"), ("held out, uncalibrated", "plain")):
-        made = report["scores"]["eval"][key]
-        rows.append((name, made["macro_f1"], *made.get("interval", (None, None)), of))
+    rows = _scores(files)
     best = rows[0]
-    tiles = [Tile(f"macro-F1, {best[0]}", best[1], "score", _between(best[2], best[3]))]
-    if score is not None:
-        if expected:
-            tiles.append(Tile("macro-F1, expected", rows[1][1], "score", _between(rows[1][2], rows[1][3])))
-        tiles.append(Tile("photos right in all three", score["accuracy"], "share"))
+    tiles = [Tile(f"macro-F1, {best.name}", best.value, "score", best.span())]
+    expected = next((row for row in rows[1:] if row.name.startswith("expected")), None)
+    if expected is not None:
+        tiles.append(Tile(f"macro-F1, {expected.name}", expected.value, "score", expected.span()))
+    if files.score is not None:
+        tiles.append(Tile("eval photos right in all three", files.score["accuracy"], "share"))
     else:
-        right = (files.held_out["label"] == files.held_out["cross_fitted"]).mean()
-        tiles.append(Tile("photos held out right in all three", float(right), "share"))
+        right = float((files.held_out["label"] == files.held_out["cross_fitted"]).mean())
+        tiles.append(Tile(f"photos held out right in all three{files.caveats}", right, "share"))
     columns = [Column("macro-F1 of"), Column("value", "score"), *SPAN, Column("interval and photos")]
-    table = Table(columns, rows, "Macro-F1 over the labels that occur")
-    plotted = drawing.intervals("score", [row[:4] for row in rows], "macro-F1", strong=[0])
-    alt = "; ".join(f"{row[0]} {shown(row[1], 'score')}{_between(row[2], row[3], ' (')}" for row in rows)
-    plot = Plot("score", "The score and its intervals", plotted, f"Macro-F1: {alt}.", table)
+    cells = [(row.name, row.value, row.low, row.high, row.of) for row in rows]
+    table = Table(columns, cells, "Macro-F1 over the labels that occur")
+    drawn = [(f"{row.name}{row.level}", row.value, row.low, row.high) for row in rows]
+    plotted = drawing.intervals("score", drawn, "macro-F1", strong=[0], span=WHOLE)
+    alt = "; ".join(f"{row.name} {shown(row.value, 'score')} ({row.span()})" for row in rows)
+    note = f"Lines are intervals; how sure each is stands behind its name.{_held_out_note(files)}"
+    plot = Plot("score", "The score and its intervals", plotted, f"Macro-F1: {alt}.", table, note)
     return Section("score", "The score", _lead(files), [Tiles(tiles), plot])
 
 
-def _between(low: float | None, high: float | None, before: str = "") -> str:
-    if low is None or high is None:
+class _Score(NamedTuple):
+    """A score, its interval at a level, and what it is of."""
+
+    name: str
+    value: float
+    low: float | None
+    high: float | None
+    level: str
+    of: str
+
+    def span(self) -> str:
+        """The interval in words, with its level."""
+        if self.low is None or self.high is None:
+            return "no interval"
+        return f"{shown(self.low, 'score')} to {shown(self.high, 'score')}{self.level}"
+
+
+def _scores(files: RunFiles) -> list[_Score]:
+    """The scores of the headline: the truth first where it is known, else the one expected, else of people held out."""
+    report, score, rows = files.report, files.score, []
+    if score is not None:
+        people = f" of {score['people']:,} people" if score["people"] else ""
+        rows.append(
+            _Score("truth", score["macro_f1"], *score["interval"], USUAL, f"{score['photos']:,} eval photos{people}")
+        )
+    expected = (score or {}).get("expected") or report["expected"]
+    if expected:
+        level = f" ({expected['level']:.0%})".replace("%", " %")
+        of = f"{expected['photos']:,} eval photos, told before the truth was opened{files.caveats}"
+        rows.append(_Score("expected", expected["macro_f1"], *(expected["interval"] or (None, None)), level, of))
+    of = f"{report['photos']:,} photos of {report['people']:,} people held out{files.caveats}"
+    kinds = [("held out", "train", "cross_fitted"), ("held out, uncalibrated", "train", "plain")]
+    if report["age_mix"]["kind"] != "train":
+        kinds.insert(1, ("held out, in the age mix used", "eval", "cross_fitted"))
+    for name, weighting, key in kinds:
+        made = report["scores"][weighting][key]
+        rows.append(_Score(name, made["macro_f1"], *(made.get("interval") or (None, None)), USUAL, of))
+    return rows
+
+
+def _held_out_note(files: RunFiles) -> str:
+    if files.report["age_mix"]["kind"] == "train":
         return ""
-    return f"{before}{shown(low, 'score')} to {shown(high, 'score')}{')' if before else ''}"
+    return " In the age mix used, people held out are weighted to stand for it; without that they are as they are."
 
 
 def _lead(files: RunFiles) -> str:
     """What the headline's number means, in a sentence or two."""
     report, score = files.report, files.score
-    caveats = suffix(report["caveats"] if score is None else of_every_score(report["caveats"]))
     if score is not None:
         low, high = score["interval"]
         told = f"The truth of the eval photos was opened: macro-F1 is {score['macro_f1']:.3f} ({low:.3f} to {high:.3f})"
-        expected = report["expected"]
+        expected = score.get("expected")
         if expected and expected["interval"]:
             inside = expected["interval"][0] <= score["macro_f1"] <= expected["interval"][1]
             told += f", {'inside' if inside else 'outside'} the interval that was expected"
-        return f"{told}{caveats}."
+        return f"{told}{suffix(of_every_score(report['caveats']))}."
     if report["expected"]:
-        return f"The truth of the eval photos is not known here; this is the score to expect of them{caveats}."
-    return f"There are no eval photos; the score is that of people whom no network saw{caveats}."
+        return f"The truth of the eval photos is not known here; this is the score to expect of them{files.caveats}."
+    return f"There are no eval photos; the score is that of people whom no network saw{files.caveats}."
 
 
 def label_section(files: RunFiles) -> Section:
@@ -98,7 +133,7 @@ def label_section(files: RunFiles) -> Section:
         wide=True,
     )
     return Section(
-        "labels", "Where the errors are", f"Of {JUDGED[which]}.", [confused, *_errors(true, predicted), _f1(counts)]
+        "labels", "Where the errors are", f"Of {_of(files, which)}.", [confused, *_errors(true, predicted), _f1(counts)]
     )
 
 
@@ -128,7 +163,7 @@ def _f1(counts: np.ndarray) -> Plot:
     table = Table([*columns, Column("photos", "count")], rows, "By label that occurs")
     lowest = min(rows, key=lambda row: row[1])
     alt = f"F1 of {len(rows)} labels, the lowest {shown(lowest[1], 'score')} of {lowest[0]}."
-    plotted = drawing.intervals("f1", [(row[0], row[1], None, None) for row in rows], "F1", span=(0, 1.02))
+    plotted = drawing.intervals("f1", [(row[0], row[1], None, None) for row in rows], "F1", span=WHOLE)
     return Plot("f1", "F1 of each label", plotted, alt, table)
 
 
@@ -151,7 +186,7 @@ def group_section(files: RunFiles) -> Section:
         told = {"eval": scored, **told}
     for which, rows in told.items():
         table = group_table(rows, files.further, files.report["photos_per_person"])
-        blocks.append(_group_plot(which, table, further_columns(rows["photo"], files.further)))
+        blocks.append(_group_plot(which, table, _of(files, which), _left_out(rows["photo"], files.further)))
     lead = (
         "Differences between groups are what to know before relying on a label. Shares of photos right can be compared "
         "between groups; macro-F1 is over other labels in each."
@@ -159,14 +194,22 @@ def group_section(files: RunFiles) -> Section:
     return Section("groups", "By group", lead, blocks)
 
 
-def _group_plot(which: str, table: pd.DataFrame, further: list[str]) -> Plot:
+def _of(files: RunFiles, which: str) -> str:
+    """Whose labels are judged, in words; with the caveats of people held out."""
+    return f"{JUDGED[which]}{files.caveats if which == 'held out' else ''}"
+
+
+def _left_out(photos: pd.Series, further: Mapping[str, Mapping[str, str]]) -> str:
+    """Which further columns make no groups, and why."""
+    every = {column: None for photo in photos for column in further.get(photo, {})}
+    left = [column for column in every if column not in further_columns(photos, further)]
+    return f"No groups by {', '.join(left)}: fewer than {LEAST} or more than {MOST} values." if left else ""
+
+
+def _group_plot(which: str, table: pd.DataFrame, of: str, note: str) -> Plot:
     key = f"groups-{which.replace(' ', '-')}"
     rows = table.replace({np.nan: None}).to_dict("records")
-    lines = [
-        (row["group"] if row["by"] in ("all", "age band", "gender") else f"{row['by']} {row['group']}",
-         row["right"], row["right_low"], row["right_high"])
-        for row in rows
-    ]  # fmt: skip
+    lines = [(_label(row["by"], row["group"]), row["right"], row["right_low"], row["right_high"]) for row in rows]
     columns = [Column("by"), Column("group"), Column("photos", "count"), Column("people", "count")]
     columns += [
         column
@@ -189,8 +232,12 @@ def _group_plot(which: str, table: pd.DataFrame, further: list[str]) -> Plot:
         f"From {shown(low['right'], 'share')} of {low['by']} {low['group']} to {shown(high['right'], 'share')} of "
         f"{high['by']} {high['group']} are right in all three."
     )
-    note = f"Further columns of the table: {', '.join(further)}." if further else ""
-    plotted = drawing.intervals(key, lines, "share of photos right", strong=[0])
-    return Plot(
-        key, f"Right in all three, {JUDGED[which]}", plotted, alt, Table(columns, cells, "By group", head=2), note
-    )
+    plotted = drawing.intervals(key, lines, "share of photos right", strong=[0], span=WHOLE)
+    return Plot(key, f"Right in all three, {of}", plotted, alt, Table(columns, cells, "By group", head=2), note)
+
+
+def _label(by: str, group: str) -> str:
+    """A group's name where it is drawn: each half is cut by itself, so that groups of one column stay apart."""
+    if by in ("all", "age band", "gender"):
+        return group
+    return f"{drawing.cut(by, 11)}: {drawing.cut(group, 13)}"

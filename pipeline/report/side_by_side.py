@@ -15,6 +15,7 @@ from pipeline.report import drawing
 from pipeline.report.blocks import Block, Column, Plot, Section, Table, shown
 from pipeline.report.record_section import settings_of_run
 from pipeline.report.run_files import RunFiles
+from pipeline.report.score_sections import WHOLE
 from pipeline.scoring.bootstrap import LEVEL, resample_together
 from pipeline.scoring.metrics import errors, macro_f1
 
@@ -26,12 +27,13 @@ def side_by_side(runs: Sequence[RunFiles]) -> list[Section]:
     """The sections of a page about several runs, the first of which the others are compared with."""
     names = names_of(runs)
     sections = []
-    for key, title, tables in (
-        ("eval", "On the eval photos", [files.scored_labels() for files in runs]),
-        ("held-out", "On people held out", [files.told_labels() for files in runs]),
+    whole = [f"{name}{files.caveats}" for name, files in zip(names, runs, strict=True)]
+    for key, title, tables, named in (
+        ("eval", "On the eval photos", [files.scored_labels() for files in runs], names),
+        ("held-out", "On people held out", [files.told_labels() for files in runs], whole),
     ):
-        sections.append(_judged(key, title, names, tables, runs[0].report["photos_per_person"]))
-    return [*sections, _expected(names, runs), _cost(names, runs), _differing(names, runs)]
+        sections.append(_judged(key, title, named, tables, runs[0].report["photos_per_person"]))
+    return [*sections, _expected(whole, runs), _cost(names, runs), _differing(names, runs)]
 
 
 def names_of(runs: Sequence[RunFiles]) -> list[str]:
@@ -56,8 +58,12 @@ def _judged(
     people = common["person"].nunique() if common["person"].notna().all() else None
     told += f"{len(common):,} photos{f' of {people:,} people' if people else ''}"
     told += " that all have" if len(common) < most else ""
-    told += ". Differences are to the first, by the same resampled people, with 95 % intervals."
     names = [name for name, _ in known]
+    told += (
+        f". Differences are to {names[0]}, by the same resampled people, with 95 % intervals."
+        if len(known) > 1
+        else "."
+    )
     labels = np.stack([common[f"predicted_{at}"].to_numpy(np.int64) for at in range(len(known))])
     return Section(key, title, told, _compared(key, names, common, labels, photos_per_person))
 
@@ -97,7 +103,13 @@ def _compared(
     table = Table(columns, rows, "Scores and differences")
     alt = "; ".join(f"{name} {shown(value, 'score')} ({low:.3f} to {high:.3f})" for name, value, low, high in scores)
     blocks: list[Block] = [
-        Plot(f"{key}-scores", "Macro-F1", drawing.intervals(f"{key}-scores", scores, "macro-F1", [0]), f"{alt}.", table)
+        Plot(
+            f"{key}-scores",
+            "Macro-F1",
+            drawing.intervals(f"{key}-scores", scores, "macro-F1", [0], WHOLE),
+            f"{alt}.",
+            table,
+        )
     ]
     if differences:
         alt = "; ".join(

@@ -18,11 +18,13 @@ ATTRIBUTES = ("mask", "gender", "age")
 def certainty(
     rows: pd.DataFrame, mask: NDArray[np.float64], female: NDArray[np.float64], thresholds: Sequence[float] | None
 ) -> dict[str, NDArray[np.float64]]:
-    """By attribute how certain each photo's prediction is (n,), to be compared within an attribute.
+    """By attribute how certain what is said of each photo is (n,), to be compared within an attribute.
 
-    rows: with age_years where the system predicts years, whose certainty is the distance to the nearest threshold.
+    rows: with the label predicted, and age_years where the system predicts years, whose certainty is the distance to
+    the nearest threshold; mask (n, 3), female (n,): probabilities.
     """
-    found = {"mask": mask.max(1), "gender": np.maximum(female, 1 - female)}
+    said_mask, said_gender, _ = decode(rows["predicted"])
+    found = {"mask": mask[np.arange(len(mask)), said_mask], "gender": np.where(said_gender == 1, female, 1 - female)}
     if "age_years" in rows:
         edges = np.array(BAND_STARTS if thresholds is None else thresholds)
         found["age"] = np.abs(rows["age_years"].to_numpy(np.float64)[:, None] - edges).min(1)
@@ -45,17 +47,18 @@ def _wrong(rows: pd.DataFrame) -> list[NDArray[np.bool_]]:
 
 
 def _chosen(rows: pd.DataFrame, order: dict[str, NDArray[np.float64]]) -> list[int]:
-    """The first of each order, each photo and, of an attribute, each person once; -inf and NaN are none."""
+    """The first EACH of each order, each person once; -inf and NaN are none."""
     person = rows["person"].astype("string").fillna("").to_numpy(str)
     chosen: list[int] = []
+    people: set[str] = set()
     for value in order.values():
-        ranked = np.argsort(-np.nan_to_num(value, nan=-np.inf), kind="stable")
-        people: set[str] = set()
-        for place in ranked:
-            if len(people) == EACH or not np.isfinite(value[place]):
+        left = EACH
+        for place in np.argsort(-np.nan_to_num(value, nan=-np.inf), kind="stable"):
+            if not left or not np.isfinite(value[place]):
                 break
             who = person[place] or f"photo {place}"
-            if who not in people and int(place) not in chosen:
+            if who not in people:
                 people.add(who)
                 chosen.append(int(place))
+                left -= 1
     return chosen

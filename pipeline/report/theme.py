@@ -7,6 +7,7 @@ follows the reader's theme; in an SVG file of its own they become the colours of
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
 
 LIGHT = {
     "ink": "#1b1f24",
@@ -16,6 +17,7 @@ LIGHT = {
     "one": "#1f5fa8",
     "two": "#b34d00",
     "three": "#00705a",
+    "between": "#1b1f24",
 }
 """Blue, orange and green that the colour-blind tell apart (after Okabe and Ito 2008), dark enough on white."""
 DARK = {
@@ -26,13 +28,17 @@ DARK = {
     "one": "#79b8ff",
     "two": "#ffa260",
     "three": "#56d4b0",
+    "between": "#13171c",
 }
+BETWEEN = (0.6, 0.78)
+"""Strengths between which letters are dark in either theme: each then is read best."""
 TOKENS = {name: f"#0102{number:02x}" for number, name in enumerate(LIGHT, 1)}
 """The colours that plots are drawn with, by name."""
-INK, MUTED, GRID, PAPER, ONE, TWO, THREE = TOKENS.values()
+INK, MUTED, GRID, PAPER, ONE, TWO, THREE, _ = TOKENS.values()
 _OF = {token: name for name, token in TOKENS.items()}
 _LEVEL = re.compile(r"#fe01([0-9a-f]{2})")
-_FONT = re.compile(r"font: (?:[a-z]+ )?([0-9.]+)px [^;\"]*")
+_FONT = re.compile(r"font: (?:[a-z0-9]+ )?([0-9.]+)px [^;\"]*|font-size: ([0-9.]+)px; font-family: [^;\"]*")
+_TAG = re.compile(r"<[^>]*>")
 
 
 def level(share: float) -> str:
@@ -42,23 +48,30 @@ def level(share: float) -> str:
 
 def over(share: float) -> str:
     """The token of letters that are read on `level` of a share."""
-    return PAPER if share > 0.5 else INK
+    return INK if share <= BETWEEN[0] else PAPER if share > BETWEEN[1] else TOKENS["between"]
 
 
 def themed(svg: str) -> str:
     """A plot for the page: tokens as variables, letters in the page's font."""
-    svg = _LEVEL.sub(lambda found: f"color-mix(in srgb, var(--one) {int(found[1], 16)}%, var(--paper))", svg)
-    for token, name in _OF.items():
-        svg = svg.replace(token, f"var(--{name})")
-    return _FONT.sub(r"font-size: \1px", svg)
+    mixed = "color-mix(in srgb, var(--one) {}%, var(--paper))"
+    return _in_tags(svg, lambda share: mixed.format(share), {name: f"var(--{name})" for name in LIGHT}, "")
 
 
 def alone(svg: str) -> str:
     """A plot as a file of its own, in the light theme."""
-    svg = _LEVEL.sub(lambda found: _mixed(int(found[1], 16) / 100), svg)
-    for token, name in _OF.items():
-        svg = svg.replace(token, LIGHT[name])
-    return _FONT.sub(r"font: \1px sans-serif", svg)
+    return _in_tags(svg, lambda share: _mixed(share / 100), LIGHT, "; font-family: sans-serif")
+
+
+def _in_tags(svg: str, of_level: Callable[[int], str], of_token: Mapping[str, str], family: str) -> str:
+    """Colours and fonts put in the place of tokens, in tags alone: a text may hold what looks like one."""
+
+    def of_tag(found: re.Match[str]) -> str:
+        tag = _LEVEL.sub(lambda one: of_level(int(one[1], 16)), found[0])
+        for token, name in _OF.items():
+            tag = tag.replace(token, of_token[name])
+        return _FONT.sub(lambda one: f"font-size: {one[1] or one[2]}px{family}", tag)
+
+    return _TAG.sub(of_tag, svg)
 
 
 def _mixed(share: float) -> str:

@@ -106,18 +106,20 @@ def resample_means(
     truth, values = np.asarray(truth, np.int64), np.asarray(values, np.float64)
     stratum = by_gender_first(class_of_label(truth))
     if person is None:
-        unit, unit_stratum, divide = np.arange(len(truth)), stratum, photos_per_person
+        # photos of one stratum and the same values are alike: one unit, drawn by its count
+        rows, count = np.unique(np.column_stack([stratum, *values]), axis=0, return_counts=True, equal_nan=True)
+        unit_stratum, values, unit, divide = rows[:, 0], rows[:, 1:].T, np.arange(len(rows)), photos_per_person
     else:
         _, unit, photos = np.unique(np.asarray(person), return_inverse=True, return_counts=True)
         middle = np.lexsort((stratum, unit))[np.cumsum(photos) - photos + (photos - 1) // 2]
-        unit_stratum, divide = stratum[middle], 1.0
+        unit_stratum, count, divide = stratum[middle], np.ones(len(photos), np.int64), 1.0
     known = np.isfinite(values)
     size = len(unit_stratum)
     sums = [np.bincount(unit, np.where(here, row, 0.0), size) for here, row in zip(known, values, strict=True)]
     counts = [np.bincount(unit, here, size) for here in known]
     table = np.stack([*sums, *counts], axis=1)
     rng, total = np.random.default_rng(seed), np.zeros((draws, table.shape[1]))
-    for inside, some, times in resampled(unit_stratum, np.ones(size, np.int64), draws, by_the_faster, rng, divide):
+    for inside, some, times in resampled(unit_stratum, count, draws, by_the_faster, rng, divide):
         total[some] += times.astype(np.float64) @ table[inside]
     top, bottom = total[:, : len(values)], total[:, len(values) :]
     return np.divide(top, bottom, out=np.full(top.shape, np.nan), where=bottom > 0)

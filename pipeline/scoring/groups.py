@@ -14,7 +14,10 @@ from numpy.typing import NDArray
 from models.labels import BANDS, GENDERS, MASKS, decode
 from pipeline.scoring.bootstrap import LEVEL, resample_means
 from pipeline.scoring.metrics import macro_f1
+from pipeline.scoring.reliability import wilson
 
+OURS = ("all", "mask", "gender", "age band")
+"""By what there are groups always."""
 MOST, LEAST = 12, 2
 """A further column makes groups where it has at most so many values, and at least so many."""
 RIGHT = ("right", "right_mask", "right_gender", "right_band")
@@ -50,20 +53,27 @@ def group_table(
         drawn = resample_means(true[inside], whole[:, inside], who, photos_per_person, draws)
         row = {"by": by, "group": group, "photos": int(inside.sum())}
         row["people"] = np.nan if who is None else len(np.unique(who))
+        trials = round(inside.sum() / photos_per_person) if who is None else row["people"]
         for name, mine, again in zip((*RIGHT, "age_error"), whole[:, inside], drawn.T, strict=True):
-            row |= _spanned(name, mine, again)
+            row |= _spanned(name, mine, again, max(1, trials))
         row["macro_f1"] = macro_f1(true[inside], predicted[inside])
         row["labels"] = len(np.unique(true[inside]))
         made.append(row)
     return pd.DataFrame(made).reindex(columns=COLUMNS)
 
 
-def _spanned(name: str, values: NDArray[np.float64], drawn: NDArray[np.float64]) -> dict[str, float]:
-    """A mean and its interval; NaN where no photo has a value."""
+def _spanned(name: str, values: NDArray[np.float64], drawn: NDArray[np.float64], people: int) -> dict[str, float]:
+    """A mean and its interval; NaN where no photo has a value.
+
+    Where drawing again changes nothing, as where all are right, a share has Wilson's interval of so many people.
+    """
     if not np.isfinite(values).any():
         return {}
+    mean = float(np.nanmean(values))
     low, high = np.nanquantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return {name: float(np.nanmean(values)), f"{name}_low": float(low), f"{name}_high": float(high)}
+    if low == high and name in RIGHT:
+        low, high = wilson(mean, people)
+    return {name: mean, f"{name}_low": float(low), f"{name}_high": float(high)}
 
 
 def _groups(
@@ -76,7 +86,8 @@ def _groups(
         found += [(by, word, codes == code) for code, word in enumerate(words) if (codes == code).any()]
     for column in further_columns(photos, further):
         cells = np.array([further.get(photo, {}).get(column, "") for photo in photos])
-        found += [(column, value, cells == value) for value in sorted(set(cells) - {""})]
+        by = f"{column} (column)" if column in OURS else column
+        found += [(by, value, cells == value) for value in sorted(set(cells) - {""})]
     return found
 
 

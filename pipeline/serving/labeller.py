@@ -10,7 +10,6 @@ from typing import NamedTuple
 import pandas as pd
 import torch
 
-from models.errors import UserError
 from pipeline.combiner import combiners
 from pipeline.combiner.label_combiner import LabelCombiner
 from pipeline.combiner.label_table import WORDS, labelled_faces, labelled_photos
@@ -21,11 +20,10 @@ from pipeline.images.run_photos import detector_of
 from pipeline.prediction import ensemble
 from pipeline.prediction.engine import REFERENCE, Engine
 from pipeline.prediction.ensemble import EnsembleMember
-from pipeline.prediction.run_predictions import folds_in, framing_of, network_fingerprints, networks_of
+from pipeline.prediction.run_predictions import check_calibrated, folds_in, framing_of, networks_of
 from pipeline.run import records
 from pipeline.run.fold_records import SETTINGS, WEIGHTS
 from pipeline.run.folder import Run
-from pipeline.runtime import store
 from pipeline.runtime.progress import Progress
 
 
@@ -65,18 +63,8 @@ class Labeller:
         networks, home = networks_of(run, system), run.home(system)
         for fold in folds_in(networks):
             fold.check(SETTINGS, WEIGHTS)
-        calibrated = records.last(home, "calibrate")
-        calibrated.check("combiner.json")
-        if not (home / "combiner.json").is_file():
-            raise UserError(f"{home} has no combiner.json yet; run make predict and make calibrate first.")
+        check_calibrated(networks, run, home)
         predicted = records.last(home, "predict").metrics
-        weights = calibrated.metrics.get("weights", predicted.get("weights"))
-        now = store.file_fingerprint(home / "predictions.csv")
-        if weights != network_fingerprints(networks) or calibrated.metrics.get("predictions", now) != now:
-            raise UserError(
-                f"{home / 'combiner.json'} was fitted to other networks or predictions than {run.folder} has now; run "
-                f"make predict and make calibrate."
-            )
         torch.set_num_threads(threads)
         device = "cuda" if torch.cuda.is_available() else "cpu"
         engine = Engine.of(predicted.get("engine", "torch"))

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from models.declared import setting
 from models.errors import UserError, listed
+from pipeline.prediction.run_predictions import folds_in, networks_of
 from pipeline.run import records
-from pipeline.run.folder import is_run, open_run, recorded_run
+from pipeline.run.folder import RECORD, Run, is_run, open_run, recorded_run
 from pipeline.run.settings import SYSTEMS, EvalStage
 from pipeline.runtime import store
 
@@ -22,6 +23,12 @@ if TYPE_CHECKING:
 PAGE, DRAWINGS = "report.html", "report"
 NEEDED = ("matplotlib", "jinja2")
 """What the optional extra report brings."""
+READ = ("combiner.json", "held_out.csv", "predictions.csv", "submission.csv", "score.json", "scored.csv",
+        "bad_photos.csv", "validation.csv", "done/score.json", "done/calibrate.json")  # fmt: skip
+OF_FOLD = ("log.csv", "validation.csv", "settings.json", "done/train.json")
+"""The files that a page shows, of its place and of the folds."""
+PAGE_VERSION = 1
+"""With another one a page is made again."""
 OF_ONE = "Made by face18 from the files of this run. A score is about these photos and people, and no others."
 OF_SEVERAL = "Made by face18 from the files of these runs. A score is about these photos and people, and no others."
 
@@ -54,11 +61,32 @@ def report(settings: Report) -> dict[str, Any]:
         return _several(settings.side_by_side)
     run = open_run(settings, make=False)
     place, system = run.place(settings), run.system(settings)
+    inputs = _inputs(run, system, place, settings.no_photos)
     with records.alone(place, "report"):
+        done = records.finished(place, "report", inputs)
+        if done:
+            print(f"report: {place / PAGE} stands")
+            return done
         from pipeline.report.run_report import run_report
 
         title, sections = run_report(run, system, place, photos=not settings.no_photos)
-        return write_page(place / PAGE, place / DRAWINGS, title, sections, OF_ONE)
+        made = write_page(place / PAGE, place / DRAWINGS, title, sections, OF_ONE)
+        return records.record(place, "report", inputs, [PAGE], made)
+
+
+def _inputs(run: Run, system: str, place: Path, no_photos: bool) -> dict[str, Any]:
+    """What a page depends on, as fingerprints; photos are known by those of the tables that name them."""
+    tables = ["photos.csv", "train/train.csv", "key.csv"]
+    files = {str(path): store.file_fingerprint(path) for path in (run.data / name for name in tables)}
+    folds = folds_in(networks_of(run, system))
+    return {
+        "version": PAGE_VERSION,
+        "photos": not no_photos and run.data.is_dir(),
+        "data": files,
+        "place": {name: store.file_fingerprint(place / name) for name in READ},
+        "run": store.file_fingerprint(run.folder / RECORD),
+        "folds": {str(fold.folder): [store.file_fingerprint(fold.folder / name) for name in OF_FOLD] for fold in folds},
+    }
 
 
 def _several(named: str) -> dict[str, Any]:
@@ -104,10 +132,12 @@ def write_page(page: Path, drawings: Path, title: str, sections: list[Section], 
     from pipeline.report.page import page_of
     from pipeline.report.theme import alone
 
-    for section in sections:
-        for plot in section.blocks:
-            if isinstance(plot, Plot):
-                store.write_text(drawings / f"{plot.name}.svg", alone(plot.svg))
+    plots = {f"{one.name}.svg": one for section in sections for one in section.blocks if isinstance(one, Plot)}
+    for name, plot in plots.items():
+        store.write_text(drawings / name, alone(plot.svg))
+    for old in drawings.glob("*.svg"):  # of what is no longer known
+        if old.name not in plots:
+            old.unlink()
     store.write_text(page, page_of(title, sections, made))
     print(f"report: {page}, {page.stat().st_size / 1e6:.1f} MB; its drawings in {drawings}")
     return {"page": str(page)}

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from pipeline.dataset.photos import DataSet
 
 
+TRUTH_FILES = ("key.csv", "photos.csv")
+"""Where a truth may stand."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Score(SystemStage):
     """What the stage score is told."""
@@ -90,5 +94,7 @@ def _score(home: Path, data: DataSet, truth: pd.DataFrame) -> dict[str, Any]:
     store.write_json(home / "score.json", metrics)
     scored = truth.assign(predicted=truth["photo"].map(labels.set_index("photo")["label"]))
     store.write_csv(home / SCORED, scored)
-    records.record(home, "score", {}, ["score.json", SCORED], {"submission": fingerprint})
+    files = {name: store.file_fingerprint(data.root / name) for name in TRUTH_FILES}
+    of_truth = {name: made for name, made in files.items() if made is not None}
+    records.record(home, "score", {}, ["score.json", SCORED], {"submission": fingerprint, "truth": of_truth})
     return metrics

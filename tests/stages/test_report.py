@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from page_tables import Page
 from sklearn.metrics import confusion_matrix, f1_score
-from tiny_runs import SMALL, finish
+from tiny_runs import SMALL, finish, train_all
 
 from models.errors import UserError
 from models.labels import BANDS, GENDERS, MASKS, NAMES, decode
@@ -45,8 +45,16 @@ def test_the_scores_are_those_on_record(told):
     expected = made["expected"]
     assert rows["expected"][1] == expected["macro_f1"]
     assert rows["expected"][2:4] == (expected["interval"] or ["", ""])
-    for name, key in (("held out", "cross_fitted"), ("held out, uncalibrated", "plain")):
-        assert rows[name][1:4] == [made["scores"]["eval"][key]["macro_f1"], *made["scores"]["eval"][key]["interval"]]
+    for name, mix, key in (
+        ("held out", "train", "cross_fitted"),
+        ("held out, uncalibrated", "train", "plain"),
+        ("held out, in the age mix used", "eval", "cross_fitted"),
+    ):
+        assert rows[name][1:4] == [made["scores"][mix][key]["macro_f1"], *made["scores"][mix][key]["interval"]]
+    held = store.read_csv(run / "held_out.csv")
+    whole = [row for row in page.table("groups-held-out") if row[0] == "all"]
+    assert whole[0][-2] == pytest.approx(rows["held out"][1])
+    assert whole[0][4] == (held["label"] == held["cross_fitted"]).mean()
 
 
 def test_the_confusion_and_f1_are_those_of_the_submission(told):
@@ -96,7 +104,7 @@ def test_learning_curves_are_the_logs(told):
             assert [row[place] for row in rows] == log[column].tolist()
 
 
-def test_groups_are_those_of_photos_and_of_further_columns(told, done):
+def test_groups_are_those_of_photos_and_of_further_columns(told):
     run, page = told
     scored = store.read_csv(run / "scored.csv")
     rows = {(row[0], row[1]): row for row in page.table("groups-eval")}
@@ -107,15 +115,22 @@ def test_groups_are_those_of_photos_and_of_further_columns(told, done):
     ):
         for code, word in enumerate(words):
             assert rows[by, word][4] == pytest.approx(right[codes == code].mean())
-    race = pd.read_csv(done.data / "train/train.csv").set_index("path")["race"]
-    held = store.read_csv(run / "held_out.csv")
-    people = pd.concat(store.read_csv(file) for file in run.glob("age/fold*/validation.csv"))
-    held = held.merge(people[["photo", "person"]], on="photo")
-    told_races = {row[1]: row for row in page.table("groups-held-out") if row[0] == "race"}
-    assert len(told_races) in (0, held["person"].map(race).nunique())
-    for name, row in told_races.items():
-        some = held[held["person"].map(race) == name]
-        assert row[4] == pytest.approx((some["label"] == some["cross_fitted"]).mean())
+
+
+def test_a_further_column_makes_groups(copy):
+    table = pd.read_csv(copy.data / "train/train.csv", dtype=str)
+    table["camera"] = ["old", "new", "$x_1$"][0:3] * (len(table) // 3) + ["old"] * (len(table) % 3)
+    table.to_csv(copy.data / "train/train.csv", index=False)
+    page = page_of(copy.run, no_photos=True)
+    people = store.read_csv(copy.run / "age/fold0/validation.csv")[["photo", "person"]]
+    held = store.read_csv(copy.run / "held_out.csv").merge(people, on="photo")
+    camera = held["person"].map(table.set_index("path")["camera"])
+    rows = {row[1]: row for row in page.table("groups-held-out") if row[0] == "camera"}
+    assert set(rows) == set(camera)
+    for name, row in rows.items():
+        some = held[camera == name]
+        assert row[2:5] == [len(some), some["person"].nunique(), (some["label"] == some["cross_fitted"]).mean()]
+    assert any("No groups by race: fewer than 2 or more than 12 values." in text for text in page.texts)
 
 
 def test_reliability_is_of_the_people_held_out(told):
@@ -233,7 +248,7 @@ def test_a_rival_has_its_page(copy, system, settings):
     assert "surface" not in page.tables
     made = store.read_json(copy.run / system / "combiner.json")["report"]
     rows = {row[0]: row for row in page.table("score")}
-    assert rows["held out"][1] == made["scores"]["eval"]["cross_fitted"]["macro_f1"]
+    assert rows["held out"][1] == made["scores"]["train"]["cross_fitted"]["macro_f1"]
     assert any("looked" in attributes.get("alt", "") for tag, attributes in page.tags if tag == "img")
 
 
@@ -278,7 +293,9 @@ def test_names_and_columns_run_nothing(copy):
 
 def test_a_run_that_is_not_calibrated_is_told_what_to_do(copy):
     (copy.run / "combiner.json").unlink()
-    with pytest.raises(UserError, match=r"^runs/one has no combiner\.json yet; run make calibrate first\.$"):
+    (copy.run / "done/calibrate.json").unlink()
+    told = r"^runs/one has no combiner\.json yet; run make predict and make calibrate first\.$"
+    with pytest.raises(UserError, match=told):
         report(Report.of(run=copy.run))
     assert not (copy.run / "report.html").exists()
 
@@ -401,3 +418,85 @@ def test_runs_that_cannot_be_compared(copy, words, sentence, capsys):
     assert main(["report", *words]) == 2
     assert capsys.readouterr().err == f"face18: {sentence}\n"
     assert not list(Path().rglob("report*.html"))
+
+
+def test_where_nobody_is_old_there_is_a_page(copy):
+    table = pd.read_csv(copy.data / "train/train.csv", dtype=str)
+    old = table["age"].astype(float) >= 60
+    for folder in table["path"][old]:
+        shutil.rmtree(copy.data / "train/images" / folder)
+    table[~old].to_csv(copy.data / "train/train.csv", index=False)
+    young = Path("runs/young")
+    train_all(young, copy.data)
+    predict(Predict.of(run=young, threads=1))
+    calibrate(Calibrate.of(run=young, prior="train"))
+    submit(EvalStage.of(run=young))
+    page = page_of(young)
+    assert page.table("surface")[0][1:3] == store.read_json(young / "combiner.json")["report"]["thresholds"]
+    assert page.table("ages")[0][0] == "all"
+
+
+def test_a_run_that_was_trained_elsewhere_has_its_page(copy):
+    folder = shutil.move(copy.data / "eval/images", "album")
+    shutil.rmtree(copy.data)
+    finish(copy.run, eval=Path(folder))
+    page = page_of(copy.run, eval=Path(folder))
+    assert any("'people' is not there, so there are no photos to show" in row[1] for row in page.table("notes"))
+    assert "img" not in {tag for tag, _ in page.tags}
+
+
+def test_a_person_taken_out_of_the_data_set_is_left_out(copy):
+    held = store.read_csv(copy.run / "age/fold0/validation.csv")
+    gone = held["person"].iloc[0]
+    table = pd.read_csv(copy.data / "train/train.csv", dtype=str)
+    table[table["path"] != gone].to_csv(copy.data / "train/train.csv", index=False)
+    shutil.rmtree(copy.data / "train/images" / gone)
+    page = page_of(copy.run)
+    shown = {a.get("alt", "").removeprefix("photo ") for tag, a in page.tags if tag == "img"}
+    assert shown & set(held["photo"])
+    assert not shown & set(held["photo"][held["person"] == gone])
+
+
+def test_a_page_stands_until_something_changes(copy, capsys):
+    report(Report.of(run=copy.run, no_photos=True))
+    before = (copy.run / "report.html").stat().st_mtime_ns
+    capsys.readouterr()
+    report(Report.of(run=copy.run, no_photos=True))
+    assert capsys.readouterr().out == "report: runs/one/report.html stands\n"
+    assert (copy.run / "report.html").stat().st_mtime_ns == before
+    (copy.run / "report/old.svg").write_text("<svg/>")
+    report(Report.of(run=copy.run))
+    assert (copy.run / "report.html").stat().st_mtime_ns > before
+    assert not (copy.run / "report/old.svg").exists()
+
+
+def test_a_truth_that_changed_is_told(copy):
+    key = copy.data / "key.csv"
+    key.write_text(key.read_text() + "\n")
+    page = page_of(copy.run, no_photos=True)
+    assert "truth" not in {row[0] for row in page.table("score")}
+    assert any("key.csv has changed since the truth was opened" in row[1] for row in page.table("notes"))
+
+
+def test_networks_that_were_trained_again_are_told(copy):
+    weights = copy.run / "mask/fold0/settings.json"
+    store.write_json(weights, store.read_json(weights) | {"weights": "other"})
+    with pytest.raises(UserError, match="was fitted to other networks or predictions than runs/one has now"):
+        report(Report.of(run=copy.run))
+
+
+def test_scores_of_people_held_out_have_their_caveats(copy):
+    made = store.read_json(copy.run / "combiner.json")
+    made["report"]["caveats"] = ["leaky"]
+    store.write_json(copy.run / "combiner.json", made)
+    record = store.read_json(copy.run / "done/calibrate.json")
+    record["wrote"] |= {"combiner.json": store.file_fingerprint(copy.run / "combiner.json")}
+    store.write_json(copy.run / "done/calibrate.json", record)
+    page = page_of(copy.run)
+    rows = {row[0]: row for row in page.table("score")}
+    assert all("(leaky)" in row[-1] for name, row in rows.items() if name != "truth")
+    assert "(leaky)" not in rows["truth"][-1]
+    assert sum("(leaky)" in text for text in page.texts) >= 8
+    other = shutil.copytree(copy.run, Path("runs/two"))
+    beside = Page(Path(report(Report.of(side_by_side=f"runs/one,{other}"))["page"]).read_text())
+    assert [row[0] for row in beside.table("held-out-scores")] == ["one (leaky)", "two (leaky)"]

@@ -8,6 +8,7 @@ from sklearn.metrics import accuracy_score, f1_score
 from models.labels import BANDS, GENDERS, MASKS, decode
 from pipeline.scoring.bootstrap import resample_means
 from pipeline.scoring.groups import COLUMNS, MOST, further_columns, group_table
+from pipeline.scoring.reliability import wilson
 
 
 def rows_of(people=60, photos=7, seed=0, named=True):
@@ -75,6 +76,24 @@ def test_a_mean_of_nothing_is_nothing():
     assert np.isnan(drawn[:, 1]).all()
     finite = drawn[:, 0][np.isfinite(drawn[:, 0])]
     assert set(np.unique(finite)) <= {1.0, 1.5, 5 / 3, 2.0, 7 / 3, 2.5, 3.0}
+
+
+def test_where_all_are_right_there_is_room_for_one_who_is_not():
+    rows = rows_of(people=12)
+    table = group_table(rows.assign(predicted=rows["label"]))
+    assert (table["right"] == 1).all()
+    assert (table["right_high"] == 1).all()
+    low = dict(zip(table["group"], table["right_low"], strict=True))
+    assert low["all photos"] == pytest.approx(wilson(1.0, 12)[0])
+    assert low["male"] < low["all photos"]
+
+
+def test_a_further_column_that_is_called_like_ours_stays_apart():
+    rows = rows_of(people=20)
+    further = {photo: {"gender": "xy"[i % 2]} for i, photo in enumerate(rows["photo"])}
+    table = group_table(rows, further)
+    assert table["group"][table["by"] == "gender"].tolist() == list(GENDERS)
+    assert table["group"][table["by"] == "gender (column)"].tolist() == ["x", "y"]
 
 
 def test_further_columns_make_groups_where_they_have_a_few_values():
