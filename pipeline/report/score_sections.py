@@ -41,10 +41,12 @@ def headline(files: RunFiles) -> Section:
     columns = [Column("macro-F1 of"), Column("value", "score"), *SPAN, Column("interval and photos")]
     cells = [(row.name, row.value, row.low, row.high, row.of) for row in rows]
     table = Table(columns, cells, "Macro-F1 over the labels that occur")
-    drawn = [(f"{row.name}{row.level}", row.value, row.low, row.high) for row in rows]
+    drawn = [
+        (f"{row.name}{'' if row.level == USUAL else row.level}", row.value, row.low, row.high) for row in rows
+    ]
     plotted = drawing.intervals("score", drawn, "macro-F1", strong=[0], span=WHOLE)
     alt = "; ".join(f"{row.name} {shown(row.value, 'score')} ({row.span()})" for row in rows)
-    note = f"Lines are intervals; how sure each is stands behind its name.{_held_out_note(files)}"
+    note = f"Lines are 95 % intervals, but where another level stands behind a name.{_held_out_note(files)}"
     plot = Plot("score", "The score and its intervals", plotted, f"Macro-F1: {alt}.", table, note)
     return Section("score", "The score", _lead(files), [Tiles(tiles), plot])
 
@@ -82,7 +84,7 @@ def _scores(files: RunFiles) -> list[_Score]:
     of = f"{report['photos']:,} photos of {report['people']:,} people held out{files.caveats}"
     kinds = [("held out", "train", "cross_fitted"), ("held out, uncalibrated", "train", "plain")]
     if report["age_mix"]["kind"] != "train":
-        kinds.insert(1, ("held out, in the age mix used", "eval", "cross_fitted"))
+        kinds.insert(1, ("held out, in the age mix", "eval", "cross_fitted"))
     for name, weighting, key in kinds:
         made = report["scores"][weighting][key]
         rows.append(_Score(name, made["macro_f1"], *(made.get("interval") or (None, None)), USUAL, of))
@@ -92,7 +94,7 @@ def _scores(files: RunFiles) -> list[_Score]:
 def _held_out_note(files: RunFiles) -> str:
     if files.report["age_mix"]["kind"] == "train":
         return ""
-    return " In the age mix used, people held out are weighted to stand for it; without that they are as they are."
+    return " In the age mix that is used, people held out are weighted to stand for it; else they count as they are."
 
 
 def _lead(files: RunFiles) -> str:
