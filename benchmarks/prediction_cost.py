@@ -21,8 +21,7 @@ from pipeline.dataset.folds import fold_table
 from pipeline.dataset.photos import DataSet
 from pipeline.images.photos import Photos, decode_all
 from pipeline.prediction import ensemble
-from pipeline.prediction.engine import Engine
-from pipeline.prediction.engines import BATCH_SIZE
+from pipeline.prediction.engine import BATCH_SIZE, Engine
 from pipeline.run import records
 from pipeline.run.fold_records import VALIDATION, WROTE
 from pipeline.run.folder import open_run

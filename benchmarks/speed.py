@@ -60,9 +60,8 @@ from pipeline.dataset.photos import DataSet, read_data_set
 from pipeline.images.framing import View
 from pipeline.images.photos import Photos, decode_all
 from pipeline.images.prepared import prepare
-from pipeline.prediction import ensemble
-from pipeline.prediction.engine import Engine
-from pipeline.prediction.engines import BATCH_SIZE
+from pipeline.prediction import ensemble, over_photos
+from pipeline.prediction.engine import BATCH_SIZE, Engine
 from pipeline.run.presets import PRESETS, TASKS
 from pipeline.runtime import machine
 from pipeline.runtime.progress import Progress
@@ -222,7 +221,7 @@ def measure_prediction(data: DataSet, settings: Settings, amount: argparse.Names
 
     def ours(members: list[ensemble.EnsembleMember], photos: Sequence[str]) -> int:
         with Progress("predict", len(photos), "photos", quiet=True) as progress:
-            ensemble.predict(members, Photos(data.root, photos), cores, progress)
+            over_photos.predict(members, Photos(data.root, photos), cores, progress)
         return len(photos)
 
     def alone(members: list[ensemble.EnsembleMember], _: Sequence[str]) -> int:

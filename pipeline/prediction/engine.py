@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from models.errors import UserError
 from pipeline.runtime.machine import has_bfloat16
 
+BATCH_SIZE = 64
+"""Photos that are predicted together, and of a batch of torch's."""
+
 
 @dataclass(frozen=True)
 class Engine:

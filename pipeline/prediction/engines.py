@@ -6,30 +6,22 @@ batches of one size, the last one padded, because a network's last bits depend o
 
 from __future__ import annotations
 
-import functools
-import sys
 import tempfile
 import warnings
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from models.backbone import Network
-from pipeline.prediction.engine import Engine
+from models.task import Task
+from pipeline.prediction.engine import BATCH_SIZE, Engine
+from pipeline.prediction.openvino_models import OPENVINO_BATCH_SIZE, Forward, forward_of, openvinos_core, padded
 from pipeline.runtime.machine import Plan
 
-BATCH_SIZE = 64
-OPENVINO_BATCH_SIZE = 16
-"""Photos of a batch of OpenVINO's; each of its streams works on one of them."""
 Size = tuple[int, int]
-Forward = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
-"""Photos (N, H, W, 3) uint8 -> logits (N, num_logits + learned) float32."""
 
 
 def build(engine: Engine, network: Network, size: Size, plan: Plan) -> Forward:
@@ -52,7 +44,7 @@ def logits_of(network: torch.nn.Module, photos: NDArray[np.uint8], rows: NDArray
     device = next(network.parameters()).device
     logits = []
     for start in range(0, len(rows), BATCH_SIZE):
-        batch = _padded(photos[rows[start : start + BATCH_SIZE]], BATCH_SIZE)
+        batch = padded(photos[rows[start : start + BATCH_SIZE]], BATCH_SIZE)
         pixels = torch.from_numpy(batch).to(device, non_blocking=True).permute(0, 3, 1, 2)
         if not plan.channels_last:
             pixels = pixels.contiguous()
@@ -62,62 +54,23 @@ def logits_of(network: torch.nn.Module, photos: NDArray[np.uint8], rows: NDArray
 
 
 def _openvino(network: Network, size: Size, threads: int, precision: str) -> Forward:
-    openvino, core = _openvinos_core()
+    core = openvinos_core()[1]
+    return forward_of(core, core.read_model(*openvino_model(_Stored(network.eval()), size)), threads, precision)
+
+
+def openvino_model(network: torch.nn.Module, size: Size) -> tuple[bytes, bytes]:
+    """A network that takes photos (N, H, W, 3) uint8 as OpenVINO's XML and weights, for OPENVINO_BATCH_SIZE at a time.
+
+    With nothing in it that belongs to torch: a model converted in memory goes on using torch's weights and Python's
+    objects, after both may be gone. Raises whatever torch or OpenVINO raise for a network that they cannot convert.
+    """
+    openvino = openvinos_core()[0]
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore", torch.jit.TracerWarning)
         warnings.simplefilter("ignore", FutureWarning)  # there is no other way of this speed
         # Traced with one photo: OpenVINO's own way runs the network with a whole batch, and that several times.
-        traced = torch.jit.trace(
-            _Stored(network.eval()), torch.zeros(1, *size, 3, dtype=torch.uint8), check_trace=False
-        )
-    model = core.read_model(*_plain(openvino, traced, [OPENVINO_BATCH_SIZE, *size, 3]))
-    # A stream of one thread each: no thread waits for another, and the bytes do not depend on their number.
-    # Left to itself OpenVINO chooses the precision by the machine, and its threads without regard to a quota.
-    settings = {
-        "INFERENCE_PRECISION_HINT": precision,
-        "INFERENCE_NUM_THREADS": threads,
-        "NUM_STREAMS": threads,
-        "ENABLE_CPU_PINNING": False,
-    }
-    compiled = core.compile_model(model, "CPU", settings)
-    requests = [compiled.create_infer_request() for _ in range(threads)]
-
-    def run(photos: NDArray[np.uint8]) -> NDArray[np.float32]:
-        pieces = range(0, len(photos), OPENVINO_BATCH_SIZE)
-        found = []
-        for number in range(len(pieces) + threads):  # a request is read when its turn comes again
-            request = requests[number % threads]
-            if 0 <= number - threads < len(pieces):
-                request.wait()
-                found.append(request.get_output_tensor().data.copy())
-            if number < len(pieces):
-                start = pieces[number]
-                request.start_async([_padded(photos[start : start + OPENVINO_BATCH_SIZE], OPENVINO_BATCH_SIZE)])
-        return np.concatenate(found)[: len(photos)]
-
-    return run
-
-
-@functools.cache
-def _openvinos_core() -> tuple[ModuleType, Any]:
-    """OpenVINO and its core, one for the whole process.
-
-    Its processor plugin gives the thread a stack of its own for signals, and frees it with the last core: the next
-    signal would end the process by a segmentation fault (OpenVINO 2026.4, processors with AMX).
-    """
-    # Its telemetry would post to the internet and write into the home folder.
-    sys.modules.setdefault("openvino_telemetry", None)
-    import openvino
-
-    return openvino, openvino.Core()
-
-
-def _plain(openvino: ModuleType, traced: torch.jit.ScriptModule, shape: list[int]) -> tuple[bytes, bytes]:
-    """A traced network as OpenVINO's XML and weights, with nothing in it that belongs to torch.
-
-    A model converted in memory goes on using torch's weights and Python's objects, after both may be gone.
-    """
-    model = openvino.convert_model(traced, input=[openvino.PartialShape(shape)])
+        traced = torch.jit.trace(network, torch.zeros(1, *size, 3, dtype=torch.uint8), check_trace=False)
+    model = openvino.convert_model(traced, input=[openvino.PartialShape([OPENVINO_BATCH_SIZE, *size, 3])])
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "network.xml"
         openvino.save_model(model, path, compress_to_fp16=False)
@@ -135,10 +88,12 @@ class _Stored(torch.nn.Module):
         return self.network(photos.permute(0, 3, 1, 2))
 
 
-def _padded(photos: NDArray[np.uint8], count: int) -> NDArray[np.uint8]:
-    """Photos (N, H, W, 3), and black ones up to the count."""
-    if len(photos) == count:
-        return np.ascontiguousarray(photos)
-    padded = np.zeros((count, *photos.shape[1:]), np.uint8)
-    padded[: len(photos)] = photos
-    return padded
+class Predicting(torch.nn.Module):
+    """A network with its task: photos as they are stored, (N, H, W, 3) uint8, in, prediction columns out."""
+
+    def __init__(self, task: Task, network: Network):
+        super().__init__()
+        self.task, self.network = task, _Stored(network)
+
+    def forward(self, photos: torch.Tensor) -> torch.Tensor:
+        return self.task.predict(self.network(photos))

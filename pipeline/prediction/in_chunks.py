@@ -10,10 +10,9 @@ from pathlib import Path
 import pandas as pd
 
 from pipeline.images.photos import Photos, mended
-from pipeline.prediction import ensemble
+from pipeline.prediction import over_photos
 from pipeline.prediction.chunks import FACE_PREDICTIONS, PREDICTIONS, Chunks
 from pipeline.prediction.engine import Engine
-from pipeline.prediction.ensemble import EnsembleMember
 from pipeline.runtime.progress import Progress
 
 PHOTOS_PER_CHUNK = 1024
@@ -35,7 +34,7 @@ def predict_in_chunks(
     key: str,
     rows: pd.DataFrame,
     photos_of: Callable[[pd.DataFrame], Photos],
-    members: Sequence[EnsembleMember],
+    members: Sequence[over_photos.Member],
     engine: Engine,
     threads: int,
 ) -> ChunkedPredictions:
@@ -53,7 +52,7 @@ def predict_in_chunks(
             some = rows.iloc[number * PHOTOS_PER_CHUNK : (number + 1) * PHOTOS_PER_CHUNK]
             note = written.note(number) if photos.faces is None or faces.note(number) is not None else None
             if note is None or mended(photos.root, note["bad"]):
-                found = ensemble.predict(members, photos_of(some), threads, progress)
+                found = over_photos.predict(members, photos_of(some), threads, progress)
                 table = some[["photo", "person"]].merge(found.table, on="photo", how="inner").assign(engine=str(engine))
                 if len(table) != len(found.table) or table["photo"].nunique() + len(found.bad) != len(some):
                     raise AssertionError("every photo is predicted exactly once by every fold, or is bad")

@@ -41,9 +41,7 @@ def headline(files: RunFiles) -> Section:
     columns = [Column("macro-F1 of"), Column("value", "score"), *SPAN, Column("interval and photos")]
     cells = [(row.name, row.value, row.low, row.high, row.of) for row in rows]
     table = Table(columns, cells, "Macro-F1 over the labels that occur")
-    drawn = [
-        (f"{row.name}{'' if row.level == USUAL else row.level}", row.value, row.low, row.high) for row in rows
-    ]
+    drawn = [(f"{row.name}{'' if row.level == USUAL else row.level}", row.value, row.low, row.high) for row in rows]
     plotted = drawing.intervals("score", drawn, "macro-F1", strong=[0], span=WHOLE)
     alt = "; ".join(f"{row.name} {shown(row.value, 'score')} ({row.span()})" for row in rows)
     note = f"Lines are 95 % intervals, but where another level stands behind a name.{_held_out_note(files)}"

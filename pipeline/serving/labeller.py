@@ -5,26 +5,27 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import pandas as pd
-import torch
 
 from pipeline.combiner import combiners
-from pipeline.combiner.label_combiner import LabelCombiner
 from pipeline.combiner.label_table import WORDS, labelled_faces, labelled_photos
 from pipeline.combiner.threshold_combiner import ThresholdCombiner
 from pipeline.dataset.run_data import NO_BOXES
 from pipeline.images.photos import FaceSearch, Photos
 from pipeline.images.run_photos import detector_of
-from pipeline.prediction import ensemble
+from pipeline.prediction import converted, over_photos
 from pipeline.prediction.engine import REFERENCE, Engine
-from pipeline.prediction.ensemble import EnsembleMember
 from pipeline.prediction.run_predictions import check_calibrated, folds_in, framing_of, networks_of
 from pipeline.run import records
-from pipeline.run.fold_records import SETTINGS, WEIGHTS
+from pipeline.run.fold_records import SETTINGS, WEIGHTS, FinishedFold
 from pipeline.run.folder import Run
+from pipeline.runtime.gpu import has_gpu
 from pipeline.runtime.progress import Progress
+
+if TYPE_CHECKING:
+    from pipeline.combiner.label_combiner import LabelCombiner
 
 
 class Labelled(NamedTuple):
@@ -46,17 +47,19 @@ class Labelled(NamedTuple):
 class Labeller:
     """A system's networks and combiner as predict and calibrate left them; crop, faces: as the run frames photos."""
 
-    members: Sequence[EnsembleMember]
+    members: Sequence[over_photos.Member]
     combiner: ThresholdCombiner | LabelCombiner
     crop: float
     threads: int
     faces: FaceSearch | None = None
     boxed: bool = False
     """Whether the networks learned from photos cropped to face boxes, of which there are none here."""
+    kept: bool = False
+    """Whether the networks are those that the run keeps converted, which answer sooner."""
 
     @classmethod
     def of_run(cls, run: Run, system: str, threads: int) -> Labeller:
-        """What a run has trained and calibrated, with the engine that predicted.
+        """What a run has trained and calibrated: the networks that it keeps converted, else the engine that predicted.
 
         Raises UserError where it has not come that far, or where networks changed or came since.
         """
@@ -65,24 +68,43 @@ class Labeller:
             fold.check(SETTINGS, WEIGHTS)
         check_calibrated(networks, run, home)
         predicted = records.last(home, "predict").metrics
-        torch.set_num_threads(threads)
-        device = "cuda" if torch.cuda.is_available() else "cpu"
         engine = Engine.of(predicted.get("engine", "torch"))
-        if engine.name == "compiled":  # compiling takes longer than some photos
-            engine = replace(REFERENCE, flip=engine.flip)
-        members = [ensemble.load(fold, device, threads, engine) for fold in folds_in(networks)]
+        folds = folds_in(networks)
+        members = None if has_gpu() else _kept(folds, threads, engine)
+        kept = members is not None
+        if members is None:
+            members = _by_torch(folds, threads, engine)
         framing = framing_of(networks)
         faces = framing and FaceSearch(framing, detector_of(framing, run.face_model), every=True)
-        boxed = not framing and any(fold.inputs["boxes"] != NO_BOXES for fold in folds_in(networks))
-        return cls(members, combiners.load(home / "combiner.json"), run.crop, threads, faces, boxed)
+        boxed = not framing and any(fold.inputs["boxes"] != NO_BOXES for fold in folds)
+        return cls(members, combiners.load(home / "combiner.json"), run.crop, threads, faces, boxed, kept)
 
     def label(self, photos: Sequence[str], quiet: bool = False) -> Labelled:
         """Labels photos. photos: paths, each once; quiet: shows no progress."""
         names, shown = list(photos), Photos(Path(), photos, crop=self.crop, faces=self.faces)
         with Progress("label", len(names), "photos", quiet=quiet) as progress:
-            found = ensemble.predict(self.members, shown, self.threads, progress)
+            found = over_photos.predict(self.members, shown, self.threads, progress)
         rows = pd.DataFrame(columns=["photo", "label", *WORDS])
         if len(found.bad) < len(names):
             rows = labelled_photos(self.combiner, found.table)
         faces = None if self.faces is None else labelled_faces(self.combiner, found.faces)
         return Labelled(rows, faces, found.bad, found.cut_short)
+
+
+def _kept(folds: Sequence[FinishedFold], threads: int, engine: Engine) -> list[converted.ConvertedMember] | None:
+    """The networks that a run keeps converted, as precise as the engine that predicted; None without them."""
+    precise = "bf16" if str(engine).startswith("openvino-bfloat16") else "f32"
+    return converted.converted(folds, threads, precise, engine.flip)
+
+
+def _by_torch(folds: Sequence[FinishedFold], threads: int, engine: Engine) -> list[over_photos.Member]:
+    """The networks by the engine that predicted, loaded by torch."""
+    import torch
+
+    from pipeline.prediction import ensemble
+
+    torch.set_num_threads(threads)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    if engine.name == "compiled":  # compiling takes longer than some photos
+        engine = replace(REFERENCE, flip=engine.flip)
+    return [ensemble.load(fold, device, threads, engine) for fold in folds]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from models.declared import setting
 from models.errors import UserError
-from pipeline.run.folder import open_run
+from pipeline.run.folder import Run, open_run
 from pipeline.run.settings import SystemStage
 from pipeline.runtime.problems import cut_short_line, show, tell_bad_photos
 
@@ -68,11 +68,29 @@ def label(settings: Label) -> dict[str, Any]:
     if settings.draw is not None:
         draw_pictures(settings.draw, photos, said.faces, said.photos)
         print(f"label: {len(said.photos)} pictures in {settings.draw}", file=sys.stderr)
+    if not labeller.kept:
+        _keep_converted(run, run.system(settings))
     if said.bad:
         raise UserError(
             f"of {len(photos)} photos {len(said.bad)} cannot be decoded and have no label:\n{tell_bad_photos(said.bad)}"
         )
     return {"photos": len(said.photos)}
+
+
+def _keep_converted(run: Run, system: str) -> None:
+    """Keeps the networks as OpenVINO runs them, so that the next call need not load torch; says what came of it."""
+    from pipeline.prediction.converted import keep_converted
+    from pipeline.prediction.run_predictions import folds_in, networks_of
+    from pipeline.runtime.gpu import has_gpu
+
+    if has_gpu():
+        return
+    try:
+        keep_converted(folds_in(networks_of(run, system)))
+        told = f"the networks are kept converted in {run.folder}; the next call answers sooner"
+    except Exception as problem:  # torch and OpenVINO raise whatever they raise, and the photos have their labels
+        told = f"the networks could not be kept converted ({str(problem).strip().splitlines()[0]}); labels are no worse"
+    print(f"label: {told}", file=sys.stderr)
 
 
 def named(words: Sequence[str], follow_links: bool = False) -> Iterator[str]:

@@ -9,7 +9,7 @@ from tiny_runs import SMALL, TINY, add_boxes, train_tiny
 from models.errors import UserError
 from pipeline.dataset.run_data import data_of
 from pipeline.images.run_photos import framed
-from pipeline.prediction import ensemble
+from pipeline.prediction import ensemble, over_photos
 from pipeline.prediction.run_predictions import out_of_fold
 from pipeline.run.fold_records import FinishedFold
 from pipeline.run.folder import open_run
@@ -67,7 +67,7 @@ def test_training_and_prediction_keep_the_same_margin(copy):
 
     def ages(member):
         with Progress("predict", len(rows), "photos", quiet=True) as progress:
-            table, *_ = ensemble.predict([member], framed(run, data, rows), 1, progress)
+            table, *_ = over_photos.predict([member], framed(run, data, rows), 1, progress)
         return table.set_index("photo")["age_years"].loc[validation["photo"]].to_numpy()
 
     assert member.view.margin == 0.6

@@ -25,7 +25,7 @@ from pipeline.images import found_faces, run_faces
 from pipeline.images.found_faces import FoundFaces
 from pipeline.images.photos import Photos
 from pipeline.images.run_photos import framed
-from pipeline.prediction import ensemble, in_chunks
+from pipeline.prediction import ensemble, in_chunks, over_photos
 from pipeline.prediction.engine import Engine
 from pipeline.prediction.run_predictions import framing_of, gather, networks_of, out_of_fold, validation_by
 from pipeline.run.fold_records import WROTE, FinishedFold
@@ -70,7 +70,7 @@ def framed_run(finished, bare, tmp_path, monkeypatch):
 
 def predictions_of(member, photos: Photos, column: str) -> pd.Series:
     with Progress("predict", len(photos.names), "photos", quiet=True) as progress:
-        table, *_ = ensemble.predict([member], photos, 1, progress)
+        table, *_ = over_photos.predict([member], photos, 1, progress)
     return table.set_index("photo")[column]
 
 
@@ -150,7 +150,7 @@ def test_every_face_of_a_group_is_labelled_as_if_alone(framed_run, album, tmp_pa
         photos = framed(run, data, data.eval, framing_of(networks))
         members = [ensemble.load(fold, "cpu", 1) for folds in networks.values() for fold in folds]
         with Progress("predict", 1, "photos", quiet=True) as progress:
-            table = ensemble.predict(members, photos, 1, progress).table
+            table = over_photos.predict(members, photos, 1, progress).table
         wanted.append(table[COLUMNS].iloc[0].astype(float))
     apart = np.abs(np.array(wanted)[:, None] - faces[COLUMNS].iloc[:3].to_numpy(float)).max(2)
     assert apart.argmin(1).tolist() == [0, 1, 2]  # what was cut out of its surroundings is found a little otherwise
@@ -173,7 +173,7 @@ def test_a_stopped_prediction_of_groups_ends_as_an_unstopped_one(framed_run, alb
     given = Predict.of(run=framed_run.run, threads=1, eval=album)
     place = framed_run.run / "eval-album"
     monkeypatch.setattr(in_chunks, "PHOTOS_PER_CHUNK", 1)
-    work, asked = ensemble.predict, []
+    work, asked = over_photos.predict, []
 
     def stop(members, photos, *more):
         asked.append(photos.names)
@@ -182,14 +182,14 @@ def test_a_stopped_prediction_of_groups_ends_as_an_unstopped_one(framed_run, alb
         return work(members, photos, *more)
 
     with monkeypatch.context() as patch:
-        patch.setattr(ensemble, "predict", stop)
+        patch.setattr(over_photos, "predict", stop)
         with pytest.raises(KeyboardInterrupt):
             predict(given)
     (table,) = place.glob("chunks-*-faces/000000.csv")
     table.write_text("")  # damaged: that chunk is made again
     asked.clear()
     with monkeypatch.context() as patch:
-        patch.setattr(ensemble, "predict", lambda *more: asked.append(more[1].names) or work(*more))
+        patch.setattr(over_photos, "predict", lambda *more: asked.append(more[1].names) or work(*more))
         predict(given)
     assert asked == [["group.png"], ["one.png"]]
     files = {name: (place / name).read_bytes() for name in ("predictions.csv", "face_predictions.csv")}

@@ -13,7 +13,7 @@ from tiny_runs import contents, finish, inside, train_all, train_tiny
 
 from models.errors import UserError
 from models.labels import LABELS
-from pipeline.prediction import ensemble, in_chunks
+from pipeline.prediction import in_chunks, over_photos
 from pipeline.prediction.run_predictions import gather, networks_of
 from pipeline.run.settings import EvalStage, RunStage
 from pipeline.runtime.store import read_json
@@ -325,7 +325,7 @@ def test_changed_results_are_named_by_whoever_needs_them(copy, name, stages):
 def test_a_prediction_goes_on_after_its_last_whole_part(copy, monkeypatch):
     monkeypatch.setattr(in_chunks, "PHOTOS_PER_CHUNK", 20)
     (copy.run / "predictions.csv").rename(copy.run / "whole.csv")
-    asked, work = [], ensemble.predict
+    asked, work = [], over_photos.predict
 
     def stop(members, photos, *given):
         asked.append(len(photos.names))
@@ -333,7 +333,7 @@ def test_a_prediction_goes_on_after_its_last_whole_part(copy, monkeypatch):
             raise KeyboardInterrupt
         return work(members, photos, *given)
 
-    monkeypatch.setattr(ensemble, "predict", stop)
+    monkeypatch.setattr(over_photos, "predict", stop)
     with pytest.raises(KeyboardInterrupt):
         predict(Predict.of(run=copy.run, threads=1))
     assert not (copy.run / "predictions.csv").exists()

@@ -11,8 +11,9 @@ import torch
 from tiny import NETWORKS, network_of
 
 from pipeline.prediction import engines
-from pipeline.prediction.engine import Engine
-from pipeline.prediction.engines import BATCH_SIZE, OPENVINO_BATCH_SIZE, logits_of
+from pipeline.prediction.engine import BATCH_SIZE, Engine
+from pipeline.prediction.engines import logits_of
+from pipeline.prediction.openvino_models import OPENVINO_BATCH_SIZE
 from pipeline.runtime import machine
 from pipeline.runtime.machine import Plan
 

@@ -16,9 +16,9 @@ from pipeline.images import photos
 from pipeline.images.decode import decode, read_photo
 from pipeline.images.framing import View, fit
 from pipeline.images.photos import Photos
-from pipeline.prediction import engines, ensemble
-from pipeline.prediction.engine import REFERENCE, Engine
-from pipeline.prediction.engines import BATCH_SIZE, OPENVINO_BATCH_SIZE
+from pipeline.prediction import engines, ensemble, over_photos
+from pipeline.prediction.engine import BATCH_SIZE, REFERENCE, Engine
+from pipeline.prediction.openvino_models import OPENVINO_BATCH_SIZE
 from pipeline.run.fold_records import BegunFold
 from pipeline.runtime import store
 from pipeline.runtime.machine import Plan
@@ -100,7 +100,7 @@ def test_every_photo_is_decoded_once_and_answered_by_every_fold(run, album, monk
     monkeypatch.setattr(photos, "decode", counting)
     members = [ensemble.load(BegunFold.read(folder), "cpu", 1) for folder in folders(root)]
     with Progress("predict", len(album.names), "photos") as progress:
-        table, bad, cut_short, faces = ensemble.predict(members, album, 2, progress)
+        table, bad, cut_short, faces = over_photos.predict(members, album, 2, progress)
     monkeypatch.undo()
     assert progress.done == 70
     assert cut_short == []
@@ -171,7 +171,7 @@ def test_only_bad_photos(run, tmp_path):
     root, _ = run
     members = [ensemble.load(BegunFold.read(folder), "cpu", 1) for folder in folders(root)[:1]]
     photos = Photos(tmp_path, ["a.jpg", "b.jpg"])
-    table, bad, *_ = ensemble.predict(members, photos, 1, Progress("predict", 2, "photos"))
+    table, bad, *_ = over_photos.predict(members, photos, 1, Progress("predict", 2, "photos"))
     assert bad == dict.fromkeys(photos.names, "it does not exist")
     assert len(table) == 0
     assert {"photo", "fold", *members[0].task.columns} == set(table.columns)

@@ -6,8 +6,8 @@ import pytest
 from pipeline.faces.detect import Face
 from pipeline.images.framing import View
 from pipeline.images.photos import FittedFace, FittedPhoto, Photos
-from pipeline.prediction import ensemble
-from pipeline.prediction.engines import BATCH_SIZE
+from pipeline.prediction import over_photos
+from pipeline.prediction.engine import BATCH_SIZE
 from pipeline.prediction.ensemble import EnsembleMember
 from pipeline.runtime.progress import Progress
 
@@ -62,9 +62,9 @@ def test_every_face_has_its_own_prediction(members, batches, monkeypatch):
     shown = {f"{n:03}.jpg": tuple(map(int, rng.integers(10, 200, rng.integers(1, 6)))) for n in range(150)}
     album = {name: photo(*values) for name, values in shown.items()}
     album |= {"nobody.jpg": FittedPhoto(fitted(9).pixels), "apart.jpg": photo(77, 88, counts=False), "bad.jpg": "why"}
-    monkeypatch.setattr(ensemble, "decode_all", lambda *given: iter(album.values()))
+    monkeypatch.setattr(over_photos, "decode_all", lambda *given: iter(album.values()))
     with Progress("predict", len(album), "photos", quiet=True) as progress:
-        found = ensemble.predict(members, Photos(None, list(album)), 1, progress)
+        found = over_photos.predict(members, Photos(None, list(album)), 1, progress)
     assert found.bad == {"bad.jpg": "why"}
     rows = [(name, number, value) for name, values in shown.items() for number, value in enumerate(values)]
     rows += [("apart.jpg", 1, 77), ("apart.jpg", 2, 88)]
