@@ -114,10 +114,11 @@ Block = Plot | Table | Tiles | Gallery
 
 @dataclass(frozen=True)
 class Section:
-    """A section of the page; closed: of the last depth, opened by who wants everything."""
+    """A section of the page; closed: of the last depth, for who wants everything; short: its title in the list."""
 
     key: str
     title: str
     lead: str = ""
     blocks: Sequence[Block] = field(default_factory=tuple)
     closed: bool = False
+    short: str = ""

@@ -28,7 +28,7 @@ def reliability_section(files: RunFiles) -> Section:
         f"Of photos said to be right with probability 0.8, eight of ten should be. Points are tenths of the photos "
         f"held out{files.caveats}, by what was said; lines are 95 % intervals by person."
     )
-    return Section("reliability", "Do predictions mean what they say?", lead, blocks)
+    return Section("reliability", "Do predictions mean what they say?", lead, blocks, short="Reliability")
 
 
 Claim = tuple[str, str, tuple[str, str], str, tuple[pd.Series, np.ndarray, pd.DataFrame]]
@@ -111,7 +111,7 @@ def learning_section(files: RunFiles) -> Section:
         f"which is of augmented photos under changing weights. The generalization gap is how much higher "
         f"macro-F1, over a network's own classes, is on people it learned from, without augmentation."
     )
-    return Section("learning", "How the networks learned", lead, blocks)
+    return Section("learning", "How the networks learned", lead, blocks, short="Learning")
 
 
 def _curves(task: str, logs: dict[int, pd.DataFrame]) -> Plot:

@@ -20,9 +20,9 @@ MOST = 100
 def record_sections(files: RunFiles) -> list[Section]:
     """The sections that are closed at first."""
     return [
-        Section("notes", "What the stages noted", "", [_notes(files)], closed=True),
-        Section("networks", "The networks, and what they cost", "", [_networks(files)], closed=True),
-        Section("settings", "Every setting", "", [_run(files), _settings(files)], closed=True),
+        Section("notes", "What the stages noted", "", [_notes(files)], closed=True, short="Notes"),
+        Section("networks", "The networks, and what they cost", "", [_networks(files)], closed=True, short="Networks"),
+        Section("settings", "Every setting", "", [_run(files), _settings(files)], closed=True, short="Settings"),
     ]
 
 

@@ -139,9 +139,7 @@ def label_section(files: RunFiles) -> Section:
 
 def _errors(true: np.ndarray, predicted: np.ndarray) -> list[Plot]:
     made = errors(true, predicted)
-    rows = [
-        (name.replace("_", " ").replace(",", " and "), int(count), count / len(true)) for name, count in made.items()
-    ]
+    rows = [(error_words(name), int(count), count / len(true)) for name, count in made.items()]
     columns = [Column("wrong"), Column("photos", "count"), Column("of all", "share")]
     drawn = [(name, count) for name, count, _ in rows[1:]]
     alt = ", ".join(f"{name} {count:,}" for name, count in drawn)
@@ -149,6 +147,11 @@ def _errors(true: np.ndarray, predicted: np.ndarray) -> list[Plot]:
     return [
         Plot("errors", "Photos wrong by attribute", plotted, f"Photos wrong in {alt}.", Table(columns, rows, "Photos"))
     ]
+
+
+def error_words(name: str) -> str:
+    """A row of the table of errors as it is read."""
+    return "all three" if name.count(",") == 2 else name.replace("_", " ").replace(",", " and ")
 
 
 def _f1(counts: np.ndarray) -> Plot:

@@ -15,7 +15,7 @@ from pipeline.report import drawing
 from pipeline.report.blocks import Block, Column, Plot, Section, Table, shown
 from pipeline.report.record_section import settings_of_run
 from pipeline.report.run_files import RunFiles
-from pipeline.report.score_sections import WHOLE
+from pipeline.report.score_sections import WHOLE, error_words
 from pipeline.scoring.bootstrap import LEVEL, resample_together
 from pipeline.scoring.metrics import errors, macro_f1
 
@@ -124,7 +124,7 @@ def _compared(
 
 def _wrong(names: Sequence[str], true: NDArray[np.int64], labels: NDArray[np.int64]) -> Table:
     made = [errors(true, mine) for mine in labels]
-    rows = [(word.replace("_", " ").replace(",", " and "), *(int(one[word]) for one in made)) for word in made[0]]
+    rows = [(error_words(word), *(int(one[word]) for one in made)) for word in made[0]]
     return Table([Column("wrong"), *(Column(name, "count") for name in names)], rows, "Photos wrong by attribute")
 
 
