@@ -29,7 +29,7 @@ $(if $(RUNS),$(if $(filter-out report,$(or $(MAKECMDGOALS),help)),$(error face18
 
 .DEFAULT_GOAL := help
 .PHONY: help setup check data prepare train train-mask train-gender train-age train-joint train-multihead predict \
-	calibrate submit score report compare recipes test test-slow test-pages test-faults pictures bench gpu-check lint clean
+	calibrate submit score report export compare recipes test test-slow test-pages test-faults pictures bench gpu-check lint clean
 
 help: ## list the targets
 	@echo 'make TARGET [DATA=folder] [RUN=runs/x] [PRESET=lite|small|base|large] [FOLDS=0|all|0,1]'
@@ -43,7 +43,7 @@ $(VENV)/face18.txt: pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo 'face18: Python 3.11 or newer is needed; name one with PYTHON=.' >&2; exit 2; }
 	test -x $(PY) || $(PYTHON) -m venv "$(VENV)"
 	$(PY) -c 'import tomllib; p = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
-	more = p["optional-dependencies"]; print(*p["dependencies"], *more["faces"], *more["report"], *more["dev"], sep="\n")' > "$@.part"
+	more = p["optional-dependencies"]; print(*p["dependencies"], *more["faces"], *more["report"], *more["export"], *more["dev"], sep="\n")' > "$@.part"
 	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -r "$@.part"
 	mv "$@.part" "$@"
 
@@ -96,6 +96,9 @@ score: check ## score a submission
 
 report: check ## show what a run came to: report.html, one page (RUNS="a b": side by side; ARGS="--no-photos": without people)
 	@$(STAGE) report $(call given,RUNS,side-by-side) $(AFTER) $(args)
+
+export: check ## a trained run as a folder to take along: ONNX, a model card, and label.py, which needs no face18
+	@$(STAGE) export $(SYSTEMS) $(args)
 
 compare: prepare ## train the specialists and their rivals at equal cost, several times each, and compare them (hours)
 	@$(STAGE) compare $(SETTINGS) $(args)

@@ -28,7 +28,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from measures import hardware
 
-from pipeline.faces.detect import FACE_SCORE, MODEL, NMS_IOU, TOP_K, Detector
+from pipeline.faces.detect import MODEL, Detector
+from pipeline.faces.yunet import FACE_SCORE, NMS_IOU, TOP_K
 from pipeline.images.found_faces import find_faces
 from pipeline.images.photos import Photos
 from pipeline.synthetic.faces import Person

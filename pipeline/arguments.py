@@ -30,6 +30,7 @@ STAGES = (
     "score",
     "label",
     "report",
+    "export",
     "compare",
     "recipes",
 )

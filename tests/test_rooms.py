@@ -45,6 +45,8 @@ HEAVY = {
     "joblib",
     "matplotlib",
     "jinja2",
+    "onnx",
+    "onnxruntime",
     "typeguard",  # brings unittest and asyncio
 }
 ROOT = Path(__file__).parents[1]

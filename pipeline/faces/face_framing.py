@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from models.errors import UserError
-from pipeline.faces.detect import Detector, Face
+from pipeline.faces.detect import Detector
 from pipeline.faces.frame import FRAME, Eyes, TypicalEyes, eyes_of
+from pipeline.faces.yunet import Face
 from pipeline.runtime import store
 
 Box = tuple[float, float, float, float]

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.faces.detect import Face
+from pipeline.faces.yunet import Face
 
 WIDE, ABOVE, BELOW = 2.1, 1.1, 1.7
 """A face in distances between the eyes: how wide it is, and how far it reaches above and below them."""

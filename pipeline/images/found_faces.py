@@ -10,7 +10,8 @@ from pathlib import Path
 import pandas as pd
 
 from pipeline.dataset.tables import BOX
-from pipeline.faces.detect import Detector, Face
+from pipeline.faces.detect import Detector
+from pipeline.faces.yunet import Face
 from pipeline.images.decode import BadPhotoError, decode
 from pipeline.images.photos import Photos, side_by_side
 from pipeline.run import records

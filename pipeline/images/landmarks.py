@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from models.errors import UserError
 from pipeline.dataset.extra import is_bare
-from pipeline.faces.detect import MODEL, PACKAGE, Detector, Face
+from pipeline.faces.detect import MODEL, PACKAGE, Detector
 from pipeline.faces.face_framing import Framing, chosen_face
 from pipeline.faces.frame import eyes_of, to_frame
+from pipeline.faces.yunet import Face
 from pipeline.images.found_faces import find_faces
 from pipeline.images.framing import Box, View, rectangle
 from pipeline.images.prepared import PREPARED

@@ -12,9 +12,10 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.faces.detect import Detector, Face
+from pipeline.faces.detect import Detector
 from pipeline.faces.face_framing import Framing, chosen_face
 from pipeline.faces.frame import Eyes, eyes_of, frame_face
+from pipeline.faces.yunet import Face
 from pipeline.images.decode import BadPhotoError, Decoded, decode, read_photo
 from pipeline.images.framing import Box, View, fit
 

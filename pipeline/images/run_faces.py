@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from pipeline.dataset.photos import DataSet
-    from pipeline.faces.detect import Detector, Face
+    from pipeline.faces.detect import Detector
     from pipeline.faces.face_framing import Framing
+    from pipeline.faces.yunet import Face
     from pipeline.images.photos import Photos
 
 FILE = "faces.json"

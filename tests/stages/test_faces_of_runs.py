@@ -19,8 +19,9 @@ from models.package_files import PackageFile
 from pipeline.combiner import combiners
 from pipeline.dataset.photos import read_data_set, read_folder
 from pipeline.dataset.run_data import data_of
-from pipeline.faces import detect
-from pipeline.faces.detect import MODEL, Detector, Face
+from pipeline.faces import yunet
+from pipeline.faces.detect import MODEL, Detector
+from pipeline.faces.yunet import Face
 from pipeline.images import found_faces, run_faces
 from pipeline.images.found_faces import FoundFaces
 from pipeline.images.photos import Photos
@@ -33,6 +34,8 @@ from pipeline.run.folder import open_run
 from pipeline.run.settings import RunStage
 from pipeline.runtime import store
 from pipeline.runtime.progress import Progress
+from pipeline.serving.exported import ExportedModel
+from pipeline.stages.export import Export, export
 from pipeline.stages.label import Label, label
 from pipeline.stages.predict import Predict, predict
 from pipeline.stages.prepare import prepare
@@ -234,6 +237,22 @@ def test_label_shows_every_face(framed_run, album, capsys):
     assert nobody["faces"] == []
 
 
+def test_an_exported_run_finds_the_same_faces(framed_run, album, capsys):
+    folder = Path(export(Export.of(run=framed_run.run))["folder"])
+    capsys.readouterr()
+    label(Label.of(run=framed_run.run, photos=(str(album),), json=True))
+    wanted = {row["photo"]: row for row in map(json.loads, capsys.readouterr().out.splitlines())}
+    found = {row["photo"]: row for row in ExportedModel(folder, 1).label(sorted(Path(photo) for photo in wanted))}
+    assert found.keys() == wanted.keys()
+    assert sum(len(row["faces"]) for row in wanted.values()) > len(wanted)
+    for photo, row in wanted.items():
+        assert found[photo]["label"] == row["label"]
+        places = [[face[name] for name in ("face", "box_x", "box_y", "box_w", "box_h")] for face in row["faces"]]
+        mine = found[photo]["faces"]
+        assert [[face[name] for name in ("face", "box_x", "box_y", "box_w", "box_h")] for face in mine] == places
+        assert [face["label"] for face in mine] == [face["label"] for face in row["faces"]]
+
+
 def test_a_fold_that_stands_needs_no_search(framed_run, monkeypatch):
     monkeypatch.setattr(found_faces, "find_faces", None)
     monkeypatch.setattr(Detector, "find", None)
@@ -341,7 +360,7 @@ def test_another_detector_is_refused(framed_run, other_model):
 
 
 def test_other_rules_of_finding_are_refused(framed_run, monkeypatch):
-    monkeypatch.setattr(detect, "LONGEST", 400)
+    monkeypatch.setattr(yunet, "LONGEST", 400)
     with pytest.raises(UserError, match=r"another version of face18"):
         predict(Predict.of(run=framed_run.run, threads=1, eval=framed_run.data / "eval/images"))
 

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from models.errors import UserError
-from pipeline.faces import detect
-from pipeline.faces.detect import FACE_SCORE, Detector, Face
+from pipeline.faces import detect, yunet
+from pipeline.faces.detect import Detector
 from pipeline.faces.frame import eyes_of
+from pipeline.faces.yunet import FACE_SCORE, Face
 from pipeline.synthetic.faces import Person
 from pipeline.synthetic.shots import backdrop, take
 
@@ -115,7 +116,7 @@ def test_small_faces_of_a_large_photo_are_searched_for_more_finely(detector, mon
         (face,) = detector.find(canvas)  # once, though both searches find it
         apart.append(misses(face, eyes, distance))
         with monkeypatch.context() as patch:
-            patch.setattr(detect, "FINER_FROM", 10_000)
+            patch.setattr(yunet, "FINER_FROM", 10_000)
             coarse.append(min((misses(one, eyes, distance) for one in detector.find(canvas)), default=1.0))
     assert max(apart) < 0.2
     assert np.mean(apart) < 0.8 * np.mean(coarse)
@@ -128,7 +129,7 @@ def box(left, top, wide, high) -> Face:
 def test_a_small_face_counts_as_the_finer_search_finds_it():
     large, small, lost = box(0, 0, 200, 250), box(300, 20, 50, 60), box(400, 20, 50, 60)
     finer = [box(10, 10, 190, 230), box(304, 18, 52, 66), box(60, 100, 40, 40), box(500, 20, 20, 30)]
-    found = detect._with_small([large, small, lost], finer, 96)
+    found = yunet._with_small([large, small, lost], finer, 96)
     assert found == [large, lost, finer[1], finer[3]]  # what the first found alone stays, and parts of faces are none
 
 

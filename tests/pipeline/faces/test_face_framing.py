@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from models.errors import UserError
-from pipeline.faces.detect import Face
 from pipeline.faces.face_framing import Framing, chosen_face
 from pipeline.faces.frame import TypicalEyes, eyes_of
+from pipeline.faces.yunet import Face
 
 
 def face(left: float, top: float, wide: float) -> Face:

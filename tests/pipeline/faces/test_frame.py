@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from pipeline.faces.detect import Face
 from pipeline.faces.frame import ABOVE, BELOW, WIDE, Eyes, TypicalEyes, eyes_of, frame_face
+from pipeline.faces.yunet import Face
 
 SIZE = (160, 120)
 

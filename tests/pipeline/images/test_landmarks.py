@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from pipeline.faces.detect import Face
 from pipeline.faces.frame import eyes_of, frame_face
+from pipeline.faces.yunet import Face
 from pipeline.images.framing import View, fit
 from pipeline.images.landmarks import _in_view
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pipeline.faces.detect import Face
+from pipeline.faces.yunet import Face
 from pipeline.images.framing import View
 from pipeline.images.photos import FittedFace, FittedPhoto, Photos
 from pipeline.prediction import over_photos

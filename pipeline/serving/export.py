@@ -1,0 +1,150 @@
+"""A trained run as a folder to take along: ONNX files, what is needed to use them rightly, and a program that does."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from models.declared import declared
+from models.errors import UserError
+from models.labels import NAMES
+from models.settings import ModelSettings
+from pipeline.combiner import combiners
+from pipeline.combiner.threshold_combiner import ThresholdCombiner
+from pipeline.dataset.run_data import NO_BOXES
+from pipeline.faces.detect import MODEL, PACKAGE
+from pipeline.images.run_photos import detector_of
+from pipeline.prediction.engine import Engine
+from pipeline.prediction.engines import Predicting
+from pipeline.prediction.ensemble import trained_network
+from pipeline.prediction.run_predictions import Networks, check_calibrated, folds_in, framing_of, networks_of
+from pipeline.run import records
+from pipeline.run.fold_records import SETTINGS, WEIGHTS, FinishedFold
+from pipeline.run.folder import Run
+from pipeline.runtime import store
+from pipeline.runtime.progress import Progress
+from pipeline.serving.bundle import portable
+from pipeline.serving.exported import ABOUT
+from pipeline.serving.model_card import model_card
+
+FORMAT = 1
+"""Of the folder; model.json holds it."""
+OPSET = 18
+DETECTOR, PROGRAM, CARD = "detector.onnx", "label.py", "MODEL_CARD.md"
+AGREED = 1e-4
+"""How far an exported network's predictions may be from torch's; of years a hundred times as far."""
+TRIED = 8
+"""Photos of noise that both predict."""
+
+
+def export_run(run: Run, system: str, folder: Path) -> dict[str, Any]:
+    """Writes the folder; returns what model.json holds.
+
+    model.json is written last and knows every other file by its SHA-256. Raises UserError where the run has not come
+    that far, where a rival predicts, and where an exported network predicts otherwise than the one that was trained.
+    """
+    networks, home = networks_of(run, system), run.home(system)
+    for fold in folds_in(networks):
+        fold.check(SETTINGS, WEIGHTS)
+    check_calibrated(networks, run, home)
+    combiner = combiners.load(home / "combiner.json")
+    if not isinstance(combiner, ThresholdCombiner):
+        raise UserError(f"the system {system} predicts no years; only systems with age thresholds can be exported.")
+    engine = Engine.of(records.last(home, "predict").metrics.get("engine", "torch"))
+    files: dict[str, bytes] = {}
+    described = []
+    with Progress("export", len(folds_in(networks)), "networks") as progress:
+        for fold in folds_in(networks):
+            name = f"{fold.task}-fold{fold.number}.onnx"
+            files[name], columns = onnx_of(fold)
+            view = {"height": fold.settings.height, "width": fold.settings.width, "margin": fold.settings.face_margin}
+            described.append({"file": name, "task": fold.task, "columns": columns, "flip": engine.flip} | view)
+            progress.advance()
+    faces = _faces(run, networks, files)
+    margin = declared(ModelSettings)["face_margin"].default
+    files[PROGRAM] = portable(margin).encode()
+    files[CARD] = model_card(run, networks, home, combiner.report_).encode()
+    about = {
+        "format": FORMAT,
+        "made_by": "face18",
+        "labels": list(NAMES),
+        "networks": described,
+        "crop": run.crop,
+        "faces": faces,
+        "thresholds": list(combiner.thresholds_),
+        "expected": combiner.report_["expected"],
+        "files": {name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
+    }
+    for name, content in files.items():
+        with store.replacing(folder / name) as temporary:
+            temporary.write_bytes(content)
+    store.write_json(folder / ABOUT, about)
+    return about
+
+
+def _faces(run: Run, networks: Networks, files: dict[str, bytes]) -> dict[str, Any] | None:
+    """How faces are found and framed, None where they are not; the detector's model goes to the files."""
+    framing = framing_of(networks)
+    if framing is None:
+        return None
+    detector_of(framing, run.face_model)
+    files[DETECTOR] = MODEL.content() if str(run.face_model) == PACKAGE else run.face_model.read_bytes()
+    return {"detector": DETECTOR, "typical": list(framing.typical)}
+
+
+def learned_from_boxes(networks: Networks) -> bool:
+    """Whether networks learned from photos cropped to face boxes, which an exported folder knows nothing of."""
+    return framing_of(networks) is None and any(fold.inputs["boxes"] != NO_BOXES for fold in folds_in(networks))
+
+
+def onnx_of(fold: FinishedFold) -> tuple[bytes, list[str]]:
+    """A fold's network as ONNX, photos (N, H, W, 3) uint8 in and prediction columns out, and the columns.
+
+    Raises UserError where it cannot be exported, or predicts otherwise than torch.
+    """
+    task, network = trained_network(fold)
+    module = Predicting(task, network.eval()).eval()
+    rng = np.random.default_rng(0)
+    photos = rng.integers(0, 256, (TRIED, fold.settings.height, fold.settings.width, 3), np.uint8)
+    with torch.no_grad():
+        wanted = module(torch.from_numpy(photos)).numpy()
+    try:
+        content = _exported(module, torch.from_numpy(photos[:2]))
+        found = _run(content, photos)
+    except Exception as problem:  # exporters raise whatever they raise
+        first = (str(problem).strip().splitlines() or [type(problem).__name__])[0]
+        raise UserError(f"{fold.name} cannot be exported as ONNX ({first}).") from problem
+    allowed = np.array([AGREED * (100 if column == "age_years" else 1) for column in task.columns])
+    off = np.abs(found - wanted).max(0)
+    if (off > allowed).any():
+        raise UserError(
+            f"{fold.name}: the exported network's {task.columns[int((off / allowed).argmax())]} is off by "
+            f"{off.max():.2g}, so it is not written; tell us which torch and onnxruntime these are."
+        )
+    return content, list(task.columns)
+
+
+def _exported(module: torch.nn.Module, photos: torch.Tensor) -> bytes:
+    with tempfile.TemporaryDirectory() as folder, torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of tracing, and of there being a newer exporter, which needs more packages
+        file = Path(folder) / "network.onnx"
+        torch.onnx.export(
+            module, (photos,), file, input_names=["photos"], output_names=["predictions"], opset_version=OPSET,
+            dynamic_axes={"photos": {0: "count"}, "predictions": {0: "count"}}, dynamo=False,
+        )  # fmt: skip
+        return file.read_bytes()
+
+
+def _run(content: bytes, photos: np.ndarray) -> np.ndarray:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    return session.run(None, {"photos": photos})[0]

@@ -1,0 +1,180 @@
+"""An exported run labels photos as submit does, by one file that needs nothing of this project."""
+
+import hashlib
+import importlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from tiny_runs import SMALL
+
+from models.errors import UserError
+from pipeline.__main__ import main
+from pipeline.images.framing import View, fit
+from pipeline.prediction import ensemble
+from pipeline.run.settings import EvalStage
+from pipeline.runtime import store
+from pipeline.serving import exported
+from pipeline.serving.bundle import portable
+from pipeline.stages.calibrate import Calibrate, calibrate
+from pipeline.stages.export import Export, export
+from pipeline.stages.predict import Predict, predict
+from pipeline.stages.submit import submit
+from pipeline.stages.train import Train, train
+
+COLUMNS = ["mask_worn", "mask_wrong", "mask_none", "gender_female", "age_years"]
+ALONE = """
+import runpy, sys
+class Refused:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("pipeline", "models", "torch", "timm", "pandas", "PIL", "scipy", "albumentations"):
+            raise AssertionError(f"label.py asks for {name}")
+sys.meta_path.insert(0, Refused())
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def label_alone(folder, *words):
+    """label.py of a folder, where nothing of this project can be imported, nor what it stands on."""
+    return subprocess.run(
+        [sys.executable, "-I", "-c", ALONE, str(folder / "label.py"), *map(str, words)], capture_output=True, text=True
+    )
+
+
+@pytest.fixture
+def folder(copy):
+    return Path(export(Export.of(run=copy.run))["folder"])
+
+
+def test_it_says_what_submit_says(copy, folder):
+    done = label_alone(folder, copy.data / "eval/images", "--json")
+    assert done.returncode == 0, done.stderr
+    rows = pd.DataFrame(map(json.loads, done.stdout.splitlines()))
+    rows.index = [Path(photo).name for photo in rows["photo"]]
+    submission = store.read_csv(copy.run / "submission.csv").set_index("ImageID")
+    assert rows["label"].reindex(submission.index).tolist() == submission["ans"].tolist()
+    predictions = store.read_csv(copy.run / "predictions.csv").groupby("photo")[COLUMNS].mean()
+    predictions.index = [Path(photo).name for photo in predictions.index]
+    off = (rows[COLUMNS] - predictions.loc[rows.index]).abs().max()
+    assert off[:-1].max() < 1e-4
+    assert off["age_years"] < 1e-2
+
+
+def test_folds_are_averaged(copy):
+    for task, fold in (("age", "1"), ("gender", "1")):
+        made = store.read_json(copy.run / task / "fold0/settings.json")["settings"]
+        given = {name: made[name] for name in ("backbone", "backbone_options")}
+        train(Train.of(task=task, run=copy.run, folds=fold, **(SMALL | given)))
+    predict(Predict.of(run=copy.run, threads=1, flip=True))
+    calibrate(Calibrate.of(run=copy.run))
+    submit(EvalStage.of(run=copy.run))
+    folder = Path(export(Export.of(run=copy.run))["folder"])
+    model = exported.ExportedModel(folder, 1)
+    assert len(model.networks) == 5
+    assert all(made["flip"] for made, _ in model.networks)
+    names = pd.read_csv(copy.data / "eval/info.csv")["ImageID"]
+    rows = list(model.label([copy.data / "eval/images" / name for name in names]))
+    assert [row["label"] for row in rows] == store.read_csv(copy.run / "submission.csv")["ans"].tolist()
+
+
+def test_what_is_written_is_known_by_its_digest(folder):
+    about = json.loads((folder / "model.json").read_text())
+    assert set(about["files"]) == {path.name for path in folder.iterdir()} - {"model.json"}
+    for name, digest in about["files"].items():
+        assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == digest
+
+
+def test_the_card_tells_of_people_held_out(copy, folder):
+    card = (folder / "MODEL_CARD.md").read_text()
+    held = store.read_csv(copy.run / "held_out.csv")
+    right = (held["label"] == held["cross_fitted"]).mean()
+    assert f"| all | all photos | {len(held)} |" in card
+    assert f"{right:.1%} (" in card
+    report = store.read_json(copy.run / "combiner.json")["report"]
+    assert f"macro-F1 {report['expected']['macro_f1']:.3f}" in card
+    assert "## Limits" in card
+
+
+def test_photos_that_are_none_and_folders_that_are_changed(copy, folder, tmp_path):
+    (tmp_path / "no.jpg").write_text("no photo")
+    photo = next((copy.data / "eval/images").iterdir())
+    done = label_alone(folder, tmp_path / "no.jpg", photo, tmp_path / "gone.jpg")
+    assert done.returncode == 1
+    first, second, third = done.stdout.splitlines()
+    assert first == f"{tmp_path / 'no.jpg'}: no photo"
+    assert second.startswith(f"{photo}: ")
+    assert third.endswith("gone.jpg: no photo")
+    (folder / "age-fold0.onnx").write_bytes(b"other")
+    done = label_alone(folder, photo)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.endswith("age-fold0.onnx is not what export wrote; export the run again.\n")
+    (folder / "model.json").unlink()
+    assert "is no folder that export wrote" in label_alone(folder, photo).stderr
+
+
+def test_a_network_that_is_exported_otherwise_is_refused(copy, monkeypatch):
+    whole = ensemble.trained_network
+
+    def shaken(fold):
+        task, network = whole(fold)
+        calls = []
+        predicted = task.predict
+        task.predict = lambda logits: predicted(logits) + 0.01 * (calls.append(0) or len(calls) == 1)
+        return task, network
+
+    monkeypatch.setattr("pipeline.serving.export.trained_network", shaken)
+    with pytest.raises(UserError, match=r"^mask fold 0: the exported network's mask_\w+ is off by 0\.01"):
+        export(Export.of(run=copy.run))
+    assert not (copy.run / "export").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (
+            ["--folder", "people/export"],
+            "--folder people/export lies in the data set, where nothing is written; name another folder.",
+        ),
+        (["--folder", "people/key.csv"], "--folder people/key.csv is not a folder; name one for the export."),
+        (
+            ["--run", "runs/none"],
+            "there is no run runs/none yet; train it first (make train-mask train-gender train-age).",
+        ),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_exported_is_told(copy, words, sentence, capsys):
+    assert main(["export", *(["--run", "runs/one"] if "--run" not in words else []), *words]) == 2
+    assert capsys.readouterr().err == f"face18: {sentence}\n"
+
+
+def test_without_the_packages_it_is_told(copy, monkeypatch, capsys):
+    monkeypatch.setattr("pipeline.stages.export.find_spec", lambda name: None)
+    assert main(["export", "--run", str(copy.run)]) == 2
+    told = "an export needs onnx and onnxruntime; run make setup, or pip install onnx onnxruntime."
+    assert capsys.readouterr().err == f"face18: {told}\n"
+
+
+def test_a_rival_without_years_is_refused(copy):
+    train(Train.of(task="joint", run=copy.run, backbone="test_efficientnet", **SMALL))
+    predict(Predict.of(run=copy.run, threads=1, system="joint"))
+    calibrate(Calibrate.of(run=copy.run, system="joint"))
+    with pytest.raises(UserError, match=r"^the system joint predicts no years"):
+        export(Export.of(run=copy.run, system="joint"))
+
+
+def test_the_portable_file_is_made_of_our_lines(tmp_path, monkeypatch):
+    text = portable(0.25)
+    asked = [line.split()[1] for line in text.splitlines() if line.startswith(("from ", "import "))]
+    assert not {name.split(".")[0] for name in asked} & {"pipeline", "models", "torch"}
+    assert portable(0.25) == text
+    pixels = np.random.default_rng(0).integers(0, 256, (90, 70, 3), np.uint8)
+    (tmp_path / "portable_label.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    alone = importlib.import_module("portable_label")
+    box = (10, 10, 30, 40)
+    assert np.array_equal(alone.fit(pixels, (64, 48, 0.25), box), fit(pixels, View(64, 48), box))
