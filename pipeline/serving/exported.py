@@ -146,6 +146,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="a line of JSON for each photo")
     parser.add_argument("--threads", type=int, default=0, help="processor threads; 0 for all")
     given = parser.parse_args(words)
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
     photos = [photo for name in given.photos for photo in ([name] if not name.is_dir() else sorted(_in_folder(name)))]
     try:
         model = ExportedModel(given.model, given.threads)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -23,24 +23,10 @@ from pipeline.run.fold_records import SETTINGS, WEIGHTS, FinishedFold
 from pipeline.run.folder import Run
 from pipeline.runtime.gpu import has_gpu
 from pipeline.runtime.progress import Progress
+from pipeline.serving.labelled import Labelled
 
 if TYPE_CHECKING:
     from pipeline.combiner.label_combiner import LabelCombiner
-
-
-class Labelled(NamedTuple):
-    """What a run says of photos.
-
-    photos: a row for each, in order: photo, label, mask, gender, band in words, years and probabilities; columns that
-    the system does not predict are left out. faces: the same for each face that was found, with its number and box;
-    None where none are looked for.
-    bad: the photos that cannot be decoded, with the reason, which have no row; cut_short: those whose file is.
-    """
-
-    photos: pd.DataFrame
-    faces: pd.DataFrame | None
-    bad: dict[str, str]
-    cut_short: list[str]
 
 
 @dataclass(frozen=True)
@@ -78,6 +64,10 @@ class Labeller:
         faces = framing and FaceSearch(framing, detector_of(framing, run.face_model), every=True)
         boxed = not framing and any(fold.inputs["boxes"] != NO_BOXES for fold in folds)
         return cls(members, combiners.load(home / "combiner.json"), run.crop, threads, faces, boxed, kept)
+
+    def told(self) -> str:
+        """What bands go by."""
+        return self.combiner.told()
 
     def label(self, photos: Sequence[str], quiet: bool = False) -> Labelled:
         """Labels photos. photos: paths, each once; quiet: shows no progress."""

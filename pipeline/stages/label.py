@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from models.declared import setting
-from models.errors import UserError
+from models.errors import UserError, listed
 from pipeline.run.folder import Run, open_run
 from pipeline.run.settings import SystemStage
 from pipeline.runtime.problems import cut_short_line, show, tell_bad_photos
@@ -18,7 +18,9 @@ from pipeline.runtime.problems import cut_short_line, show, tell_bad_photos
 if TYPE_CHECKING:
     import pandas as pd
 
-    from pipeline.serving.labeller import Labelled
+    from pipeline.serving.exported_labeller import ExportedLabeller
+    from pipeline.serving.labelled import Labelled
+    from pipeline.serving.labeller import Labeller
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,30 +36,32 @@ class Label(SystemStage):
         None,
         usual="none",
     )
+    model: Path | None = setting("A folder that export wrote, in place of a run.", None, usual="none")
     threads: int | None = setting("Processor threads.", None, least=1, usual="all cores")
 
 
 def label(settings: Label) -> dict[str, Any]:
     """Label single photos with a trained run: mask and gender, with how certain each is, age band and years."""
-    run = open_run(settings, make=False)
-    photos = list(dict.fromkeys(named(settings.photos, run.follow_links)))
+    beside = [f"--{name.replace('_', '-')}" for name in (*settings.shared, *_said(settings, "run", "system"))]
+    if settings.model is not None and beside:
+        raise UserError(f"--model {settings.model} says what labels them; leave out {listed(beside)}.")
+    run = None if settings.model is not None else open_run(settings, make=False)
+    photos = list(dict.fromkeys(named(settings.photos, run is not None and run.follow_links)))
     if not photos:
         raise UserError("label needs photos: name some, or a folder, or - for a list on standard input.")
     if settings.draw is not None:
         from pipeline.serving.pictures import check_pictures_folder, draw_pictures
 
-        check_pictures_folder(settings.draw, photos, run.data)
+        check_pictures_folder(settings.draw, photos, settings.model if run is None else run.data)
     import joblib
 
-    from pipeline.serving.labeller import Labeller
-
-    labeller = Labeller.of_run(run, run.system(settings), settings.threads or joblib.cpu_count())
+    labeller = _labeller(settings, run, settings.threads or joblib.cpu_count())
     said = labeller.label(photos, quiet=settings.json or not sys.stdout.isatty())
     for line in json_lines(said) if settings.json else table(said.photos, said.faces):
         print(line)
     sys.stdout.flush()
     if "age_years" in said.photos and not settings.json:  # else a band beside other years looks like a mistake
-        print(f"label: years are as predicted; bands go by {labeller.combiner.told()}", file=sys.stderr)
+        print(f"label: years are as predicted; bands go by {labeller.told()}", file=sys.stderr)
     if labeller.boxed:
         print(
             "label: the networks learned from photos cropped to face boxes, and these have none; expect more errors",
@@ -68,13 +72,29 @@ def label(settings: Label) -> dict[str, Any]:
     if settings.draw is not None:
         draw_pictures(settings.draw, photos, said.faces, said.photos)
         print(f"label: {len(said.photos)} pictures in {settings.draw}", file=sys.stderr)
-    if not labeller.kept:
+    if run is not None and not labeller.kept:
         _keep_converted(run, run.system(settings))
     if said.bad:
         raise UserError(
             f"of {len(photos)} photos {len(said.bad)} cannot be decoded and have no label:\n{tell_bad_photos(said.bad)}"
         )
     return {"photos": len(said.photos)}
+
+
+def _said(settings: Label, *names: str) -> list[str]:
+    """Which of some settings were given."""
+    return [name for name in names if getattr(settings, name) is not None]
+
+
+def _labeller(settings: Label, run: Run | None, threads: int) -> Labeller | ExportedLabeller:
+    """What labels photos: a run, or the folder of one that was exported."""
+    if run is None:
+        from pipeline.serving.exported_labeller import ExportedLabeller
+
+        return ExportedLabeller.of_folder(settings.model, threads)
+    from pipeline.serving.labeller import Labeller
+
+    return Labeller.of_run(run, run.system(settings), threads)
 
 
 def _keep_converted(run: Run, system: str) -> None:

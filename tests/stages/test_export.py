@@ -167,6 +167,24 @@ def test_a_rival_without_years_is_refused(copy):
         export(Export.of(run=copy.run, system="joint"))
 
 
+def test_label_takes_a_folder_in_place_of_a_run(copy, folder, capsys):
+    photos = [str(copy.data / "eval/images" / name) for name in pd.read_csv(copy.data / "eval/info.csv")["ImageID"]]
+    broken = Path("broken.jpg")
+    broken.write_text("no photo")
+    capsys.readouterr()
+    assert main(["label", *photos, "--model", str(folder), "--json"]) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [row["label"] for row in rows] == store.read_csv(copy.run / "submission.csv")["ans"].tolist()
+    assert main(["label", photos[0], str(broken), "--model", str(folder)]) == 2
+    printed = capsys.readouterr()
+    assert printed.out.splitlines()[1].startswith(photos[0])
+    assert "of 2 photos 1 cannot be decoded" in printed.err
+    assert main(["label", photos[0], "--model", str(folder), "--run", "runs/one"]) == 2
+    assert capsys.readouterr().err == f"face18: --model {folder} says what labels them; leave out --run.\n"
+    assert main(["label", photos[0], "--model", "people"]) == 2
+    assert "people is no folder that export wrote" in capsys.readouterr().err
+
+
 def test_the_portable_file_is_made_of_our_lines(tmp_path, monkeypatch):
     text = portable(0.25)
     asked = [line.split()[1] for line in text.splitlines() if line.startswith(("from ", "import "))]
