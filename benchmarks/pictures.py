@@ -51,8 +51,8 @@ def main() -> None:
             top = 0 if name == "report" else boxes[0]["y"] + 20
             bottom = boxes[-1]["y"] + boxes[-1]["height"] + 12
             picture = given.folder / f"{name}.png"
-            clip = {"x": 0, "y": top, "width": 1180, "height": bottom - top}
-            screen.screenshot(path=str(picture), full_page=True, clip=clip)
+            screen.screenshot(path=str(picture), full_page=True)
+            Image.open(picture).crop((0, round(top), 1180, round(bottom))).save(picture)
             smaller(picture)
         phone = browser.new_page(viewport={"width": 360, "height": 780}, device_scale_factor=2, color_scheme="dark")
         phone.goto(page.as_uri())

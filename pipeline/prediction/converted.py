@@ -26,7 +26,7 @@ VERSION = 1
 
 @dataclass(frozen=True)
 class ConvertedMember:
-    """One network of one fold, ready to predict (`over_photos.Member`)."""
+    """One network of one fold, ready to predict (`over_photos.Predictor`)."""
 
     fold: int
     view: View

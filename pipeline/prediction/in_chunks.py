@@ -34,7 +34,7 @@ def predict_in_chunks(
     key: str,
     rows: pd.DataFrame,
     photos_of: Callable[[pd.DataFrame], Photos],
-    members: Sequence[over_photos.Member],
+    members: Sequence[over_photos.Predictor],
     engine: Engine,
     threads: int,
 ) -> ChunkedPredictions:

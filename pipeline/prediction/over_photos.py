@@ -16,7 +16,7 @@ from pipeline.prediction.tables import FACE
 from pipeline.runtime.progress import Progress
 
 
-class Member(Protocol):
+class Predictor(Protocol):
     """One network of one fold, ready to predict, by whatever engine."""
 
     @property
@@ -47,7 +47,7 @@ class Predicted(NamedTuple):
     faces: pd.DataFrame
 
 
-def predict(members: Sequence[Member], photos: Photos, jobs: int, progress: Progress) -> Predicted:
+def predict(members: Sequence[Predictor], photos: Photos, jobs: int, progress: Progress) -> Predicted:
     """Predictions of all members about all photos, each photo decoded once. `progress` counts photos."""
     bad: dict[str, str] = {}
     cut_short: list[str] = []
@@ -78,7 +78,7 @@ def predict(members: Sequence[Member], photos: Photos, jobs: int, progress: Prog
 class _Batches:
     """Predictions about what is added, in full batches."""
 
-    def __init__(self, members: Sequence[Member]):
+    def __init__(self, members: Sequence[Predictor]):
         self.members = members
         self._waiting: list[tuple[str, int, dict[View, NDArray[np.uint8]]]] = []
         self._pieces: list[pd.DataFrame] = []

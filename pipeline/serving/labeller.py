@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 class Labeller:
     """A system's networks and combiner as predict and calibrate left them; crop, faces: as the run frames photos."""
 
-    members: Sequence[over_photos.Member]
+    members: Sequence[over_photos.Predictor]
     combiner: ThresholdCombiner | LabelCombiner
     crop: float
     threads: int
@@ -87,7 +87,7 @@ def _kept(folds: Sequence[FinishedFold], threads: int, engine: Engine) -> list[c
     return converted.converted(folds, threads, precise, engine.flip)
 
 
-def _by_torch(folds: Sequence[FinishedFold], threads: int, engine: Engine) -> list[over_photos.Member]:
+def _by_torch(folds: Sequence[FinishedFold], threads: int, engine: Engine) -> list[over_photos.Predictor]:
     """The networks by the engine that predicted, loaded by torch."""
     import torch
 

@@ -137,7 +137,7 @@ def write_page(page: Path, drawings: Path, title: str, sections: list[Section], 
         store.write_text(drawings / name, alone(plot.svg))
     for old in drawings.glob("*.svg"):  # of what is no longer known
         if old.name not in plots:
-            old.unlink()
+            old.unlink(missing_ok=True)
     store.write_text(page, page_of(title, sections, made))
     print(f"report: {page}, {page.stat().st_size / 1e6:.1f} MB; its drawings in {drawings}")
     return {"page": str(page)}

@@ -66,16 +66,15 @@ def test_it_says_what_submit_says(copy, folder):
 
 
 def test_folds_are_averaged(copy):
-    for task, fold in (("age", "1"), ("gender", "1")):
-        made = store.read_json(copy.run / task / "fold0/settings.json")["settings"]
-        given = {name: made[name] for name in ("backbone", "backbone_options")}
-        train(Train.of(task=task, run=copy.run, folds=fold, **(SMALL | given)))
+    made = store.read_json(copy.run / "age/fold0/settings.json")["settings"]
+    given = {name: made[name] for name in ("backbone", "backbone_options")}
+    train(Train.of(task="age", run=copy.run, folds="1", **(SMALL | given)))
     predict(Predict.of(run=copy.run, threads=1, flip=True))
     calibrate(Calibrate.of(run=copy.run))
     submit(EvalStage.of(run=copy.run))
     folder = Path(export(Export.of(run=copy.run))["folder"])
     model = exported.ExportedModel(folder, 1)
-    assert len(model.networks) == 5
+    assert len(model.networks) == 4
     assert all(made["flip"] for made, _ in model.networks)
     names = pd.read_csv(copy.data / "eval/info.csv")["ImageID"]
     rows = list(model.label([copy.data / "eval/images" / name for name in names]))

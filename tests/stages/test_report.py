@@ -237,7 +237,10 @@ def test_without_eval_photos(copy):
     assert [row[0] for row in page.table("age_mix")] == ["train people", "used"]
 
 
-@pytest.mark.parametrize(("system", "settings"), [("joint", {}), ("multihead", {"age_head": "bands"})])
+@pytest.mark.parametrize(
+    ("system", "settings"),
+    [("joint", {}), pytest.param("multihead", {"age_head": "bands"}, marks=pytest.mark.slow)],
+)
 def test_a_rival_has_its_page(copy, system, settings):
     train_tiny_rival(copy, system, **settings)
     finish_rival(copy, system)
@@ -266,7 +269,7 @@ def finish_rival(copy, system):
 def test_a_folder_of_photos_has_its_page(copy):
     folder = copy.data / "eval/images"
     finish(copy.run, eval=folder)
-    page = page_of(copy.run, eval=folder)
+    page = page_of(copy.run, eval=folder, no_photos=True)
     assert (copy.run / "eval-images/report.html").is_file()
     assert "truth" not in {row[0] for row in page.table("score")}
     assert page.table("age_mix")
@@ -431,7 +434,7 @@ def test_where_nobody_is_old_there_is_a_page(copy):
     predict(Predict.of(run=young, threads=1))
     calibrate(Calibrate.of(run=young, prior="train"))
     submit(EvalStage.of(run=young))
-    page = page_of(young)
+    page = page_of(young, no_photos=True)
     assert page.table("surface")[0][1:3] == store.read_json(young / "combiner.json")["report"]["thresholds"]
     assert page.table("ages")[0][0] == "all"
 
@@ -465,7 +468,8 @@ def test_a_page_stands_until_something_changes(copy, capsys):
     assert capsys.readouterr().out == "report: runs/one/report.html stands\n"
     assert (copy.run / "report.html").stat().st_mtime_ns == before
     (copy.run / "report/old.svg").write_text("<svg/>")
-    report(Report.of(run=copy.run))
+    (copy.run / "bad_photos.csv").write_text("photo,reason\nx.jpg,torn\n")
+    report(Report.of(run=copy.run, no_photos=True))
     assert (copy.run / "report.html").stat().st_mtime_ns > before
     assert not (copy.run / "report/old.svg").exists()
 
@@ -492,11 +496,11 @@ def test_scores_of_people_held_out_have_their_caveats(copy):
     record = store.read_json(copy.run / "done/calibrate.json")
     record["wrote"] |= {"combiner.json": store.file_fingerprint(copy.run / "combiner.json")}
     store.write_json(copy.run / "done/calibrate.json", record)
-    page = page_of(copy.run)
+    page = page_of(copy.run, no_photos=True)
     rows = {row[0]: row for row in page.table("score")}
     assert all("(leaky)" in row[-1] for name, row in rows.items() if name != "truth")
     assert "(leaky)" not in rows["truth"][-1]
-    assert sum("(leaky)" in text for text in page.texts) >= 8
+    assert sum("(leaky)" in text for text in page.texts) >= 6
     other = shutil.copytree(copy.run, Path("runs/two"))
     beside = Page(Path(report(Report.of(side_by_side=f"runs/one,{other}"))["page"]).read_text())
     assert [row[0] for row in beside.table("held-out-scores")] == ["one (leaky)", "two (leaky)"]

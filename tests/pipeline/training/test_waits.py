@@ -7,7 +7,7 @@ import torch
 from moves import Moves
 from test_trainer import NETWORKS, PIXELS, trainer_of
 
-from pipeline.training import trainer
+from pipeline.training import tracker, trainer
 
 META = torch.device("meta")
 MADE = [*((task, {}) for task in NETWORKS), ("mask", {"loss": "soft_f1"})]
@@ -24,7 +24,7 @@ def on_meta(**_) -> SimpleNamespace:
 
 @pytest.fixture
 def step(tmp_path, monkeypatch):
-    monkeypatch.setattr(trainer, "Accelerator", on_meta)
+    monkeypatch.setattr(tracker, "Accelerator", on_meta)
     generator = torch.Generator
     # timm's average makes one on the device, for weights in bfloat16; the meta device has none.
     monkeypatch.setattr(torch, "Generator", lambda device="cpu": generator())
