@@ -1,5 +1,6 @@
 """The wheel in a clean environment, outside any checkout."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -58,3 +59,36 @@ def test_it_holds_every_room_and_the_code_is_its_own(face18, tmp_path):
     told = run(python, "-c", code, cwd=tmp_path)
     assert told.returncode == 0, told.stderr
     assert Path(told.stdout.strip()).is_relative_to(face18.parents[1])
+
+
+@pytest.mark.slow
+def test_it_holds_what_pages_and_exports_are_made_of(face18, tmp_path):
+    python = face18.parent / "python"
+    code = (
+        "from importlib.resources import files; from pipeline.serving.bundle import portable; "
+        "compile(portable(0.25), 'label.py', 'exec'); "
+        "print([(files('pipeline.report') / name).is_file() for name in ('page.html', 'page.css')])"
+    )
+    told = run(python, "-c", code, cwd=tmp_path)
+    assert told.stdout.strip() == "[True, True]", told.stderr
+
+
+@pytest.mark.slow
+def test_an_exported_folder_labels_photos_outside_any_checkout(face18, tmp_path):
+    drawn = run(face18, "data", "--folder", "people", "--people", 60, "--eval-people", 10, cwd=tmp_path)
+    assert drawn.returncode == 0, drawn.stderr
+    size = ["--epochs", 0.5, "--height", 64, "--width", 64, "--weights", "none"]
+    for task in ("mask", "gender", "age"):
+        told = run(face18, "train", task, "--data", "people", "--run", "r", "--faces", "given", *size, cwd=tmp_path)
+        assert told.returncode == 0, told.stderr
+    for stage in ("predict", "calibrate", "submit", "report", "export"):
+        told = run(face18, stage, "--run", "r", cwd=tmp_path)
+        assert told.returncode == 0, told.stderr
+    assert (tmp_path / "r/report.html").stat().st_size > 100_000
+    photos = sorted((tmp_path / "people/eval/images").iterdir())[:10]
+    told = run(face18, "label", *photos, "--model", "r/export", "--json", cwd=tmp_path)
+    assert told.returncode == 0, told.stderr
+    by_run = run(face18, "label", *photos, "--run", "r", "--json", cwd=tmp_path)
+    labels = [[json.loads(line)["label"] for line in one.stdout.splitlines()] for one in (told, by_run)]
+    assert len(labels[0]) == 10
+    assert labels[0] == labels[1]
