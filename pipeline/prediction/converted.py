@@ -6,9 +6,11 @@ says what they were made of. Where anything is not as it says, nothing is taken:
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,9 +21,15 @@ from pipeline.prediction.openvino_models import Forward, forward_of, openvinos_c
 from pipeline.run.fold_records import FinishedFold
 from pipeline.runtime import store
 
+if TYPE_CHECKING:
+    from models.backbone import Network
+    from models.task import Task
+
 RECORD, MODEL, WEIGHTS = "openvino.json", "openvino.xml", "openvino.bin"
 VERSION = 1
 """Of the files; others are made again."""
+TRIED, AGREED = 8, 1e-4
+"""Photos of noise that both predict, and how far apart they may be, beside their size."""
 
 
 @dataclass(frozen=True)
@@ -54,8 +62,11 @@ def converted(
     core = openvinos_core()[1]
     found = []
     for fold, its in zip(folds, columns, strict=True):
-        model = core.read_model((fold.folder / MODEL).read_bytes(), (fold.folder / WEIGHTS).read_bytes())
-        forward = forward_of(core, model, threads, precision)
+        try:
+            model = core.read_model((fold.folder / MODEL).read_bytes(), (fold.folder / WEIGHTS).read_bytes())
+            forward = forward_of(core, model, threads, precision)
+        except RuntimeError:  # this OpenVINO cannot run it: torch can
+            return None
         found.append(ConvertedMember(fold.number, View.of(fold.settings), its, forward, flip))
     return found
 
@@ -80,19 +91,35 @@ def _made_of(fold: FinishedFold) -> dict[str, object]:
 def keep_converted(folds: Sequence[FinishedFold]) -> None:
     """Converts the networks of some folds and keeps them; takes seconds each.
 
-    Raises whatever torch or OpenVINO raise for a network that they cannot convert, and OSError where nothing can be
-    written.
+    Raises whatever torch or OpenVINO raise for a network that they cannot convert, ValueError where they predict
+    otherwise, and OSError where nothing can be written.
     """
-    from pipeline.prediction.engines import Predicting, openvino_model
     from pipeline.prediction.ensemble import trained_network
 
     for fold in folds:
-        if _columns(fold) is not None:
-            continue
-        task, network = trained_network(fold)
-        model, weights = openvino_model(Predicting(task, network.eval()).eval(), View.of(fold.settings).size)
-        for name, content in ((MODEL, model), (WEIGHTS, weights)):
-            with store.replacing(fold.folder / name) as temporary:
-                temporary.write_bytes(content)
-        made = _made_of(fold) | {name: store.file_fingerprint(fold.folder / name) for name in (MODEL, WEIGHTS)}
-        store.write_json(fold.folder / RECORD, made | {"columns": list(task.columns)})
+        with store.locked(fold.folder / "openvino.lock", f"the conversion of {fold.name}", wait=True):
+            if _columns(fold) is None:
+                _keep(fold, *trained_network(fold))
+
+
+def _keep(fold: FinishedFold, task: Task, network: Network) -> None:
+    """Converts a network and, where it predicts as torch's does, keeps it. Raises ValueError where it does not."""
+    import torch
+
+    from pipeline.prediction.engines import Predicting, openvino_model
+
+    module = Predicting(task, network.eval()).eval()
+    size = View.of(fold.settings).size
+    content = dict(zip((MODEL, WEIGHTS), openvino_model(module, size), strict=True))
+    photos = np.random.default_rng(0).integers(0, 256, (TRIED, *size, 3), np.uint8)
+    core = openvinos_core()[1]
+    found = forward_of(core, core.read_model(content[MODEL], content[WEIGHTS]), 1, "f32")(photos)
+    with torch.no_grad():
+        wanted = module(torch.from_numpy(photos)).numpy()
+    if not np.allclose(found, wanted, rtol=AGREED, atol=AGREED):  # NaN is not close
+        raise ValueError(f"{fold.name} predicts otherwise by OpenVINO than by torch")
+    for name, one in content.items():
+        with store.replacing(fold.folder / name) as temporary:
+            temporary.write_bytes(one)
+    made = _made_of(fold) | {name: hashlib.sha256(one).hexdigest()[:16] for name, one in content.items()}
+    store.write_json(fold.folder / RECORD, made | {"columns": list(task.columns)})

@@ -20,6 +20,8 @@ OURS = ("all", "mask", "gender", "age band")
 """By what there are groups always."""
 MOST, LEAST = 12, 2
 """A further column makes groups where it has at most so many values, and at least so many."""
+LEAST_PEOPLE = 2
+"""Fewer tell no interval of a mean."""
 RIGHT = ("right", "right_mask", "right_gender", "right_band")
 """The shares of photos that are right, in all three attributes and in each."""
 COLUMNS = ("by", "group", "photos", "people", *(f"{name}{end}" for name in RIGHT for end in ("", "_low", "_high")),
@@ -73,6 +75,8 @@ def _spanned(name: str, values: NDArray[np.float64], drawn: NDArray[np.float64],
     low, high = np.nanquantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     if low == high and name in RIGHT:
         low, high = wilson(mean, people)
+    if people < LEAST_PEOPLE and name not in RIGHT:
+        return {name: mean}
     return {name: mean, f"{name}_low": float(low), f"{name}_high": float(high)}
 
 

@@ -58,6 +58,8 @@ def _names(node: ast.stmt) -> set[str]:
     """What a statement defines."""
     if isinstance(node, ast.FunctionDef | ast.ClassDef):
         return {node.name}
+    if not isinstance(node, ast.Assign | ast.Expr):
+        raise AssertionError(f"a bundle knows no statement like that of line {node.lineno}")
     targets = node.targets if isinstance(node, ast.Assign) else []
     return {each.id for target in targets for each in ast.walk(target) if isinstance(each, ast.Name)}
 

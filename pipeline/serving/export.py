@@ -30,11 +30,9 @@ from pipeline.run.folder import Run
 from pipeline.runtime import store
 from pipeline.runtime.progress import Progress
 from pipeline.serving.bundle import portable
-from pipeline.serving.exported import ABOUT
+from pipeline.serving.exported import ABOUT, FORMAT
 from pipeline.serving.model_card import model_card
 
-FORMAT = 1
-"""Of the folder; model.json holds it."""
 OPSET = 18
 DETECTOR, PROGRAM, CARD = "detector.onnx", "label.py", "MODEL_CARD.md"
 AGREED = 1e-4
@@ -57,6 +55,11 @@ def export_run(run: Run, system: str, folder: Path) -> dict[str, Any]:
     if not isinstance(combiner, ThresholdCombiner):
         raise UserError(f"the system {system} predicts no years; only systems with age thresholds can be exported.")
     engine = Engine.of(records.last(home, "predict").metrics.get("engine", "torch"))
+    if engine.precision != "float32":
+        raise UserError(
+            f"{home / 'combiner.json'} is calibrated to predictions in {engine.precision}, and exported networks "
+            f"predict in float32; run predict again with --engine openvino, then calibrate."
+        )
     files: dict[str, bytes] = {}
     described = []
     with Progress("export", len(folds_in(networks)), "networks") as progress:
@@ -77,13 +80,18 @@ def export_run(run: Run, system: str, folder: Path) -> dict[str, Any]:
         "networks": described,
         "crop": run.crop,
         "faces": faces,
+        "boxed": learned_from_boxes(networks),
         "thresholds": list(combiner.thresholds_),
         "expected": combiner.report_["expected"],
         "files": {name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
     }
+    (folder / ABOUT).unlink(missing_ok=True)  # until all is there, nothing is
     for name, content in files.items():
         with store.replacing(folder / name) as temporary:
             temporary.write_bytes(content)
+    for old in folder.glob("*-fold*.onnx"):
+        if old.name not in files:
+            old.unlink(missing_ok=True)
     store.write_json(folder / ABOUT, about)
     return about
 
@@ -99,8 +107,8 @@ def _faces(run: Run, networks: Networks, files: dict[str, bytes]) -> dict[str, A
 
 
 def learned_from_boxes(networks: Networks) -> bool:
-    """Whether networks learned from photos cropped to face boxes, which an exported folder knows nothing of."""
-    return framing_of(networks) is None and any(fold.inputs["boxes"] != NO_BOXES for fold in folds_in(networks))
+    """Whether networks learned from photos with face boxes, which an exported folder knows nothing of."""
+    return any(fold.inputs["boxes"] != NO_BOXES for fold in folds_in(networks))
 
 
 def onnx_of(fold: FinishedFold) -> tuple[bytes, list[str]]:
@@ -122,10 +130,11 @@ def onnx_of(fold: FinishedFold) -> tuple[bytes, list[str]]:
         raise UserError(f"{fold.name} cannot be exported as ONNX ({first}).") from problem
     allowed = np.array([AGREED * (100 if column == "age_years" else 1) for column in task.columns])
     off = np.abs(found - wanted).max(0)
-    if (off > allowed).any():
+    if not (off <= allowed).all():  # NaN is neither
+        worst = task.columns[int(np.nan_to_num(off / allowed, nan=np.inf).argmax())]
         raise UserError(
-            f"{fold.name}: the exported network's {task.columns[int((off / allowed).argmax())]} is off by "
-            f"{off.max():.2g}, so it is not written; tell us which torch and onnxruntime these are."
+            f"{fold.name}: the exported network's {worst} is off by {off.max():.2g}, so it is not "
+            f"written; tell us which torch and onnxruntime these are."
         )
     return content, list(task.columns)
 

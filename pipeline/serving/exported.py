@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -23,6 +24,11 @@ from pipeline.images.framing import fit
 
 ABOUT = "model.json"
 """What an exported folder says of itself."""
+FORMAT = 1
+"""Of the folder; model.json holds it."""
+ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif", ".jp2", ".ppm")
+"""Of the files that are taken out of a folder."""
+os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", "500000000")  # a small file may claim to be larger
 AT_ONCE = 32
 """Photos, or faces, that are predicted together."""
 MASK_NAMES, GENDER_NAMES, BAND_NAMES = (
@@ -36,29 +42,23 @@ MASK_NAMES, GENDER_NAMES, BAND_NAMES = (
 class ExportedModel:
     """The networks of a folder that export wrote; threads: of the processor, 0 for all.
 
-    Raises ValueError, with a sentence, where the folder is none or a file of it is not what it was.
+    Raises ValueError, with a sentence, where the folder is none or a file that is used is not what it was.
     """
 
     def __init__(self, folder: Path, threads: int = 0):
-        import onnxruntime
-
         try:
             self.about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as problem:
-            raise ValueError(f"{folder} is no folder that export wrote: {ABOUT} cannot be read ({problem})") from None
-        content = {name: (folder / name).read_bytes() for name in self.about["files"]}
-        for name, digest in self.about["files"].items():
-            if hashlib.sha256(content[name]).hexdigest() != digest:
+            if self.about["format"] != FORMAT:
+                raise ValueError(f"{folder} was written by another version of face18; export the run again")
+            digests, networks, faces = self.about["files"], self.about["networks"], self.about["faces"]
+            needed = [made["file"] for made in networks] + ([faces["detector"]] if faces else [])
+            content = {name: (folder / name).read_bytes() for name in needed}
+        except (OSError, KeyError, TypeError, json.JSONDecodeError) as problem:
+            raise ValueError(f"{folder} is no folder that export wrote, or not whole ({problem!r})") from None
+        for name in needed:
+            if hashlib.sha256(content[name]).hexdigest() != digests.get(name):
                 raise ValueError(f"{folder / name} is not what export wrote; export the run again")
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.log_severity_level = 3
-        providers = ["CPUExecutionProvider"]
-        self.networks = [
-            (made, onnxruntime.InferenceSession(content[made["file"]], options, providers=providers))
-            for made in self.about["networks"]
-        ]
-        faces = self.about["faces"]
+        self.networks = [(made, _session(content[made["file"]], threads)) for made in networks]
         self.detector = YuNet(content[faces["detector"]]) if faces else None
         self.typical = TypicalEyes(*faces["typical"]) if faces else None
 
@@ -71,21 +71,26 @@ class ExportedModel:
             yield from self._labelled(photos[start : start + AT_ONCE])
 
     def _labelled(self, photos: Sequence[Path]) -> list[dict[str, Any]]:
-        rows, shown = [], []
+        rows, waiting = [], []
         for path in photos:
             pixels = read_photo(path)
             rows.append({"photo": str(path)} if pixels is not None else {"photo": str(path), "error": "no photo"})
-            if pixels is not None:
-                shown += [(rows[-1], where, views) for where, views in self._framed(pixels)]
-        for start in range(0, len(shown), AT_ONCE):
-            some = shown[start : start + AT_ONCE]
-            for (row, where, _), told in zip(some, self._predicted([views for *_, views in some]), strict=True):
-                if where is None or where["face"] == 0:
-                    row |= told
-                if self.detector is not None:
-                    faces = row.setdefault("faces", [])
-                    faces += [] if where is None else [where | told]
+            for where, views in [] if pixels is None else self._framed(pixels):
+                waiting.append((rows[-1], where, views))
+                if len(waiting) == AT_ONCE:  # a crowd's faces take megabytes
+                    self._tell(waiting)
+                    waiting = []
+        self._tell(waiting)
         return rows
+
+    def _tell(self, shown: list[tuple[dict[str, Any], dict[str, Any] | None, list[NDArray[np.uint8]]]]) -> None:
+        """Puts what is said of photos or faces into the rows of their photos."""
+        told = self._predicted([views for *_, views in shown]) if shown else []
+        for (row, where, _), one in zip(shown, told, strict=True):
+            if where is None or where["face"] == 0:
+                row |= one
+            if self.detector is not None:
+                row.setdefault("faces", []).extend([] if where is None else [where | one])
 
     def _framed(self, photo: NDArray[np.uint8]) -> list[tuple[dict[str, Any] | None, list[NDArray[np.uint8]]]]:
         """The whole photo, or its faces, the largest first: where each is, and as each network sees it."""
@@ -126,14 +131,33 @@ class ExportedModel:
         ]
 
 
-def read_photo(path: Path) -> NDArray[np.uint8] | None:
-    """A photo's pixels (height, width, 3), RGB and upright; None where it cannot be decoded."""
+def _session(content: bytes, threads: int) -> Any:
+    """A network, ready to run. Raises ValueError where this onnxruntime cannot run it."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3
     try:
-        content = np.fromfile(path, np.uint8)
-    except OSError:
+        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    except Exception as problem:  # its own kinds, which are no ValueError
+        raise ValueError(f"this onnxruntime cannot run the networks ({str(problem).splitlines()[0]})") from None
+
+
+def read_photo(path: Path) -> NDArray[np.uint8] | None:
+    """A photo's pixels (height, width, 3), RGB and upright, what is transparent laid on white; None of no photo."""
+    try:
+        content = np.fromfile(path, np.uint8) if path.is_file() else np.empty(0, np.uint8)
+        pixels = cv2.imdecode(content, cv2.IMREAD_COLOR) if len(content) else None
+        if pixels is None:
+            return None
+        whole = None if bytes(content[:2]) == b"\xff\xd8" else cv2.imdecode(content, cv2.IMREAD_UNCHANGED)
+    except (OSError, MemoryError, cv2.error):
         return None
-    pixels = cv2.imdecode(content, cv2.IMREAD_COLOR) if len(content) else None
-    return None if pixels is None else np.ascontiguousarray(pixels[:, :, ::-1])
+    if whole is not None and whole.ndim == 3 and whole.shape[2] == 4 and whole.shape[:2] == pixels.shape[:2]:
+        alpha = whole[:, :, 3:].astype(np.float32) / np.iinfo(whole.dtype).max
+        pixels = np.round(255 + (pixels - np.float32(255)) * alpha).astype(np.uint8)
+    return np.ascontiguousarray(pixels[:, :, ::-1])
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -149,24 +173,44 @@ def main(words: Sequence[str] | None = None) -> int:
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
     photos = [photo for name in given.photos for photo in ([name] if not name.is_dir() else sorted(_in_folder(name)))]
     try:
-        model = ExportedModel(given.model, given.threads)
+        if not photos:
+            raise ValueError(f"there is no photo in {', '.join(map(str, given.photos))}")
+        model = ExportedModel(given.model, max(0, given.threads))
+        if model.about["boxed"]:
+            print(
+                "label.py: the networks learned from photos cropped to face boxes; expect more errors", file=sys.stderr
+            )
+        return _print(model.label(photos), given.json)
     except ValueError as problem:
         print(f"label.py: {problem}.", file=sys.stderr)
         return 2
+    except ModuleNotFoundError as missing:
+        print(f"label.py: the package {missing.name} is not installed; pip install {missing.name}.", file=sys.stderr)
+        return 2
+    except BrokenPipeError:  # whoever read what is printed has gone, like head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _print(rows: Iterator[dict[str, Any]], as_json: bool) -> int:
+    """Prints a line a photo; returns 1 where one could not be decoded, else 0."""
     bad = 0
-    for row in model.label(photos):
+    for row in rows:
+        name = row["photo"] if row["photo"].isprintable() else repr(row["photo"])
+        if as_json:
+            print(json.dumps(row), flush=True)
+        elif "error" in row:
+            print(f"{name}: {row['error']}", file=sys.stderr, flush=True)
+        else:
+            said = f"mask {row['mask']}, {row['gender']}, {row['band']} ({row['age_years']:.0f})"
+            print(f"{name}: {row['label']}, {said}", flush=True)
         bad += "error" in row
-        print(json.dumps(row) if given.json else _line(row), flush=True)
     return 1 if bad else 0
 
 
 def _in_folder(folder: Path) -> Iterator[Path]:
-    return (path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
-
-
-def _line(row: dict[str, Any]) -> str:
-    if "error" in row:
-        return f"{row['photo']}: {row['error']}"
-    return (
-        f"{row['photo']}: {row['label']}, mask {row['mask']}, {row['gender']}, {row['band']} ({row['age_years']:.0f})"
-    )
+    """The photos of a folder and of those in it, by their endings; hidden ones are none."""
+    for path in folder.rglob("*"):
+        hidden = any(piece.startswith(".") for piece in path.relative_to(folder).parts)
+        if not hidden and path.suffix.lower() in ENDINGS and path.is_file():
+            yield path

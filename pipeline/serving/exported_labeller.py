@@ -10,6 +10,7 @@ from typing import Self
 import pandas as pd
 
 from models.errors import UserError
+from pipeline.combiner.label_table import WORDS
 from pipeline.runtime.progress import Progress
 from pipeline.serving.exported import ExportedModel
 from pipeline.serving.labelled import Labelled
@@ -20,8 +21,12 @@ class ExportedLabeller:
     """A model that export wrote, as `Labeller` is a run."""
 
     model: ExportedModel
-    boxed: bool = False
     kept: bool = True
+
+    @property
+    def boxed(self) -> bool:
+        """Whether the networks learned from photos cropped to face boxes, of which there are none here."""
+        return self.model.about["boxed"]
 
     @classmethod
     def of_folder(cls, folder: Path, threads: int) -> Self:
@@ -30,7 +35,7 @@ class ExportedLabeller:
             return cls(ExportedModel(folder, threads))
         except ModuleNotFoundError as missing:
             raise UserError(f"--model {folder} needs the package {missing.name}; pip install {missing.name}.") from None
-        except (ValueError, KeyError, OSError) as problem:
+        except ValueError as problem:
             raise UserError(f"--model {folder}: {problem}.") from None
 
     def told(self) -> str:
@@ -42,14 +47,14 @@ class ExportedLabeller:
         """Labels photos. photos: paths, each once; quiet: shows no progress."""
         rows, faces, bad = [], [], {}
         with Progress("label", len(photos), "photos", quiet=quiet) as progress:
-            for row in self.model.label(list(map(Path, photos))):
+            for name, said in zip(photos, self.model.label(list(map(Path, photos))), strict=True):
                 progress.advance()
+                row = said | {"photo": name}  # as it was named
                 if "error" in row:
-                    bad[row["photo"]] = "OpenCV cannot decode it"
+                    bad[name] = "OpenCV cannot decode it"
                     continue
-                faces += [{"photo": row["photo"]} | face for face in row.pop("faces", [])]
+                faces += [{"photo": name} | face for face in row.pop("faces", [])]
                 rows.append(row)
-        found = (
-            None if self.model.detector is None else pd.DataFrame(faces, columns=None if faces else ["photo", "face"])
-        )
-        return Labelled(pd.DataFrame(rows), found, bad, [])
+        found = pd.DataFrame(faces) if faces else pd.DataFrame(columns=["photo", "face"])
+        whole = pd.DataFrame(rows) if rows else pd.DataFrame(columns=["photo", "label", *WORDS])
+        return Labelled(whole, None if self.model.detector is None else found, bad, [])

@@ -14,6 +14,7 @@ import pandas as pd
 from pipeline.combiner.report import expected_line
 from pipeline.combiner.schema import HELD_OUT_FILE
 from pipeline.prediction.run_predictions import Networks, gather
+from pipeline.run import records
 from pipeline.run.folder import Run
 from pipeline.runtime import store
 from pipeline.scoring.caveats import suffix
@@ -35,7 +36,8 @@ LIMITS = """\
 - Errors differ between groups of people, as the table shows; check them on your own photos before you rely on a label.
 - The age thresholds suit the age mix they were fitted to, and no other.
 - For research and counting with the consent of the people shown; never to decide about a person.
-- Photos are decoded by OpenCV: those it cannot read (HEIC, AVIF, animations) have no label.
+- Photos are decoded by OpenCV: those it cannot read, as HEIC, have no label, and very large ones are decoded in full,
+  where face18 reduces them first, which may change an age by half a year.
 
 The program is under the MIT licence, and so is the face detector (YuNet). The networks may be bound by the licences of
 the weights where they started and of the photos they learned from.
@@ -49,15 +51,17 @@ def model_card(run: Run, networks: Networks, home: Path, report: dict[str, Any])
     lines += ["| network | backbone | pixels | began at | folds |", "|---|---|---|---|---|"]
     for task, folds in networks.items():
         told = folds[0].settings
-        start = _plain(folds[0].weights)
+        start = _plain(Path(folds[0].weights).name)
         lines.append(f"| {task} | {told.backbone} | {told.height}x{told.width} | {start} | {len(folds)} |")
-    extra = f", with the extra sets {_plain(run.extra)}" if run.extra_folders else ""
+    names = ", ".join(_plain(folder.name) for folder in run.extra_folders)
+    extra = f", with the extra sets {names}" if names else ""
     lines += ["", f"The data set {_plain(run.data.name)}{extra}; photos are framed by {_framed(networks)}.", ""]
     lines += ["## How good it is", ""]
     if report["expected"]:
         lines += [f"Before any truth was opened: {expected_line(report)}.", ""]
     caveats = suffix(report["caveats"])
     lines += [f"Of {report['photos']} photos of {report['people']} people whom the networks never saw{caveats}:", ""]
+    records.last(home, "calibrate").check(HELD_OUT_FILE)
     held_out = store.read_csv(home / HELD_OUT_FILE).rename(columns={"cross_fitted": "predicted"})
     validation = gather(networks)[["photo", "person", "age", "age_years"]]
     table = group_table(held_out.drop(columns="plain").merge(validation, on="photo"))
@@ -79,7 +83,9 @@ def _markdown(table: pd.DataFrame) -> list[str]:
         right = f"{row['right']:.1%} ({row['right_low']:.1%} to {row['right_high']:.1%})"
         error = ""
         if np.isfinite(row["age_error"]):
-            error = f"{row['age_error']:.1f} ({row['age_error_low']:.1f} to {row['age_error_high']:.1f})"
+            error = f"{row['age_error']:.1f}"
+            if np.isfinite(row["age_error_low"]):
+                error += f" ({row['age_error_low']:.1f} to {row['age_error_high']:.1f})"
         cells = [row["by"], row["group"], row["photos"], f"{row['people']:.0f}", right, error]
         lines.append(f"| {' | '.join(_plain(cell) for cell in cells)} |")
     return lines
@@ -87,7 +93,7 @@ def _markdown(table: pd.DataFrame) -> list[str]:
 
 def _plain(text: object) -> str:
     """A text that means nothing in Markdown or HTML."""
-    told = "".join(letter if letter.isprintable() else " " for letter in str(text))
+    told = "".join(letter if letter.isprintable() else " " for letter in str(text)).replace("&", "&amp;")
     for sign in "\\`*_[]<>|#":
         told = told.replace(sign, f"\\{sign}")
     return told

@@ -13,7 +13,9 @@ from models.errors import UserError, listed
 from pipeline.run import records
 from pipeline.run.folder import open_run
 from pipeline.run.settings import SystemStage
+from pipeline.runtime.problems import some
 
+ABOUT, CARD = "model.json", "MODEL_CARD.md"
 NEEDED = ("onnx", "onnxruntime")
 """What the optional extra export brings."""
 
@@ -36,15 +38,24 @@ def export(settings: Export) -> dict[str, Any]:
     folder = settings.folder or home / "export"
     if folder.exists() and not folder.is_dir():
         raise UserError(f"--folder {folder} is not a folder; name one for the export.")
-    if Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(run.data)):
-        raise UserError(f"--folder {folder} lies in the data set, where nothing is written; name another folder.")
+    for users in (run.data, *run.extra_folders):
+        if Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(users)):
+            raise UserError(f"--folder {folder} lies in the data set, where nothing is written; name another folder.")
+    _check_free(folder)
     with records.alone(home, "export"):
-        from pipeline.prediction.run_predictions import networks_of
-        from pipeline.serving.export import export_run, learned_from_boxes
+        from pipeline.serving.export import export_run
 
         about = export_run(run, system, folder)
-        if learned_from_boxes(networks_of(run, system)):
+        if about["boxed"]:
             print("export: the networks learned from photos cropped to face boxes, and label.py knows none of others")
     size = sum((folder / name).stat().st_size for name in about["files"]) / 1e6
     print(f"export: {folder}, {len(about['networks'])} networks, {size:.0f} MB; python {folder / 'label.py'} photo.jpg")
     return {"folder": str(folder), "networks": len(about["networks"])}
+
+
+def _check_free(folder: Path) -> None:
+    """Raises UserError for a folder that holds what is not of an earlier export."""
+    there = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    ours = (folder / ABOUT).is_file() or not there or ((folder / CARD).is_file() and any(folder.glob("*-fold*.onnx")))
+    if not ours:
+        raise UserError(f"--folder {folder} holds other things ({some(sorted(there))}); name an empty folder.")

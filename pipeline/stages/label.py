@@ -109,7 +109,8 @@ def _keep_converted(run: Run, system: str) -> None:
         keep_converted(folds_in(networks_of(run, system)))
         told = f"the networks are kept converted in {run.folder}; the next call answers sooner"
     except Exception as problem:  # torch and OpenVINO raise whatever they raise, and the photos have their labels
-        told = f"the networks could not be kept converted ({str(problem).strip().splitlines()[0]}); labels are no worse"
+        first = (str(problem).strip().splitlines() or [type(problem).__name__])[0]
+        told = f"the networks could not be kept converted ({first}); labels are no worse"
     print(f"label: {told}", file=sys.stderr)
 
 

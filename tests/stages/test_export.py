@@ -3,17 +3,24 @@
 import hashlib
 import importlib
 import json
+import os
+import shutil
+import struct
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 from tiny_runs import SMALL
 
 from models.errors import UserError
 from pipeline.__main__ import main
+from pipeline.images.decode import decode
 from pipeline.images.framing import View, fit
 from pipeline.prediction import ensemble
 from pipeline.run.settings import EvalStage
@@ -104,10 +111,8 @@ def test_photos_that_are_none_and_folders_that_are_changed(copy, folder, tmp_pat
     photo = next((copy.data / "eval/images").iterdir())
     done = label_alone(folder, tmp_path / "no.jpg", photo, tmp_path / "gone.jpg")
     assert done.returncode == 1
-    first, second, third = done.stdout.splitlines()
-    assert first == f"{tmp_path / 'no.jpg'}: no photo"
-    assert second.startswith(f"{photo}: ")
-    assert third.endswith("gone.jpg: no photo")
+    assert done.stdout.startswith(f"{photo}: ")
+    assert done.stderr.splitlines() == [f"{tmp_path / name}: no photo" for name in ("no.jpg", "gone.jpg")]
     (folder / "age-fold0.onnx").write_bytes(b"other")
     done = label_alone(folder, photo)
     assert (done.returncode, done.stdout) == (2, "")
@@ -182,6 +187,67 @@ def test_label_takes_a_folder_in_place_of_a_run(copy, folder, capsys):
     assert capsys.readouterr().err == f"face18: --model {folder} says what labels them; leave out --run.\n"
     assert main(["label", photos[0], "--model", "people"]) == 2
     assert "people is no folder that export wrote" in capsys.readouterr().err
+
+
+def test_photos_of_other_kinds_are_read_as_ours_are(tmp_path):
+    """Transparent ones lie on white, turned ones stand upright."""
+    rng = np.random.default_rng(0)
+    pixels = cv2.resize(rng.integers(0, 256, (6, 5, 4), np.uint8), (50, 60), interpolation=cv2.INTER_CUBIC)
+    Image.fromarray(pixels, "RGBA").save(tmp_path / "clear.png")
+    Image.fromarray(pixels[:, :, 0]).save(tmp_path / "grey.png")
+    Image.fromarray(pixels[:, :, :3]).convert("CMYK").save(tmp_path / "ink.jpg")
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    Image.fromarray(pixels[:, :, :3]).save(tmp_path / "turned.jpg", exif=turned)
+    for name in ("clear.png", "grey.png", "ink.jpg", "turned.jpg"):
+        ours, theirs = decode(tmp_path / name).pixels, exported.read_photo(tmp_path / name)
+        assert theirs.shape == ours.shape
+        assert np.abs(theirs.astype(int) - ours).max() <= 1, name
+
+
+def test_what_is_no_photo_ends_nothing(tmp_path):
+    header = b"\x89PNG\r\n\x1a\n" + struct.pack(">I4sIIBBBBB", 13, b"IHDR", 60000, 60000, 8, 2, 0, 0, 0)
+    (tmp_path / "bomb.png").write_bytes(header + struct.pack(">I", zlib.crc32(header[12:])))
+    os.mkfifo(tmp_path / "pipe.jpg")
+    for name in ("bomb.png", "pipe.jpg", "gone.jpg"):
+        assert exported.read_photo(tmp_path / name) is None
+
+
+def test_a_run_that_predicted_in_bfloat16_is_refused(copy):
+    record = store.read_json(copy.run / "done/predict.json")
+    record["metrics"]["engine"] = "openvino-bfloat16"
+    store.write_json(copy.run / "done/predict.json", record)
+    with pytest.raises(UserError, match="to predictions in bfloat16, and exported networks predict in float32"):
+        export(Export.of(run=copy.run))
+
+
+def test_a_folder_with_other_things_stays_as_it_is(copy, folder):
+    other = Path("other")
+    other.mkdir()
+    (other / "label.py").write_text("mine")
+    with pytest.raises(UserError, match=r"^--folder other holds other things \(label\.py\); name an empty folder\.$"):
+        export(Export.of(run=copy.run, folder=other))
+    assert (other / "label.py").read_text() == "mine"
+    (folder / "age-fold4.onnx").write_bytes(b"of an earlier export")
+    export(Export.of(run=copy.run))
+    assert not (folder / "age-fold4.onnx").exists()
+
+
+def test_pictures_are_drawn_of_photos_as_they_are_named(copy, folder, capsys):
+    shutil.copy(next((copy.data / "eval/images").iterdir()), Path("one.jpg"))
+    assert main(["label", "./one.jpg", "--model", str(folder), "--draw", "drawn"]) == 0
+    assert Path("drawn/one.jpg").is_file()
+    assert "./one.jpg" in capsys.readouterr().out
+    Path("torn.jpg").write_text("no photo")
+    assert main(["label", "torn.jpg", "--model", str(folder), "--draw", "drawn"]) == 2
+    assert "of 1 photos 1 cannot be decoded" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("about", ["[]", "{}", '{"format": 99}', '{"format": 1, "files": {}, "networks": [{}]}'])
+def test_what_is_no_export_is_told_in_a_sentence(tmp_path, about):
+    (tmp_path / "model.json").write_text(about)
+    with pytest.raises(ValueError, match=f"^{tmp_path} (is no folder that export|was written by another)"):
+        exported.ExportedModel(tmp_path)
 
 
 def test_the_portable_file_is_made_of_our_lines(tmp_path, monkeypatch):
