@@ -76,9 +76,8 @@ def resample_together(
         unit_stratum = by_gender_first(class_of_label(truth))
         divide = photos_per_person
     else:
-        _, unit, photos = np.unique(np.asarray(person), return_inverse=True, return_counts=True)
-        middle = np.lexsort((stratum, unit))[np.cumsum(photos) - photos + (photos - 1) // 2]
-        unit_stratum, count, divide = stratum[middle], np.ones(len(photos), np.int64), 1.0
+        unit, unit_stratum = _people(np.asarray(person), stratum)
+        count, divide = np.ones(len(unit_stratum), np.int64), 1.0
     weights = None if weights is None or person is None else np.asarray(weights, np.float64)
     tables = [counts_of(unit, truth * LABELS + labels, len(count), weights) for labels in predictions]
     units = np.concatenate([*(table[:, : 2 * LABELS] for table in tables), tables[0][:, 2 * LABELS :]], axis=1)
@@ -89,6 +88,13 @@ def resample_together(
     true = total[:, None, -LABELS:]
     hit, predicted = total[:, :-LABELS].reshape(draws, len(predictions), 2, LABELS).transpose(2, 0, 1, 3)
     return f1_of(hit, predicted, true).sum(2) / (true > 0).sum(2)
+
+
+def _people(person: NDArray, stratum: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(n,) whose each photo is, from 0, and (P,) the stratum of each person: their photos' median, the lower of two."""
+    _, unit, photos = np.unique(person, return_inverse=True, return_counts=True)
+    middle = np.lexsort((stratum, unit))[np.cumsum(photos) - photos + (photos - 1) // 2]
+    return unit, stratum[middle]
 
 
 def resample_means(
@@ -110,9 +116,8 @@ def resample_means(
         rows, count = np.unique(np.column_stack([stratum, *values]), axis=0, return_counts=True, equal_nan=True)
         unit_stratum, values, unit, divide = rows[:, 0], rows[:, 1:].T, np.arange(len(rows)), photos_per_person
     else:
-        _, unit, photos = np.unique(np.asarray(person), return_inverse=True, return_counts=True)
-        middle = np.lexsort((stratum, unit))[np.cumsum(photos) - photos + (photos - 1) // 2]
-        unit_stratum, count, divide = stratum[middle], np.ones(len(photos), np.int64), 1.0
+        unit, unit_stratum = _people(np.asarray(person), stratum)
+        count, divide = np.ones(len(unit_stratum), np.int64), 1.0
     known = np.isfinite(values)
     size = len(unit_stratum)
     sums = [np.bincount(unit, np.where(here, row, 0.0), size) for here, row in zip(known, values, strict=True)]
