@@ -211,6 +211,6 @@ def _print(rows: Iterator[dict[str, Any]], as_json: bool) -> int:
 def _in_folder(folder: Path) -> Iterator[Path]:
     """The photos of a folder and of those in it, by their endings; hidden ones are none."""
     for path in folder.rglob("*"):
-        hidden = any(piece.startswith(".") for piece in path.relative_to(folder).parts)
+        hidden = any(name.startswith(".") for name in path.relative_to(folder).as_posix().split("/"))
         if not hidden and path.suffix.lower() in ENDINGS and path.is_file():
             yield path

@@ -68,6 +68,7 @@ def test_interrupted_at_any_step_it_ends_in_the_same_bytes(whole, people, tmp_pa
     assert digests_of(tmp_path) == digests_of(whole)
 
 
+@pytest.mark.slow
 def test_side_by_side_and_with_loaders_it_ends_in_the_same_bytes(whole, people, tmp_path):
     words = [word for name, value in FEW.items() for word in (f"--{name.replace('_', '-')}", str(value))]
     command = [sys.executable, "-m", "pipeline", "train"]

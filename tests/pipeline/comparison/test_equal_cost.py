@@ -28,7 +28,7 @@ def people(tmp_path_factory) -> Path:
 @pytest.fixture
 def planner(people, tmp_path, monkeypatch) -> Planner:
     monkeypatch.chdir(tmp_path)
-    run = open_run(RunStage.of(run=Path("runs/one"), data=people, preset="small"))
+    run = open_run(RunStage.of(run=Path("runs/one"), data=people, preset="small", faces="given"))
     made = Planner(run, data_of(run), 1, (64, 48))
     monkeypatch.setattr(made, "flops", lambda task, settings: 1e6 * (1 + list(PRESETS["small"]).index(task)))
     return made
