@@ -74,7 +74,8 @@ def test_a_section_without_time_is_told_and_ended(tmp_path, monkeypatch):
     assert found == {"failed": "no time was left after 1 s"}
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_section_ends_with_the_check(number, tmp_path):
     command = [sys.executable, str(SCRIPT), "--smoke", "--only", "train", "--out", str(tmp_path / "found.json")]
     # a suite that a shell runs in the background hands on that Ctrl-C is to be ignored

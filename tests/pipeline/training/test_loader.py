@@ -83,7 +83,8 @@ def test_the_photos_come_in_order_however_many_processes_there_are(workers):
         np.testing.assert_array_equal(photos.numpy(), [PIXELS[row] + np.uint8(epoch) for epoch, row in keys])
 
 
-@pytest.mark.parametrize("start_method", ["forkserver", pytest.param("spawn", marks=pytest.mark.slow)], indirect=True)
+@pytest.mark.slow
+@pytest.mark.parametrize("start_method", ["forkserver", "spawn"], indirect=True)
 def test_processes_that_are_not_forked_share_the_memory_too(start_method):
     for (photos, rows), (others, rows_too) in zip(read(2), read(0), strict=True):
         assert torch.equal(photos, others)
