@@ -6,7 +6,6 @@ says what they were made of. Where anything is not as it says, nothing is taken:
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -121,5 +120,5 @@ def _keep(fold: FinishedFold, task: Task, network: Network) -> None:
     for name, one in content.items():
         with store.replacing(fold.folder / name) as temporary:
             temporary.write_bytes(one)
-    made = _made_of(fold) | {name: hashlib.sha256(one).hexdigest()[:16] for name, one in content.items()}
+    made = _made_of(fold) | {name: store.file_fingerprint(fold.folder / name) for name in content}
     store.write_json(fold.folder / RECORD, made | {"columns": list(task.columns)})

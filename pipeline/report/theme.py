@@ -16,10 +16,9 @@ LIGHT = {
     "paper": "#ffffff",
     "one": "#1f5fa8",
     "two": "#b34d00",
-    "three": "#00705a",
     "between": "#1b1f24",
 }
-"""Blue, orange and green that the colour-blind tell apart (after Okabe and Ito 2008), dark enough on white."""
+"""Blue and orange that the colour-blind tell apart (after Okabe and Ito 2008), dark enough on white."""
 DARK = {
     "ink": "#e6e9ed",
     "muted": "#a3adb8",
@@ -27,14 +26,13 @@ DARK = {
     "paper": "#13171c",
     "one": "#79b8ff",
     "two": "#ffa260",
-    "three": "#56d4b0",
     "between": "#13171c",
 }
 BETWEEN = (0.6, 0.78)
 """Strengths between which letters are dark in either theme: each then is read best."""
 TOKENS = {name: f"#0102{number:02x}" for number, name in enumerate(LIGHT, 1)}
 """The colours that plots are drawn with, by name."""
-INK, MUTED, GRID, PAPER, ONE, TWO, THREE, _ = TOKENS.values()
+INK, MUTED, GRID, PAPER, ONE, TWO, _ = TOKENS.values()
 _OF = {token: name for name, token in TOKENS.items()}
 _LEVEL = re.compile(r"#fe01([0-9a-f]{2})")
 _FONT = re.compile(r"font: (?:[a-z0-9]+ )?([0-9.]+)px [^;\"]*|font-size: ([0-9.]+)px; font-family: [^;\"]*")

@@ -56,6 +56,9 @@ def export(settings: Export) -> dict[str, Any]:
 def _check_free(folder: Path) -> None:
     """Raises UserError for a folder that holds what is not of an earlier export."""
     there = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
-    ours = (folder / ABOUT).is_file() or not there or ((folder / CARD).is_file() and any(folder.glob("*-fold*.onnx")))
+    about = (folder / ABOUT).read_text(errors="replace") if ABOUT in there else ""
+    ours = (
+        '"made_by": "face18"' in about or not there or ((folder / CARD).is_file() and any(folder.glob("*-fold*.onnx")))
+    )
     if not ours:
         raise UserError(f"--folder {folder} holds other things ({some(sorted(there))}); name an empty folder.")

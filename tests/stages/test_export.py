@@ -228,6 +228,9 @@ def test_a_folder_with_other_things_stays_as_it_is(copy, folder):
     with pytest.raises(UserError, match=r"^--folder other holds other things \(label\.py\); name an empty folder\.$"):
         export(Export.of(run=copy.run, folder=other))
     assert (other / "label.py").read_text() == "mine"
+    (other / "model.json").write_text('{"mine": true}')
+    with pytest.raises(UserError, match="holds other things"):
+        export(Export.of(run=copy.run, folder=other))
     (folder / "age-fold4.onnx").write_bytes(b"of an earlier export")
     export(Export.of(run=copy.run))
     assert not (folder / "age-fold4.onnx").exists()
