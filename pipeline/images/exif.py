@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Mapping
 from typing import Any
 
 ORIENTATION, SHORT = 0x0112, 3
-PREFIX = b"Exif\0\0"
+PREFIXES = re.compile(rb"(?:Exif\0\0)*")
+"""What some writers put before PNG's and WebP's block too, or twice."""
 ENTRY = 12
 """Bytes of an entry: tag, type, count, and its value or where that stands."""
 ORDERS = {b"II": "<", b"MM": ">"}
@@ -18,8 +20,7 @@ def orientation(block: bytes) -> int:
 
     Only a SHORT that stands alone counts. No other tag is looked at, whatever it holds.
     """
-    while block.startswith(PREFIX):  # some writers put it before PNG's and WebP's too, or twice
-        block = block[len(PREFIX) :]
+    block = block[PREFIXES.match(block).end() :]
     order = ORDERS.get(block[:2])
     if order is None or len(block) < 8:
         return 1

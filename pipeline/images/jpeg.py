@@ -20,8 +20,9 @@ FRAMES = frozenset(range(0xC0, 0xD0)) - {DHT, 0xC8, 0xCC}
 PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
 ALONE = frozenset({0x01, *range(0xD0, 0xD8)})
 """Markers without a segment."""
-FILLED = re.compile(rb"\xff+[^\x00\xff]", re.DOTALL)
-AFTER_SCAN = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]", re.DOTALL)
+MARKER = re.compile(rb"\xff[^\x00\xff]", re.DOTALL)
+AFTER_SCAN = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]", re.DOTALL)
+"""The last 0xFF of those that fill the place before a marker: to look for all of them takes time by their square."""
 
 
 class Segment(NamedTuple):
@@ -67,7 +68,7 @@ class Frame:
 def segments(content: bytes) -> Iterator[Segment]:
     """The segments of a file, found as libjpeg finds them: what stands between two is skipped."""
     place = len(START)
-    while found := FILLED.search(content, place):
+    while found := MARKER.search(content, place):
         marker, start = content[found.end() - 1], found.end() - 2
         if marker == END[1]:
             return
@@ -80,7 +81,8 @@ def segments(content: bytes) -> Iterator[Segment]:
         inside = bytes(content[found.end() + 2 : end]) if whole else b""
         if marker == SOS and whole:
             follows = AFTER_SCAN.search(content, end)
-            end, whole = (follows.start(), True) if follows else (len(content), False)
+            data = bytes(content[end : follows.start()]).rstrip(b"\xff") if follows else b""
+            end, whole = (end + len(data), True) if follows else (len(content), False)
         yield Segment(marker, inside, start, min(end, len(content)), whole)
         place = end
 
