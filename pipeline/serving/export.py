@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,14 @@ import numpy as np
 import torch
 
 from models.declared import declared
-from models.errors import UserError
+from models.errors import UserError, listed
 from models.labels import NAMES
 from models.settings import ModelSettings
 from pipeline.combiner import combiners
 from pipeline.combiner.threshold_combiner import ThresholdCombiner
 from pipeline.dataset.run_data import NO_BOXES
 from pipeline.faces.detect import MODEL, PACKAGE
+from pipeline.images.framing import View
 from pipeline.images.run_photos import detector_of
 from pipeline.prediction.engine import Engine
 from pipeline.prediction.engines import Predicting
@@ -63,12 +65,15 @@ def export_run(run: Run, system: str, folder: Path) -> dict[str, Any]:
     files: dict[str, bytes] = {}
     described = []
     with Progress("export", len(folds_in(networks)), "networks") as progress:
-        for fold in folds_in(networks):
-            name = f"{fold.task}-fold{fold.number}.onnx"
-            files[name], columns = onnx_of(fold)
-            view = {"height": fold.settings.height, "width": fold.settings.width, "margin": fold.settings.face_margin}
-            described.append({"file": name, "task": fold.task, "columns": columns, "flip": engine.flip} | view)
-            progress.advance()
+        for folds in alike(networks):
+            task, view = folds[0].task, View.of(folds[0].settings)
+            name = f"{task}-fold{'-'.join(str(fold.number) for fold in folds)}.onnx"
+            files[name], columns = onnx_of(folds)
+            described.append(
+                {"file": name, "task": task, "folds": len(folds), "columns": columns, "flip": engine.flip}
+                | {"height": view.height, "width": view.width, "margin": view.margin}
+            )
+            progress.advance(len(folds))
     faces = _faces(run, networks, files)
     margin = declared(ModelSettings)["face_margin"].default
     files[PROGRAM] = portable(margin).encode()
@@ -111,15 +116,38 @@ def learned_from_boxes(networks: Networks) -> bool:
     return any(fold.inputs["boxes"] != NO_BOXES for fold in folds_in(networks))
 
 
-def onnx_of(fold: FinishedFold) -> tuple[bytes, list[str]]:
-    """A fold's network as ONNX, photos (N, H, W, 3) uint8 in and prediction columns out, and the columns.
+def alike(networks: Networks) -> list[list[FinishedFold]]:
+    """The folds that one file holds: those of a task that see photos in the same view."""
+    found: dict[tuple[str, View], list[FinishedFold]] = {}
+    for fold in folds_in(networks):
+        found.setdefault((fold.task, View.of(fold.settings)), []).append(fold)
+    return list(found.values())
+
+
+class Averaged(torch.nn.Module):
+    """The mean of what networks predict, as the mean over folds is."""
+
+    def __init__(self, members: Sequence[Predicting]):
+        super().__init__()
+        self.members = torch.nn.ModuleList(members)
+
+    def forward(self, photos: torch.Tensor) -> torch.Tensor:
+        return torch.stack([member(photos) for member in self.members]).mean(0)
+
+
+def onnx_of(folds: Sequence[FinishedFold]) -> tuple[bytes, list[str]]:
+    """The mean over folds of a network as ONNX, photos (N, H, W, 3) uint8 in and prediction columns out; the columns.
 
     Raises UserError where it cannot be exported, or predicts otherwise than torch.
     """
-    task, network = trained_network(fold)
-    module = Predicting(task, network.eval()).eval()
+    members = []
+    for fold in folds:
+        task, network = trained_network(fold)
+        members.append(Predicting(task, network.eval()))
+    module = (Averaged(members) if len(members) > 1 else members[0]).eval()
+    name = f"{folds[0].task} {listed([f'fold {fold.number}' for fold in folds])}"
     rng = np.random.default_rng(0)
-    photos = rng.integers(0, 256, (TRIED, fold.settings.height, fold.settings.width, 3), np.uint8)
+    photos = rng.integers(0, 256, (TRIED, *View.of(folds[0].settings).size, 3), np.uint8)
     with torch.no_grad():
         wanted = module(torch.from_numpy(photos)).numpy()
     try:
@@ -127,13 +155,13 @@ def onnx_of(fold: FinishedFold) -> tuple[bytes, list[str]]:
         found = _run(content, photos)
     except Exception as problem:  # exporters raise whatever they raise
         first = (str(problem).strip().splitlines() or [type(problem).__name__])[0]
-        raise UserError(f"{fold.name} cannot be exported as ONNX ({first}).") from problem
+        raise UserError(f"{name} cannot be exported as ONNX ({first}).") from problem
     allowed = np.array([AGREED * (100 if column == "age_years" else 1) for column in task.columns])
     off = np.abs(found - wanted).max(0)
     if not (off <= allowed).all():  # NaN is neither
         worst = task.columns[int(np.nan_to_num(off / allowed, nan=np.inf).argmax())]
         raise UserError(
-            f"{fold.name}: the exported network's {worst} is off by {off.max():.2g}, so it is not "
+            f"{name}: the exported network's {worst} is off by {off.max():.2g}, so it is not "
             f"written; tell us which torch and onnxruntime these are."
         )
     return content, list(task.columns)

@@ -24,7 +24,7 @@ from pipeline.images.framing import fit
 
 ABOUT = "model.json"
 """What an exported folder says of itself."""
-FORMAT = 1
+FORMAT = 2
 """Of the folder; model.json holds it."""
 ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif", ".jp2", ".ppm")
 """Of the files that are taken out of a folder."""
@@ -109,7 +109,8 @@ class ExportedModel:
 
     def _predicted(self, shown: list[list[NDArray[np.uint8]]]) -> list[dict[str, Any]]:
         """What is said of each photo or face, seen by each network: label, words, and the means over folds."""
-        sums: dict[str, list[NDArray[np.float32]]] = {}
+        found: dict[str, list[NDArray[np.float32]]] = {}
+        folds: dict[str, list[int]] = {}
         for number, (made, session) in enumerate(self.networks):
             pixels = np.stack([views[number] for views in shown])
             predictions = session.run(None, {"photos": pixels})[0]
@@ -117,8 +118,9 @@ class ExportedModel:
                 mirrored = np.ascontiguousarray(pixels[:, :, ::-1])
                 predictions = (predictions + session.run(None, {"photos": mirrored})[0]) / 2
             for column, values in zip(made["columns"], predictions.T, strict=True):
-                sums.setdefault(column, []).append(values)
-        means = {column: np.mean(values, 0, dtype=np.float64) for column, values in sums.items()}
+                found.setdefault(column, []).append(values)
+                folds.setdefault(column, []).append(made["folds"])
+        means = {column: np.average(np.float64(values), 0, folds[column]) for column, values in found.items()}
         mask = np.stack([means[f"mask_{name}"] for name in MASK_NAMES], 1).argmax(1)
         gender = (means["gender_female"] > 0.5).astype(int)
         low, high = self.about["thresholds"]

@@ -76,16 +76,24 @@ def test_folds_are_averaged(copy):
     made = store.read_json(copy.run / "age/fold0/settings.json")["settings"]
     given = {name: made[name] for name in ("backbone", "backbone_options")}
     train(Train.of(task="age", run=copy.run, folds="1", **(SMALL | given)))
+    train(Train.of(task="age", run=copy.run, folds="2", **(SMALL | given | {"height": 72})))
     predict(Predict.of(run=copy.run, threads=1, flip=True))
     calibrate(Calibrate.of(run=copy.run))
     submit(EvalStage.of(run=copy.run))
     folder = Path(export(Export.of(run=copy.run))["folder"])
     model = exported.ExportedModel(folder, 1)
-    assert len(model.networks) == 4
+    assert {made["file"]: made["folds"] for made, _ in model.networks} == {
+        "mask-fold0.onnx": 1,
+        "gender-fold0.onnx": 1,
+        "age-fold0-1.onnx": 2,
+        "age-fold2.onnx": 1,
+    }
     assert all(made["flip"] for made, _ in model.networks)
     names = pd.read_csv(copy.data / "eval/info.csv")["ImageID"]
     rows = list(model.label([copy.data / "eval/images" / name for name in names]))
     assert [row["label"] for row in rows] == store.read_csv(copy.run / "submission.csv")["ans"].tolist()
+    years = store.read_csv(copy.run / "predictions.csv").groupby("photo", sort=False)["age_years"].mean()
+    assert [row["age_years"] for row in rows] == pytest.approx(years.tolist(), abs=1e-2)
 
 
 def test_what_is_written_is_known_by_its_digest(folder):
@@ -246,7 +254,7 @@ def test_pictures_are_drawn_of_photos_as_they_are_named(copy, folder, capsys):
     assert "of 1 photos 1 cannot be decoded" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("about", ["[]", "{}", '{"format": 99}', '{"format": 1, "files": {}, "networks": [{}]}'])
+@pytest.mark.parametrize("about", ["[]", "{}", '{"format": 99}', '{"format": 2, "files": {}, "networks": [{}]}'])
 def test_what_is_no_export_is_told_in_a_sentence(tmp_path, about):
     (tmp_path / "model.json").write_text(about)
     with pytest.raises(ValueError, match=f"^{tmp_path} (is no folder that export|was written by another)"):
