@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,33 +72,52 @@ def converted(
 
 def _columns(fold: FinishedFold) -> tuple[str, ...] | None:
     """The prediction columns of a fold's kept network; None where none is kept that can be taken."""
-    path = fold.folder / RECORD
-    if not path.is_file():
-        return None
-    try:
-        made = store.read_json(path)
-    except UserError:  # it is made again, as where there is none
-        return None
+    made = _record(fold)
     now = _made_of(fold) | {name: store.file_fingerprint(fold.folder / name) for name in (MODEL, WEIGHTS)}
-    return tuple(made["columns"]) if {name: made.get(name) for name in now} == now else None
+    return tuple(made["columns"]) if {name: made.get(name) for name in now} == now and "columns" in made else None
+
+
+def _record(fold: FinishedFold) -> dict[str, Any]:
+    """What stands of a fold's conversion; nothing where it is missing or damaged: then it is made again."""
+    try:
+        return store.read_json(fold.folder / RECORD)
+    except (FileNotFoundError, UserError):
+        return {}
+
+
+def _was_refused(fold: FinishedFold) -> bool:
+    """Whether this very network could not be converted before."""
+    made = _record(fold)
+    return "refused" in made and made | _made_of(fold) == made
 
 
 def _made_of(fold: FinishedFold) -> dict[str, object]:
     return {"version": VERSION, "network": fold.network_fingerprint, "openvino": version("openvino")}
 
 
-def keep_converted(folds: Sequence[FinishedFold]) -> None:
-    """Converts the networks of some folds and keeps them; takes seconds each.
+def keep_converted(folds: Sequence[FinishedFold]) -> bool:
+    """Converts the networks of some folds and keeps them; takes seconds each. False where that was refused before.
 
     Raises whatever torch or OpenVINO raise for a network that they cannot convert, ValueError where they predict
-    otherwise, and OSError where nothing can be written.
+    otherwise, and OSError where nothing can be written. A network that was refused is not tried again.
     """
+    if any(map(_was_refused, folds)):
+        return False
     from pipeline.prediction.ensemble import trained_network
 
     for fold in folds:
         with store.locked(fold.folder / "openvino.lock", f"the conversion of {fold.name}", wait=True):
-            if _columns(fold) is None:
-                _keep(fold, *trained_network(fold))
+            if _columns(fold) is not None:
+                continue
+            task, network = trained_network(fold)
+            try:
+                _keep(fold, task, network)
+            except OSError:
+                raise
+            except Exception as problem:
+                store.write_json(fold.folder / RECORD, _made_of(fold) | {"refused": str(problem)})
+                raise
+    return True
 
 
 def _keep(fold: FinishedFold, task: Task, network: Network) -> None:

@@ -100,6 +100,26 @@ def test_where_nothing_can_be_kept_labels_are_no_worse(photos, capsys, monkeypat
     assert kept() == {}
 
 
+def test_a_network_that_was_refused_is_not_tried_again(photos, capsys, monkeypatch):
+    tried = []
+
+    def odd(module, size):
+        tried.append(size)
+        raise RuntimeError("an operation that OpenVINO has not")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pipeline.prediction.engines.openvino_model", odd)
+        first, told = labelled(photos[:3], capsys)
+        assert "could not be kept converted (an operation that OpenVINO has not); labels are no worse" in told
+        assert len(tried) == 1
+        again, told = labelled(photos[:3], capsys)
+        assert (told, len(tried)) == ("", 1)
+        assert again.equals(first)
+    record = store.read_json(FOLDS[0] / converted.RECORD)
+    store.write_json(FOLDS[0] / converted.RECORD, record | {"openvino": "2020.1"})  # another one may be able to
+    assert "the networks are kept converted" in labelled(photos[:3], capsys)[1]
+
+
 def test_a_mirror_image_is_taken_into_the_mean(copy, photos, capsys):
     folds = [FinishedFold.read(fold) for fold in FOLDS]
     converted.keep_converted(folds)
