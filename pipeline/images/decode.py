@@ -1,4 +1,4 @@
-"""From a photo on disk to its pixels: `decode`, or `read_photo` for the pixels alone."""
+"""From a photo, on disk or in memory, to its pixels: `decode`, or `read_photo` for the pixels alone."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +43,8 @@ UPRIGHT = {
 """What turns a photo of each orientation upright."""
 ON_THE_SIDE = (5, 6, 7, 8)
 """Orientations of photos whose width and height change places."""
+TILE_WIDTH, TILE_LENGTH = 322, 323
+"""Tags of a TIFF."""
 TURNED_BY_THEMSELVES = ("TIFF", "HEIF")
 """Formats whose photos come upright from their decoders."""
 Image.init()
@@ -53,6 +56,13 @@ warnings.filterwarnings("ignore", module=r"PIL\.")  # of damage that does not ke
 
 class BadPhotoError(Exception):
     """A photo that cannot be decoded; the text says why."""
+
+
+class PhotoBytes(NamedTuple):
+    """A photo that is no file here: its bytes, and the name that it came with."""
+
+    content: bytes
+    name: str
 
 
 @dataclass(frozen=True)
@@ -78,25 +88,24 @@ def read_photo(path: Path) -> NDArray[np.uint8]:
     return decode(path).pixels
 
 
-def decode(path: Path) -> Decoded:
+def decode(source: Path | PhotoBytes, most_pixels: float | None = None) -> Decoded:
     """The first frame of a photo, upright, on white.
 
-    Raises BadPhotoError when it cannot be decoded or is larger than MOST_PIXELS and no JPEG.
+    Raises BadPhotoError when it cannot be decoded, is larger than MOST_PIXELS and no JPEG, or larger than most_pixels.
     """
     try:
-        mode = os.stat(path).st_mode
-        if not stat.S_ISREG(mode):  # to read a pipe is to wait
-            raise BadPhotoError("it is a folder" if stat.S_ISDIR(mode) else "it is not a file")
+        if isinstance(source, Path):
+            _check_is_file(source)
         try:
-            with Image.open(path, formats=FORMATS) as photo:
-                _refuse_raw(photo, path)
-                return _decoded(photo)
+            with Image.open(_opened(source), formats=FORMATS) as photo:
+                _refuse_raw(photo, source)
+                return _decoded(photo, most_pixels)
         except (BadPhotoError, MemoryError):
             raise
         except Exception as damage:  # Pillow's decoders raise whatever they meet in damaged files
             if isinstance(damage, OSError) and damage.errno is not None:
                 raise
-            return _despite(damage, path)
+            return _despite(damage, source, most_pixels)
     except BadPhotoError:
         raise
     except FileNotFoundError:
@@ -106,6 +115,18 @@ def decode(path: Path) -> Decoded:
     except Exception as damage:
         told = damage.strerror if isinstance(damage, OSError) and damage.strerror else str(damage)
         raise BadPhotoError(" ".join(told.split()).rstrip(".") or type(damage).__name__) from None
+
+
+def _check_is_file(path: Path) -> None:
+    """Raises BadPhotoError for what is there but no file."""
+    mode = os.stat(path).st_mode
+    if not stat.S_ISREG(mode):  # to read a pipe is to wait
+        raise BadPhotoError("it is a folder" if stat.S_ISDIR(mode) else "it is not a file")
+
+
+def _opened(source: Path | PhotoBytes) -> Path | io.BytesIO:
+    """What Pillow opens."""
+    return source if isinstance(source, Path) else io.BytesIO(source.content)
 
 
 def whole_size(path: Path) -> tuple[int, int]:
@@ -128,9 +149,24 @@ def whole_size(path: Path) -> tuple[int, int]:
     return width, height
 
 
-def _decoded(photo: Image.Image, block: bytes | None = None) -> Decoded:
+def stated_size(source: Path | PhotoBytes) -> tuple[int, int] | None:
+    """Width and height as a photo's head states them, before it is turned upright; None where Pillow finds none."""
+    try:
+        with Image.open(_opened(source), formats=FORMATS) as photo:
+            return photo.size
+    except Exception:  # Pillow's readers raise whatever they meet in damaged files; decoding tells what it is
+        return None
+
+
+def _decoded(photo: Image.Image, most_pixels: float | None, block: bytes | None = None) -> Decoded:
     """An opened photo; `block` is its EXIF where the file was opened without."""
     reduced = 1
+    if most_pixels is not None and photo.width * photo.height > most_pixels:
+        raise BadPhotoError(
+            f"{photo.width}x{photo.height} pixels are more than the {most_pixels / 1e6:g} million allowed"
+        )
+    if photo.format == "TIFF":
+        _check_tiles(photo)
     if photo.width * photo.height > MOST_PIXELS:
         reduced = _reduce(photo)
     photo.load()
@@ -139,6 +175,13 @@ def _decoded(photo: Image.Image, block: bytes | None = None) -> Decoded:
         if method is not None:
             photo = photo.transpose(method)
     return Decoded(_to_rgb(photo), reduced)
+
+
+def _check_tiles(photo: Image.Image) -> None:
+    """Raises BadPhotoError for a TIFF of a few pixels in a tile of very many: memory is taken for the tile."""
+    wide, high = photo.tag_v2.get(TILE_WIDTH), photo.tag_v2.get(TILE_LENGTH)
+    if isinstance(wide, int) and isinstance(high, int) and wide * high > MOST_PIXELS:
+        raise BadPhotoError(f"its tiles of {wide}x{high} pixels are too large")
 
 
 def _reduce(photo: Image.Image) -> int:
@@ -156,29 +199,33 @@ def _reduce(photo: Image.Image) -> int:
     raise BadPhotoError(full)
 
 
-def _refuse_raw(photo: Image.Image, path: Path) -> None:
+def _refuse_raw(photo: Image.Image, source: Path | PhotoBytes) -> None:
     """Raises BadPhotoError for a camera's raw file that Pillow takes for a TIFF, whose picture may be a thumbnail."""
-    if photo.format == "TIFF" and (lean.is_raw(photo.tag_v2) or _kind(path) == Kind(RAW, True)):
+    if photo.format == "TIFF" and (lean.is_raw(photo.tag_v2) or _kind(source) == Kind(RAW, True)):
         raise BadPhotoError(Kind(RAW, True).refusal)
 
 
-def _kind(path: Path) -> Kind | None:
-    with path.open("rb") as file:
-        return kind_of(file.read(FIRST_BYTES), path.name)
+def _kind(source: Path | PhotoBytes) -> Kind | None:
+    if not isinstance(source, Path):
+        return kind_of(source.content[:FIRST_BYTES], source.name)
+    with source.open("rb") as file:
+        return kind_of(file.read(FIRST_BYTES), source.name)
 
 
-def _despite(damage: Exception, path: Path) -> Decoded:
+def _despite(damage: Exception, source: Path | PhotoBytes, most_pixels: float | None) -> Decoded:
     """A photo that Pillow does not decode as it is; raises BadPhotoError, or the damage, where nothing helps.
 
     Whatever only says something about it is left out; a JPEG that was cut short is ended where it was cut.
     """
-    kind = _kind(path)
+    kind = _kind(source)
     if kind == Kind(HEIC, True) and lean.reads_heic():
-        with Image.open(path, formats=["HEIF"]) as photo:
-            return _decoded(photo)
-    if kind is not None and kind.name in lean.BARE and path.stat().st_size <= LARGEST_FILE:
+        with Image.open(_opened(source), formats=["HEIF"]) as photo:
+            return _decoded(photo, most_pixels)
+    size = source.stat().st_size if isinstance(source, Path) else len(source.content)
+    if kind is not None and kind.name in lean.BARE and size <= LARGEST_FILE:
         try:
-            return _bare(path, kind.name)
+            content = source.read_bytes() if isinstance(source, Path) else source.content
+            return _bare(content, kind.name, most_pixels)
         except (BadPhotoError, MemoryError):
             raise
         except Exception as again:
@@ -188,14 +235,13 @@ def _despite(damage: Exception, path: Path) -> Decoded:
     raise damage
 
 
-def _bare(path: Path, name: str) -> Decoded:
+def _bare(content: bytes, name: str, most_pixels: float | None) -> Decoded:
     """A photo of the format `name` without what only says something about it; raises whatever Pillow does."""
-    content = path.read_bytes()
     block = jpeg.exif_of(content) if name == "JPEG" else None
     content = lean.BARE[name](content)
     try:
         with Image.open(io.BytesIO(content), formats=[name]) as photo:
-            return _decoded(photo, block)
+            return _decoded(photo, most_pixels, block)
     except (BadPhotoError, MemoryError):
         raise
     except Exception:
@@ -203,7 +249,7 @@ def _bare(path: Path, name: str) -> Decoded:
         if whole is None:
             raise
     with Image.open(io.BytesIO(whole), formats=[name]) as photo:
-        return replace(_decoded(photo, block), cut_short=True)
+        return replace(_decoded(photo, most_pixels, block), cut_short=True)
 
 
 def _to_rgb(photo: Image.Image) -> NDArray[np.uint8]:

@@ -28,13 +28,15 @@ AHEAD = 16
 class FaceSearch:
     """Photos framed by the faces in them. known: those found before, by photo, in pixels of the whole photo.
 
-    every: whether the other faces of a photo are wanted too, beside the one that counts.
+    every: whether the other faces of a photo are wanted too, beside the one that counts; most: so many of them at the
+    most, the largest.
     """
 
     framing: Framing
     detector: Detector
     known: Mapping[str, tuple[Face, ...]] = field(default_factory=dict)
     every: bool = False
+    most: int | None = None
 
     def faces(self, name: str, photo: Decoded) -> tuple[Face, ...]:
         """Of a decoded photo, in its pixels."""
@@ -78,12 +80,14 @@ class FittedPhoto:
     """A photo's pixels by view, (height, width, 3); whether its file is cut short, so that some were filled.
 
     counts: the face that framed it; others: the further ones, the largest first. Both only where faces are looked for.
+    left_out: how many further faces there are that were not wanted.
     """
 
     pixels: dict[View, NDArray[np.uint8]]
     cut_short: bool = False
     counts: FittedFace | None = None
     others: tuple[FittedFace, ...] = ()
+    left_out: int = 0
 
     def __getitem__(self, view: View) -> NDArray[np.uint8]:
         return self.pixels[view]
@@ -95,16 +99,27 @@ def decode_photo(photos: Photos, index: int, views: Sequence[View]) -> FittedPho
         photo = decode(photos.root / photos.names[index])
     except BadPhotoError as problem:
         return str(problem)
-    box = photos.box(index)
+    return fitted(photo, views, photos.names[index], photos.box(index), photos.crop, photos.faces)
+
+
+def fitted(
+    photo: Decoded,
+    views: Sequence[View],
+    name: str,
+    box: Box | None = None,
+    crop: float = 1.0,
+    faces: FaceSearch | None = None,
+) -> FittedPhoto:
+    """A decoded photo fitted to each view. name: by which its faces may be known; box: in pixels of the whole photo."""
     if box is not None and photo.reduced > 1:
         left, top, width, height = (side / photo.reduced for side in box)
         box = left, top, width, height
-    if photos.faces is None:
-        return FittedPhoto(_fitted(photo, views, box, photos.crop), photo.cut_short)
-    return _by_faces(photos.faces, photos.names[index], photo, views, box)
+    if faces is None:
+        return FittedPhoto(_by_box(photo, views, box, crop), photo.cut_short)
+    return _by_faces(faces, name, photo, views, box)
 
 
-def _fitted(photo: Decoded, views: Sequence[View], box: Box | None, crop: float) -> dict[View, NDArray[np.uint8]]:
+def _by_box(photo: Decoded, views: Sequence[View], box: Box | None, crop: float) -> dict[View, NDArray[np.uint8]]:
     """A photo cropped to a box or as a whole, where views of one size are the same."""
     same: dict[tuple[int, ...], NDArray[np.uint8]] = {}
     for view in views:
@@ -120,16 +135,18 @@ def _by_faces(by: FaceSearch, name: str, photo: Decoded, views: Sequence[View], 
     def framed(eyes: Eyes) -> dict[View, NDArray[np.uint8]]:
         return {view: frame_face(photo.pixels, *view.size, eyes, view.margin) for view in views}
 
-    def fitted(face: Face) -> FittedFace:
+    def of_face(face: Face) -> FittedFace:
         return FittedFace(face.scaled(photo.reduced), framed(eyes_of(face)))
 
     found = by.faces(name, photo)
     face = chosen_face(found, box)
-    others = tuple(fitted(other) for other in found if other is not face) if by.every else ()
+    further = [other for other in found if other is not face] if by.every else []
+    others = tuple(of_face(other) for other in further[: by.most])
+    left_out = len(further) - len(others)
     if face is None:
-        return FittedPhoto(framed(by.framing.eyes(None, photo.size, box)), photo.cut_short, None, others)
-    counts = fitted(face)
-    return FittedPhoto(counts.pixels, photo.cut_short, counts, others)
+        return FittedPhoto(framed(by.framing.eyes(None, photo.size, box)), photo.cut_short, None, others, left_out)
+    counts = of_face(face)
+    return FittedPhoto(counts.pixels, photo.cut_short, counts, others, left_out)
 
 
 def decode_all(photos: Photos, views: Sequence[View], jobs: int) -> Iterator[FittedPhoto | str]:

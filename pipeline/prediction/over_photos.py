@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pipeline.images.framing import View
-from pipeline.images.photos import Photos, decode_all
+from pipeline.images.photos import FittedPhoto, Photos, decode_all
 from pipeline.prediction.engine import BATCH_SIZE
 from pipeline.prediction.tables import FACE
 from pipeline.runtime.progress import Progress
@@ -49,12 +49,25 @@ class Predicted(NamedTuple):
 
 def predict(members: Sequence[Predictor], photos: Photos, jobs: int, progress: Progress) -> Predicted:
     """Predictions of all members about all photos, each photo decoded once. `progress` counts photos."""
+    views = list(dict.fromkeys(member.view for member in members))
+
+    def decoded() -> Iterator[FittedPhoto | str]:
+        for photo in decode_all(photos, views, jobs):
+            yield photo
+            progress.advance()
+
+    return predict_decoded(members, photos.names, decoded())
+
+
+def predict_decoded(
+    members: Sequence[Predictor], names: Sequence[str], photos: Iterable[FittedPhoto | str]
+) -> Predicted:
+    """Predictions of all members about photos that are decoded and fitted to their views; of names, each once."""
     bad: dict[str, str] = {}
     cut_short: list[str] = []
     whole, others = _Batches(members), _Batches(members)
     faces: list[tuple[Any, ...]] = []
-    views = list(dict.fromkeys(member.view for member in members))
-    for name, decoded in zip(photos.names, decode_all(photos, views, jobs), strict=True):
+    for name, decoded in zip(names, photos, strict=True):
         if isinstance(decoded, str):
             bad[name] = decoded
         else:
@@ -64,11 +77,10 @@ def predict(members: Sequence[Predictor], photos: Photos, jobs: int, progress: P
             for number, other in enumerate(decoded.others, 1):
                 others.add(name, number, other.pixels)
                 faces.append((name, number, *other.face.box, other.face.score))
-        progress.advance()
-    table = whole.table(photos.names)
+    table = whole.table(names)
     found = pd.DataFrame(faces, columns=["photo", "face", *FACE])
     if faces:
-        both = pd.concat([table, others.table(photos.names)])
+        both = pd.concat([table, others.table(names)])
         found = found.merge(both, on=["photo", "face"], how="left", validate="1:m")
     else:
         found = found.reindex(columns=[*found, *table.columns.drop(["photo", "face"])])

@@ -13,10 +13,12 @@ from pipeline.combiner import combiners
 from pipeline.combiner.label_table import WORDS, labelled_faces, labelled_photos
 from pipeline.combiner.threshold_combiner import ThresholdCombiner
 from pipeline.dataset.run_data import NO_BOXES
-from pipeline.images.photos import FaceSearch, Photos
+from pipeline.images.decode import BadPhotoError, PhotoBytes, decode
+from pipeline.images.photos import FaceSearch, FittedPhoto, Photos, fitted
 from pipeline.images.run_photos import detector_of
 from pipeline.prediction import converted, over_photos
-from pipeline.prediction.engine import REFERENCE, Engine
+from pipeline.prediction.engine import BATCH_SIZE, REFERENCE, Engine
+from pipeline.prediction.openvino_models import OPENVINO_BATCH_SIZE
 from pipeline.prediction.run_predictions import check_calibrated, folds_in, framing_of, networks_of
 from pipeline.run import records
 from pipeline.run.fold_records import SETTINGS, WEIGHTS, FinishedFold
@@ -65,20 +67,49 @@ class Labeller:
         boxed = not framing and any(fold.inputs["boxes"] != NO_BOXES for fold in folds)
         return cls(members, combiners.load(home / "combiner.json"), run.crop, threads, faces, boxed, kept)
 
+    @property
+    def together(self) -> int:
+        """Photos that cost the networks about as much as one: what fills their batches."""
+        return OPENVINO_BATCH_SIZE * self.threads if self.kept else BATCH_SIZE
+
     def told(self) -> str:
         """What bands go by."""
         return self.combiner.told()
 
     def label(self, photos: Sequence[str], quiet: bool = False) -> Labelled:
         """Labels photos. photos: paths, each once; quiet: shows no progress."""
-        names, shown = list(photos), Photos(Path(), photos, crop=self.crop, faces=self.faces)
-        with Progress("label", len(names), "photos", quiet=quiet) as progress:
-            found = over_photos.predict(self.members, shown, self.threads, progress)
+        shown = Photos(Path(), photos, crop=self.crop, faces=self.faces)
+        with Progress("label", len(photos), "photos", quiet=quiet) as progress:
+            return self._labelled(over_photos.predict(self.members, shown, self.threads, progress))
+
+    def look_at(self, photo: PhotoBytes, most_pixels: float | None, most_faces: int) -> FittedPhoto | str:
+        """A photo as the networks see it, or, as a string, why it cannot be decoded. Any number of threads may ask.
+
+        most_pixels: of one that is decoded; most_faces: beside the one that counts, the largest.
+        """
+        try:
+            decoded = decode(photo, most_pixels)
+        except BadPhotoError as problem:
+            return str(problem)
+        views = list(dict.fromkeys(member.view for member in self.members))
+        faces = self.faces and replace(self.faces, most=most_faces)
+        return fitted(decoded, views, photo.name, crop=self.crop, faces=faces)
+
+    def label_seen(self, names: Sequence[str], photos: Sequence[FittedPhoto]) -> Labelled:
+        """Labels photos that `look_at` saw; of names, each once."""
+        return self._labelled(over_photos.predict_decoded(self.members, names, photos))
+
+    def _labelled(self, found: over_photos.Predicted) -> Labelled:
         rows = pd.DataFrame(columns=["photo", "label", *WORDS])
-        if len(found.bad) < len(names):
+        if len(found.table):
             rows = labelled_photos(self.combiner, found.table)
         faces = None if self.faces is None else labelled_faces(self.combiner, found.faces)
         return Labelled(rows, faces, found.bad, found.cut_short)
+
+
+def keep_networks(run: Run, system: str) -> bool:
+    """Keeps a system's networks converted, for the next start not to need torch; as `keep_converted` does."""
+    return converted.keep_converted(folds_in(networks_of(run, system)))
 
 
 def _kept(folds: Sequence[FinishedFold], threads: int, engine: Engine) -> list[converted.ConvertedMember] | None:

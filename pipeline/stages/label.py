@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -19,8 +20,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from pipeline.serving.exported_labeller import ExportedLabeller
-    from pipeline.serving.labelled import Labelled
     from pipeline.serving.labeller import Labeller
+
+
+TURN = 256
+"""Photos whose lines are printed when they are labelled, for a program that reads them meanwhile."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,11 +59,17 @@ def label(settings: Label) -> dict[str, Any]:
         check_pictures_folder(settings.draw, photos, settings.model if run is None else run.data)
     import joblib
 
+    from pipeline.serving.labelled import joined
+
     labeller = _labeller(settings, run, settings.threads or joblib.cpu_count())
-    said = labeller.label(photos, quiet=settings.json or not sys.stdout.isatty())
-    for line in json_lines(said) if settings.json else table(said.photos, said.faces):
-        print(line)
-    sys.stdout.flush()
+    pieces = []
+    for some in _in_turns(photos, TURN if settings.json else len(photos)):
+        pieces.append(labeller.label(some, quiet=settings.json or not sys.stdout.isatty()))
+        lines = map(json.dumps, pieces[-1].replies()) if settings.json else table(pieces[-1].photos, pieces[-1].faces)
+        for line in lines:
+            print(line)
+        sys.stdout.flush()
+    said = joined(pieces)
     if "age_years" in said.photos and not settings.json:  # else a band beside other years looks like a mistake
         print(f"label: years are as predicted; bands go by {labeller.told()}", file=sys.stderr)
     if labeller.boxed:
@@ -81,6 +91,11 @@ def label(settings: Label) -> dict[str, Any]:
     return {"photos": len(said.photos)}
 
 
+def _in_turns(photos: list[str], most: int) -> Iterator[list[str]]:
+    for start in range(0, len(photos), most):
+        yield photos[start : start + most]
+
+
 def _said(settings: Label, *names: str) -> list[str]:
     """Which of some settings were given."""
     return [name for name in names if getattr(settings, name) is not None]
@@ -99,14 +114,14 @@ def _labeller(settings: Label, run: Run | None, threads: int) -> Labeller | Expo
 
 def _keep_converted(run: Run, system: str) -> None:
     """Keeps the networks as OpenVINO runs them, so that the next call need not load torch; says what came of it."""
-    from pipeline.prediction.converted import keep_converted
-    from pipeline.prediction.run_predictions import folds_in, networks_of
     from pipeline.runtime.gpu import has_gpu
+    from pipeline.serving.labeller import keep_networks
 
     if has_gpu():
         return
     try:
-        keep_converted(folds_in(networks_of(run, system)))
+        if not keep_networks(run, system):
+            return
         told = f"the networks are kept converted in {run.folder}; the next call answers sooner"
     except Exception as problem:  # torch and OpenVINO raise whatever they raise, and the photos have their labels
         first = (str(problem).strip().splitlines() or [type(problem).__name__])[0]
@@ -128,30 +143,6 @@ def named(words: Sequence[str], follow_links: bool = False) -> Iterator[str]:
             yield word
         else:
             raise UserError(f"there is no photo {show(word)}; name a file, a folder, or - for a list.")
-
-
-def json_lines(said: Labelled) -> list[str]:
-    """A line for each photo, with its faces where these were looked for."""
-    import json
-
-    def plain(row: dict[str, Any]) -> dict[str, Any]:
-        return {name: _plain(value) for name, value in row.items()}
-
-    faces: dict[str, list[dict[str, Any]]] = {}
-    for row in [] if said.faces is None else said.faces.to_dict("records"):
-        faces.setdefault(row.pop("photo"), []).append(plain(row))
-    lines = []
-    for row in said.photos.to_dict("records"):
-        also = {} if said.faces is None else {"faces": faces.get(row["photo"], [])}
-        lines.append(json.dumps(plain(row) | also))
-    return lines
-
-
-def _plain(value: Any) -> Any:
-    """A value as JSON has it; a number that there is not is null."""
-    if isinstance(value, float):
-        return None if value != value else round(value, 6)
-    return value if isinstance(value, str) else int(value)
 
 
 def table(found: pd.DataFrame, faces: pd.DataFrame | None = None) -> list[str]:

@@ -16,6 +16,7 @@ from models.labels import NAMES
 from pipeline.__main__ import main
 from pipeline.prediction.label_tables import LABEL_COLUMNS
 from pipeline.runtime import store
+from pipeline.serving.labeller import Labeller
 from pipeline.stages.label import Label, label, table
 
 
@@ -52,6 +53,26 @@ def test_a_few_photos_are_labelled_as_all_are(done, asked, capsys):
     told = lines(capsys)
     assert [row["photo"] for row in told] == [asked[3], asked[1]]  # once each
     assert [row["label"] for row in told] == pd.read_csv(done.run / "submission.csv")["ans"].iloc[[3, 1]].tolist()
+
+
+def test_lines_are_printed_while_photos_are_labelled(done, asked, tmp_path, capsys, monkeypatch):
+    """Those of the first photos stand before the last ones are looked at."""
+    (tmp_path / "broken.jpg").write_bytes(b"no photo")
+    monkeypatch.setattr("pipeline.stages.label.TURN", 4)
+    printed, whole = [], Labeller.label
+
+    def watched(self, photos, quiet):
+        printed.append(len(lines(capsys)))
+        return whole(self, photos, quiet)
+
+    monkeypatch.setattr(Labeller, "label", watched)
+    words = ["label", str(tmp_path / "broken.jpg"), *asked[:9], "--run", "runs/one", "--threads", "1", "--json"]
+    with inside(done.home):
+        assert main(words) == 2
+    told = capsys.readouterr()
+    assert printed == [0, 3, 4]
+    assert len(told.out.splitlines()) == 2
+    assert "of 10 photos 1 cannot be decoded" in told.err
 
 
 def test_a_folder_and_a_list_name_photos_too(done, asked, capsys, monkeypatch):
