@@ -29,7 +29,7 @@ $(if $(RUNS),$(if $(filter-out report,$(or $(MAKECMDGOALS),help)),$(error face18
 
 .DEFAULT_GOAL := help
 .PHONY: help setup check data prepare train train-mask train-gender train-age train-joint train-multihead predict \
-	calibrate submit score report export compare recipes test test-slow test-pages test-faults pictures bench gpu-check lint clean
+	calibrate submit score report export serve compare recipes test test-slow test-pages test-faults pictures bench gpu-check lint clean
 
 help: ## list the targets
 	@echo 'make TARGET [DATA=folder] [RUN=runs/x] [PRESET=lite|small|base|large] [FOLDS=0|all|0,1]'
@@ -43,7 +43,7 @@ $(VENV)/face18.txt: pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo 'face18: Python 3.11 or newer is needed; name one with PYTHON=.' >&2; exit 2; }
 	test -x $(PY) || $(PYTHON) -m venv "$(VENV)"
 	$(PY) -c 'import tomllib; p = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
-	more = p["optional-dependencies"]; print(*p["dependencies"], *more["faces"], *more["report"], *more["export"], *more["dev"], sep="\n")' > "$@.part"
+	more = p["optional-dependencies"]; print(*p["dependencies"], *more["faces"], *more["report"], *more["export"], *more["page"], *more["dev"], sep="\n")' > "$@.part"
 	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -r "$@.part"
 	mv "$@.part" "$@"
 
@@ -100,6 +100,9 @@ report: check ## show what a run came to: report.html, one page (RUNS="a b": sid
 export: check ## a trained run as a folder to take along: ONNX, a model card, and label.py, which needs no face18
 	@$(STAGE) export $(SYSTEMS) $(args)
 
+serve: check ## answer about photos in a browser, and POST /label for programs, until Ctrl-C (ARGS="--port 8018")
+	@$(STAGE) serve $(SYSTEMS) $(call given,THREADS,threads) $(args)
+
 compare: prepare ## train the specialists and their rivals at equal cost, several times each, and compare them (hours)
 	@$(STAGE) compare $(SETTINGS) $(args)
 
@@ -115,10 +118,10 @@ test: setup ## run the tests (minutes)
 test-slow: setup ## run the slow tests too
 	@$(PYTEST) -m 'not pages' --timeout 3600 $(ARGS)
 
-test-pages: setup ## look at reports in a browser (Chromium, playwright and axe-core, which it does not install)
+test-pages: setup ## look at reports and at the page of make serve in a browser (Chromium, playwright and axe-core, which it does not install)
 	@$(PY) -m pytest -m pages tests/pages --timeout 1800 $(ARGS)
 
-pictures: setup ## take the pictures of README and docs from the report of RUN (Chromium and playwright)
+pictures: setup ## take the pictures of README and docs: the report of RUN, and its page served (Chromium and playwright)
 	@$(PY) benchmarks/pictures.py $(call given,RUN,run) $(ARGS)
 
 test-faults: setup ## kill 200 runs and 20 loaders, fail every write, and see that nothing is lost (half an hour)

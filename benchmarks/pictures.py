@@ -1,25 +1,31 @@
-"""Pictures of a run's report for README and docs, taken in Chromium: make pictures RUN=runs/x.
+"""Pictures of a run's report and of its served page for README and docs, taken in Chromium: make pictures RUN=runs/x.
 
     python benchmarks/pictures.py --run runs/drawn-small --folder docs
 
-Writes report.png (the headline and the first drawings, as on a screen), report-groups.png and report-phone.png (in the
-dark). Needs playwright and a Chromium, which it does not install. Of drawn people the pictures may be shown to anybody;
-of people, only where they agreed.
+Writes report.png (the headline and the first drawings, as on a screen), report-ages.png, report-phone.png (in the dark)
+and asked.png (the page of make serve, asked about three photos of the run's eval set). Needs playwright and a Chromium,
+which it does not install. Of drawn people the pictures may be shown to anybody; of people, only where they agreed.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import re
 import shutil
+import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from PIL import Image
 
 from models.errors import UserError
+from pipeline.dataset.photos import read_data_set
+from pipeline.run.folder import open_run
+from pipeline.run.settings import RunStage
 from pipeline.stages.report import PAGE
 
 COLOURS = 128
@@ -59,7 +65,28 @@ def main() -> None:
         picture = given.folder / "report-phone.png"
         phone.screenshot(path=str(picture))
         smaller(picture)
+        asked(browser, given.run, given.folder / "asked.png")
         browser.close()
+
+
+def asked(browser: Any, run: Path, picture: Path) -> None:
+    """The page that a run is served by, with what it says of three photos."""
+    data = read_data_set(open_run(RunStage.of(run=run), make=False).data)
+    words = [sys.executable, "-m", "pipeline", "serve", "--run", str(run), "--port", "0"]
+    server = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+    try:
+        told = re.search(r":(\d+) answers", server.stdout.readline())
+        if told is None:
+            raise UserError(f"{run} cannot be served.")
+        page = browser.new_page(viewport={"width": 860, "height": 700}, device_scale_factor=1)
+        page.goto(f"http://127.0.0.1:{told[1]}/")
+        page.set_input_files("#files", [str(data.path(photo)) for photo in data.eval["photo"][:3]])
+        page.get_by_text("3 photos answered", exact=True).wait_for()
+        page.screenshot(path=str(picture), full_page=True)
+    finally:
+        server.terminate()
+        server.wait()
+    smaller(picture)
 
 
 def smaller(picture: Path) -> None:

@@ -29,6 +29,7 @@ STAGES = (
     "submit",
     "score",
     "label",
+    "serve",
     "report",
     "export",
     "compare",

@@ -47,6 +47,9 @@ HEAVY = {
     "jinja2",
     "onnx",
     "onnxruntime",
+    "starlette",
+    "uvicorn",
+    "prometheus_client",
     "typeguard",  # brings unittest and asyncio
 }
 ROOT = Path(__file__).parents[1]

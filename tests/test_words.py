@@ -41,6 +41,11 @@ ALLOWED = {
     ("batch", "variable"): "the photos of a step themselves",
     ("clip", "attribute"): "numpy's and torch's",
     **dict.fromkeys((("Figure", "definition"), ("Figure", "variable"), ("figure", "definition")), "matplotlib's"),
+    **{
+        (f"MultiPart{what}", kind): "Starlette's"
+        for what in ("Parser", "Exception")
+        for kind in ("definition", "variable")
+    },
 }
 OF_OLDER_FILES = {"benchmarks/digests.py": ("mix", "marks", "pull")}
 """Keys that stand there to be read."""

@@ -51,7 +51,7 @@ def test_targets_and_options_exist(page):
     for target in re.findall(r"make ([a-z][a-z-]*)", " ".join(re.findall(r"`[^`]*`|```.*?```", text, re.DOTALL))):
         assert target in targets, target
     known = "".join(line for line in (ROOT / "docs/guide.md").read_text().splitlines() if line.startswith("| `--"))
-    known += "`--help` `--smoke`"
+    known += "`--help` `--smoke` `--data-binary`"
     for option in re.findall(r"`[^`]*?(--[a-z][a-z-]+)", text):
         assert f"`{option}`" in known, option
 
