@@ -1,16 +1,23 @@
 """A kill of each kind, a few failing writes and lost loaders; `make test-faults` does 200, and every write."""
 
+import json
+import shutil
+
 import loaders
 import pytest
 from kills import KINDS, count, drawn_kills, kill, places
-from whole_runs import Home
-from writes import count as count_writes
-from writes import fail
+from whole_runs import RUN
+from writes import counted, fail
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory):
-    return Home(tmp_path_factory.mktemp("faults"))
+def home_and_writes(tmp_path_factory):
+    return counted(tmp_path_factory.mktemp("faults"))
+
+
+@pytest.fixture(scope="module")
+def home(home_and_writes):
+    return home_and_writes[0]
 
 
 LONG = ("checkpoint", "validation")  # more of what "epoch" is: a training goes on
@@ -25,8 +32,18 @@ def test_a_killed_run_ends_in_the_same_bytes(home, kind):
 
 
 @pytest.fixture(scope="module")
-def writes(home):
-    return count_writes(home)
+def writes(home_and_writes):
+    return home_and_writes[1]
+
+
+@pytest.fixture(scope="module")
+def prepared(home):
+    """Where loaders are lost: the photos are prepared, and what a training without them ends in is there."""
+    made = json.loads((home.whole / RUN / "mask/fold0/settings.json").read_text())
+    assert made["plan"]["workers"] == 0
+    shutil.copytree(home.whole / "data", home.home / "data")
+    shutil.copytree(home.whole / RUN, home.home / "runs/plain")
+    return home.home
 
 
 @pytest.mark.parametrize("broken", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["full", "broken"])
@@ -37,13 +54,12 @@ def test_a_failed_write_is_told_and_mended_by_the_same_command(home, writes, sha
 
 
 @pytest.mark.parametrize("number", [0, pytest.param(1, marks=pytest.mark.slow)])
-def test_a_training_that_loses_a_loader_process_ends_at_once(home, number):
-    (home.home / "runs").mkdir(exist_ok=True)
-    assert loaders.kill(home.home, number, seed=7) == ""
+def test_a_training_that_loses_a_loader_process_ends_at_once(prepared, number):
+    assert loaders.kill(prepared, number, seed=32) == ""
 
 
-def test_a_training_needs_no_shared_memory_of_the_system(home):
-    assert loaders.in_tiny_shared_memory(home.home, 1, seed=7) == ""
+def test_a_training_needs_no_shared_memory_of_the_system(prepared):
+    assert loaders.in_tiny_shared_memory(prepared, 1, seed=32) == ""
 
 
 def test_kills_are_drawn_by_the_seed():

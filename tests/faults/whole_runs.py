@@ -134,14 +134,21 @@ def left_over(run: Path) -> list[str]:
     return [str(p.relative_to(run)) for pattern in (".*.part", "resume-*", "chunks-*") for p in run.rglob(pattern)]
 
 
-class Home:
-    """A folder for runs, with people to learn from and an uninterrupted run to compare with."""
+def _nothing(*_: object) -> None:
+    """What a run without a fault is told, and tells."""
 
-    def __init__(self, home: Path):
+
+class Home:
+    """A folder for runs, with people to learn from and an uninterrupted run to compare with.
+
+    enter and report: of that run, as of `in_child`; told: what it told at its end.
+    """
+
+    def __init__(self, home: Path, enter: Callable[[str], None] = _nothing, report: Callable[[], object] = _nothing):
         self.home, self.data = home, home / "people"
         data_set.draw(self.data, people=40, eval_people=10, seed=3, processes=1)
         self.whole = self.folder("whole")
-        self.resume(self.whole)
+        self.told = self.resume(self.whole, enter, report)
         self.expected = predictions(self.whole / RUN)
 
     def folder(self, name: str, before: str | None = None) -> Path:
@@ -160,11 +167,14 @@ class Home:
                 (folder / RUN / left).unlink()
         return folder
 
-    def resume(self, folder: Path) -> None:
+    def resume(
+        self, folder: Path, enter: Callable[[str], None] = _nothing, report: Callable[[], object] = _nothing
+    ) -> str:
         """Give all commands, again or for the first time; raises AssertionError when one fails."""
-        _, status = in_child(folder, self.data, lambda stage: None, lambda: None, b"")
+        told, status = in_child(folder, self.data, enter, report, b"")
         if status:
             raise AssertionError(f"the same command failed:\n{(folder / 'log.txt').read_text()}")
+        return told
 
     def differences(self, folder: Path) -> list[str]:
         """What is not as in the uninterrupted run."""
