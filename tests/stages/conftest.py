@@ -8,6 +8,9 @@ from types import SimpleNamespace
 import pytest
 from tiny_runs import finish, inside, train_all
 
+from pipeline.dataset.run_data import data_of
+from pipeline.images.run_faces import run_faces
+from pipeline.run.folder import open_run
 from pipeline.run.settings import RunStage
 from pipeline.runtime import store
 from pipeline.stages.data import Data, data
@@ -26,6 +29,17 @@ def people(shared) -> Path:
     folder = shared / "drawn/people"
     data(Data.of(folder=folder, people=60, eval_people=10, seed=3))
     return folder
+
+
+@pytest.fixture(scope="session")
+def found(people, shared) -> Path:
+    """The faces in their train photos, looked for once: a data/prepared to copy, for copies of these people too."""
+    home = shared / "found"
+    home.mkdir(exist_ok=True)
+    with store.locked(shared / "found.lock", "faces for all tests", wait=True), inside(home):
+        run = open_run(RunStage.of(run=Path("run"), data=people, preset="small", faces="auto"))
+        run_faces(run, data_of(run))
+    return home / "data/prepared"
 
 
 @pytest.fixture(scope="session")

@@ -26,8 +26,8 @@ from pipeline.stages.compare import Compare, compare
 
 SCRIPT = Path(tiny_compare.__file__)
 RUN = Path("runs/one")
-COST = "0.1"
-"""Of 1e12 FLOPs: a few dozen steps of a tiny network."""
+COST, CHEAP = "0.1", "0.02"
+"""Of 1e12 FLOPs: a few dozen steps of a tiny network, and a few."""
 
 
 @pytest.fixture(autouse=True)
@@ -43,7 +43,7 @@ def settings(people: Path, **given) -> Compare:
         "times": 1,
         "tune": "1",
         "sizes": "64x48",
-        "cost": COST,
+        "cost": CHEAP,
         "jobs": 2,
     }
     return Compare.of(**({"run": RUN, "data": people, "preset": "small"} | usual | given))
@@ -77,13 +77,14 @@ def trained(place: Path) -> dict[str, int]:
 
 
 @pytest.fixture(scope="module")
-def compared(people, tmp_path_factory):
+def compared(people, found, tmp_path_factory):
     """The specialists compared with themselves at 30 and 60; tests must not change it."""
     home, opened = tmp_path_factory.mktemp("compared"), []
     whole, leaking, read = systems.all_systems, systems.leaking, truth.read_truth
     tiny_compare.shrink()
     truth.read_truth = lambda *given: opened.append(given) or read(*given)
     shutil.copytree(people, home / "people")
+    shutil.copytree(found, home / "data/prepared")
     try:
         with inside(home):
             metrics = compare(settings(Path("people")))
@@ -102,15 +103,15 @@ def again(compared, tmp_path, monkeypatch):
 
 def test_the_table_is_that_of_the_submissions(compared):
     found = pd.read_csv(compared.place / "compare.csv").set_index(["system", "replicate"])
-    submission = pd.read_csv(compared.place / "specialists-0.1-fold0/submission.csv")
+    submission = pd.read_csv(compared.place / "specialists-0.02-fold0/submission.csv")
     both = submission.merge(pd.read_csv(compared.home / "people/key.csv"), on="ImageID")
     row = found.loc[("specialists", "0")]
     assert row["macro_f1"] == pytest.approx(macro_f1(both["ans_y"], both["ans_x"]), rel=1e-8)
     plain = found.loc[("specialists-30-60", "mean")]
     assert plain["macro_f1"] - row["macro_f1"] == pytest.approx(plain["difference"], abs=1e-8)
     assert plain["accuracy_gender"] == row["accuracy_gender"]
-    assert row["flops"] == pytest.approx(0.1e12, rel=0.1)
-    report = read_json(compared.place / "specialists-0.1-fold0/combiner.json")["report"]["scores"]["train"]
+    assert row["flops"] == pytest.approx(0.02e12, rel=0.1)
+    report = read_json(compared.place / "specialists-0.02-fold0/combiner.json")["report"]["scores"]["train"]
     assert row["validation_macro_f1"] == pytest.approx(report["cross_fitted"]["macro_f1"], rel=1e-8)
     done = [read_json(file)["metrics"]["seconds"] for file in compared.place.rglob("done/train.json")]
     assert len(done) == 3
@@ -121,15 +122,15 @@ def test_its_page_shows_the_table(compared):
     found = pd.read_csv(compared.place / "compare.csv")
     page = Page((compared.place / "report.html").read_text())
     mean = found[found["replicate"] == "mean"].set_index("system")
-    rows = {row[0]: row for row in page.table("cost-0-1-mean")}
+    rows = {row[0]: row for row in page.table("cost-0-02-mean")}
     assert {name: row[1] for name, row in rows.items()} == pytest.approx(mean["macro_f1"].to_dict())
     assert rows["specialists"][2] == pytest.approx((mean["low"]["specialists"], mean["high"]["specialists"]))
-    (name, difference, span), *_ = page.table("cost-0-1-mean-apart")
+    (name, difference, span), *_ = page.table("cost-0-02-mean-apart")
     assert name == "specialists-30-60"
     assert (difference, *span) == pytest.approx(
         tuple(mean.loc[name, ["difference", "difference_low", "difference_high"]])
     )
-    assert (compared.place / "report/cost-0-1-mean.svg").is_file()
+    assert (compared.place / "report/cost-0-02-mean.svg").is_file()
 
 
 def test_the_truth_is_opened_once_and_no_run_is_scored(compared):
@@ -139,10 +140,12 @@ def test_the_truth_is_opened_once_and_no_run_is_scored(compared):
 
 def test_the_sub_runs_are_ordinary_runs_on_one_thread(compared):
     for task in ("mask", "gender", "age"):
-        made = read_json(compared.place / "specialists-0.1-fold0" / task / "fold0/settings.json")
+        made = read_json(compared.place / "specialists-0.02-fold0" / task / "fold0/settings.json")
         assert made["plan"]["threads"] == 1
         assert made["settings"]["seed"] == 0
     prepared = [folder.name for folder in (compared.home / "data/prepared").iterdir() if folder.is_dir()]
+    looked_for = [read_json(file)["found"] for file in (compared.home / RUN).rglob("faces.json")]
+    assert {sum(of for _, of in states.values()) for states in looked_for} == {420}
     assert sorted("faces" in name for name in prepared) == [False, True]  # photos, and the faces found in them
 
 
@@ -175,7 +178,7 @@ def test_without_a_truth_validation_alone_is_told(again, capsys):
     replicates = [row for row in metrics["compare"] if row["replicate"] != EVERYONE]
     assert {row["macro_f1"] for row in replicates} == {None}
     assert all(0 < row["validation_macro_f1"] < 1 for row in replicates)
-    held_out = pd.read_csv(again.place / "specialists-0.1-fold0/held_out.csv")
+    held_out = pd.read_csv(again.place / "specialists-0.02-fold0/held_out.csv")
     whole = {row["system"]: row for row in metrics["compare"] if row["replicate"] == EVERYONE}
     assert whole["specialists"]["people"] == 12
     for system, column in (("specialists", "cross_fitted"), ("specialists-30-60", "plain")):
@@ -200,12 +203,12 @@ def test_every_training_is_as_long_as_its_cost_says(compared):
 
 
 def test_the_same_lists_in_other_words_are_the_same(again, capsys):
-    compare(Compare.of(run=RUN, cost="1e-1", tune="1.0", sizes="64x48", times=1))
+    compare(Compare.of(run=RUN, cost="2e-2", tune="1.0", sizes="64x48", times=1))
     assert "compare.csv stand" in capsys.readouterr().out
 
 
 def test_another_cost_is_refused_before_anything_is_trained(again):
-    with pytest.raises(UserError, match=r"was begun with --cost 0.1, not 0.5.*RUN="):
+    with pytest.raises(UserError, match=r"was begun with --cost 0.02, not 0.5.*RUN="):
         compare(Compare.of(run=RUN, cost="0.5"))
 
 

@@ -272,16 +272,17 @@ def test_an_interrupted_training_ends_as_an_uninterrupted_one(framed_run, monkey
     assert {name: (fold / name).read_bytes() for name in WROTE} == before
 
 
-def test_masks_that_hide_faces_keep_them_from_framing(people, bare, tmp_path, monkeypatch, capsys):
+def test_masks_that_hide_faces_keep_them_from_framing(people, found, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
+    shutil.copytree(found, "data/prepared")
     given = RunStage.of(run=Path("run"), data=people, preset="small", faces="auto")
     prepare(given)
     told = capsys.readouterr().out
     assert "masks worn right" in told
     assert "photos are not framed by them" in told
     kept = store.read_json(tmp_path / "run/faces.json")
-    found = {state: faces / of for state, (faces, of) in kept["found"].items()}
-    assert found["worn"] < 0.98 <= found["none"]
+    shares = {state: faces / of for state, (faces, of) in kept["found"].items()}
+    assert shares["worn"] < 0.98 <= shares["none"]
     assert kept["framing"] is None
     train_tiny(Path("run"), people, "age", faces="auto")
     train_tiny(Path("given"), people, "age", faces="given")

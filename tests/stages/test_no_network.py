@@ -42,13 +42,14 @@ def test_the_guard_sees_a_connection(tmp_path):
     assert "SOCKET" in told.stderr
 
 
-def test_no_stage_opens_a_connection_or_writes_into_the_home_folder(people, tmp_path):
+def test_no_stage_opens_a_connection_or_writes_into_the_home_folder(tmp_path):
     (tmp_path / "work").mkdir()
     trains = []
     for task, network in TINY.items():
         trains.append(["train", *Train.of(task=task, run=Path("runs/x"), **(SMALL | network)).words()])
     stages = [
-        ["prepare", "--run", "runs/x", "--data", str(people)],
+        ["data", "--folder", "people", "--people", "10", "--eval-people", "10"],
+        ["prepare", "--run", "runs/x", "--data", "people"],
         *trains,
         ["predict", "--run", "runs/x", "--threads", "1", "--engine", "openvino"],
         ["calibrate", "--run", "runs/x", "--prior", "0.4,0.3,0.3"],
