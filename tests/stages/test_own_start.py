@@ -19,12 +19,18 @@ NOTHING = {"lr": 1e-12, "epochs": 0.1, "weight_decay": 0.0}
 """So short and slow that the weights at the end are those of the beginning."""
 
 
-@pytest.fixture
-def others(tmp_path):
-    """Other people than those of `done`."""
-    folder = tmp_path / "others"
+@pytest.fixture(scope="module")
+def strangers(tmp_path_factory):
+    """Other people than those of `done`, which tests must not change."""
+    folder = tmp_path_factory.mktemp("strangers") / "others"
     data(Data.of(folder=folder, people=20, eval_people=10, seed=11))
     return folder
+
+
+@pytest.fixture
+def others(strangers, tmp_path):
+    """The same to change at will."""
+    return shutil.copytree(strangers, tmp_path / "others")
 
 
 @pytest.fixture
@@ -157,7 +163,7 @@ def test_another_head_is_refused(own, others):
 
 
 def test_a_run_without_such_a_network(own, others):
-    given = SIZE | NOTHING | {"task": "joint", "backbone": "test_convnext", "weights": str(own)}
+    given = SIZE | NOTHING | {"task": "joint", "backbone": "test_convnext", "weights": str(own), "faces": "given"}
     with pytest.raises(UserError, match=r"has no finished network joint to start from; train it first \(make train-jo"):
         train(Train.of(run=Path("runs/two"), data=others, **given))
 

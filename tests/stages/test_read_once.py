@@ -1,10 +1,11 @@
 """A stage reads its data set, each fold's record and each file that it depends on once, and hands them on."""
 
+import shutil
 from collections import Counter
 from pathlib import Path
 
 import pytest
-from tiny_runs import TINY, train_tiny
+from tiny_runs import TINY, inside, train_tiny
 
 from pipeline.dataset import photos
 from pipeline.run.settings import EvalStage
@@ -16,11 +17,22 @@ from pipeline.stages.submit import submit
 from pipeline.stages.train import train
 
 
+@pytest.fixture(scope="module")
+def two_folds(done, tmp_path_factory) -> Path:
+    """The finished run after a second fold of each specialist; tests must not change it."""
+    home = tmp_path_factory.mktemp("two_folds")
+    shutil.copytree(done.home, home, dirs_exist_ok=True)
+    with inside(home):
+        for task in TINY:
+            train_tiny(Path("runs/one"), done.data, task, folds="0,1")
+    return home / "runs/one"
+
+
 @pytest.fixture
-def reads(copy, monkeypatch):
+def reads(copy, two_folds, monkeypatch):
     """How often what is read, by what is done with it and where it lies; two folds of each specialist."""
     for task in TINY:
-        train_tiny(copy.run, copy.data, task, folds="0,1")
+        shutil.copytree(two_folds / task, copy.run / task, dirs_exist_ok=True)
     counted = Counter()
 
     def count(module, name):
