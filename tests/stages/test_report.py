@@ -321,11 +321,12 @@ def test_a_photo_that_is_gone_is_left_out(copy):
 
 @pytest.fixture
 def two(copy):
-    """A run, and another of the same people that calls every third photo something else."""
+    """A run, and another of the same people that is wrong about two photos of three."""
     other = shutil.copytree(copy.run, Path("runs/two"))
     for name, column in (("scored.csv", "predicted"), ("held_out.csv", "cross_fitted")):
         table = store.read_csv(other / name)
-        table.loc[::3, column] = (table.loc[::3, column] + 7) % 18
+        wrong = table.index % 3 > 0
+        table.loc[wrong, column] = (table.loc[wrong, "label"] + 7) % 18
         store.write_csv(other / name, table)
     for stage, names in (("score", ["score.json", "scored.csv"]), ("calibrate", ["combiner.json", "held_out.csv"])):
         made = store.read_json(other / f"done/{stage}.json")
