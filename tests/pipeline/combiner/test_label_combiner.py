@@ -87,11 +87,17 @@ def tables():
     return answered(validation, learned, 1), answered(people_of(400, EVAL, 2), learned, 3)
 
 
+@pytest.fixture(scope="module")
+def fitted(tables):
+    """Fitted to them for the train mix; tests must not change it."""
+    return LabelCombiner("train").fit(*tables)
+
+
 def truth_of(table):
     return encode(table["mask"], table["gender"], band(table["age"]))
 
 
-def test_the_mix_is_recovered_and_correcting_for_it_gains(tables):
+def test_the_mix_is_recovered_and_correcting_for_it_gains(tables, fitted):
     validation, evaluation = tables
     estimated = LabelCombiner("estimate").fit(validation, evaluation)
     found = np.array(estimated.report_["age_mix"]["used"])
@@ -99,7 +105,7 @@ def test_the_mix_is_recovered_and_correcting_for_it_gains(tables):
     np.testing.assert_allclose(found, actual, atol=0.04)
     scores = {
         name: f1_score(truth_of(evaluation), one.predict(evaluation)["label"], average="macro")
-        for name, one in (("estimated", estimated), ("train", LabelCombiner("train").fit(validation, evaluation)))
+        for name, one in (("estimated", estimated), ("train", fitted))
     }
     plain = f1_score(truth_of(evaluation), label_tables.probabilities_of(evaluation).argmax(1), average="macro")
     assert scores["estimated"] > plain + 0.03
@@ -108,9 +114,8 @@ def test_the_mix_is_recovered_and_correcting_for_it_gains(tables):
     assert low < scores["estimated"] < high
 
 
-def test_the_labels_of_people_held_out_are_those_that_were_scored(tables):
-    combiner = LabelCombiner("train").fit(*tables)
-    held_out, scores = combiner.held_out_, combiner.report_["scores"]["train"]
+def test_the_labels_of_people_held_out_are_those_that_were_scored(tables, fitted):
+    held_out, scores = fitted.held_out_, fitted.report_["scores"]["train"]
     assert held_out["photo"].tolist() == tables[0]["photo"].tolist()
     assert np.array_equal(held_out["label"], truth_of(tables[0]))
     for name in ("plain", "cross_fitted"):
@@ -181,7 +186,7 @@ def test_offsets_move_bands_alone():
 
 def test_a_given_mix_is_used_as_it_is(tables):
     validation, evaluation = tables
-    made = LabelCombiner((0.2, 0.3, 0.5)).fit(validation, evaluation)
+    made = LabelCombiner((0.2, 0.3, 0.5), draws=20).fit(validation, evaluation)
     np.testing.assert_allclose(made.report_["age_mix"]["used"], (0.2, 0.3, 0.5))
     # all that a mix may do is multiply
     rows = label_tables.probabilities_of(validation)
@@ -193,21 +198,22 @@ def test_few_people_in_a_band_mean_the_train_mix(tables):
     _, evaluation = tables
     people = stratified((30, 30, 5), 8)
     few = answered(people, shares_of(people), 9)
-    made = LabelCombiner().fit(few, evaluation)
+    made = LabelCombiner(draws=20).fit(few, evaluation)
     assert made.report_["age_mix"]["kind"] == "train"
     assert "with only 5 validation people 60 and over" in made.report_["notes"][0]
-    assert LabelCombiner("estimate").fit(few, evaluation).report_["age_mix"]["kind"] == "estimate"
-    assert "no eval predictions" in LabelCombiner().fit(few).report_["notes"][0]
+    assert LabelCombiner("estimate", draws=20).fit(few, evaluation).report_["age_mix"]["kind"] == "estimate"
+    assert "no eval predictions" in LabelCombiner(draws=20).fit(few).report_["notes"][0]
     with pytest.raises(UserError, match="there are none: run predict"):
         LabelCombiner("estimate").fit(few)
 
 
 def test_few_eval_photos_mean_the_train_mix(tables):
     validation, evaluation = tables
-    made = LabelCombiner().fit(validation, evaluation[:21])
+    made = LabelCombiner(draws=20).fit(validation, evaluation[:21])
     assert made.report_["age_mix"]["kind"] == "train"
     assert any("the eval photos count as only 3 people" in note for note in made.report_["notes"])
-    assert LabelCombiner("estimate").fit(validation, evaluation[:21]).report_["age_mix"]["kind"] == "estimate"
+    asked = LabelCombiner("estimate", draws=20).fit(validation, evaluation[:21])
+    assert asked.report_["age_mix"]["kind"] == "estimate"
 
 
 def test_the_genders_inside_a_band_are_the_train_peoples(tables):
@@ -292,16 +298,15 @@ def test_what_is_saved_answers_the_same(tables, tmp_path):
     assert isinstance(combiners.combiner_for(pd.DataFrame(columns=["photo", "age_years"]), "auto"), ThresholdCombiner)
 
 
-def test_folds_are_averaged_and_order_kept(tables):
-    validation, evaluation = tables
-    made = LabelCombiner("train").fit(validation, evaluation)
+def test_folds_are_averaged_and_order_kept(tables, fitted):
+    _, evaluation = tables
     other = evaluation.assign(fold=1, **{c: evaluation[c].to_numpy()[::-1] for c in label_tables.LABEL_COLUMNS})
-    both = made.predict(pd.concat([evaluation, other]))
+    both = fitted.predict(pd.concat([evaluation, other]))
     assert both["photo"].tolist() == evaluation["photo"].tolist()
     mean = evaluation.copy()
     for column in label_tables.LABEL_COLUMNS:
         mean[column] = (evaluation[column].to_numpy() + other[column].to_numpy()) / 2
-    assert both["label"].tolist() == made.predict(mean)["label"].tolist()
+    assert both["label"].tolist() == fitted.predict(mean)["label"].tolist()
 
 
 def test_heads_by_attribute_are_multiplied():
