@@ -47,12 +47,12 @@ def halves(data: Path, work: Path) -> None:
         kept |= set(rng.permutation(cells.index[cells == cell])[::2])
     half = one.train[one.train["person"].isin(kept)]
     rest = one.train[~one.train["person"].isin(kept)]
-    _write(work / "half", one.root, half, one.eval)
+    write_general(work / "half", one.root, half, one.eval)
     for label in TASKS:
-        _write(work / f"rest-{label}", one.root, rest.assign(**{name: pd.NA for name in TASKS if name != label}))
+        write_general(work / f"rest-{label}", one.root, rest.assign(**{name: pd.NA for name in TASKS if name != label}))
 
 
-def _write(folder: Path, root: Path, train: pd.DataFrame, evaluated: pd.DataFrame | None = None) -> None:
+def write_general(folder: Path, root: Path, train: pd.DataFrame, evaluated: pd.DataFrame | None = None) -> None:
     rows = pd.concat([train, evaluated], ignore_index=True)
     kinds = ["train"] * len(train) + ["eval"] * (len(rows) - len(train))
     for photo in rows["photo"]:

@@ -11,6 +11,7 @@ from pipeline.prediction.label_tables import BAND_COLUMNS, LABEL_COLUMNS
 from pipeline.prediction.tables import COLUMNS, FACE
 
 if TYPE_CHECKING:
+    from pipeline.combiner.combiners import Combiner
     from pipeline.combiner.label_combiner import LabelCombiner
     from pipeline.combiner.threshold_combiner import ThresholdCombiner
 
@@ -27,6 +28,22 @@ def labelled_photos(combiner: ThresholdCombiner | LabelCombiner, predictions: pd
     columns = [name for name in (*COLUMNS, *BAND_COLUMNS, *LABEL_COLUMNS) if name in predictions]
     means = predictions.groupby("photo")[columns].mean().reindex(found["photo"]).reset_index(drop=True)
     return pd.concat([found[["photo", "label", *WORDS]], means], axis=1)
+
+
+def label_table(combiner: Combiner, predictions: pd.DataFrame) -> pd.DataFrame:
+    """What submit says of each photo: photo, person where known, label, words, and the predictions that it rests on.
+
+    predictions: one row per photo and fold. Where predictions are pooled, gender and age are the person's.
+    """
+    found = combiner.predict(predictions)
+    if not set(COLUMNS) <= set(found.columns):
+        found = labelled_photos(combiner, predictions)
+    else:
+        found = found.assign(**{name: [known[i] for i in found[name]] for name, known in WORDS.items()})
+    persons = predictions.drop_duplicates("photo").get(["photo", "person"])
+    if persons is not None and persons["person"].fillna("").ne("").any():
+        found = persons.merge(found, on="photo", how="right")
+    return found
 
 
 def labelled_faces(combiner: ThresholdCombiner | LabelCombiner, predictions: pd.DataFrame) -> pd.DataFrame:

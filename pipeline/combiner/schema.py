@@ -9,6 +9,8 @@ from models.errors import UserError
 TASK = "face18: mask x gender x age band"
 HELD_OUT_FILE = "held_out.csv"
 """The labels of people held out, which calibrate writes beside it (`held_out_table`)."""
+HELD_OUT_ALONE_FILE = "held_out_alone.csv"
+"""The same of photos labelled each for itself, beside a combiner that pools those of a person."""
 VERSION = 3
 """Of the method and of combiner.json: with another one calibrate runs again."""
 

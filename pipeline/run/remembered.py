@@ -35,6 +35,18 @@ class PriorSettings(Settings):
     prior: str = setting("The age mix: auto, train, estimate, or shares like 0.42,0.28,0.30.", "auto")
 
 
+@dataclass(frozen=True, kw_only=True)
+class PeopleSettings(Settings):
+    """Whose gender and age are decided: a photo's, or a person's from all photos of theirs."""
+
+    people: str = setting(
+        "Eval photos of one person are labelled with one gender and age band. auto: of a person that photos name; "
+        "folders: a folder's photos are one person's; off: each photo for itself.",
+        "auto",
+        choices=("auto", "folders", "off"),
+    )
+
+
 def remembered(kind: type[S], *places: Path) -> S:
     """The settings of a kind from the first of the places that remembers them, else the usual ones.
 
@@ -48,8 +60,8 @@ def remembered(kind: type[S], *places: Path) -> S:
                 return kind.from_json({name: kept[name] for name in declared(kind)}, path)
         except UserError as problem:
             raise UserError(
-                f"{str(problem).rstrip('.')}. Remove that file, and give --engine, --flip and --prior again where they "
-                f"were not the usual ones."
+                f"{str(problem).rstrip('.')}. Remove that file, and give --engine, --flip, --prior and --people again "
+                f"where they were not the usual ones."
             ) from None
     return kind()
 

@@ -44,11 +44,15 @@ def cut_short_line(photos: Sequence[str]) -> str:
     return f"{len(photos)} photos are cut short, decoded as far as they go: {named}"
 
 
-def no_prediction_line(bad: int, photos: int, place: Path) -> str:
-    """How many eval photos have no prediction of their own, and where it says why, in a sentence."""
+def no_prediction_line(bad: int, photos: int, place: Path, of_people: bool = False) -> str:
+    """How many eval photos have no prediction of their own, and where it says why, in a sentence.
+
+    of_people: whether those of a known person have that person's gender and age band.
+    """
+    get = "their person's gender and age band, where that is known, or the most common label"
     return (
-        f"{bad} of {photos} eval photos have no prediction of their own and get the most common label; "
-        f"{place / BAD_PHOTOS} says why"
+        f"{bad} of {photos} eval photos have no prediction of their own and get "
+        f"{get if of_people else 'the most common label'}; {place / BAD_PHOTOS} says why"
     )
 
 

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 COMMAND = "face18"
-SETTINGS = "DATA|EVAL|EXTRA|FACES|FOLDS|PRESET|RECIPE|RUN|SYSTEM|THREADS|WEIGHTS"
+SETTINGS = "DATA|EVAL|EXTRA|FACES|FOLDS|PEOPLE|PRESET|RECIPE|RUN|SYSTEM|THREADS|WEIGHTS"
 """Those that make takes by these names; each is an option of the same name."""
 STAGES = "calibrate|compare|data|export|predict|prepare|recipes|report|score|serve|submit"
 

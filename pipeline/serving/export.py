@@ -53,7 +53,7 @@ def export_run(run: Run, system: str, folder: Path) -> dict[str, Any]:
     for fold in folds_in(networks):
         fold.check(SETTINGS, WEIGHTS)
     check_calibrated(networks, run, home)
-    combiner = combiners.load(home / "combiner.json")
+    combiner = combiners.load_for_photos(home / "combiner.json")
     if not isinstance(combiner, ThresholdCombiner):
         raise UserError(f"the system {system} predicts no years; only systems with age thresholds can be exported.")
     engine = Engine.of(records.last(home, "predict").metrics.get("engine", "torch"))

@@ -65,7 +65,7 @@ class Labeller:
         framing = framing_of(networks)
         faces = framing and FaceSearch(framing, detector_of(framing, run.face_model), every=True)
         boxed = not framing and any(fold.inputs["boxes"] != NO_BOXES for fold in folds)
-        return cls(members, combiners.load(home / "combiner.json"), run.crop, threads, faces, boxed, kept)
+        return cls(members, combiners.load_for_photos(home / "combiner.json"), run.crop, threads, faces, boxed, kept)
 
     @property
     def together(self) -> int:

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.combiner.report import expected_line
-from pipeline.combiner.schema import HELD_OUT_FILE
+from pipeline.combiner.schema import HELD_OUT_ALONE_FILE, HELD_OUT_FILE
 from pipeline.prediction.run_predictions import Networks, gather
 from pipeline.run import records
 from pipeline.run.folder import Run
@@ -61,8 +61,10 @@ def model_card(run: Run, networks: Networks, home: Path, report: dict[str, Any])
         lines += [f"Before any truth was opened: {expected_line(report)}.", ""]
     caveats = suffix(report["caveats"])
     lines += [f"Of {report['photos']} photos of {report['people']} people whom the networks never saw{caveats}:", ""]
-    records.last(home, "calibrate").check(HELD_OUT_FILE)
-    held_out = store.read_csv(home / HELD_OUT_FILE).rename(columns={"cross_fitted": "predicted"})
+    calibrated = records.last(home, "calibrate")
+    file = HELD_OUT_ALONE_FILE if HELD_OUT_ALONE_FILE in calibrated.wrote else HELD_OUT_FILE
+    calibrated.check(file)
+    held_out = store.read_csv(home / file).rename(columns={"cross_fitted": "predicted"})
     validation = gather(networks)[["photo", "person", "age", "age_years"]]
     table = group_table(held_out.drop(columns="plain").merge(validation, on="photo"))
     return "\n".join([*lines, *_markdown(table), "", *LIMITS.splitlines(), ""])

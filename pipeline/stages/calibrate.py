@@ -22,12 +22,16 @@ from pipeline.run import records
 from pipeline.run.fold_records import VALIDATION
 from pipeline.run.folder import open_run
 from pipeline.run.given import Given, some_of
-from pipeline.run.remembered import PriorSettings, remember, remembered
+from pipeline.run.remembered import PeopleSettings, PriorSettings, remember, remembered
 from pipeline.run.settings import EvalStage
 from pipeline.runtime import store
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pandas as pd
+
+    from pipeline.combiner.combiners import Combiner
 
 FILES = ("combiner.json", schema.HELD_OUT_FILE)
 """What the stage leaves."""
@@ -38,6 +42,7 @@ class Calibrate(EvalStage):
     """What the stage calibrate is told."""
 
     how: Given[PriorSettings] = some_of(PriorSettings)
+    who: Given[PeopleSettings] = some_of(PeopleSettings)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -53,6 +58,7 @@ def calibrate(settings: Calibrate) -> dict[str, Any]:
     place, system = run.place(settings), run.system(settings)
     asked = remembered(PriorSettings, place) | settings.how
     prior = parse_prior(asked.prior)
+    who = remembered(PeopleSettings, place) | settings.who
     networks = networks_of(run, system)
     path = place / "predictions.csv"
     inputs = {
@@ -60,6 +66,7 @@ def calibrate(settings: Calibrate) -> dict[str, Any]:
         "by_engine": store.file_fingerprint(place / VALIDATION),
         "predictions": store.file_fingerprint(path),
         "prior": prior,
+        "people": who.people,
         "version": schema.VERSION,
         "files": list(FILES),
     }
@@ -83,7 +90,7 @@ def calibrate(settings: Calibrate) -> dict[str, Any]:
             print(
                 "calibrate: trying the estimate of the age mix on your own people; this takes some seconds", flush=True
             )
-        combiner = combiner_for(validation, prior).fit(
+        combiner = combiner_for(validation, prior, predictions, who.people).fit(
             validation,
             predictions,
             notes=tuple(caveats.values()),
@@ -92,11 +99,23 @@ def calibrate(settings: Calibrate) -> dict[str, Any]:
         )
         combiner.save(place / "combiner.json")
         store.write_csv(place / schema.HELD_OUT_FILE, combiner.held_out_)
+        wrote = [*FILES, *_held_out_alone(place, combiner)]
         print(combiner.report())
         remember(place, asked)
+        remember(place, who)
         metrics = {"told": combiner.told(), "predictions": inputs["predictions"], **combiner.report_}
         metrics["weights"] = network_fingerprints(networks)
-        return records.record(place, "calibrate", inputs, FILES, metrics)
+        return records.record(place, "calibrate", inputs, wrote, metrics)
+
+
+def _held_out_alone(place: Path, combiner: Combiner) -> list[str]:
+    """Writes the labels of photos held out that are labelled each for itself, where others are not; what it wrote."""
+    alone = getattr(combiner, "alone_", None)
+    if alone is None:
+        (place / schema.HELD_OUT_ALONE_FILE).unlink(missing_ok=True)
+        return []
+    store.write_csv(place / schema.HELD_OUT_ALONE_FILE, alone.held_out_)
+    return [schema.HELD_OUT_ALONE_FILE]
 
 
 def _photos_per_person(networks: Networks) -> float | None:

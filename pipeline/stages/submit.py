@@ -15,10 +15,13 @@ from pipeline.runtime import store
 from pipeline.runtime.problems import BAD_PHOTOS, no_prediction_line, show, some
 
 if TYPE_CHECKING:
+    import pandas as pd
+
+    from pipeline.combiner.combiners import Combiner
     from pipeline.combiner.label_combiner import LabelCombiner
     from pipeline.combiner.threshold_combiner import ThresholdCombiner
 
-FACES = "faces.csv"
+FACES, LABELS = "faces.csv", "labels.csv"
 
 
 def submit(settings: EvalStage) -> dict[str, Any]:
@@ -44,12 +47,13 @@ def submit(settings: EvalStage) -> dict[str, Any]:
     if done["expected"]:
         print(f"submit: {done['expected']}")
     if done["undecoded"]:
-        print(f"submit: {no_prediction_line(done['undecoded'], done['photos'], place)}")
+        print(f"submit: {no_prediction_line(done['undecoded'], done['photos'], place, done.get('of_people', False))}")
     return done
 
 
 def _submit(place: Any, data: Any, inputs: dict[str, Any]) -> dict[str, Any]:
     from pipeline.combiner import combiners
+    from pipeline.combiner.label_table import label_table
     from pipeline.combiner.report import expected_line
 
     if not (place / "combiner.json").is_file():
@@ -62,7 +66,8 @@ def _submit(place: Any, data: Any, inputs: dict[str, Any]) -> dict[str, Any]:
         )
     combiner = combiners.load(place / "combiner.json")
     predictions = store.read_csv(place / "predictions.csv")
-    labels = combiner.predict(predictions).set_index("photo")["label"]
+    found = label_table(combiner, predictions)
+    labels = found.set_index("photo")["label"]
     listed = set(data.eval["photo"])
     if not set(labels.index) <= listed:
         raise UserError(f"{place / 'predictions.csv'} is about other photos than {data.root}; run make predict again.")
@@ -70,19 +75,39 @@ def _submit(place: Any, data: Any, inputs: dict[str, Any]) -> dict[str, Any]:
     if undecoded:
         _check_told(place, undecoded)
         # Most common label; between equals the lowest, so that the same predictions give the same file.
-        labels = labels.reindex(data.eval["photo"]).fillna(labels.mode().iloc[0]).astype(int)
+        most_common = int(labels.mode().iloc[0])
+        labels = _of_their_person(labels.reindex(data.eval["photo"]), data.eval, combiner)
+        labels = labels.fillna(most_common).astype(int)
+    store.write_csv(place / LABELS, found)
     table = data.submission(labels)
     if len(table) != len(data.eval):
         raise AssertionError("every eval photo has one row")
     store.write_csv(place / "submission.csv", table)
-    wrote = ["submission.csv", *_label_faces(place, combiner)]
+    wrote = ["submission.csv", LABELS, *_label_faces(place, combiners.load_for_photos(place / "combiner.json"))]
     metrics = {
         "photos": len(table),
         "undecoded": len(undecoded),
+        "of_people": hasattr(combiner, "people"),
         "made_of": {"predictions.csv": inputs["predictions"], "combiner.json": inputs["combiner"]},
         "expected": expected_line(combiner.report_) if combiner.report_["expected"] else None,
     }
     return records.record(place, "submit", inputs, wrote, metrics)
+
+
+def _of_their_person(labels: pd.Series, photos: pd.DataFrame, combiner: Combiner) -> pd.Series:
+    """Labels by photo, the blank ones of a person with other photos filled: theirs, with the most common mask state."""
+    people = getattr(combiner, "people", "off")
+    from models.labels import LABELS as COUNT
+    from models.labels import MASKS
+    from pipeline.combiner.persons import persons_of
+
+    person = persons_of(photos, people)
+    if person is None:
+        return labels
+    of_person = COUNT // len(MASKS)  # gender and band
+    mask = int((labels.dropna() // of_person).mode().iloc[0])
+    theirs = (labels % of_person).groupby(person).transform("first")
+    return labels.fillna(mask * of_person + theirs)
 
 
 def _label_faces(place: Path, combiner: ThresholdCombiner | LabelCombiner) -> list[str]:
