@@ -29,7 +29,7 @@ $(if $(RUNS),$(if $(filter-out report,$(or $(MAKECMDGOALS),help)),$(error face18
 
 .DEFAULT_GOAL := help
 .PHONY: help setup check data prepare train train-mask train-gender train-age train-joint train-multihead predict \
-	calibrate submit score report export serve compare recipes test test-slow test-pages test-faults pictures bench gpu-check lint clean
+	calibrate submit score count report export serve compare recipes test test-slow test-pages test-faults pictures bench gpu-check lint clean
 
 help: ## list the targets
 	@echo 'make TARGET [DATA=folder] [RUN=runs/x] [PRESET=lite|small|base|large] [FOLDS=0|all|0,1]'
@@ -93,6 +93,9 @@ score: check ## score a submission
 	@$(if $(EVAL),echo 'face18: a folder of photos (EVAL=) has no truth to score; leave EVAL= out' >&2; exit 2,\
 		$(STAGE) score $(SYSTEMS) $(args))
 	@$(STAGE) report $(SYSTEMS)
+
+count: calibrate ## count the eval photos, and known people, by mask, gender and age band, with intervals (ARGS="--by day")
+	@$(STAGE) count $(AFTER) $(args)
 
 report: check ## show what a run came to: report.html, one page (RUNS="a b": side by side; ARGS="--no-photos": without people)
 	@$(STAGE) report $(call given,RUNS,side-by-side) $(AFTER) $(args)

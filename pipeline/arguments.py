@@ -28,6 +28,7 @@ STAGES = (
     "calibrate",
     "submit",
     "score",
+    "count",
     "label",
     "serve",
     "report",

@@ -8,9 +8,13 @@ from numpy.typing import NDArray
 from pipeline.prediction.labelled import LabelledPredictions
 
 
-def held_out_table(rows: LabelledPredictions, plain: NDArray, cross_fitted: NDArray) -> pd.DataFrame:
-    """A row for each validation photo with all labels: photo, its true label, and two labels predicted.
+def held_out_table(
+    rows: LabelledPredictions, plain: NDArray, cross_fitted: NDArray, in_sample: NDArray
+) -> pd.DataFrame:
+    """A row for each validation photo with all labels: photo, its true label, and three labels predicted.
 
-    plain: (n,) before any calibration; cross_fitted: (n,) calibrated on other people.
+    plain: (n,) before any calibration; cross_fitted: (n,) calibrated on other people; in_sample: (n,) by the
+    calibration that is used, in which the person had a part.
     """
-    return pd.DataFrame({"photo": rows.photo, "label": rows.label, "plain": plain, "cross_fitted": cross_fitted})
+    labels = {"plain": plain, "cross_fitted": cross_fitted, "in_sample": in_sample}
+    return pd.DataFrame({"photo": rows.photo, "label": rows.label} | labels)

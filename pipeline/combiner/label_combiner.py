@@ -91,7 +91,9 @@ class LabelCombiner:
             best_offsets(self._scores(probabilities), rows.label, weights), NONE, shrinkage, decimals=None
         )
         held_out = self._cross_fitted(rows, probabilities, weights, shrinkage)
-        self.held_out_ = held_out_table(rows, probabilities.argmax(1), held_out)
+        self.held_out_ = held_out_table(
+            rows, probabilities.argmax(1), held_out, with_offsets(self._scores(probabilities), self.offsets_)
+        )
         notes += [] if eval is None else interval_notes(rows.persons_by_band, bands_of(possible.mean(0)))
         self.report_ = {
             "people": rows.persons,

@@ -88,7 +88,10 @@ class ThresholdCombiner:
         self.thresholds_ = found.thresholds
         self.prior_ = bands_of(found.shares)
         held_out = held_out_labels(found, self.seed)
-        self.held_out_ = held_out_table(found.rows, fused(found.rows.cell, found.rows.predicted_age), held_out)
+        plain, in_sample = (
+            fused(found.rows.cell, found.rows.predicted_age, pair) for pair in (BAND_STARTS, found.thresholds)
+        )
+        self.held_out_ = held_out_table(found.rows, plain, held_out, in_sample)
         self.report_ = summary(found, kind, eval, notes, held_out, self.seed, caveats) | {
             "photos_per_person": photos_per_person
         }

@@ -68,7 +68,7 @@ def calibrate(settings: Calibrate) -> dict[str, Any]:
         "prior": prior,
         "people": who.people,
         "version": schema.VERSION,
-        "files": list(FILES),
+        "files": [*FILES, "in_sample"],
     }
     caveats = caveats_of(networks)
     if caveats:

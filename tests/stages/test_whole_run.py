@@ -152,7 +152,8 @@ def test_another_prior_reruns_calibrate_and_is_remembered(copy):
     assert submit(EvalStage.of(run=copy.run))["photos"] == 70
     predict(Predict.of(run=copy.run, flip=True))  # other answers, so that calibrate runs again
     again = calibrate(Calibrate.of(run=copy.run))
-    assert read_json(copy.run / "settings.json") == {"engine": "auto", "flip": True, "prior": "0.1,0.2,0.7"}
+    wanted = {"engine": "auto", "flip": True, "prior": "0.1,0.2,0.7", "people": "auto"}
+    assert read_json(copy.run / "settings.json") == wanted
     assert again["age_mix"] == first["age_mix"]
 
 
