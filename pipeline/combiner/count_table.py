@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from models.labels import BANDS, CLASSES, GENDERS, MASKS, NAMES
-from pipeline.combiner.counts import KINDS, PEOPLE_KINDS, Counting, Shares
+from pipeline.combiner.counts import KINDS, PEOPLE_KINDS, Counting, Shares, effective
 
 ALL = "all"
 WORDS = {
@@ -29,42 +29,43 @@ def count_table(
     label: NDArray[np.int64],
     person: NDArray[np.int64] | None,
     photos_per_person: float,
+    named: NDArray[np.bool_] | None = None,
     by: str | None = None,
     group: NDArray[np.object_] | None = None,
+    done: Callable[[], None] = lambda: None,
 ) -> pd.DataFrame:
     """`COLUMNS`, a row a value of what is counted: of all photos, then of each group of them in order of names.
 
     label: (n,) predicted; person: (n,) numbers of people whose gender and band were decided at once, None where photos
-    are labelled each for itself, photos_per_person of which then count as one; group: (n,) by what `by` names. plain is
-    the number of predicted labels; count and share are corrected, with the ends of their 90 % interval.
+    are labelled each for itself, photos_per_person of which then count as one; named: (n,) whether a photo's person is
+    known, for others are no people that can be counted; group: (n,) by what `by` names; done: called after each group.
+    plain is the number of predicted labels; count and share are corrected, with the ends of their 90 % interval.
     """
-    rows: list[dict[str, Any]] = []
-    places = [(ALL, ALL, np.ones(len(label), bool))]
+    places = [(ALL, ALL, np.arange(len(label)))]
     if group is not None:
-        places += [(by, name, group == name) for name in sorted(set(group))]
+        codes, names = pd.factorize(group, sort=True)
+        inside = np.split(np.argsort(codes, kind="stable"), np.cumsum(np.bincount(codes))[:-1])
+        places += [(by, name, photos) for name, photos in zip(names, inside, strict=True)]
+    rows: list[dict[str, Any]] = []
     whole: dict[str, Shares] = {}
-    for place, name, inside in places:
-        first = place == ALL
-        for unit, predicted, kinds in _units(label[inside], None if person is None else person[inside]):
-            toward = None if first else whole[unit]
+    for number, (place, name, photos) in enumerate(places):
+        who = None if person is None else person[photos]
+        known = photos if named is None else photos[named[photos]]
+        units = [("photos", label[photos], KINDS)]
+        if person is not None and len(known):
+            units += [("people", label[known[np.unique(person[known], return_index=True)[1]]] % CLASSES, PEOPLE_KINDS)]
+        for unit, predicted, kinds in units:
+            toward = whole.get(unit) if number else None
             if unit == "people":
                 shares = counting.shares_of_people(predicted, toward)
             else:
-                people = None if person is None else len(np.unique(person[inside]))
+                people = None if who is None else effective(np.unique(who, return_counts=True)[1])
                 shares = counting.shares(predicted, people, photos_per_person, toward)
             whole.setdefault(unit, shares)
             about = {"by": place, "group": name, "unit": unit}
             rows += [about | row for row in _rows(predicted, shares, kinds)]
+        done()
     return pd.DataFrame(rows, columns=COLUMNS)
-
-
-def _units(
-    label: NDArray[np.int64], person: NDArray[np.int64] | None
-) -> Iterator[tuple[str, NDArray[np.int64], dict[str, NDArray[np.int64]]]]:
-    """What is counted: photos by their label and, where they are known, people by gender and band."""
-    yield "photos", label, KINDS
-    if person is not None:
-        yield "people", label[np.unique(person, return_index=True)[1]] % CLASSES, PEOPLE_KINDS
 
 
 def _rows(

@@ -16,13 +16,15 @@ from numpy.typing import NDArray
 from models.labels import BANDS, CLASSES, GENDERS, LABELS, MASKS
 
 CHAINS, STEPS = 200, 60
-"""Draws, and how often each is improved from where it starts."""
+"""Draws, and steps of each from where it starts."""
+CLIMBS = 500
+"""Steps of expectation and maximization to the shares where chains start: from equal ones weak networks take long."""
 LEVEL = 0.9
 """Of the intervals."""
-SMOOTH = 2.0
+PSEUDO = 2.0
 """People held out that are added to each class of what is confused with what, to tell of confusions never seen."""
-TOWARD = 5.0
-"""So many people of all photos' shares are added to a group of them."""
+SHRINKAGE = 5.0
+"""Units in all photos' shares that are added to a group of them."""
 KINDS = {
     "mask": np.arange(LABELS) // CLASSES,
     "gender": np.arange(LABELS) // len(BANDS) % len(GENDERS),
@@ -77,8 +79,9 @@ class Counting:
         who = self._rng.exponential(size=(CHAINS, held_out.person.max() + 1))
         weight = who[:, held_out.person]
         mask, kind = held_out.true // CLASSES, held_out.true % CLASSES
-        self._mask = _confusions(mask, held_out.predicted // CLASSES, weight, len(MASKS), np.ones((3, 3)) / 3)
         photos = np.bincount(held_out.person)[held_out.person]
+        masks = held_out.predicted // CLASSES
+        self._mask = _confusions(mask, masks, weight / photos, len(MASKS), np.ones((3, 3)) / 3)
         found = held_out.predicted % CLASSES
         self.correlation = correlation(kind, found[0], held_out.person)
         self._class = _confusions(kind, found, weight / photos, CLASSES, _apart(kind, found[0]))
@@ -86,14 +89,15 @@ class Counting:
     def shares(
         self,
         predicted: NDArray[np.int64],
-        people: int | None,
+        people: float | None,
         photos_per_person: float = 1.0,
         toward: Shares | None = None,
     ) -> Shares:
         """True shares of photos with these predicted labels (n,).
 
-        people: of how many people they are, where gender and band were decided for people; else None, and photos tell
-        as much as their correlation within people leaves. toward: the shares of all photos, where these are a group.
+        people: of how many people they are (`effective` ones of unequal numbers of photos), where gender and band were
+        decided for people; else None, and photos tell as much as their correlation within people leaves. toward: the
+        shares of all photos, where these are a group.
         """
         number = (
             float(people) if people is not None else len(predicted) / (1 + (photos_per_person - 1) * self.correlation)
@@ -120,8 +124,14 @@ class Counting:
         """
         size = len(observed)
         units = np.broadcast_to(_whole(observed, max(1, round(number))), (CHAINS, size))
-        alpha = np.full(size, 0.5) if prior is None else 0.5 / size + TOWARD * prior
+        alpha = np.full(size, 0.5) if prior is None else 0.5 / size + SHRINKAGE * prior
         shares = np.broadcast_to(np.full(size, 1 / size) if prior is None else prior + 1e-6, (CHAINS, size))
+        for _ in range(CLIMBS):
+            likely = shares[:, :, None] * confusion
+            likely /= likely.sum(1, keepdims=True)
+            shares = (alpha / units.sum(1, keepdims=True) + likely @ observed) / (
+                1 + alpha.sum() / units.sum(1, keepdims=True)
+            )
         for _ in range(STEPS):
             likely = shares[:, :, None] * confusion
             likely = np.swapaxes(likely / likely.sum(1, keepdims=True), 1, 2)
@@ -129,6 +139,11 @@ class Counting:
             gamma = self._rng.standard_gamma(alpha + drawn.sum(1)) + 1e-12
             shares = gamma / gamma.sum(1, keepdims=True)
         return np.where(units[:, :, None] > 0, drawn / np.maximum(units, 1)[:, :, None], likely)
+
+
+def effective(photos: NDArray[np.int64]) -> float:
+    """How many people of equal numbers of photos tell as much as these (P,) (Kish, Survey Sampling, 1965)."""
+    return float(photos.sum() ** 2 / (photos**2).sum())
 
 
 def _whole(shares: NDArray[np.float64], units: int) -> NDArray[np.int64]:
@@ -144,13 +159,13 @@ def _confusions(
 ) -> NDArray[np.float64]:
     """(CHAINS, size, size) shares of each true value's predicted ones (V, n), for weights (CHAINS, n) of the rows.
 
-    usual: (size, size) rows that stand for SMOOTH people of each true value.
+    usual: (size, size) rows that stand for PSEUDO people of each true value.
     """
     places = true * size + predicted
     sums = np.zeros((len(weight), size * size))
     for chain, one in enumerate(weight):
         sums[chain] = np.bincount(places[chain % len(places)], one, size * size)
-    table = sums.reshape(-1, size, size) + SMOOTH * usual
+    table = sums.reshape(-1, size, size) + PSEUDO * usual
     return table / table.sum(2, keepdims=True)
 
 

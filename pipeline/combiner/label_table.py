@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from models.labels import BANDS, GENDERS, MASKS
+from models.labels import BANDS, GENDERS, MASKS, decode
 from pipeline.prediction.label_tables import BAND_COLUMNS, LABEL_COLUMNS
 from pipeline.prediction.tables import COLUMNS, FACE
 
@@ -31,7 +32,7 @@ def labelled_photos(combiner: ThresholdCombiner | LabelCombiner, predictions: pd
 
 
 def label_table(combiner: Combiner, predictions: pd.DataFrame) -> pd.DataFrame:
-    """What submit says of each photo: photo, person where known, label, words, and the predictions that it rests on.
+    """What submit says of each photo: photo, label, words, and the predictions that it rests on.
 
     predictions: one row per photo and fold. Where predictions are pooled, gender and age are the person's.
     """
@@ -40,10 +41,20 @@ def label_table(combiner: Combiner, predictions: pd.DataFrame) -> pd.DataFrame:
         found = labelled_photos(combiner, predictions)
     else:
         found = found.assign(**{name: [known[i] for i in found[name]] for name, known in WORDS.items()})
-    persons = predictions.drop_duplicates("photo").get(["photo", "person"])
-    if persons is not None and persons["person"].fillna("").ne("").any():
-        found = persons.merge(found, on="photo", how="right")
     return found
+
+
+def in_order(found: pd.DataFrame, labels: pd.Series, person: Sequence[str] | None) -> pd.DataFrame:
+    """A table of labels in the order of photos that are asked for: (n,) labels by photo, and persons where pooled.
+
+    A photo that could not be decoded has its label in words, and no prediction.
+    """
+    table = found.set_index("photo").reindex(labels.index).reset_index(names="photo")
+    values = dict(zip(WORDS, decode(labels), strict=True))
+    table = table.assign(label=labels.to_numpy(), **{name: [WORDS[name][i] for i in values[name]] for name in WORDS})
+    if person is not None and any(person):
+        table.insert(1, "person", person)
+    return table
 
 
 def labelled_faces(combiner: ThresholdCombiner | LabelCombiner, predictions: pd.DataFrame) -> pd.DataFrame:

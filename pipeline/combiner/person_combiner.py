@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pipeline.combiner.persons import persons_of
 from pipeline.combiner.pooling import Pooling, shapes_of, states_of
-from pipeline.combiner.schema import TASK, VERSION, check_version
+from pipeline.combiner.schema import POOLED, TASK, VERSION, check_version
 from pipeline.combiner.threshold_combiner import ThresholdCombiner
 from pipeline.prediction.tables import COLUMNS, TRUTH, average_folds
 from pipeline.runtime import store
@@ -49,12 +49,17 @@ class PersonCombiner:
         self.pooling_ = Pooling.fit(rows)
         shapes = shapes_of(person, state)
         alike = self.pooling_.alike(rows, shapes, self.seed)
-        told = [_told(shapes, rows, alike), *notes]
+        photos = shapes.sum(1)
+        per_person = float(
+            (photos**2).sum() / photos.sum()
+        )  # of unequal numbers the larger ones tell most of the score
+        told = [_told(photos, rows, self.pooling_.one_age, self.alone_.report_["expected"]), *notes]
         self.pooled_ = self._new().fit(
-            alike, self._pooled(predictions, means, person, state), told, caveats, len(person) / len(shapes)
+            alike, self._pooled(predictions, means, person, state), told, caveats, per_person
         )
-        self.report_ = self.pooled_.report_ | {"pooled": self.pooling_.to_dict() | {"people": len(shapes)}}
-        self.held_out_ = self.pooled_.held_out_
+        pooled = self.pooling_.to_dict() | {"people": len(shapes), "alone": self.alone_.report_["expected"]}
+        self.report_ = self.pooled_.report_ | {"pooled": pooled}
+        self.held_out_ = self.pooled_.held_out_.merge(alike[["photo", *POOLED]], on="photo", how="left")
         return self
 
     def _new(self) -> ThresholdCombiner:
@@ -115,13 +120,17 @@ class PersonCombiner:
         return self
 
 
-def _told(shapes: NDArray[np.int64], rows: pd.DataFrame, alike: pd.DataFrame) -> str:
-    """How predictions were pooled, in a sentence."""
-    several = int((shapes.sum(1) > 1).sum())
-    usual = float(np.median(shapes.sum(1)))
-    groups = alike.groupby(["person", "age_years", "gender_female"]).size()
-    most = f", and validation people have {groups.median():.0f}" if groups.median() < usual else ""
-    return (
-        f"gender and age are decided for each of {len(shapes)} eval people, of whom {several} have several photos "
-        f"({usual:.0f} in the middle{most}); thresholds are those of people"
+def _told(photos: NDArray[np.int64], rows: pd.DataFrame, one_age: bool, expected: dict[str, Any]) -> str:
+    """How predictions were pooled, in a sentence. photos: of each eval person; expected: of photos each for itself."""
+    several = int((photos > 1).sum())
+    what = "gender and age are" if one_age else "gender is"
+    told = (
+        f"{what} decided for each of {several} eval people with several photos, {np.median(photos[photos > 1]):.0f} in "
+        f"the middle; photo by photo {expected['macro_f1']:.3f} is expected"
     )
+    if not one_age:
+        told += "; ages are each photo's own, for people held out have photos at several ages"
+    most = rows.groupby("person").size().median()
+    if most < np.median(photos):
+        told += f"; people held out have but {most:.0f} photos, so the score to expect is too low"
+    return told

@@ -10,32 +10,39 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from models.errors import UserError
+from pipeline.dataset.contest import EVAL_IMAGES
 
 
 def persons_of(photos: pd.DataFrame, people: str) -> NDArray[np.int64] | None:
     """(n,) a number for each photo's person, from 0 in order of appearance; None where no two photos are one person's.
 
     photos: a row each with photo and, perhaps, person, where a blank means that a photo is nobody else's. people: auto
-    goes by the persons that are named, folders by the folders that photos lie in, off by nothing. Raises UserError for
-    folders where all photos lie in one.
+    goes by the persons that are named, folders by the folders that photos lie in, off by nothing. Raises UserError
+    where none of the photos lies in a folder of its own.
     """
-    if people == "off":
+    names = named_persons(photos, people)
+    if names is None:
         return None
-    names = _folders(photos["photo"]) if people == "folders" else photos.get("person", pd.Series(dtype="object"))
-    names = pd.Series(names, dtype="object").reset_index(drop=True).reindex(range(len(photos)))
-    alone = names.isna() | (names == "")
-    keys = pd.MultiIndex.from_arrays([alone, names.where(~alone, photos["photo"].reset_index(drop=True)).astype(str)])
+    keys = pd.MultiIndex.from_arrays([names == "", np.where(names == "", photos["photo"].astype(str), names)])
     person, known = pd.factorize(keys)
     return person.astype(np.int64) if len(known) < len(photos) else None
 
 
-def _folders(photos: Sequence[str]) -> list[str | None]:
-    """The folder of each photo; None of one beside folders, which is nobody else's."""
+def named_persons(photos: pd.DataFrame, people: str) -> NDArray[np.object_] | None:
+    """(n,) the name of each photo's person, nothing for nobody's; None where nobody is to be known. As `persons_of`."""
+    if people == "off" or (people == "auto" and "person" not in photos):
+        return None
+    names = folders_of(photos["photo"]) if people == "folders" else photos["person"].fillna("").astype(str).tolist()
+    return np.array(names, object)
+
+
+def folders_of(photos: Sequence[str]) -> list[str]:
+    """The folder of each photo, nothing for one beside folders. Raises UserError where none lies in one of its own."""
     folders = [str(PurePosixPath(photo).parent) for photo in photos]
-    if len(set(folders)) == 1:
+    if not set(folders) - {".", EVAL_IMAGES}:
         where = "in no folder" if folders[0] == "." else f"in {folders[0]}"
         raise UserError(
             f"PEOPLE=folders (--people) takes a folder's photos for one person's, and all {len(folders)} eval photos "
             f"lie {where}; bring a folder for each person, or leave it out."
         )
-    return [None if folder == "." else folder for folder in folders]
+    return ["" if folder == "." else folder for folder in folders]

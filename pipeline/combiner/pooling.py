@@ -16,6 +16,8 @@ from pipeline.prediction.tables import MASK_COLUMNS
 
 LEAST_SHARE = 0.25
 """Of the mean variance, that a mask state's is taken to have at the least: few photos tell it badly."""
+APART, FEW = 2.0, 0.05
+"""Years, and the share of people whose photos may be further apart where ages are pooled all the same."""
 SURE = 1e-6
 """Probabilities count as at least so far from 0 and 1."""
 
@@ -31,15 +33,16 @@ class Pooling:
 
     variances: (3,) of a predicted age about those of the person's other photos, in squared years, by predicted mask
     state; photos count by its inverse. correlation: of what a person's photos tell of the gender, from 0, where their
-    log-odds add up, to 1, where they are averaged.
+    log-odds add up, to 1, where they are averaged. one_age: whether a person's photos are of one age, which is pooled.
     """
 
     variances: NDArray[np.float64]
     correlation: float
+    one_age: bool = True
 
     @classmethod
     def fit(cls, rows: pd.DataFrame) -> Self:
-        """By complete validation rows: person, gender, the true one, and predictions."""
+        """By complete validation rows: person, gender and age, the true ones, and predictions."""
         person, _ = pd.factorize(rows["person"].astype(str))
         variances = _within(person, states_of(rows), rows["age_years"].to_numpy(np.float64))
         total, count = _log_odds(person, rows["gender_female"].to_numpy(np.float64))
@@ -47,16 +50,16 @@ class Pooling:
 
         def loss(correlation: float) -> float:
             """Of the probability of each person's true gender."""
-            margin = np.where(female, 1, -1) * total / _worth(count, correlation)
+            margin = np.where(female, 1, -1) * total / _design_effect(count, correlation)
             return float(np.logaddexp(0, -margin).mean())
 
         correlation = 1.0
         if (count > 1).any():
             correlation = float(minimize_scalar(loss, bounds=(0, 1), method="bounded").x)
-        return cls(variances, correlation)
+        return cls(variances, correlation, _one_age(person, rows["age"].to_numpy(np.float64)))
 
     def pooled(self, table: pd.DataFrame, person: NDArray[np.int64], state: NDArray[np.int64]) -> pd.DataFrame:
-        """The table with gender_female and age_years of each row's person, in its fold where rows have folds.
+        """The table with gender_female, and age_years where ages are pooled, of each row's person, in its fold.
 
         person, state: (n,) of each row's photo. A blank counts for nothing, and stays where a person has nothing else.
         """
@@ -69,28 +72,28 @@ class Pooling:
         with np.errstate(invalid="ignore"):
             mean = np.bincount(group, weight * np.nan_to_num(years)) / np.bincount(group, weight)
         total, count = _log_odds(group, table["gender_female"].to_numpy(np.float64))
-        female = np.where(count > 0, expit(total / _worth(np.maximum(count, 1), self.correlation)), np.nan)
-        return table.assign(gender_female=female[group], age_years=mean[group])
+        worth = _design_effect(np.maximum(count, 1), self.correlation)
+        table = table.assign(gender_female=np.where(count > 0, expit(total / worth), np.nan)[group])
+        return table.assign(age_years=mean[group]) if self.one_age else table
 
     def alike(self, rows: pd.DataFrame, shapes: NDArray[np.int64], seed: int = 0) -> pd.DataFrame:
-        """Validation rows pooled as eval rows are: a person's photos are dealt into groups like those of eval people.
+        """Validation rows pooled as eval rows are: of a person as many photos, in like states, as of an eval person.
 
-        shapes: (S, 3) how many photos of each mask state an eval person has. A person's first group takes photos of
-        other states where some lack; what is left over at the end of a person is left out.
+        shapes: (S, 3) how many photos of each mask state an eval person has; a person's other photos are left out.
         """
-        state = states_of(rows)
-        group = deal_alike(pd.factorize(rows["person"].astype(str))[0], state, shapes, seed)
-        kept = group >= 0
-        return self.pooled(rows[kept].drop(columns="fold"), group[kept], state[kept]).assign(
-            **({"fold": rows["fold"][kept]} if "fold" in rows else {})
-        )
+        state, person = states_of(rows), pd.factorize(rows["person"].astype(str))[0]
+        kept = deal_alike(person, state, shapes, seed)
+        found = self.pooled(rows[kept].drop(columns="fold", errors="ignore"), person[kept], state[kept])
+        return found.assign(fold=rows["fold"][kept]) if "fold" in rows else found
 
     def to_dict(self) -> dict[str, Any]:
-        return {"variances": dict(zip(MASKS, self.variances.tolist(), strict=True)), "correlation": self.correlation}
+        variances = dict(zip(MASKS, self.variances.tolist(), strict=True))
+        return {"variances": variances, "correlation": self.correlation, "one_age": self.one_age}
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> Self:
-        return cls(np.array([content["variances"][mask] for mask in MASKS]), float(content["correlation"]))
+        variances = np.array([content["variances"][mask] for mask in MASKS])
+        return cls(variances, float(content["correlation"]), content["one_age"])
 
 
 def shapes_of(person: NDArray[np.int64], state: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -101,27 +104,21 @@ def shapes_of(person: NDArray[np.int64], state: NDArray[np.int64]) -> NDArray[np
 
 def deal_alike(
     person: NDArray[np.int64], state: NDArray[np.int64], shapes: NDArray[np.int64], seed: int = 0
-) -> NDArray[np.int64]:
-    """(n,) a group for each photo, within its person, each like one of the shapes (S, 3); -1 of those left over."""
+) -> NDArray[np.bool_]:
+    """(n,) whether a photo stays, where each person keeps as many photos of each state as one of the shapes (S, 3).
+
+    The shape is drawn anew for each person; where photos of a state lack, some of other states stay in their place.
+    """
     rng = np.random.default_rng(seed)
-    group, number = np.full(len(person), -1), 0
+    kept = np.zeros(len(person), bool)
     mixed = rng.permutation(len(person))
     mixed = mixed[np.argsort(person[mixed], kind="stable")]
     for photos in np.split(mixed, np.flatnonzero(np.diff(person[mixed])) + 1):
-        left = [photos[state[photos] == one].tolist() for one in range(len(MASKS))]
-        first = True
-        while any(left):
-            shape = shapes[rng.integers(len(shapes))]
-            taken = [of_state[: shape[one]] for one, of_state in enumerate(left)]
-            lacking = int(shape.sum()) - sum(map(len, taken))
-            if lacking and not first:
-                break
-            left = [of_state[len(some) :] for some, of_state in zip(taken, left, strict=True)]
-            others = [photo for of_state in left for photo in of_state][:lacking]
-            left = [[photo for photo in of_state if photo not in others] for of_state in left] if others else left
-            group[[*(photo for some in taken for photo in some), *others]] = number
-            number, first = number + 1, False
-    return group
+        shape = shapes[rng.integers(len(shapes))]
+        taken = np.concatenate([photos[state[photos] == one][: shape[one]] for one in range(len(MASKS))])
+        others = photos[~np.isin(photos, taken)][: max(0, int(shape.sum()) - len(taken))]
+        kept[taken] = kept[others] = True
+    return kept
 
 
 def _within(person: NDArray[np.int64], state: NDArray[np.int64], years: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -162,6 +159,12 @@ def _log_odds(group: NDArray[np.int64], female: NDArray[np.float64]) -> tuple[ND
     return np.bincount(group, np.where(known, odds, 0), size), np.bincount(group, known.astype(np.float64), size)
 
 
-def _worth(count: NDArray[np.float64], correlation: float) -> NDArray[np.float64]:
-    """By what the sum of so many log-odds is divided for being correlated."""
+def _one_age(person: NDArray[np.int64], age: NDArray[np.float64]) -> bool:
+    """Whether photos of a person were mostly taken within APART years."""
+    ages = pd.Series(age).groupby(person)
+    return bool((ages.max() - ages.min() <= APART).mean() >= 1 - FEW)
+
+
+def _design_effect(count: NDArray[np.float64], correlation: float) -> NDArray[np.float64]:
+    """By what the sum of so many log-odds is divided for being correlated (Kish, Survey Sampling, 1965)."""
     return 1 + (count - 1) * correlation

@@ -11,6 +11,10 @@ HELD_OUT_FILE = "held_out.csv"
 """The labels of people held out, which calibrate writes beside it (`held_out_table`)."""
 HELD_OUT_ALONE_FILE = "held_out_alone.csv"
 """The same of photos labelled each for itself, beside a combiner that pools those of a person."""
+LABELS_FILE = "labels.csv"
+"""What submit says of each photo, in words and with the predictions that it rests on."""
+POOLED = ("gender_female", "age_years")
+"""The predictions that are pooled over a person; held_out.csv has them then too."""
 VERSION = 3
 """Of the method and of combiner.json: with another one calibrate runs again."""
 

@@ -155,7 +155,8 @@ class Comparison:
     def _predicting(self, system: System, folder: Path) -> dict[str, RunStage]:
         """What predict, calibrate and submit are told, by stage."""
         given = {"run": folder, "system": None if system.kind == "specialists" else system.kind}
-        more = {"predict": {"engine": "torch", "threads": self.threads}}
+        # no rival's label probabilities are pooled over people, so nobody's are
+        more = {"predict": {"engine": "torch", "threads": self.threads}, "calibrate": {"people": "off"}}
         return {
             name: kind.of(**given, **more.get(name, {}))
             for name, (_, kind) in self.stages.items()

@@ -81,7 +81,7 @@ def read_general(links: Links, notes: list[str], extra: bool = False) -> Found:
     _tell_namesakes(owners, notes)
     tell(notes, f"photos of {PHOTOS_CSV} with backslashes, read as separators", files.backslashed)
     tell_capped([photo.age for photo in found.train], f"train rows of {PHOTOS_CSV}", notes)
-    use = "are not used" if extra else "only the report may use, for its groups"
+    use = "are not used" if extra else "only the report and count may use, for groups"
     tell(notes, f"columns of {PHOTOS_CSV} that {use}", list(map(show, unused)))
     return found
 

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pipeline.combiner.schema import HELD_OUT_FILE
+from pipeline.combiner.schema import HELD_OUT_FILE, LABELS_FILE, POOLED
 from pipeline.prediction.engine import REFERENCE
 from pipeline.prediction.run_predictions import (
     Networks,
@@ -100,6 +100,15 @@ def read_run_files(run: Run, system: str, place: Path) -> RunFiles:
     predictions = store.read_csv(place / "predictions.csv") if (place / "predictions.csv").is_file() else None
     engine = REFERENCE if predictions is None else engine_of(predictions)
     score, scored = _scored(run, place, notes)
+    labels = _labels(place, predictions, notes)
+    held_out, validation = store.read_csv(place / HELD_OUT_FILE), validation_by(networks, place, engine)
+    if set(POOLED) <= set(held_out):  # over people, as labels are
+        values = held_out[["photo", *POOLED]]
+        held_out = held_out.drop(columns=list(POOLED))
+        validation = validation.drop(columns=list(POOLED)).merge(values, on="photo")
+        if predictions is not None and labels is not None:
+            values = store.read_csv(place / LABELS_FILE)[["photo", *POOLED]]
+            predictions = predictions.drop(columns=list(POOLED)).merge(values, on="photo", how="left")
     bad = store.read_csv(place / BAD_PHOTOS) if (place / BAD_PHOTOS).is_file() else None
     logs = {(fold.task, fold.number): store.read_csv(fold.folder / "log.csv") for fold in folds_in(networks)}
     return RunFiles(
@@ -108,11 +117,11 @@ def read_run_files(run: Run, system: str, place: Path) -> RunFiles:
         place=place,
         networks=networks,
         combiner=store.read_json(place / "combiner.json"),
-        held_out=store.read_csv(place / HELD_OUT_FILE),
-        validation=validation_by(networks, place, engine),
+        held_out=held_out,
+        validation=validation,
         logs=logs,
         predictions=predictions,
-        labels=_labels(place, predictions, notes),
+        labels=labels,
         score=score,
         scored=scored,
         bad=bad,

@@ -90,10 +90,11 @@ def calibrate(settings: Calibrate) -> dict[str, Any]:
             print(
                 "calibrate: trying the estimate of the age mix on your own people; this takes some seconds", flush=True
             )
-        combiner = combiner_for(validation, prior, predictions, who.people).fit(
+        combiner = combiner_for(validation, prior, predictions, who.people)
+        combiner.fit(
             validation,
             predictions,
-            notes=tuple(caveats.values()),
+            notes=[*caveats.values(), *_not_pooled(combiner, predictions, who.people)],
             caveats=tuple(caveats),
             photos_per_person=_photos_per_person(networks),
         )
@@ -122,6 +123,16 @@ def _photos_per_person(networks: Networks) -> float | None:
     """Of the train people, where the run is split by photo: a fold then holds but some photos of each person."""
     told = [fold.metrics.get("photos_per_person") for fold in folds_in(networks)]
     return max((count for count in told if count is not None), default=None)
+
+
+def _not_pooled(combiner: Combiner, predictions: pd.DataFrame | None, people: str) -> list[str]:
+    """A note where one would expect photos of a person to be labelled together and they are not."""
+    if predictions is None or people == "off" or hasattr(combiner, "people"):
+        return []
+    named = "person" in predictions and predictions["person"].fillna("").ne("").any()
+    if not named and people != "folders":
+        return []
+    return ["gender and age are each photo's own: no two photos are one person's, or labels are not pooled"]
 
 
 def _has_all_bands(validation: pd.DataFrame) -> bool:

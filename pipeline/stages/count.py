@@ -15,10 +15,10 @@ from pipeline.run import records
 from pipeline.run.folder import open_run
 from pipeline.run.settings import EvalStage
 from pipeline.runtime import store
-from pipeline.runtime.problems import show
+from pipeline.runtime.problems import BAD_PHOTOS, show
+from pipeline.scoring.caveats import suffix
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
 
     from pipeline.combiner.counts import HeldOutLabels
@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 COUNTS = "counts.csv"
 FOLDER = "folder"
 """What counts by the folders that photos lie in."""
-MOST_GROUPS = 1000
+BLANK = "(blank)"
+"""The group of photos without a value."""
+MOST_GROUPS, SOME, FEW = 1000, 20, 10
 VERSION = 1
 
 
@@ -63,7 +65,7 @@ def count(settings: Count) -> dict[str, Any]:
     with records.alone(place, "count"):
         done = records.finished(place, "count", inputs)
         if not done:
-            done = _count(place, networks, settings.by, groups, inputs)
+            done = _count(place, data, networks, settings.by, groups, inputs)
     print("\n".join(done["told"]))
     for note in done["notes"]:
         print(f"count: {note}")
@@ -72,34 +74,62 @@ def count(settings: Count) -> dict[str, Any]:
 
 
 def _count(
-    place: Path, networks: Networks, by: str | None, groups: dict[str, str] | None, inputs: dict[str, Any]
+    place: Path,
+    data: DataSet,
+    networks: Networks,
+    by: str | None,
+    groups: dict[str, str] | None,
+    inputs: dict[str, Any],
 ) -> dict[str, Any]:
     import numpy as np
 
     from pipeline.combiner import combiners
     from pipeline.combiner.count_table import count_table, told
     from pipeline.combiner.counts import Counting
-    from pipeline.combiner.persons import persons_of
+    from pipeline.combiner.persons import named_persons, persons_of
+    from pipeline.runtime.progress import Progress
 
     combiner = combiners.load(place / "combiner.json")
     predictions = store.read_csv(place / "predictions.csv")
+    _check_photos(place, data, predictions)
     labels = combiner.predict(predictions)
     photos = predictions.drop_duplicates("photo").set_index("photo").reindex(labels["photo"]).reset_index()
-    person = persons_of(photos, getattr(combiner, "people", "off"))
-    held_out, per_person = _held_out(place, networks)
+    people = getattr(combiner, "people", "off")
+    person, names = persons_of(photos, people), named_persons(photos, people)
     group = None if groups is None else np.array([groups[photo] for photo in labels["photo"]], object)
-    label = labels["label"].to_numpy(np.int64)
-    table = count_table(Counting(held_out), label, person, per_person, by, group)
+    number = 0 if group is None else len(set(group))
+    with Progress("count", 1 + number, "groups", quiet=number < SOME) as progress:
+        table = count_table(
+            Counting(_held_out(place, networks)),
+            labels["label"].to_numpy(np.int64),
+            person,
+            combiner.report_["photos_per_person"],
+            None if names is None else names != "",
+            by,
+            group,
+            progress.advance,
+        )
     store.write_csv(place / COUNTS, table)
     notes = _notes(combiner.report_)
-    missing = len(store.read_csv(place / "bad_photos.csv"))
+    missing = len(store.read_csv(place / BAD_PHOTOS))
     notes += [f"{missing} photos without a prediction of their own are not counted"] if missing else []
-    metrics = {"photos": len(labels), "groups": 0 if group is None else len(set(group)), "notes": notes}
-    return records.record(place, "count", inputs, [COUNTS], metrics | {"told": told(table)})
+    metrics = {"photos": len(labels), "groups": number, "notes": notes, "told": told(table)}
+    return records.record(place, "count", inputs, [COUNTS], metrics)
 
 
-def _held_out(place: Path, networks: Networks) -> tuple[HeldOutLabels, float]:
-    """The labels of people held out, and how many photos each of them has."""
+def _check_photos(place: Path, data: DataSet, predictions: pd.DataFrame) -> None:
+    """Raises UserError where predictions are about other photos than there are now."""
+    here, predicted = set(data.eval["photo"]), set(predictions["photo"])
+    here -= set(store.read_csv(place / BAD_PHOTOS)["photo"])
+    if here != predicted:
+        raise UserError(
+            f"{place / 'predictions.csv'} is about other photos than {data.root} ({len(predicted - here)} are gone, "
+            f"{len(here - predicted)} came after predict); run predict again."
+        )
+
+
+def _held_out(place: Path, networks: Networks) -> HeldOutLabels:
+    """The labels of people held out, in both ways, and whose they are."""
     import numpy as np
     import pandas as pd
 
@@ -110,38 +140,40 @@ def _held_out(place: Path, networks: Networks) -> tuple[HeldOutLabels, float]:
     if "in_sample" not in rows:
         raise UserError(f"{place / schema.HELD_OUT_FILE} is of an older version; run calibrate again.")
     rows = rows.merge(gather(networks)[["photo", "person"]], on="photo")
-    person, people = pd.factorize(rows["person"].astype(str))
+    person, _ = pd.factorize(rows["person"].astype(str))
     predicted = np.stack([rows["in_sample"], rows["cross_fitted"]]).astype(np.int64)
-    return HeldOutLabels(rows["label"].to_numpy(np.int64), predicted, person), len(rows) / len(people)
+    return HeldOutLabels(rows["label"].to_numpy(np.int64), predicted, person)
 
 
 def _notes(report: dict[str, Any]) -> list[str]:
     """What a reader of counts must know."""
     few = min(report["people_by_band"])
     told = [
-        "counts are corrected by how labels are confused on people held out; where masks, cameras or people are of "
-        "another kind than those, intervals are too narrow"
+        f"counts are corrected by how labels are confused on people held out{suffix(report['caveats'])}; where masks, "
+        f"cameras or people are of another kind than those, intervals are too narrow"
     ]
-    if few < 10:
+    if few < FEW:
         told.append(f"only {few} people of an age band are held out; FOLDS=all, where not all are trained, bring more")
     return told
 
 
 def _groups(data: DataSet, by: str) -> dict[str, str]:
     """The group of each eval photo. Raises UserError for a column that there is not, or that tells photos apart."""
-    photos: pd.Series | np.ndarray = data.eval["photo"]
-    if by == FOLDER:
+    photos = data.eval["photo"]
+    columns = sorted({column for photo in photos for column in data.further.get(photo, {})})
+    if by == FOLDER and FOLDER not in columns:
         found = {photo: str(PurePosixPath(photo).parent) for photo in photos}
+    elif by not in columns:
+        known = f"it has {', '.join(map(show, columns))}" if columns else "it has no further columns"
+        raise UserError(f"--by {by}: {show(data.name)} has no such column; {known}, and folder counts by folders.")
     else:
-        columns = sorted({column for photo in photos for column in data.further.get(photo, {})})
-        if by not in columns:
-            known = f"it has {', '.join(map(show, columns))}" if columns else "it has no further columns"
-            raise UserError(f"--by {by}: {show(data.name)} has no such column; {known}, and folder counts by folders.")
-        found = {photo: data.further.get(photo, {}).get(by, "") for photo in photos}
-    values = set(found.values())
-    if len(values) > min(MOST_GROUPS, len(found) / 2):
+        found = {photo: data.further.get(photo, {}).get(by, "") or BLANK for photo in photos}
+    groups = len(set(found.values()))
+    if groups > len(found) / 2:
         raise UserError(
-            f"--by {by}: {len(values)} groups of {len(found)} photos tell photos apart rather than count them; name a "
+            f"--by {by}: {groups} groups of {len(found)} photos tell photos apart rather than count them; name a "
             f"column of fewer values, as a day or a place."
         )
+    if groups > MOST_GROUPS:
+        raise UserError(f"--by {by}: {groups} groups are more than {MOST_GROUPS}; name a column of fewer values.")
     return found

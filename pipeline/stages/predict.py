@@ -73,6 +73,7 @@ def predict(settings: Predict) -> dict[str, Any]:
         done = records.finished(place, "predict", inputs)
         if done and has_validation_by(place, Engine.of(done["engine"])) and not _mended(place, data, done):
             chunks.clear(place)  # of a run that was killed between its last two steps
+            done = _named_anew(place, data, inputs, done)
             print(f"predict: the predictions about {done['photos']} photos stand")
         else:
             done = _predict(run, settings, data, networks, asked, inputs)
@@ -80,6 +81,22 @@ def predict(settings: Predict) -> dict[str, Any]:
             _tell_what_was_read(place, data)
         _tell_unpredicted(place, done)
         return done
+
+
+def _named_anew(place: Path, data: DataSet, inputs: dict[str, Any], done: dict[str, Any]) -> dict[str, Any]:
+    """The predictions with the persons that photos name now; what they predict is the same."""
+    persons = _persons(data)
+    if done.get("persons") == persons:
+        return done
+    table = store.read_csv(place / chunks.PREDICTIONS)
+    names = table["photo"].map(data.eval.set_index("photo")["person"])
+    store.write_csv(place / chunks.PREDICTIONS, table.assign(person=names))
+    wrote = records.last(place, "predict").wrote
+    return records.record(place, "predict", inputs, wrote, done | {"persons": persons})
+
+
+def _persons(data: DataSet) -> str:
+    return store.fingerprint(data.eval["person"].fillna("").tolist())
 
 
 def _tell_what_was_read(place: Path, data: DataSet) -> None:
@@ -180,6 +197,7 @@ def _predict(
         print(f"predict: photos that cannot be decoded ({len(bad)}):\n{tell_bad_photos(bad)}")
     metrics = {"photos": len(data.eval), "networks": len(members), "bad": len(bad), "engine": str(chosen)}
     metrics |= {"cut_short": len(cut_short), "weights": inputs["weights"]}
+    metrics["persons"] = _persons(data)
     remember(place, asked)
     records.record(place, "predict", inputs, [*wrote, BAD_PHOTOS], metrics)
     chunks.clear(place)

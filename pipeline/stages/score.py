@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from models.declared import setting
 from models.errors import UserError
+from pipeline.combiner.schema import LABELS_FILE
 from pipeline.dataset.run_data import data_of
 from pipeline.run import records
 from pipeline.run.folder import open_run
@@ -69,6 +70,8 @@ def _score(home: Path, data: DataSet, truth: pd.DataFrame) -> dict[str, Any]:
             )
     predictions = store.read_csv(home / "predictions.csv")
     years = predictions.groupby("photo", as_index=False)["age_years"].mean() if "age_years" in predictions else None
+    if store.read_json(home / "combiner.json").get("kind") == "people":  # those that labels rest on
+        years = store.read_csv(home / LABELS_FILE)[["photo", "age_years"]]
     labels = store.read_csv(submission)
     asked = data.submission(pd.Series(0, index=data.eval["photo"]))
     if labels.iloc[:, 0].astype(str).tolist() != asked.iloc[:, 0].astype(str).tolist():

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from models.errors import UserError
+from pipeline.combiner.schema import LABELS_FILE
 from pipeline.dataset.run_data import data_of
 from pipeline.prediction.chunks import FACE_PREDICTIONS
 from pipeline.run import records
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from pipeline.combiner.label_combiner import LabelCombiner
     from pipeline.combiner.threshold_combiner import ThresholdCombiner
 
-FACES, LABELS = "faces.csv", "labels.csv"
+FACES = "faces.csv"
 
 
 def submit(settings: EvalStage) -> dict[str, Any]:
@@ -34,6 +35,7 @@ def submit(settings: EvalStage) -> dict[str, Any]:
         "combiner": store.file_fingerprint(place / "combiner.json"),
         "photos": store.fingerprint(data.eval["photo"].tolist()),
         "faces": store.file_fingerprint(place / FACE_PREDICTIONS),
+        "files": ["submission.csv", LABELS_FILE],
     }
     if data.eval.empty:
         print(f"submit: {run.data} has no eval photos; there is nothing to submit")
@@ -53,7 +55,8 @@ def submit(settings: EvalStage) -> dict[str, Any]:
 
 def _submit(place: Any, data: Any, inputs: dict[str, Any]) -> dict[str, Any]:
     from pipeline.combiner import combiners
-    from pipeline.combiner.label_table import label_table
+    from pipeline.combiner.label_table import in_order, label_table
+    from pipeline.combiner.persons import named_persons
     from pipeline.combiner.report import expected_line
 
     if not (place / "combiner.json").is_file():
@@ -78,12 +81,13 @@ def _submit(place: Any, data: Any, inputs: dict[str, Any]) -> dict[str, Any]:
         most_common = int(labels.mode().iloc[0])
         labels = _of_their_person(labels.reindex(data.eval["photo"]), data.eval, combiner)
         labels = labels.fillna(most_common).astype(int)
-    store.write_csv(place / LABELS, found)
+    person = named_persons(data.eval, getattr(combiner, "people", "off"))
+    store.write_csv(place / LABELS_FILE, in_order(found, labels.reindex(data.eval["photo"]), person))
     table = data.submission(labels)
     if len(table) != len(data.eval):
         raise AssertionError("every eval photo has one row")
     store.write_csv(place / "submission.csv", table)
-    wrote = ["submission.csv", LABELS, *_label_faces(place, combiners.load_for_photos(place / "combiner.json"))]
+    wrote = ["submission.csv", LABELS_FILE, *_label_faces(place, combiners.load_for_photos(place / "combiner.json"))]
     metrics = {
         "photos": len(table),
         "undecoded": len(undecoded),

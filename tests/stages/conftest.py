@@ -6,7 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from tiny_runs import finish, inside, train_all
+from tiny_runs import finish, inside, name_people, train_all
 
 from pipeline.dataset.run_data import data_of
 from pipeline.images.run_faces import run_faces
@@ -51,6 +51,27 @@ def done(people, shared):
         train_all(Path("runs/one"), people)
         metrics = finish(Path("runs/one"))
     return SimpleNamespace(home=home, run=home / "runs/one", data=people, metrics=metrics)
+
+
+@pytest.fixture(scope="session")
+def known_people(people, shared):
+    """A finished run whose eval photos name their persons, but for every ninth, and a day; tests must not change it."""
+    home = shared / "known"
+    home.mkdir(exist_ok=True)
+    with store.locked(shared / "known.lock", "a run of known people", wait=True), inside(home):
+        if not Path("named/photos.csv").is_file():
+            name_people(people, Path("named"))
+        train_all(Path("run"), Path("named"))
+        finish(Path("run"), system="specialists")  # there is no truth to score
+    return home
+
+
+@pytest.fixture
+def named(known_people, tmp_path, monkeypatch):
+    """Such a run to change at will; the test works in its home."""
+    shutil.copytree(known_people, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    return SimpleNamespace(run=Path("run"), data=Path("named"))
 
 
 @pytest.fixture

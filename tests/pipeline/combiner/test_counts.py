@@ -106,6 +106,42 @@ def test_alike_photos_make_intervals_wider():
     assert widths[1] > 1.2 * widths[0]
 
 
+def test_people_with_many_photos_tell_no_more_than_one():
+    assert counts.effective(np.array([5, 5, 5, 5])) == 4
+    assert counts.effective(np.array([1000, 1, 1, 1])) == pytest.approx(1, abs=0.01)
+    covered = []
+    for seed in range(25):
+        rng = np.random.default_rng(seed)
+        kind = rng.integers(0, CLASSES, 100)
+        found = np.array([rng.choice(CLASSES, p=CLASS[one]) for one in kind])
+        person = np.repeat(np.arange(100), np.maximum(1, rng.lognormal(1.5, 1.2, 100).astype(int)))
+        photos = np.unique(person, return_counts=True)[1]
+        shares = Counting(held_out(300, rng), seed).shares(found[person], counts.effective(photos))
+        for name in ("gender", "band"):
+            values = counts.KINDS[name]
+            wanted = np.bincount(values[kind[person]], minlength=values.max() + 1) / len(person)
+            _, low, high = shares.of(name)
+            covered += ((low <= wanted) & (wanted <= high)).tolist()
+    assert 0.8 < np.mean(covered) < 0.99
+
+
+def test_chains_begin_where_they_should_end(monkeypatch):
+    """Many people, and classes that are taken for each other: from equal shares a chain takes thousands of steps."""
+    rng = np.random.default_rng(0)
+    weak = np.kron([[0.9, 0.1], [0.1, 0.9]], [[0.6, 0.3, 0.1], [0.3, 0.5, 0.2], [0.1, 0.4, 0.5]])
+    kind = np.repeat(np.arange(CLASSES), 2000)
+    found = np.array([rng.choice(CLASSES, p=weak[one]) for one in kind])
+    counting = Counting(HeldOutLabels(kind, found[None], np.arange(len(kind))))
+    shares = [0.5, 0.05, 0.05, 0.3, 0.05, 0.05]
+    true = rng.choice(CLASSES, 5000, p=shares)
+    seen = np.array([rng.choice(CLASSES, p=weak[one]) for one in true])
+    short = counting.shares_of_people(seen).draws
+    monkeypatch.setattr(counts, "STEPS", 1000)
+    long = counting.shares_of_people(seen).draws
+    assert short.mean(0) == pytest.approx(long.mean(0), abs=0.01)
+    assert short.std(0) == pytest.approx(long.std(0), rel=0.35)
+
+
 def test_few_photos_of_a_group_lean_on_all():
     rng = np.random.default_rng(2)
     _, predicted, _ = world(300, [0.7, 0.1, 0.05, 0.05, 0.05, 0.05], [0.8, 0.1, 0.1], rng)
@@ -120,19 +156,21 @@ def test_a_table_of_all_and_of_groups():
     rng = np.random.default_rng(3)
     _, predicted, person = world(60, np.full(6, 1 / 6), [0.6, 0.2, 0.2], rng)
     day = np.where(person < 40, "monday", "<b>tuesday").astype(object)
-    table = count_table(Counting(held_out(200, rng)), predicted, person, 4.0, "day", day)
+    named, done = person != 7, []
+    table = count_table(Counting(held_out(200, rng)), predicted, person, 4.0, named, "day", day, lambda: done.append(1))
+    assert len(done) == 3
     assert list(table.columns) == list(COLUMNS)
     assert table["group"].unique().tolist() == ["all", "<b>tuesday", "monday"]
     for (by, group, unit, _), rows in table.groupby(["by", "group", "unit", "kind"]):
         inside = np.ones(len(day), bool) if by == "all" else day == group
-        units = inside.sum() if unit == "photos" else len(np.unique(person[inside]))
+        units = inside.sum() if unit == "photos" else len(np.unique(person[inside & named]))
         assert rows["plain"].sum() == units
         assert rows["count"].sum() == pytest.approx(units)
         assert rows["share"].sum() == pytest.approx(1)
         assert (rows["low"] <= rows["count"] + 1e-9).all()
         assert (rows["count"] <= rows["high"] + 1e-9).all()
     genders = table[(table["unit"] == "people") & (table["kind"] == "gender") & (table["by"] == "all")]
-    first = np.unique(person, return_index=True)[1]
+    first = np.setdiff1d(np.unique(person, return_index=True)[1], np.flatnonzero(~named))
     assert genders["plain"].tolist() == np.bincount(predicted[first] % 6 // 3, minlength=2).tolist()
     lines = told(table)
     assert len(lines) == 1 + len(MASKS) + len(GENDERS) + len(BANDS)
