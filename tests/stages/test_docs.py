@@ -39,8 +39,12 @@ def test_every_message_of_the_trouble_page_is_one_that_is_said():
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_lead_somewhere(page):
-    for link in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+    for link, heading in re.findall(r"\]\(([^)#:]+)(?:#([^)]+))?\)", page.read_text()):
         assert (page.parent / link).exists(), link
+        if heading:
+            headings = re.findall(r"^#+ (.*)$", (page.parent / link).read_text(), re.MULTILINE)
+            anchors = {re.sub(r"[^a-z0-9 _-]", "", one.lower()).replace(" ", "-") for one in headings}
+            assert heading in anchors, f"{link}#{heading}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
