@@ -50,9 +50,8 @@ class PersonCombiner:
         shapes = shapes_of(person, state)
         alike = self.pooling_.alike(rows, shapes, self.seed)
         photos = shapes.sum(1)
-        per_person = float(
-            (photos**2).sum() / photos.sum()
-        )  # of unequal numbers the larger ones tell most of the score
+        # people of many photos tell most of a score, so that unequal numbers count as fewer people (Kish 1965)
+        per_person = float((photos**2).sum() / photos.sum())
         told = [_told(photos, rows, self.pooling_.one_age, self.alone_.report_["expected"]), *notes]
         self.pooled_ = self._new().fit(
             alike, self._pooled(predictions, means, person, state), told, caveats, per_person

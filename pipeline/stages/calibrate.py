@@ -25,6 +25,7 @@ from pipeline.run.given import Given, some_of
 from pipeline.run.remembered import PeopleSettings, PriorSettings, remember, remembered
 from pipeline.run.settings import EvalStage
 from pipeline.runtime import store
+from pipeline.runtime.spoken import in_its_words
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -101,7 +102,7 @@ def calibrate(settings: Calibrate) -> dict[str, Any]:
         combiner.save(place / "combiner.json")
         store.write_csv(place / schema.HELD_OUT_FILE, combiner.held_out_)
         wrote = [*FILES, *_held_out_alone(place, combiner)]
-        print(combiner.report())
+        print(in_its_words(combiner.report()))
         remember(place, asked)
         remember(place, who)
         metrics = {"told": combiner.told(), "predictions": inputs["predictions"], **combiner.report_}

@@ -16,6 +16,7 @@ from pipeline.run.folder import open_run
 from pipeline.run.settings import EvalStage
 from pipeline.runtime import store
 from pipeline.runtime.problems import BAD_PHOTOS, show
+from pipeline.runtime.spoken import in_its_words
 from pipeline.scoring.caveats import suffix
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def count(settings: Count) -> dict[str, Any]:
             done = _count(place, data, networks, settings.by, groups, inputs)
     print("\n".join(done["told"]))
     for note in done["notes"]:
-        print(f"count: {note}")
+        print(f"count: {in_its_words(note)}")
     print(f"count: {place / COUNTS}, {done['photos']} photos" + (f", {done['groups']} groups" if settings.by else ""))
     return done
 

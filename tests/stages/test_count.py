@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -40,6 +41,18 @@ def test_all_photos_are_counted(copy, capsys):
     before = (copy.run / "counts.csv").stat().st_mtime_ns
     assert count(Count.of(run=copy.run))["told"] == metrics["told"]
     assert (copy.run / "counts.csv").stat().st_mtime_ns == before
+
+
+def test_notes_are_in_the_words_of_the_program_that_was_called(copy, monkeypatch, capsys):
+    for program, ours, others in (("face18", "--folds all", "FOLDS="), ("__main__.py", "FOLDS=all", "--folds")):
+        monkeypatch.setattr(sys, "argv", [program])
+        calibrate(Calibrate.of(run=copy.run, prior="auto"))
+        count(Count.of(run=copy.run))
+        printed = capsys.readouterr().out
+        assert printed.count(ours) == 2
+        assert others not in printed
+        calibrate(Calibrate.of(run=copy.run, prior="0.4,0.3,0.3"))
+        capsys.readouterr()
 
 
 def test_folders_and_the_people_in_them(copy, capsys):
