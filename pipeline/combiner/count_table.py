@@ -13,6 +13,7 @@ from models.labels import BANDS, CLASSES, GENDERS, MASKS, NAMES
 from pipeline.combiner.counts import KINDS, PEOPLE_KINDS, Counting, Shares, effective
 
 ALL = "all"
+"""The group of all photos, by nothing."""
 WORDS = {
     "mask": MASKS,
     "gender": GENDERS,
@@ -41,7 +42,7 @@ def count_table(
     known, for others are no people that can be counted; group: (n,) by what `by` names; done: called after each group.
     plain is the number of predicted labels; count and share are corrected, with the ends of their 90 % interval.
     """
-    places = [(ALL, ALL, np.arange(len(label)))]
+    places = [("", ALL, np.arange(len(label)))]
     if group is not None:
         codes, names = pd.factorize(group, sort=True)
         inside = np.split(np.argsort(codes, kind="stable"), np.cumsum(np.bincount(codes))[:-1])
@@ -81,7 +82,7 @@ def _rows(
 
 def told(table: pd.DataFrame) -> list[str]:
     """The counts of all photos or, where they are known, of all people, as lines of text."""
-    rows = table[(table["by"] == ALL) & table["kind"].isin(("mask", "gender", "band"))]
+    rows = table[(table["by"] == "") & table["kind"].isin(("mask", "gender", "band"))]
     if (rows["unit"] == "people").any():
         rows = rows[(rows["unit"] == "people") | (rows["kind"] == "mask")]
     lines = [("", "plain", "corrected", "90 % interval", "share")]

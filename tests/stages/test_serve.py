@@ -89,20 +89,15 @@ def check(replies, labels, years):
     assert [said["age_years"] for _, said in replies] == pytest.approx(years, abs=1e-2)
 
 
-def test_it_says_what_submit_says_whoever_asks_beside(done):
+def test_it_says_what_submit_says_whoever_asks_beside(done, capsys):
     photos, labels, years = of_submission(done)
     with started(done.home) as (server, port):
         check(ask_all(port, photos, 1), labels, years)
         check(ask_all(port, photos * 3, 20), labels * 3, years * 3)
-        second = subprocess.run(
-            [sys.executable, "-m", "pipeline", "serve", "--run", "runs/one", "--port", str(port)],
-            cwd=done.home,
-            env={"PYTHONPATH": str(ROOT), "PATH": ""},
-            capture_output=True,
-            text=True,
-        )
-        assert second.returncode == 2
-        assert second.stderr == f"face18: --port {port} of 127.0.0.1 is taken by another program; name another one.\n"
+        with inside(done.home):
+            assert main(["serve", "--run", "runs/one", "--port", str(port)]) == 2
+        told = f"face18: --port {port} of 127.0.0.1 is taken by another program; name another one.\n"
+        assert capsys.readouterr().err == told
         check(ask_all(port, photos[:1], 1), labels[:1], years[:1])
         server.send_signal(signal.SIGINT)
         out, err = server.communicate(timeout=30)

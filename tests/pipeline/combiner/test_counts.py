@@ -56,7 +56,7 @@ def test_what_is_drawn_is_the_posterior(monkeypatch):
 
 def test_counts_come_near_the_truth_and_their_intervals_hold_it():
     covered, error, plain_error = [], [], []
-    for seed in range(12):
+    for seed in range(10):
         rng = np.random.default_rng(seed)
         true, predicted, person = world(150, rng.dirichlet(np.full(6, 2.0)), rng.dirichlet(np.ones(3)), rng)
         shares = Counting(held_out(300, rng), seed).shares(predicted, len(set(person)))
@@ -110,7 +110,7 @@ def test_people_with_many_photos_tell_no_more_than_one():
     assert counts.effective(np.array([5, 5, 5, 5])) == 4
     assert counts.effective(np.array([1000, 1, 1, 1])) == pytest.approx(1, abs=0.01)
     covered = []
-    for seed in range(25):
+    for seed in range(12):
         rng = np.random.default_rng(seed)
         kind = rng.integers(0, CLASSES, 100)
         found = np.array([rng.choice(CLASSES, p=CLASS[one]) for one in kind])
@@ -162,14 +162,14 @@ def test_a_table_of_all_and_of_groups():
     assert list(table.columns) == list(COLUMNS)
     assert table["group"].unique().tolist() == ["all", "<b>tuesday", "monday"]
     for (by, group, unit, _), rows in table.groupby(["by", "group", "unit", "kind"]):
-        inside = np.ones(len(day), bool) if by == "all" else day == group
+        inside = np.ones(len(day), bool) if by == "" else day == group
         units = inside.sum() if unit == "photos" else len(np.unique(person[inside & named]))
         assert rows["plain"].sum() == units
         assert rows["count"].sum() == pytest.approx(units)
         assert rows["share"].sum() == pytest.approx(1)
         assert (rows["low"] <= rows["count"] + 1e-9).all()
         assert (rows["count"] <= rows["high"] + 1e-9).all()
-    genders = table[(table["unit"] == "people") & (table["kind"] == "gender") & (table["by"] == "all")]
+    genders = table[(table["unit"] == "people") & (table["kind"] == "gender") & (table["by"] == "")]
     first = np.setdiff1d(np.unique(person, return_index=True)[1], np.flatnonzero(~named))
     assert genders["plain"].tolist() == np.bincount(predicted[first] % 6 // 3, minlength=2).tolist()
     lines = told(table)

@@ -180,23 +180,38 @@ def evaluated(rows):
     return rows.drop(columns=["mask", "gender", "age"]).assign(fold=0), truth
 
 
-def test_a_combiner_of_people_gains_and_knows_it():
+@pytest.fixture(scope="module")
+def fitted():
+    """A combiner of people, fitted once: it, what it was fitted on, and the truth of its eval photos."""
     validation, (eval, truth) = world(120), evaluated(world(120, seed=1))
-    photos = ThresholdCombiner(prior=EVEN, draws=20).fit(validation, eval)
-    people = PersonCombiner(prior=EVEN, draws=20).fit(validation, eval)
+    made = combiners.combiner_for(validation, EVEN, eval, "auto")
+    made.draws = 20
+    return made.fit(validation, eval, caveats=("leaky",)), validation, eval, truth
+
+
+def test_a_combiner_of_people_gains_and_knows_it(fitted):
+    people, validation, eval, truth = fitted
+    assert isinstance(people, PersonCombiner)
     labels = people.predict(eval)
     assert labels.groupby(eval["person"])["gender"].nunique().max() == 1
     assert labels.groupby(eval["person"])["band"].nunique().max() == 1
-    scores = [macro_f1(truth, one.predict(eval)["label"].to_numpy()) for one in (photos, people)]
+    scores = [macro_f1(truth, one.predict(eval)["label"].to_numpy()) for one in (people.alone_, people)]
     assert scores[1] > scores[0] + 0.03
-    expected = [one.report_["expected"]["macro_f1"] for one in (photos, people)]
+    expected = [one.report_["expected"]["macro_f1"] for one in (people.alone_, people)]
     assert expected[1] > expected[0] + 0.03
     assert people.report_["pooled"]["people"] == 120
-    assert people.alone_.report_ == photos.report_
+    assert people.report_["photos_per_person"] == 7
     told = f"each of 120 eval people with several photos, 7 in the middle; photo by photo {expected[0]:.3f} is expected"
     assert f"gender and age are decided for {told}" in people.report()
     labelled = people.held_out_.merge(validation[["photo", "person"]], on="photo")
     assert labelled.groupby("person")["age_years"].nunique().max() == 1
+
+
+def test_photos_alone_go_by_thresholds_of_photos(fitted):
+    people, validation, eval, _ = fitted
+    photos = ThresholdCombiner(prior=EVEN, draws=20).fit(validation, eval, caveats=("leaky",))
+    assert people.alone_.report_ == photos.report_
+    assert people.alone_.thresholds_ != people.thresholds_
 
 
 def test_each_photo_somebody_elses_is_not_pooled():
@@ -206,19 +221,16 @@ def test_each_photo_somebody_elses_is_not_pooled():
 
 
 def test_people_of_unequal_numbers_of_photos_count_as_fewer():
-    """Where one of ten people has most of the photos, the score is mostly theirs."""
-    validation, (eval, _) = world(60), evaluated(world(60, seed=1))
-    alike = PersonCombiner(prior=EVEN, draws=5).fit(validation, eval).report_["photos_per_person"]
+    """Where one of many people has most of the photos, the score is mostly theirs."""
+    validation, (eval, _) = world(30), evaluated(world(30, seed=1))
     many = eval.assign(person=eval["person"].where(eval.index % 60 > 30, "P0"))
-    unequal = PersonCombiner(prior=EVEN, draws=5).fit(validation, many).report_["photos_per_person"]
-    assert alike == 7
+    made = PersonCombiner(prior=EVEN, draws=5).fit(validation, many)
     photos = many.groupby("person").size()
-    assert unequal == pytest.approx((photos**2).sum() / photos.sum())
+    assert made.report_["photos_per_person"] == pytest.approx((photos**2).sum() / photos.sum())
 
 
-def test_it_is_written_and_read(tmp_path):
-    validation, (eval, _) = world(150), evaluated(world(60, seed=1))
-    made = combiners.combiner_for(validation, EVEN, eval, "auto").fit(validation, eval, caveats=("leaky",))
+def test_it_is_written_and_read(fitted, tmp_path):
+    made, _, eval, _ = fitted
     made.save(tmp_path / "combiner.json")
     again = combiners.load(tmp_path / "combiner.json")
     assert isinstance(again, PersonCombiner)
