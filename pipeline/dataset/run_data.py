@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from models.errors import UserError
 from pipeline.run.folder import Run
 from pipeline.run.presets import columns_of
 from pipeline.run.settings import EvalStage
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from models.settings import ModelSettings
     from pipeline.dataset.photos import DataSet
+    from pipeline.run.records import Record
 
 
 NO_BOXES = store.fingerprint(None)
@@ -99,3 +101,16 @@ def box_fingerprint(rows: pd.DataFrame) -> str:
 
     boxed = set(BOX) <= set(rows.columns) and rows[list(BOX)].notna().any(axis=None)
     return store.fingerprint(rows[list(BOX)].to_numpy().tolist()) if boxed else NO_BOXES
+
+
+def person_fingerprint(photos: pd.DataFrame) -> str:
+    """Of the persons that photos name, in order."""
+    return store.fingerprint(photos["person"].fillna("").tolist())
+
+
+def check_persons(photos: pd.DataFrame, predicted: Record) -> None:
+    """Raises UserError where photos name other persons than predict wrote beside their predictions."""
+    if predicted.metrics.get("persons", person_fingerprint(photos)) != person_fingerprint(photos):
+        raise UserError(
+            f"{predicted.folder / 'predictions.csv'} names other persons than the photos do now; run predict again."
+        )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from models.declared import setting
 from models.errors import UserError
 from pipeline.combiner import schema
-from pipeline.dataset.run_data import data_of
+from pipeline.dataset.run_data import check_persons, data_of
 from pipeline.prediction.run_predictions import Networks, check_calibrated, gather, networks_of
 from pipeline.run import records
 from pipeline.run.folder import open_run
@@ -93,6 +93,7 @@ def _count(
     combiner = combiners.load(place / "combiner.json")
     predictions = store.read_csv(place / "predictions.csv")
     _check_photos(place, data, predictions)
+    check_persons(data.eval, records.last(place, "predict"))
     labels = combiner.predict(predictions)
     photos = predictions.drop_duplicates("photo").set_index("photo").reindex(labels["photo"]).reset_index()
     people = getattr(combiner, "people", "off")

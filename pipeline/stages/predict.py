@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from models.declared import setting
 from models.errors import UserError
-from pipeline.dataset.run_data import NO_BOXES, box_fingerprint, data_of, train_rows
+from pipeline.dataset.run_data import NO_BOXES, box_fingerprint, data_of, person_fingerprint, train_rows
 from pipeline.images.run_photos import check_run_boxes, framed
 from pipeline.prediction import chunks
 from pipeline.prediction.engine import LADDERS, Engine, usual_engine
@@ -85,7 +85,7 @@ def predict(settings: Predict) -> dict[str, Any]:
 
 def _named_anew(place: Path, data: DataSet, inputs: dict[str, Any], done: dict[str, Any]) -> dict[str, Any]:
     """The predictions with the persons that photos name now; what they predict is the same."""
-    persons = _persons(data)
+    persons = person_fingerprint(data.eval)
     if done.get("persons") == persons:
         return done
     table = store.read_csv(place / chunks.PREDICTIONS)
@@ -93,10 +93,6 @@ def _named_anew(place: Path, data: DataSet, inputs: dict[str, Any], done: dict[s
     store.write_csv(place / chunks.PREDICTIONS, table.assign(person=names))
     wrote = records.last(place, "predict").wrote
     return records.record(place, "predict", inputs, wrote, done | {"persons": persons})
-
-
-def _persons(data: DataSet) -> str:
-    return store.fingerprint(data.eval["person"].fillna("").tolist())
 
 
 def _tell_what_was_read(place: Path, data: DataSet) -> None:
@@ -197,7 +193,7 @@ def _predict(
         print(f"predict: photos that cannot be decoded ({len(bad)}):\n{tell_bad_photos(bad)}")
     metrics = {"photos": len(data.eval), "networks": len(members), "bad": len(bad), "engine": str(chosen)}
     metrics |= {"cut_short": len(cut_short), "weights": inputs["weights"]}
-    metrics["persons"] = _persons(data)
+    metrics["persons"] = person_fingerprint(data.eval)
     remember(place, asked)
     records.record(place, "predict", inputs, [*wrote, BAD_PHOTOS], metrics)
     chunks.clear(place)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from models.errors import UserError
 from pipeline.combiner.schema import LABELS_FILE
-from pipeline.dataset.run_data import data_of
+from pipeline.dataset.run_data import check_persons, data_of
 from pipeline.prediction.chunks import FACE_PREDICTIONS
 from pipeline.run import records
 from pipeline.run.folder import open_run
@@ -61,7 +61,8 @@ def _submit(place: Any, data: Any, inputs: dict[str, Any]) -> dict[str, Any]:
 
     if not (place / "combiner.json").is_file():
         raise UserError(f"{place} has no combiner.json yet; run make calibrate first.")
-    records.last(place, "predict").check("predictions.csv")
+    predicted = records.last(place, "predict")
+    predicted.check("predictions.csv")
     if records.last(place, "calibrate").metrics.get("predictions", inputs["predictions"]) != inputs["predictions"]:
         raise UserError(
             f"{place / 'combiner.json'} was fitted to other predictions than {place / 'predictions.csv'} holds now; "
@@ -81,6 +82,7 @@ def _submit(place: Any, data: Any, inputs: dict[str, Any]) -> dict[str, Any]:
         most_common = int(labels.mode().iloc[0])
         labels = _of_their_person(labels.reindex(data.eval["photo"]), data.eval, combiner)
         labels = labels.fillna(most_common).astype(int)
+    check_persons(data.eval, predicted)
     person = named_persons(data.eval, getattr(combiner, "people", "off"))
     store.write_csv(place / LABELS_FILE, in_order(found, labels.reindex(data.eval["photo"]), person))
     table = data.submission(labels)

@@ -104,6 +104,10 @@ def test_persons_that_are_named_later_are_known_then(named, capsys):
     whose = table["person"].copy()
     table.loc[table["part"] == "eval", "person"] = ""
     table.to_csv(named.data / "photos.csv", index=False)
+    (named.run / "submission.csv").unlink()
+    for stage in ("submit", "count"):
+        assert main([stage, "--run", str(named.run)]) == 2
+        assert "names other persons than the photos do now; run predict again." in capsys.readouterr().err
     assert predict(Predict.of(run=named.run, threads=1))["photos"] == 70
     assert "the predictions about 70 photos stand" in capsys.readouterr().out
     calibrate(Calibrate.of(run=named.run, prior=PRIOR))
