@@ -27,8 +27,8 @@ def combiner_for(
 ) -> Combiner:
     """An unfitted combiner for prediction tables; prior, people: as the combiners take them.
 
-    Predictions are pooled where some eval photos are one person's. Raises UserError where they are not, though folders
-    are said to be people, and of label probabilities, which are not pooled.
+    Predictions are pooled where some eval photos are one person's. Raises UserError where folders are said to be people
+    and no photo lies in one, or where labels are probabilities, which are not pooled.
     """
     by_label = holds_probabilities(validation)
     if by_label and people == "folders":

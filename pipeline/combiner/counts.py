@@ -70,8 +70,7 @@ class Shares:
 class Counting:
     """Corrected shares of labels. held_out: labels by the combiner that labels the photos, on people it did not see.
 
-    The mask is a photo's own: its confusion is of photos. Gender and band are a person's: theirs is of people, and
-    photos of a person tell as much as one.
+    What is confused with what is learned for masks and for classes of people apart, each person held out counting once.
     """
 
     def __init__(self, held_out: HeldOutLabels, seed: int = 0):

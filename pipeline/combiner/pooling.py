@@ -160,9 +160,10 @@ def _log_odds(group: NDArray[np.int64], female: NDArray[np.float64]) -> tuple[ND
 
 
 def _one_age(person: NDArray[np.int64], age: NDArray[np.float64]) -> bool:
-    """Whether photos of a person were mostly taken within APART years."""
+    """Whether photos of a person were mostly taken within APART years; people of one photo do not tell."""
     ages = pd.Series(age).groupby(person)
-    return bool((ages.max() - ages.min() <= APART).mean() >= 1 - FEW)
+    apart = (ages.max() - ages.min())[ages.size() > 1]
+    return apart.empty or bool((apart <= APART).mean() >= 1 - FEW)
 
 
 def _design_effect(count: NDArray[np.float64], correlation: float) -> NDArray[np.float64]:

@@ -134,6 +134,9 @@ def test_photos_years_apart_have_an_age_each():
     pooling = Pooling.fit(rows)
     assert not pooling.one_age
     assert Pooling.fit(world(100)).one_age
+    once = world(2000, states=[0]).assign(person=lambda one: "once " + one["person"])
+    assert not Pooling.fit(pd.concat([rows, once], ignore_index=True)).one_age  # people of one photo do not tell
+    assert Pooling.fit(once).one_age
     person = pd.factorize(rows["person"])[0]
     found = pooling.pooled(rows, person, states_of(rows))
     assert found["age_years"].equals(rows["age_years"])
