@@ -14,13 +14,15 @@ from joblib import Parallel, delayed
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
-from models.labels import fused
+from models.labels import LABELS, fused
 from pipeline.combiner.class_prior import bands_of
 from pipeline.combiner.cross_fitting import cross_fitted
 from pipeline.combiner.evidence import em
 from pipeline.combiner.expected_score import centre_of, choice_interval
 from pipeline.combiner.judging import PRIORS
 from pipeline.combiner.prior_choice import prior_kind
+from pipeline.combiner.second_opinion import second_opinion
+from pipeline.combiner.summary import LEVEL
 from pipeline.combiner.threshold_choice import ThresholdChoice, choose_thresholds, prior_of_eval
 from pipeline.prediction.eval_predictions import EvalPredictions
 from pipeline.prediction.labelled import LabelledPredictions
@@ -113,7 +115,8 @@ def trial(
         step: choose_thresholds(rows, train, eval, 2.0, resamples, seed, guess, step) for step in {0.0, toward, 1.0}
     }
     seconds = time.perf_counter() - start
-    reached = {step: score(one.thresholds) for step, one in found.items()}
+    labels = {step: fused(truth.cell, age, one.thresholds) for step, one in found.items()}
+    reached = {step: macro_f1(truth.label, given) for step, given in labels.items()}
     rivals = {name: method(rows, eval, seed) for name, method in METHODS.items()}
 
     def given(shares: NDArray) -> float:
@@ -133,11 +136,21 @@ def trial(
             "best possible": BinnedAges(age, truth.label, truth.cell).surface().values.max(),
         }
         | {name: given(shares) for name, shares in rivals.items()},
-        "share": {"estimate": guess.prior, "greatest likelihood": guess.raw, **rivals},
+        "share": {
+            "estimate": guess.prior,
+            "ages inside bands as in train": guess.prior if guess.ages is None else guess.ages.as_in_train,
+            "greatest likelihood": guess.raw,
+            **rivals,
+        },
         "covers age mix": (low <= prior) & (prior <= high),
         "unlike": guess.unlike,
+        "ages": guess.ages is not None,
         "toward": toward,
-        "expected": {"auto": _expected(found[toward], eval, seed), "estimate": _expected(found[1.0], eval, seed)},
+        "expected": {
+            "auto": _expected(found[toward], eval, seed),
+            "estimate": _expected(found[1.0], eval, seed),
+            "second": _second(found[toward], eval, labels[toward], seed),
+        },
         "seconds": seconds,
     }
 
@@ -146,6 +159,13 @@ def _expected(found: ThresholdChoice, eval: EvalPredictions, seed: int) -> list[
     labels = cross_fitted(found.rows, found.priors[:PRIORS], found.bandwidth, found.shrinkage, seed)
     centre = centre_of(found.rows, labels, found.possible)
     return [centre, *(choice_interval(found, eval.people, centre, seed=seed) or (None, None))]
+
+
+def _second(found: ThresholdChoice, eval: EvalPredictions, labels: NDArray, seed: int) -> list[float | None]:
+    held_out = cross_fitted(found.rows, found.priors[:PRIORS], found.bandwidth, found.shrinkage, seed)
+    counts = np.bincount(labels, minlength=LABELS)
+    told = second_opinion(found.rows, held_out, counts, found.possible, None, found.weights, eval.people, LEVEL, seed)
+    return [told["macro_f1"], *(told["interval"] or (None, None))]
 
 
 def gather(results: list[dict[str, Any]]) -> dict[str, Any]:
@@ -180,13 +200,15 @@ def gather(results: list[dict[str, Any]]) -> dict[str, Any]:
             name: interval(error - errors["estimate"]) for name, error in errors.items() if name != "estimate"
         },
         "age mix covered at 95 %": np.mean([r["covers age mix"] for r in results], axis=0).round(3).tolist(),
+        "ages shifted inside bands": round(float(np.mean([r.get("ages", False) for r in results])), 3),
         "warned": round(float(np.mean([r["unlike"] for r in results])), 3),
         "estimate used": {
             str(step): round(float(np.mean([r["toward"] == step for r in results])), 3) for step in (0.0, 0.5, 1.0)
         },
         "expected score": {
-            name: _coverage(np.array([r["expected"][name] for r in results], float), scores[name])
-            for name in ("auto", "estimate")
+            name: _coverage(np.array([r["expected"][name] for r in results], float), scores[of])
+            for name, of in (("auto", "auto"), ("estimate", "estimate"), ("second", "auto"))
+            if name in results[0]["expected"]
         },
         "seconds": round(float(np.median([r["seconds"] for r in results])), 2),
     }

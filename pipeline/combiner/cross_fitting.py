@@ -32,13 +32,13 @@ def inner_folds_of(rows: LabelledPredictions, seed: int = 0) -> NDArray[np.int64
 def _held_out(
     rows: LabelledPredictions, seed: int
 ) -> Iterator[tuple[NDArray[np.bool_], NDArray[np.float64], tuple[float, float]]]:
-    """For each inner fold: its rows (n,), the weights (n,) of all others', and the others' fallback."""
+    """For each inner fold: its rows (n,), the weights (n,) of photos that are not in it, and the others' fallback."""
     fold = inner_folds_of(rows, seed)[rows.person]
     for k in range(INNER_FOLDS):
         inside = fold == k
         if inside.any():
             other = ~inside
-            yield inside, other.astype(np.float64), fallback_of(rows.age[other], rows.predicted_age[other], rows.counts)
+            yield inside, other * rows.weights, fallback_of(rows.age[other], rows.predicted_age[other], rows.counts)
 
 
 def cross_fitted(
@@ -85,7 +85,7 @@ def best_bandwidth(rows: LabelledPredictions, shares: NDArray, seed: int = 0) ->
     shares: (6,) the prior. The error is that of the difference over resampled people.
     """
     factor = factors(shares, people_of(rows))
-    weights = factor[class_of_label(rows.label)]
+    weights = factor[class_of_label(rows.label)] * rows.weights
     drawn = {}
     for h in BANDWIDTHS:
         labels = cross_fitted_coarse(rows, factor, h, seed=seed)

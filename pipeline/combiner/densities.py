@@ -113,14 +113,14 @@ def _balanced(rows: LabelledPredictions, edges: NDArray) -> NDArray[np.float64]:
 
 def _weights(rows: LabelledPredictions) -> NDArray[np.float64]:
     """(n,) weights of the photos, every band having the same in all; their sum is one."""
-    weight = (1 / np.maximum(np.bincount(rows.band, minlength=len(BANDS)), 1))[rows.band]
+    weight = rows.weights * (1 / np.maximum(np.bincount(rows.band, rows.weight, len(BANDS)), 1))[rows.band]
     return weight / weight.sum()
 
 
 def _shares(rows: LabelledPredictions, place: NDArray, size: int) -> NDArray[np.float64]:
     """(P, size) each person's photos over places, place (n,)."""
-    photos = np.bincount(rows.person)
-    table = np.bincount(rows.person * size + place, 1 / photos[rows.person], minlength=rows.people * size)
+    photos = np.bincount(rows.person, rows.weight)
+    table = np.bincount(rows.person * size + place, rows.weights / photos[rows.person], minlength=rows.people * size)
     return table.reshape(rows.people, size)
 
 

@@ -111,18 +111,28 @@ class Evidence:
         such predictions is found on one's own people.
         """
         prior = self.likeliest
+        joined, turned = self._turned(prior)
+        # the fitted prior may go along two ways: what is left across them is the misfit
+        ways = turned @ ((self.raw[[0, 2]] - self.raw[1]) @ joined).T
+        rest = turned @ ((self.seen - prior @ self.raw) @ joined)
+        rest -= ways @ np.linalg.lstsq(ways, rest, rcond=None)[0]
+        return float(rest @ rest)
+
+    def misfit_of(self, ages: NDArray, prior: NDArray) -> float:
+        """The same of predicted ages that another model expects, (F / 2,), in a prior (3,); nothing is taken off."""
+        joined, turned = self._turned(prior)
+        expected = np.repeat(ages / len(GENDERS), len(GENDERS))
+        rest = turned @ ((self.seen - expected) @ joined)
+        return float(rest @ rest)
+
+    def _turned(self, prior: NDArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Cells joined to ten (F, 9), and what makes the noise of those even in a prior (3,), (9, 9)."""
         joined = _joined(self.raw.shape[1])
-        off = (self.seen - prior @ self.raw) @ joined
         times = prior / self.eval_people + prior**2 / self.people
         noise = np.einsum("b,bfg->fg", times, self.noise)
         variance = joined.T @ noise @ joined
         variance += (1e-3 * np.trace(variance) / len(variance) + TINY) * np.eye(len(variance))
-        turned = np.linalg.inv(np.linalg.cholesky(variance))
-        # the fitted prior may go along two ways: what is left across them is the misfit
-        ways = turned @ ((self.raw[[0, 2]] - self.raw[1]) @ joined).T
-        rest = turned @ off
-        rest -= ways @ np.linalg.lstsq(ways, rest, rcond=None)[0]
-        return float(rest @ rest)
+        return joined, np.linalg.inv(np.linalg.cholesky(variance))
 
 
 def evidence(densities: Densities, seen: NDArray, eval_people: float) -> Evidence:

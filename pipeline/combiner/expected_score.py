@@ -10,7 +10,7 @@ from models.labels import CLASSES, LABELS, class_of_label, fused
 from pipeline.combiner.class_prior import bands_of, factors, people_of
 from pipeline.combiner.threshold_choice import ThresholdChoice
 from pipeline.prediction.labelled import LabelledPredictions
-from pipeline.scoring.bootstrap import by_number
+from pipeline.scoring.bootstrap import by_number, by_share
 from pipeline.scoring.metrics import counts_of, f1_of
 
 LEAST = 3
@@ -20,32 +20,54 @@ LEAST = 3
 def centre_of(rows: LabelledPredictions, labels: NDArray, priors: NDArray) -> float:
     """Macro-F1 of labels (n,), mean over priors (B, 6)."""
     kind, times = class_of_label(rows.label), factors(priors, people_of(rows))
-    table = np.stack([counts_of(np.zeros(np.sum(kind == k), np.int64), (rows.label * LABELS + labels)[kind == k], 1)[0]
-                      for k in range(CLASSES)])  # fmt: skip
+    pair, table = rows.label * LABELS + labels, np.zeros((CLASSES, 3 * LABELS))
+    for k in range(CLASSES):
+        inside = kind == k
+        weights = None if rows.weight is None else rows.weight[inside]
+        table[k] = counts_of(np.zeros(inside.sum(), np.int64), pair[inside], 1, weights)[0]
     hit, predicted, true = (times @ table).reshape(-1, 3, LABELS).transpose(1, 0, 2)
     return float((f1_of(hit, predicted, true).sum(1) / (true > 0).sum(1)).mean())
 
 
 def expected_scores(
-    rows: LabelledPredictions, labels: NDArray, priors: NDArray, weights: NDArray, people: int, seed: int = 0
+    rows: LabelledPredictions,
+    labels: NDArray,
+    priors: NDArray,
+    weights: NDArray,
+    people: int,
+    seed: int = 0,
+    ages: NDArray | None = None,
 ) -> NDArray[np.float64]:
     """(B,) macro-F1 that so many eval people may reach: one for each resample of people and prior.
 
     labels: (n,) predicted; priors: (M, 6) taken in turn; weights: (B, P) of resampled validation people. Each draw
     makes eval people out of these in one of the priors and scores them: so the prior, the validation people and the
-    luck of the eval people all count.
+    luck of the eval people all count. Where photos weigh differently a person is drawn by their mean weight; ages:
+    (M, P) by what these are multiplied, taken in turn as well.
     """
     rng = np.random.default_rng(seed)
-    units, kind = counts_of(rows.person, rows.label * LABELS + labels, rows.people), rows.kind
+    each, photos = (None, None) if rows.weight is None else _by_person(rows)
+    units, kind = counts_of(rows.person, rows.label * LABELS + labels, rows.people, photos), rows.kind
     total = np.zeros((len(weights), 3 * LABELS))
     for i, times in enumerate(weights):
         size = _whole(priors[i % len(priors)], people)
         for k in np.flatnonzero(size):
             inside = np.flatnonzero((kind == k) & (times > 0))
             if len(inside):
-                total[i] += (by_number(rng, times[inside], size[k], 1) @ units[inside])[0]
+                if each is None:
+                    drawn = by_number(rng, times[inside], size[k], 1)
+                else:
+                    often = each if ages is None else each * ages[i % len(ages)]
+                    drawn = by_share(rng, times[inside] * often[inside], size[k], 1)
+                total[i] += (drawn @ units[inside])[0]
     hit, predicted, true = total.reshape(-1, 3, LABELS).transpose(1, 0, 2)
     return f1_of(hit, predicted, true).sum(1) / (true > 0).sum(1)
+
+
+def _by_person(rows: LabelledPredictions) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(P,) the mean weight of each person's photos, and (n,) the weights of photos beside it."""
+    mean = np.bincount(rows.person, rows.weights) / np.bincount(rows.person)
+    return mean, rows.weights / mean[rows.person]
 
 
 def choice_interval(
@@ -53,7 +75,7 @@ def choice_interval(
 ) -> list[float] | None:
     """The interval of the macro-F1 to expect of so many eval people; centre: the cross-fitted score in their prior."""
     labels = fused(found.rows.cell, found.rows.predicted_age, found.thresholds)
-    drawn = expected_scores(found.rows, labels, found.possible, found.weights, people, seed)
+    drawn = expected_scores(found.rows, labels, found.possible, found.weights, people, seed, found.ages)
     return expected_interval(centre, drawn, found.rows, found.possible.mean(0), level)
 
 
@@ -69,12 +91,22 @@ def expected_interval(
     """
     if rows.persons_by_band[bands_of(shares) > 0].min() < LEAST:
         return None
-    people = rows.persons_by_class
+    people = _effective_by_class(rows)
     few = max(3, int(people[people > 0].min()))
     tail = (1 + level) / 2
     wider = stdtrit(few - 1, tail) / ndtri(tail) * np.sqrt(few / (few - 1))
     low, high = centre + wider * (np.quantile(drawn, [1 - tail, tail]) - drawn.mean())
     return [float(max(low, 0.0)), float(min(high, 1.0))]
+
+
+def _effective_by_class(rows: LabelledPredictions) -> NDArray[np.int64]:
+    """(6,) people of each class, each counted once in it; as how many they count where some weigh more (Kish 1965)."""
+    people = rows.persons_by_class
+    if rows.weight is None:
+        return people
+    mean, _ = _by_person(rows)
+    total, squares = (np.bincount(rows.kind, each, CLASSES) for each in (mean, mean**2))
+    return np.minimum(people, np.rint(total**2 / np.maximum(squares, 1e-12))).astype(np.int64)
 
 
 def _whole(prior: NDArray, people: int) -> NDArray[np.int64]:

@@ -14,7 +14,9 @@ def held_out_table(
     """A row for each validation photo with all labels: photo, its true label, and three labels predicted.
 
     plain: (n,) before any calibration; cross_fitted: (n,) calibrated on other people; in_sample: (n,) by the
-    calibration that is used, in which the person had a part.
+    calibration that is used, in which the person had a part. Where photos weigh differently inside a class of people,
+    for other mask states or ages, their weight stands beside.
     """
     labels = {"plain": plain, "cross_fitted": cross_fitted, "in_sample": in_sample}
-    return pd.DataFrame({"photo": rows.photo, "label": rows.label} | labels)
+    weight = {} if rows.weight is None else {"weight": rows.weight}
+    return pd.DataFrame({"photo": rows.photo, "label": rows.label} | labels | weight)

@@ -67,6 +67,6 @@ def threshold_intervals(found: ThresholdChoice) -> list[list[float]]:
     best = []
     for i, times in enumerate(found.weights):
         factor = factors(found.priors[i % len(found.priors)], found.train)
-        drawn = binned.surface(times[rows.person] * factor[kind]).best(found.fallback)
+        drawn = binned.surface(times[rows.person] * factor[kind] * rows.weights).best(found.fallback)
         best.append(shrunk(drawn, found.fallback, found.shrinkage))
     return np.quantile(best, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0).T.tolist()

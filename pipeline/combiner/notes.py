@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 from numpy.typing import NDArray
 
 from models.labels import BANDS
 from pipeline.combiner.expected_score import LEAST
-from pipeline.combiner.prior_estimate import Estimate
+from pipeline.combiner.prior_estimate import Estimate, ShiftedAges
+from pipeline.combiner.second_opinion import disagree
 from pipeline.combiner.self_test import SelfTest
 from pipeline.scoring.thresholds import boundaries_without
 
@@ -34,12 +38,37 @@ def unlike_note(guess: Estimate) -> str:
     )
 
 
+def ages_note(ages: ShiftedAges) -> str:
+    """That people of other ages inside the bands explain the photos, and of which there are most beside one's own."""
+    most = int(ages.factor.argmax())
+    first, last = ages.start[most], ages.start[most + 1] - 1 if most + 1 < len(ages.start) else np.inf
+    which = f"{first:.0f} to {last:.0f}" if np.isfinite(last) else f"{first:.0f} and over"
+    return (
+        "no age mix of your validation people explains the eval photos, but people of other ages inside the bands do "
+        f"(people of {which} count {ages.factor[most]:.1f} times as often among those of their band); validation "
+        "people are weighted so"
+    )
+
+
 def shrinkage_notes(shrinkage: NDArray, counts: NDArray, names: tuple[str, str], toward: str) -> list[str]:
     """A sentence for each of the two that few people (counts (3,) by band) draw toward something, by shrinkage (2,)."""
     return [
         f"the {name} is drawn {p:.0%} of the way to {toward}: only {pair.min()} people in a band beside it"
         for name, p, pair in zip(names, shrinkage, (counts[:2], counts[1:]), strict=True)
         if p > FAR and pair.all()  # the others are told by `absence`
+    ]
+
+
+def second_notes(expected: dict[str, Any]) -> list[str]:
+    """That the two expected scores are far apart, where they are."""
+    second = expected["second"]
+    if not disagree(expected, second):
+        return []
+    low, high = second["interval"]
+    return [
+        f"by how often each label was predicted on the eval photos a macro-F1 of {second['macro_f1']:.3f} ({low:.3f} "
+        f"to {high:.3f}) is to be expected, further from the one above than either's interval reaches: the eval photos "
+        "are predicted otherwise than your validation people would be, and both may be wrong"
     ]
 
 

@@ -32,7 +32,11 @@ def named_persons(photos: pd.DataFrame, people: str) -> NDArray[np.object_] | No
     """(n,) the name of each photo's person, nothing for nobody's; None where nobody is to be known. As `persons_of`."""
     if people == "off" or (people == "auto" and "person" not in photos):
         return None
-    names = folders_of(photos["photo"]) if people == "folders" else photos["person"].fillna("").astype(str).tolist()
+    names = (
+        folders_of(photos["photo"])
+        if people == "folders"
+        else photos["person"].astype(object).fillna("").astype(str).tolist()
+    )
     return np.array(names, object)
 
 

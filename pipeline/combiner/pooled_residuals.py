@@ -32,7 +32,7 @@ class PooledResiduals:
     def __init__(self, rows: LabelledPredictions) -> None:
         first = rows.first
         self.rows, self.age, self.band = rows, rows.age[first], rows.band[first]
-        self.mean = np.bincount(rows.person, rows.predicted_age) / np.bincount(rows.person)
+        self.mean = np.bincount(rows.person, rows.weights * rows.predicted_age) / np.bincount(rows.person, rows.weight)
         start, stop = np.floor(rows.predicted_age.min()) - 1, np.ceil(rows.predicted_age.max()) + 1
         self.grid = np.arange(start, stop + STEP, STEP)
         self.reach = int(np.ceil((stop - start) / STEP))
@@ -64,7 +64,7 @@ class PooledResiduals:
         """(3, G) the share of each band's predictions at each point of `grid`; rows sum to one."""
         rows, person = self.rows, self.rows.person
         w = np.ones(len(self.age)) if weights is None else weights
-        expected, by_photo = self.line(w), w[person]
+        expected, by_photo = self.line(w), w[person] * rows.weights
         residual = rows.predicted_age - expected[person]
         people = np.bincount(self.band, w, minlength=len(BANDS))
         photos = np.maximum(np.bincount(rows.band, by_photo, minlength=len(BANDS)), 1e-9)

@@ -6,7 +6,7 @@ import numpy as np
 
 from models.errors import UserError
 from models.labels import BANDS
-from pipeline.combiner.notes import nobody, tried_note, unlike_note
+from pipeline.combiner.notes import ages_note, nobody, tried_note, unlike_note
 from pipeline.combiner.prior_estimate import Estimate
 from pipeline.prediction.labelled import LabelledPredictions
 
@@ -46,6 +46,8 @@ def prior_kind(
         return "train", 0.0
     if guess.unlike:
         notes.append(unlike_note(guess))
+    if guess.ages is not None and prior != "train":
+        notes.append(ages_note(guess.ages))
     if prior == "train":
         return "train", 0.0
     tried = [] if guess.tried is None else [tried_note(guess.tried, guess.prior)]

@@ -1,7 +1,8 @@
 """The prior of the age bands of photos without labels, with what is not known about it and what it is worth.
 
 The estimate is the mean of the priors that the photos leave possible (`posterior`), given how predictions distribute in
-each band (`densities`), both after the estimate was tried on one's own people (`self_test`).
+each band (`densities`), both after the estimate was tried on one's own people (`self_test`). Where no prior explains
+the photos and other ages inside the bands do, these are taken (`deconvolution`).
 """
 
 from __future__ import annotations
@@ -12,8 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.labels import BANDS, GENDERS
+from pipeline.combiner.age_bins import AgeBins
+from pipeline.combiner.deconvolution import Deconvolution, deconvolve
 from pipeline.combiner.densities import Densities, choose_smoothing
-from pipeline.combiner.evidence import chi2_quantile, evidence
+from pipeline.combiner.evidence import Evidence, chi2_quantile, evidence
 from pipeline.combiner.posterior import posterior
 from pipeline.combiner.self_test import Score, SelfTest, self_test
 from pipeline.prediction.labelled import LabelledPredictions
@@ -22,6 +25,10 @@ SETS = 200
 """So many sets of one's own people are tried."""
 UNTRIED = 2.0
 """How much wider than chi-squared the statistic is taken to be where there are too few people to try it on."""
+UNKNOWN = 0.1
+"""No more than this share of the photos may be of ages that hardly a validation person has."""
+ROUNDS = 3
+"""The noise of the densities depends on the prior: so often both are found in turn."""
 USUAL = chi2_quantile(0.95, 7)
 """The usual misfit there."""
 
@@ -32,7 +39,8 @@ class Estimate:
 
     raw, prior: (3,) shares by band, of greatest likelihood and as estimated; shares: (6,) the latter by band * 2 +
     gender; draws: (B, 6) priors that the photos leave possible; misfit, limit: how far the photos are from any mixture
-    of validation predictions, and how far is usual; tried: on one's own people, None where they are too few.
+    of validation predictions, and how far is usual; tried: on one's own people, None where they are too few; ages: what
+    the others rest on where ages shift inside bands, None where they do not.
     """
 
     raw: NDArray[np.float64]
@@ -42,19 +50,20 @@ class Estimate:
     misfit: float
     limit: float
     tried: SelfTest | None
+    ages: ShiftedAges | None = None
 
     @property
     def unlike(self) -> bool:
-        """Whether the photos are unlike what differs from the validation people in nothing but the prior.
+        """Whether the photos are unlike what differs from the validation people in nothing but their ages.
 
         Few people cannot tell.
         """
-        return self.tried is not None and self.misfit > self.limit
+        return self.tried is not None and self.misfit > self.limit and self.ages is None
 
     @property
     def beyond(self) -> bool:
         """Whether the photos are more unlike than any set of one's own people was: no prior explains them."""
-        return self.tried is not None and self.misfit > max(self.limit, float(self.tried.misfit.max()))
+        return self.unlike and _beyond(self.tried, self.misfit)
 
     @property
     def step(self) -> float:
@@ -63,6 +72,22 @@ class Estimate:
         0 where nobody was tried, or where no prior explains the photos.
         """
         return 0.0 if self.tried is None or self.beyond else self.tried.step
+
+
+@dataclass(frozen=True)
+class ShiftedAges:
+    """Other ages inside the bands than the validation people's.
+
+    start: (K,) the youngest age of each bin of ages; factor: (K,) how often its people count beside those of other bins
+    of its band; weights: (P,) the same of each validation person, one in the mean of a class; draws: (B, P) weights
+    that the photos leave possible; as_in_train: (3,) the prior if ages inside the bands were the validation people's.
+    """
+
+    start: NDArray[np.float64]
+    factor: NDArray[np.float64]
+    weights: NDArray[np.float64]
+    draws: NDArray[np.float64]
+    as_in_train: NDArray[np.float64]
 
 
 def estimate(
@@ -94,5 +119,36 @@ def estimate(
     widen = (UNTRIED if tried is None else tried.widen) * max(1.0, misfit / limit)
     possible = posterior(found, rows.counts / rows.people, widen)
     priors = np.concatenate([possible.mean[None], possible.draws(draws, np.random.default_rng([seed, 15]))])
+    ages = None
+    if tried is not None and _beyond(tried, misfit):
+        bins = AgeBins(rows)
+        other = _deconvolved(bins, densities, found, group, draws, seed)
+        if found.misfit_of(other.fitted, other.prior) <= limit and bins.unknown(other.factor) <= UNKNOWN:
+            priors, ages = np.concatenate([other.prior[None], other.priors]), _shift(bins, other, possible.mean)
     shares = (priors[:, :, None] * found.genders).reshape(-1, len(BANDS) * len(GENDERS))
-    return Estimate(found.likeliest, possible.mean, shares[0], shares[1:], misfit, limit, tried)
+    return Estimate(found.likeliest, priors[0], shares[0], shares[1:], misfit, limit, tried, ages)
+
+
+def _beyond(tried: SelfTest, misfit: float) -> bool:
+    """Whether photos are more unlike than any set of one's own people."""
+    return misfit > max(tried.limit, float(tried.misfit.max()))
+
+
+def _deconvolved(
+    bins: AgeBins, densities: Densities, found: Evidence, group: NDArray, draws: int, seed: int
+) -> Deconvolution:
+    """The ages that explain the predicted ages seen; group: (P,) as `estimate` has it."""
+    seen, people = found.seen.reshape(-1, len(GENDERS)).sum(1), found.eval_people
+    density = bins.densities(densities.edges, group)
+    for _ in range(ROUNDS):
+        # densities rest on people too, whose chance counts beside that of the photos
+        other = deconvolve(bins.band, bins.share, density, seen, people, draws, seed)
+        people = 1 / (other.prior / found.eval_people + other.prior**2 / found.people).sum()
+    return other
+
+
+def _shift(bins: AgeBins, found: Deconvolution, as_in_train: NDArray) -> ShiftedAges:
+    inside = np.eye(len(BANDS))[bins.band]
+    usual = (bins.share * found.factor) @ inside / np.maximum(bins.share @ inside, 1e-12)
+    factor = found.factor / usual[bins.band]
+    return ShiftedAges(bins.start, factor, bins.weights(found.factor), bins.weights(found.factors), as_in_train)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from models.labels import BANDS
+from models.labels import BANDS, MASKS
 from pipeline.scoring.caveats import suffix
 
 
@@ -19,7 +19,7 @@ def report(result: dict[str, Any]) -> str:
         + f"), {result['folds']} fold{'s' if result['folds'] > 1 else ''}"
         + (f"; {result['dropped']} incomplete rows left out" if result["dropped"] else "")
     ]
-    lines += ["", *prior_lines(prior)]
+    lines += ["", *prior_lines(prior), *mask_lines(result.get("mask_states"))]
     (low, high), spans = result["thresholds"], result["threshold_intervals"]
     lines += ["", f"thresholds {low:.1f} ({_span(spans[0], 1)}) and {high:.1f} ({_span(spans[1], 1)}) years"]
     lines += [
@@ -36,7 +36,7 @@ def report(result: dict[str, Any]) -> str:
     lines.append(f"a pair of thresholds for each mask state would gain {scores['gain_by_mask']:+.4f}, cross-fitted")
     if result["expected"]:
         lines += ["", expected_line(result)]
-        lines += possible_line(prior)
+        lines += [*possible_line(prior), *second_line(result["expected"])]
     lines += [f"note: {note}" for note in result["notes"]]
     return "\n".join(lines)
 
@@ -80,9 +80,31 @@ def prior_lines(prior: dict[str, Any]) -> list[str]:
     return lines
 
 
+def mask_lines(prior: dict[str, Any] | None) -> list[str]:
+    """The mask states of the train people's photos and of the eval photos, as a table; a line where they are alike."""
+    if prior is None:
+        return []
+    if prior["kind"] == "train":
+        return ["mask states as in train, which the eval photos leave possible"]
+    lines = [f"{'mask states':<28}" + "".join(f"{name:>18}" for name in MASKS)]
+    for name, shares in (("train", prior["train"]), ("used: estimated", prior["used"])):
+        lines.append(f"  {name:<26}" + "".join(f"{share:>17.1%} " for share in shares))
+    spans = [f"{low:.1%} to {high:.1%}" for low, high in prior["interval"]]
+    return [*lines, f"  {'95 % interval of it':<26}" + "".join(f"{span:>18}" for span in spans)]
+
+
 def possible_line(prior: dict[str, Any]) -> list[str]:
     """What the expected score runs over, where the prior is not known: no line, or one."""
     return ["  over all age mixes that the eval photos leave possible"] if "estimate" in prior else []
+
+
+def second_line(expected: dict[str, Any]) -> list[str]:
+    """The second opinion on the expected score, where there is one."""
+    second = expected.get("second")
+    if second is None:
+        return []
+    spread = f"{expected['level']:.0%} interval {_span(second['interval'])}" if second["interval"] else "no interval"
+    return [f"  by how often each label was predicted there, {second['macro_f1']:.3f} ({spread})"]
 
 
 def expected_line(result: dict[str, Any]) -> str:

@@ -134,7 +134,8 @@ def _one(
     calibrating, eval = of_people(rows, others), of_people(rows, chosen)
     densities, train = Densities(calibrating, smoothing), calibrating.counts / calibrating.people
     code = densities.code(eval.predicted_age, eval.cell % len(GENDERS))
-    seen = np.bincount(code, minlength=densities.density.shape[1]) / len(code)
+    seen = np.bincount(code, eval.weights, densities.density.shape[1])
+    seen /= seen.sum()
     found, truth = evidence(densities, seen, eval.people), eval.counts / eval.people
     possible = posterior(found, train, points=24)
     low, high = np.quantile(possible.draws(200, rng), [0.025, 0.975], axis=0)
@@ -152,12 +153,14 @@ def threshold_score(rows: LabelledPredictions) -> Score:
         calibrating, eval = of_people(rows, others), of_people(rows, chosen)
         train = calibrating.counts / calibrating.people
         grid = default_grid(calibrating.predicted_age, COARSE)
-        table = ByClass(calibrating.predicted_age, calibrating.label, calibrating.cell, grid, BANDWIDTH)
+        table = ByClass(
+            calibrating.predicted_age, calibrating.label, calibrating.cell, grid, BANDWIDTH, calibrating.weight
+        )
         fallback, scores = crossings(calibrating.age, calibrating.predicted_age), []
         for some in priors:
             surface = table.mean(np.repeat(some / train, len(GENDERS), axis=1))
             thresholds = shrunk(surface.best(fallback), fallback, shrinkage)
-            scores.append(macro_f1(eval.label, fused(eval.cell, eval.predicted_age, thresholds)))
+            scores.append(macro_f1(eval.label, fused(eval.cell, eval.predicted_age, thresholds), eval.weight))
         return scores
 
     return score
@@ -190,6 +193,6 @@ def of_people(rows: LabelledPredictions, people: NDArray) -> LabelledPredictions
     inside, place = rows_of(rows, people), np.empty(rows.people, np.int64)
     place[people] = np.arange(len(people))
     arrays = {name: getattr(rows, name)[inside] for name in ("age", "predicted_age", "label", "band", "gender", "cell")}
-    photo = None if rows.photo is None else rows.photo[inside]
+    arrays |= {name: getattr(rows, name)[inside] for name in ("photo", "weight") if getattr(rows, name) is not None}
     who = np.unique(rows.who[people], return_inverse=True)[1]
-    return replace(rows, person=place[rows.person[inside]], people=len(people), identities=who, photo=photo, **arrays)
+    return replace(rows, person=place[rows.person[inside]], people=len(people), identities=who, **arrays)

@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 from pipeline.combiner.class_prior import bands_of
 from pipeline.combiner.expected_score import choice_interval
 from pipeline.combiner.judging import judge, threshold_intervals
-from pipeline.combiner.notes import interval_notes, shrinkage_notes
+from pipeline.combiner.mask_prior import MaskPrior
+from pipeline.combiner.notes import interval_notes, second_notes, shrinkage_notes
 from pipeline.combiner.prior_estimate import Estimate
+from pipeline.combiner.second_opinion import second_opinion
 from pipeline.combiner.threshold_choice import ThresholdChoice
 from pipeline.prediction.eval_predictions import EvalPredictions
 
@@ -30,12 +32,15 @@ def summary(
     held_out: NDArray,
     seed: int = 0,
     caveats: Sequence[str] = (),
+    masks: MaskPrior | None = None,
+    predicted: NDArray[np.int64] | None = None,
 ) -> dict[str, Any]:
     """Everything `combiner.json` holds about a calibration.
 
     kind: "train", "given" or "estimate"; notes: sentences to begin with; held_out: (n,) the
     labels of `held_out_labels`; caveats: words to set beside every score,
-    such as optimistic; the dictionary is plain JSON.
+    such as optimistic; masks: the mask states of the eval photos, None where they are as in train; predicted: (18,)
+    how many eval photos were given each label; the dictionary is plain JSON.
     """
     rows, guess = found.rows, found.estimate
     scores, centre = judge(found, held_out, seed)
@@ -50,10 +55,14 @@ def summary(
     notes += shrinkage_notes(found.shrinkage, rows.persons_by_band, THRESHOLDS, "the fallback")
     expected = None
     if eval is not None:
-        interval = choice_interval(found, eval.people, centre, LEVEL, seed)
         notes += interval_notes(rows.persons_by_band, bands_of(found.shares))
-        expected = {"macro_f1": centre, "interval": interval, "level": LEVEL, "photos": len(eval.predicted_age)}
-        expected |= {"caveats": list(caveats)} if caveats else {}
+        expected = _expected(found, eval, centre, seed) | ({"caveats": list(caveats)} if caveats else {})
+        if predicted is not None:
+            states = masks.draws if masks is not None and masks.shifted else None
+            expected["second"] = second_opinion(
+                rows, held_out, predicted, found.possible, states, found.weights, eval.people, LEVEL, seed
+            )
+            notes += second_notes(expected)
     return {
         "people": rows.persons,
         "photos": len(rows.person),
@@ -61,6 +70,7 @@ def summary(
         "folds": rows.folds,
         "dropped": rows.dropped,
         "age_mix": prior,
+        "mask_states": None if masks is None else masks_told(masks),
         "thresholds": list(found.thresholds),
         "threshold_intervals": threshold_intervals(found),
         "fallback": list(found.fallback),
@@ -75,6 +85,19 @@ def summary(
     }
 
 
+def _expected(found: ThresholdChoice, eval: EvalPredictions, centre: float, seed: int) -> dict[str, Any]:
+    """The score to expect of the eval photos; centre: the cross-fitted one."""
+    interval = choice_interval(found, eval.people, centre, LEVEL, seed)
+    return {"macro_f1": centre, "interval": interval, "level": LEVEL, "photos": len(eval.predicted_age)}
+
+
+def masks_told(masks: MaskPrior) -> dict[str, Any]:
+    """What the report holds about mask states, in the order of their numbers."""
+    used = {"kind": "estimate" if masks.shifted else "train", "used": masks.share.tolist()}
+    estimate = {"estimate": masks.estimate.tolist(), "interval": masks.interval.tolist()}
+    return {"train": masks.train.tolist()} | used | estimate
+
+
 def estimate_told(guess: Estimate) -> dict[str, Any]:
     """What the report holds about an estimate of the prior, whether it is used or not."""
     low, high = np.quantile(bands_of(guess.draws), [0.025, 0.975], axis=0)
@@ -87,6 +110,8 @@ def estimate_told(guess: Estimate) -> dict[str, Any]:
         "unlike": guess.unlike,
         "tried": None,
     }
+    if guess.ages is not None:
+        told["ages"] = {"start": guess.ages.start.tolist(), "factor": guess.ages.factor.tolist()}
     if guess.tried is not None:
         told["tried"] = {
             "sets": len(guess.tried.truth),

@@ -26,7 +26,8 @@ class ThresholdChoice:
     the priors it stands for; possible (B, 6): those that the eval photos may have; estimate: what these rest on,
     None where the prior is known; rows: the validation predictions as they would be after averaging; keep: the
     share of their residuals kept; fallback, shrinkage (2,): the thresholds of last resort and how far each was drawn
-    to them; weights (B, P): times each person counts in each resample; bandwidth: in years.
+    to them; weights (B, P): times each person counts in each resample; bandwidth: in years; ages (B, P): how often
+    people count beside rows' own weights, by ages that the eval photos may have, None where these do not shift.
     """
 
     thresholds: tuple[float, float]
@@ -40,6 +41,7 @@ class ThresholdChoice:
     shrinkage: NDArray[np.float64]
     weights: NDArray[np.int64]
     bandwidth: float
+    ages: NDArray[np.float64] | None = None
 
     @property
     def train(self) -> NDArray[np.float64]:
@@ -49,7 +51,7 @@ class ThresholdChoice:
     @property
     def photo_weights(self) -> NDArray[np.float64]:
         """(n,) how much each validation photo counts for the prior."""
-        return factors(self.shares, self.train)[class_of_label(self.rows.label)]
+        return factors(self.shares, self.train)[class_of_label(self.rows.label)] * self.rows.weights
 
 
 def choose_thresholds(
@@ -71,21 +73,26 @@ def choose_thresholds(
     weights = rows.drawn_again(draws, np.random.default_rng(seed))
     train = people_of(rows)
     shares = with_bands(prior, train)
-    priors = possible = shares[None]
+    priors, ages = shares[None], None
+    possible = priors
     if guess is not None:
         possible = guess.draws
     if guess is not None and toward > 0:
         priors = shares + toward * (possible - shares)
         shares = shares + toward * (guess.shares - shares)
+        if guess.ages is not None:
+            each = 1 + toward * (guess.ages.weights - 1)
+            ages = (1 + toward * (guess.ages.draws - 1)) / each
+            rows = replace(rows, weight=rows.weights * each[rows.person])
     rows, keep = narrowed(rows, 0.0 if eval is None else eval.removed)
     fallback = fallback_of(rows.age, rows.predicted_age, rows.counts)
     if bandwidth is None:
         bandwidth = best_bandwidth(rows, shares, seed)
-    best = choose(rows.predicted_age, rows.label, rows.cell, factors(priors, train), bandwidth, fallback)
+    best = choose(rows.predicted_age, rows.label, rows.cell, factors(priors, train), bandwidth, fallback, rows.weight)
     shrinkage = shrinkage_of(rows.persons_by_band)
     thresholds = shrunk(best, fallback, shrinkage)
     return ThresholdChoice(
-        thresholds, shares, priors, possible, guess, rows, keep, fallback, shrinkage, weights, bandwidth
+        thresholds, shares, priors, possible, guess, rows, keep, fallback, shrinkage, weights, bandwidth, ages
     )
 
 

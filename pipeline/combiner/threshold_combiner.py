@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,11 @@ import numpy as np
 import pandas as pd
 
 from models.errors import UserError
-from models.labels import BAND_STARTS, decode, fused
+from models.labels import BAND_STARTS, LABELS, decode, fused
 from pipeline.combiner.class_prior import bands_of
 from pipeline.combiner.held_out import held_out_table
 from pipeline.combiner.judging import held_out_labels
+from pipeline.combiner.mask_prior import masks_of
 from pipeline.combiner.notes import absence
 from pipeline.combiner.prior_choice import check_prior, prior_kind
 from pipeline.combiner.report import report
@@ -77,9 +79,12 @@ class ThresholdCombiner:
         rows = labelled_predictions(validation)
         if photos_per_person is None:
             photos_per_person = len(rows.person) / rows.persons
-        eval = None if predictions is None else EvalPredictions(*by_network(predictions), photos_per_person)
+        eval = None if predictions is None else _arrays(predictions, photos_per_person)
         more_caveats, more_notes = absence(rows.counts, THRESHOLDS, BAND_STARTS)
         notes, caveats = [*notes, *more_notes], [*caveats, *more_caveats]
+        masks = None if eval is None or self.prior == "train" else masks_of(rows, eval, self.draws, self.seed, notes)
+        if masks is not None and masks.shifted:
+            rows = replace(rows, weight=masks.weights(rows))
         known = eval is None or given is not None or bool(more_notes)
         guess = None if known else prior_of_eval(rows, eval, self.draws, self.seed)
         kind, toward = prior_kind(self.prior, rows, None if eval is None else eval.people, guess, notes)
@@ -92,7 +97,10 @@ class ThresholdCombiner:
             fused(found.rows.cell, found.rows.predicted_age, pair) for pair in (BAND_STARTS, found.thresholds)
         )
         self.held_out_ = held_out_table(found.rows, plain, held_out, in_sample)
-        self.report_ = summary(found, kind, eval, notes, held_out, self.seed, caveats) | {
+        predicted = None
+        if predictions is not None:
+            predicted = np.bincount(self.predict(predictions)["label"], minlength=LABELS)
+        self.report_ = summary(found, kind, eval, notes, held_out, self.seed, caveats, masks, predicted) | {
             "photos_per_person": photos_per_person
         }
         return self
@@ -152,3 +160,8 @@ def check_bandwidth(bandwidth: float | str) -> float | None:
     if isinstance(bandwidth, str) or not 0 <= bandwidth <= 20:
         raise UserError(f'the bandwidth is "auto" or from 0 to 20 years, not {bandwidth!r}')
     return float(bandwidth)
+
+
+def _arrays(predictions: pd.DataFrame, photos_per_person: float) -> EvalPredictions:
+    age, gender, mask = by_network(predictions)
+    return EvalPredictions(age, gender, photos_per_person, mask)

@@ -12,12 +12,14 @@ from numpy.typing import NDArray
 class EvalPredictions:
     """Eval predictions as arrays, n photos by K networks; NaN where a network is missing.
 
-    predicted_age (n, K) years; gender (n, K) predicted; photos_per_person: how many photos count as one person.
+    predicted_age (n, K) years; gender (n, K) predicted; photos_per_person: how many photos count as one person; mask
+    (n, K) predicted states, -1 where a network is missing, None where nobody asks for them.
     """
 
     predicted_age: NDArray[np.float64]
     gender: NDArray[np.int64]
     photos_per_person: float
+    mask: NDArray[np.int64] | None = None
 
     @property
     def people(self) -> int:

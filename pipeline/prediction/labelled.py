@@ -23,7 +23,8 @@ class LabelledPredictions:
     predicted_age (n,) years; label (n,) true labels; band, gender (n,) true; cell (n,) predicted mask * 2 + gender;
     people: P; folds: how many folds they come from; dropped: how many rows lacked a label or a prediction; identities
     (P,) from 0 to I - 1 in order of appearance, who each of the P is, None where nobody is there at several ages; photo
-    (n,) their names, None where they have none.
+    (n,) their names, None where they have none; weight (n,) how often each counts beside others of its class, None
+    where they count alike.
     """
 
     person: NDArray[np.int64]
@@ -38,6 +39,12 @@ class LabelledPredictions:
     dropped: int
     identities: NDArray[np.int64] | None = None
     photo: NDArray[np.object_] | None = None
+    weight: NDArray[np.float64] | None = None
+
+    @property
+    def weights(self) -> NDArray[np.float64]:
+        """(n,) how often each photo counts beside others of its class; one in the mean of a class."""
+        return np.ones(len(self.person)) if self.weight is None else self.weight
 
     @property
     def first(self) -> NDArray[np.int64]:

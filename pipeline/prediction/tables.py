@@ -75,10 +75,11 @@ def average_folds(predictions: pd.DataFrame) -> pd.DataFrame:
     return means
 
 
-def by_network(predictions: pd.DataFrame) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """(n, K) predicted ages, NaN where a network is missing, and predicted genders, of n photos by K folds.
+def by_network(predictions: pd.DataFrame) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
+    """(n, K) predicted ages, NaN where a network is missing, genders and mask states, of n photos by K folds.
 
-    predictions: one row per photo and fold. Where a fold predicts no gender the photo's mean stands in.
+    predictions: one row per photo and fold. Where a fold predicts no gender the photo's mean stands in; where it
+    predicts no mask state, that is -1.
     Raises UserError as `average_folds` does.
     """
     means = average_folds(predictions)
@@ -89,7 +90,11 @@ def by_network(predictions: pd.DataFrame) -> tuple[NDArray[np.float64], NDArray[
     female = np.full_like(predicted_age, np.nan)
     predicted_age[row, folds], female[row, folds] = table["age_years"], table["gender_female"]
     female = np.where(np.isnan(female), means["gender_female"].to_numpy()[:, None], female)
-    return predicted_age, (female > 0.5).astype(np.int64)
+    mask = np.full(female.shape, -1, np.int64)
+    states = table[list(MASK_COLUMNS)].to_numpy(np.float64)
+    known = ~np.isnan(states).any(1)
+    mask[row[known], folds[known]] = states[known].argmax(1)
+    return predicted_age, (female > 0.5).astype(np.int64), mask
 
 
 def _photo(table: pd.DataFrame, rows: pd.Series) -> str:

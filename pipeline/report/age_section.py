@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from models.labels import BAND_STARTS, BANDS, class_of_label, decode
+from models.labels import BAND_STARTS, BANDS, MASKS, class_of_label, decode
 from pipeline.combiner.class_prior import factors, people_of, with_bands
 from pipeline.combiner.threshold_choice import drawn_in
 from pipeline.prediction.labelled import labelled_predictions
@@ -26,7 +26,9 @@ def age_section(files: RunFiles) -> Section:
     blocks = []
     if "thresholds" in files.report:
         blocks += [_ages(files), _surface(files)]
-    blocks.append(_priors(files))
+    blocks.append(_age_prior(files))
+    if (states := files.report.get("mask_states")) is not None:
+        blocks.append(_mask_prior(files, states))
     return Section("ages", "Ages and thresholds", _lead(files.report), blocks)
 
 
@@ -79,6 +81,9 @@ def _surface(files: RunFiles) -> Plot:
     train = people_of(rows)
     shares = with_bands(np.array(report["age_mix"]["used"]), train)
     weights = factors(shares, train)[class_of_label(rows.label)]
+    if "weight" in files.held_out:
+        inside = files.held_out.set_index("photo")["weight"]
+        weights = weights * inside.reindex(rows.photo).to_numpy(np.float64)
     spans = report["threshold_intervals"]
     seen = np.concatenate([rows.predicted_age, report["thresholds"], BAND_STARTS, *spans])
     binned = BinnedAges(rows.predicted_age, rows.label, rows.cell, default_grid(seen, COARSE), report["bandwidth"])
@@ -108,40 +113,64 @@ def _surface(files: RunFiles) -> Plot:
     )
 
 
-def _priors(files: RunFiles) -> Plot:
+def _age_prior(files: RunFiles) -> Plot:
     prior = files.report["age_mix"]
-    series: list[tuple[str, Any, Any]] = [("train people", prior["train"], None)]
+    title = {"train": "that of the train people", "given": "as it was given", "estimate": "the estimate, or toward it"}
+    note = f"The one used is {title[prior['kind']]}."
+    if "ages" in prior:
+        note += " Inside the bands ages are spread otherwise than among the people held out, who are weighted so."
+    return _prior(files, "age_mix", prior, "age mix", "Shares of the age bands", BANDS, "people", note)
+
+
+def _mask_prior(files: RunFiles, prior: dict[str, Any]) -> Plot:
+    alike = prior["kind"] == "train"
+    note = "The one used is " + ("that of the train photos." if alike else "the estimate.")
+    return _prior(files, "mask_states", prior, "mask states", "Shares of the mask states", MASKS, "photos", note)
+
+
+def _prior(
+    files: RunFiles,
+    name: str,
+    prior: dict[str, Any],
+    what: str,
+    title: str,
+    values_of: tuple[str, ...],
+    unit: str,
+    note: str,
+) -> Plot:
+    """Shares of what the train people, the estimate, the labels and the truth have; prior: as the combiner tells it."""
+    series: list[tuple[str, Any, Any]] = [(f"train {unit}", prior["train"], None)]
     if "estimate" in prior:
         series.append(("estimated, 95 %", prior["estimate"], prior["interval"]))
     series.append(("used", prior["used"], None))
+    place = 2 if values_of is BANDS else 0
     if files.labels is not None:
-        series.append(("labels given", _bands(files.labels), None))
+        series.append(("labels given", _shares(files.labels, place), None))
     if files.scored is not None:
-        series.append(("truth", _bands(files.scored["label"].to_numpy(np.int64)), None))
-    plotted = drawing.grouped_dots("age_mix", BANDS, series, "share of people, or of photos labelled")
+        series.append(("truth", _shares(files.scored["label"].to_numpy(np.int64), place), None))
+    of = "share of people, or of photos labelled" if unit == "people" else "share of photos"
+    plotted = drawing.grouped_dots(name, values_of, series, of)
     rows = [
         (
             word,
-            *(cell for at in range(len(BANDS)) for cell in (values[at], None if spans is None else tuple(spans[at]))),
+            *(cell for at in range(len(values)) for cell in (values[at], None if spans is None else tuple(spans[at]))),
         )
         for word, values, spans in series
     ]
-    columns = [Column("age mix"), *(c for name in BANDS for c in (Column(name, "share"), Column("95 %", "share")))]
+    columns = [Column(what), *(c for word in values_of for c in (Column(word, "share"), Column("95 %", "share")))]
     alt = "; ".join(
         f"{word} " + ", ".join(shown(float(value), "share") for value in values) for word, values, _ in series
     )
-    title = {"train": "that of the train people", "given": "as it was given", "estimate": "the estimate, or toward it"}
-    note = f"The one used is {title[prior['kind']]}."
     return Plot(
-        "age_mix",
-        "Shares of the age bands",
+        name,
+        title,
         plotted,
-        f"{', '.join(BANDS)}: {alt}.",
+        f"{', '.join(values_of)}: {alt}.",
         Table(columns, rows, "Shares"),
         note,
     )
 
 
-def _bands(labels: np.ndarray) -> list[float]:
-    """The shares of the bands among labels."""
-    return (np.bincount(decode(labels)[2], minlength=len(BANDS)) / len(labels)).tolist()
+def _shares(labels: np.ndarray, place: int) -> list[float]:
+    """The shares among labels of the mask states, place 0, or of the bands, 2."""
+    return (np.bincount(decode(labels)[place], minlength=3) / len(labels)).tolist()

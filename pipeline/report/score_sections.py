@@ -79,6 +79,11 @@ def _scores(files: RunFiles) -> list[_Score]:
         level = f" ({expected['level']:.0%})".replace("%", " %")
         of = f"{expected['photos']:,} eval photos, told before the truth was opened{files.caveats}"
         rows.append(_Score("expected", expected["macro_f1"], *(expected["interval"] or (None, None)), level, of))
+        if second := expected.get("second"):
+            of = "the same, by how often each label was predicted"
+            rows.append(
+                _Score("a second opinion", second["macro_f1"], *(second["interval"] or (None, None)), level, of)
+            )
     of = f"{report['photos']:,} photos of {report['people']:,} people held out{files.caveats}"
     kinds = [("held out", "train", "cross_fitted"), ("held out, uncalibrated", "train", "plain")]
     if report["age_mix"]["kind"] != "train":

@@ -205,7 +205,7 @@ def test_an_estimate_is_used_as_far_as_it_gained_on_ones_own_people(tables, monk
     assert told["age_mix"]["tried"]["gains"] == pytest.approx([gain, gain])
     assert any("not used" in note for note in told["notes"]) == (step == 0)
     lines = report(told).splitlines()
-    assert sum("95 % interval of it" in line for line in lines) == 1
+    assert sum("95 % interval of it" in line for line in lines) == 1  # masks are as in train
     assert any(line.startswith("  estimated ") for line in lines) == (step < 1)
     assert any("used: toward the estimate" in line for line in lines) == (step == 0.5)
     assert any("used: estimated" in line for line in lines) == (step == 1)
@@ -249,7 +249,7 @@ def test_answers_unlike_any_mix_are_calibrated_for_the_train_mix_by_default(tabl
     rng = np.random.default_rng(2)
     elsewhere = people(rng, (40, 90, 50), "e")
     middle = elsewhere["age"].between(30, 59)
-    elsewhere.loc[middle, "age_years"] -= 0.85 * (elsewhere.loc[middle, "age"] - 38)
+    elsewhere.loc[middle, "age_years"] = 38.0  # narrower than people of any ages are seen
     told = {
         prior: ThresholdCombiner(prior=prior, draws=30).fit(tables[0], elsewhere).report_
         for prior in ("auto", "estimate")
@@ -264,6 +264,56 @@ def test_answers_unlike_any_mix_are_calibrated_for_the_train_mix_by_default(tabl
     assert not any("on your own people" in note for note in told["auto"]["notes"]), "it would contradict"
     assert f"{told['auto']['age_mix']['estimate'][1]:.1%}" in line
     assert told["estimate"]["age_mix"]["kind"] == "estimate"
+
+
+def test_mask_states_of_a_street_are_estimated_told_and_calibrated_for(tables):
+    rng = np.random.default_rng(6)
+    validation, eval = tables[0], people(rng, (60, 60, 40), "e")
+    stays = np.where(eval["mask"] == 0, 0.2, np.where(eval["mask"] == 1, 0.1, 1.0))
+    street = eval[rng.random(len(eval)) < stays]
+    truth = np.bincount(street["mask"], minlength=3) / len(street)
+    photos = len(street) / 160
+    for prior in ("auto", (0.4, 0.3, 0.3)):
+        combiner = ThresholdCombiner(prior, draws=30).fit(validation, street, photos_per_person=photos)
+        mix = combiner.report_["mask_states"]
+        assert mix["kind"] == "estimate"
+        np.testing.assert_allclose(mix["used"], truth, atol=0.02)
+        np.testing.assert_allclose(mix["train"], [5 / 7, 1 / 7, 1 / 7])
+        assert all(low <= share <= high for (low, high), share in zip(mix["interval"], truth, strict=True))
+        lines = report(combiner.report_).splitlines()
+        assert any(line.startswith("mask states") for line in lines)
+        second = combiner.report_["expected"]["second"]
+        assert any("by how often each label was predicted" in line for line in lines)
+        assert second["interval"][0] < second["macro_f1"] < second["interval"][1]
+    train = ThresholdCombiner("train", draws=30).fit(validation, street, photos_per_person=photos).report_
+    assert train["mask_states"] is None
+    as_given = ThresholdCombiner((0.4, 0.3, 0.3), draws=30).fit(validation, eval).report_
+    assert as_given["mask_states"]["kind"] == "train"
+    assert as_given["mask_states"]["used"] == as_given["mask_states"]["train"]
+    assert any("as in train" in line for line in report(as_given).splitlines())
+
+
+def test_the_expected_score_is_that_of_the_mask_states_there(tables):
+    rng = np.random.default_rng(7)
+    validation = tables[0].copy()  # of this network masks worn wrong are seen as worn right, half the time
+    eval, expected = people(rng, (90, 90, 60), "e"), {}
+    for table in (validation, eval):
+        taken = table.index[(table["mask"] == 1) & (rng.random(len(table)) < 0.5)]
+        table.loc[taken, list(COLUMNS[:3])] = [0.8, 0.1, 0.1]
+    wrong = eval[(eval["mask"] == 1) | (rng.random(len(eval)) < 0.2)]
+    truth = truth_of(wrong)
+    for prior in ((0.375, 0.375, 0.25), "train"):
+        combiner = ThresholdCombiner(prior, draws=30).fit(validation, wrong, photos_per_person=len(wrong) / 240)
+        reached = macro_f1(truth, combiner.predict(wrong)["label"])
+        expected[prior] = combiner.report_["expected"]["macro_f1"] - reached
+    assert abs(expected[0.375, 0.375, 0.25]) < abs(expected["train"])
+
+
+def test_two_opinions_far_apart_are_told(tables, monkeypatch):
+    second = {"macro_f1": 0.123, "interval": [0.1, 0.15]}
+    monkeypatch.setattr("pipeline.combiner.summary.second_opinion", lambda *given: second)
+    told = ThresholdCombiner("train", draws=20).fit(*tables).report_
+    assert any("0.123 (0.100 to 0.150) is to be expected" in note for note in told["notes"])
 
 
 def test_without_eval_answers_the_train_mix_is_used_and_said(tables):
@@ -301,7 +351,7 @@ def test_folds_average_over_what_each_specialist_gave(tables):
     first = table[table["fold"] == 0].set_index("photo")
     assert np.allclose(means["gender_female"], first["gender_female"].loc[means.index])
     assert np.allclose(means["age_years"], table.groupby("photo")["age_years"].mean().loc[means.index])
-    predicted, gender = by_network(table)
+    predicted, gender, _ = by_network(table)
     assert predicted.shape == gender.shape == (len(means), 2)
     assert np.array_equal(gender[:, 1], gender[:, 0]), "a fold without a gender answer takes the photo's mean"
     table["gender_female"] = np.nan
