@@ -164,7 +164,7 @@ def _expected(found: ThresholdChoice, eval: EvalPredictions, seed: int) -> list[
 def _second(found: ThresholdChoice, eval: EvalPredictions, labels: NDArray, seed: int) -> list[float | None]:
     held_out = cross_fitted(found.rows, found.priors[:PRIORS], found.bandwidth, found.shrinkage, seed)
     counts = np.bincount(labels, minlength=LABELS)
-    told = second_opinion(found.rows, held_out, counts, found.possible, None, found.weights, eval.people, LEVEL, seed)
+    told = second_opinion(found.rows, held_out, counts, found.possible, found.weights, eval.people, LEVEL, seed)
     return [told["macro_f1"], *(told["interval"] or (None, None))]
 
 

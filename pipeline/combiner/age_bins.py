@@ -39,12 +39,12 @@ class AgeBins:
     """Bins of true age, K of them; none lies across two bands.
 
     rows: validation predictions beside the truth. After that: start (K,) the youngest age of each; band (K,); place
-    (P,) the bin of each person; share (K,) of the people, none nil.
+    (P,) the bin of each person; share (K,) of the people, none nil. Ages count in whole years.
     """
 
     def __init__(self, rows: LabelledPredictions) -> None:
-        self.rows, self.age = rows, rows.age[rows.first]
-        low, high = np.floor(self.age.min()), np.floor(self.age.max()) + 1
+        self.rows, self.age = rows, np.floor(rows.age[rows.first])
+        low, high = self.age.min(), self.age.max() + 1
         edges = [low, *(start for start in BAND_STARTS if low < start < high), high]
         self.start = np.concatenate([np.arange(a, b, YEARS) for a, b in pairwise(edges)])
         self.end = np.append(self.start[1:], high)
@@ -60,7 +60,7 @@ class AgeBins:
         """
         rows, size = self.rows, len(edges) + 1
         place = np.searchsorted(edges, rows.predicted_age, side="right")
-        shares = np.bincount(rows.person * size + place, 1 / self._photos[rows.person], rows.people * size)
+        shares = np.bincount(rows.person * size + place, self._each, rows.people * size)
         shares, member = shares.reshape(-1, size), np.eye(len(self.start))[self.place]
         bands = self.band[self.place]
         total = np.zeros((len(REACHES), len(TOWARD_MODEL), len(BANDS)))
@@ -82,29 +82,42 @@ class AgeBins:
     def weights(self, factor: NDArray) -> NDArray[np.float64]:
         """(..., P) how often people count where those of a bin do so factor (..., K) times; one in the mean of a class.
 
-        A class is a band and gender.
+        A class is a band and gender, its mean one of photos.
         """
-        each, member = factor[..., self.place], np.eye(CLASSES)[self.rows.kind]
-        return each / (each @ member / np.maximum(member.sum(0), 1))[..., self.rows.kind]
+        photos = np.bincount(self.rows.person, self.rows.weights)
+        each, member = factor[..., self.place], np.eye(CLASSES)[self.rows.kind] * photos[:, None]
+        return each / (each @ member / np.maximum(member.sum(0), 1e-12))[..., self.rows.kind]
 
     def unknown(self, factor: NDArray) -> float:
         """The share of people that lies in bins where hardly anybody is held out; factor: (K,) as in `weights`."""
         share = self.share * factor
-        return float(share[np.bincount(self.place, minlength=len(share)) < FEW].sum() / share.sum())
+        return float(share[~self.known].sum() / share.sum())
 
     @property
-    def _photos(self) -> NDArray[np.int64]:
-        return np.bincount(self.rows.person)
+    def known(self) -> NDArray[np.bool_]:
+        """(K,) whether some people are held out in a bin, each counted once."""
+        bins = len(self.start)
+        people = np.unique(self.rows.who * bins + self.place) % bins
+        return np.bincount(people, minlength=bins) >= FEW
+
+    @property
+    def _each(self) -> NDArray[np.float64]:
+        """(n,) the share of each photo among its person's."""
+        return self.rows.weights / np.bincount(self.rows.person, self.rows.weight)[self.rows.person]
+
+    def _mean(self, predicted: NDArray) -> NDArray[np.float64]:
+        """(P,) of each person's photos, predicted (n,)."""
+        return np.bincount(self.rows.person, self._each * predicted)
 
     def _model(self, edges: NDArray, people: NDArray, reach: float) -> NDArray[np.float64]:
         """(K, F) what bins are drawn toward, from people (P,), 0 or 1 times each."""
         rows, size = self.rows, len(edges) + 1
         stretched = _stretch(self, people, reach)
         predicted, edges = stretched(rows.predicted_age), stretched(edges)
-        curve = _Curve(self.age, np.bincount(rows.person, predicted) / self._photos, people, reach)
+        curve = _Curve(self.age, self._mean(predicted), people, reach)
         expected = {age: curve.at(age) for age in np.unique(self.age)}
         residual = predicted - np.array([expected[age] for age in self.age])[rows.person]
-        each, result = 1 / self._photos[rows.person], np.zeros((len(self.start), size))
+        each, result = self._each, np.zeros((len(self.start), size))
         for k, (start, end) in enumerate(zip(self.start, self.end, strict=True)):
             there = self.age[(self.place == k) & (people > 0)]
             ages, times = np.unique(there if len(there) else np.arange(start, end), return_counts=True)
@@ -144,9 +157,8 @@ class _Curve:
 
 def _stretch(bins: AgeBins, people: NDArray, reach: float) -> Callable[[NDArray], NDArray]:
     """The inverse of the curve of predictions over ages, a line beyond its ends; nothing where it does not rise."""
-    rows = bins.rows
     known = np.arange(bins.age.min(), bins.age.max() + 1)
-    curve = _Curve(bins.age, np.bincount(rows.person, rows.predicted_age) / bins._photos, people, reach)
+    curve = _Curve(bins.age, bins._mean(bins.rows.predicted_age), people, reach)
     height = np.array([curve.at(age) for age in known])
     steep = (height[-1] - height[0]) / max(len(known) - 1, 1)
     if len(known) <= ROUND or steep <= 0:

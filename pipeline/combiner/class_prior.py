@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -38,3 +40,11 @@ def factors(shares: NDArray, train: NDArray) -> NDArray[np.float64]:
 def shares_of(counts: NDArray) -> NDArray[np.float64]:
     """(6,) shares of people by class, from their counts (6,): half a person is added to each, so that none is nil."""
     return (counts + 0.5) / (counts.sum() + 0.5 * len(counts))
+
+
+def weighted(rows: LabelledPredictions, each: NDArray) -> LabelledPredictions:
+    """The rows whose photos count each (n,) times as often beside others of their class; its mean weight stays one."""
+    weight, kind = rows.weights * each, rows.kind[rows.person]
+    mean = (np.bincount(kind, weight) / np.maximum(np.bincount(kind), 1))[kind]
+    # of a class of no weight nothing is asked
+    return replace(rows, weight=np.where(mean > 0, weight / np.maximum(mean, 1e-300), 1.0))

@@ -45,12 +45,14 @@ class HeldOutLabels:
     """Labels of photos held out: true (n,), predicted (V, n) in V ways, whose photo each is (n,), numbers from 0.
 
     Labels by thresholds that these very people chose are a little better than those of others will be, and by those
-    that other people of them chose a little worse, so both are given, and chains take turns.
+    that other people of them chose a little worse, so both are given, and chains take turns. weight: (n,) how often
+    each counts beside others of its class, None where they count alike.
     """
 
     true: NDArray[np.int64]
     predicted: NDArray[np.int64]
     person: NDArray[np.int64]
+    weight: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,8 @@ class Counting:
         self._mask = _confusions(mask, masks, weight / photos, len(MASKS), np.ones((3, 3)) / 3)
         found = held_out.predicted % CLASSES
         self.correlation = correlation(kind, found[0], held_out.person)
-        self._class = _confusions(kind, found, weight / photos, CLASSES, _apart(kind, found[0]))
+        each = weight if held_out.weight is None else weight * held_out.weight
+        self._class = _confusions(kind, found, each / photos, CLASSES, _apart(kind, found[0]))
 
     def shares(
         self,

@@ -13,6 +13,8 @@ from pipeline.prediction.labelled import LabelledPredictions
 from pipeline.scoring.bootstrap import by_number, by_share
 from pipeline.scoring.metrics import counts_of, f1_of
 
+FEWER = 0.8
+"""Eval people with fewer photos than this share of a validation person's are drawn with fewer."""
 LEAST = 3
 """With fewer people in a band that counts, the expected score has no interval: drawn again they hardly differ."""
 
@@ -37,29 +39,40 @@ def expected_scores(
     people: int,
     seed: int = 0,
     ages: NDArray | None = None,
+    photos_per_person: float | None = None,
 ) -> NDArray[np.float64]:
     """(B,) macro-F1 that so many eval people may reach: one for each resample of people and prior.
 
     labels: (n,) predicted; priors: (M, 6) taken in turn; weights: (B, P) of resampled validation people. Each draw
     makes eval people out of these in one of the priors and scores them: so the prior, the validation people and the
-    luck of the eval people all count. Where photos weigh differently a person is drawn by their mean weight; ages:
-    (M, P) by what these are multiplied, taken in turn as well.
+    luck of the eval people all count. Where photos weigh differently a person is drawn by their mean weight, and some
+    of their photos are left out or there more than once; ages: (M, P) by what people's weights are multiplied, taken in
+    turn as well. photos_per_person: of the eval people, as many as a validation person has where left out.
     """
-    rng = np.random.default_rng(seed)
-    each, photos = (None, None) if rows.weight is None else _by_person(rows)
-    units, kind = counts_of(rows.person, rows.label * LABELS + labels, rows.people, photos), rows.kind
+    rng, kind = np.random.default_rng(seed), rows.kind
+    share = 1.0 if photos_per_person is None else photos_per_person * rows.persons / len(rows.person)
+    alike = rows.weight is None and share > FEWER
+    each, photos = _by_person(rows)
+    pair, photos = rows.label * LABELS + labels, photos * share
+    units = counts_of(rows.person, pair, rows.people) if alike else None
     total = np.zeros((len(weights), 3 * LABELS))
     for i, times in enumerate(weights):
-        size = _whole(priors[i % len(priors)], people)
+        size, drawn = _whole(priors[i % len(priors)], people), np.zeros(rows.people, np.int64)
         for k in np.flatnonzero(size):
             inside = np.flatnonzero((kind == k) & (times > 0))
-            if len(inside):
-                if each is None:
-                    drawn = by_number(rng, times[inside], size[k], 1)
-                else:
-                    often = each if ages is None else each * ages[i % len(ages)]
-                    drawn = by_share(rng, times[inside] * often[inside], size[k], 1)
-                total[i] += (drawn @ units[inside])[0]
+            if not len(inside):
+                continue
+            if alike:
+                drawn[inside] = by_number(rng, times[inside], size[k], 1)[0]
+            else:
+                often = each if ages is None else each * ages[i % len(ages)]
+                drawn[inside] = by_share(rng, times[inside] * often[inside], size[k], 1)[0]
+        if units is not None:
+            total[i] = drawn @ units
+        else:
+            seen = drawn[rows.person]
+            seen = seen * photos.astype(np.int64) + rng.binomial(seen, photos % 1)
+            total[i] = counts_of(np.zeros(len(pair), np.int64), pair, 1, seen.astype(np.float64))[0]
     hit, predicted, true = total.reshape(-1, 3, LABELS).transpose(1, 0, 2)
     return f1_of(hit, predicted, true).sum(1) / (true > 0).sum(1)
 
@@ -67,16 +80,25 @@ def expected_scores(
 def _by_person(rows: LabelledPredictions) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """(P,) the mean weight of each person's photos, and (n,) the weights of photos beside it."""
     mean = np.bincount(rows.person, rows.weights) / np.bincount(rows.person)
-    return mean, rows.weights / mean[rows.person]
+    return mean, rows.weights / np.maximum(mean, 1e-12)[rows.person]
 
 
 def choice_interval(
-    found: ThresholdChoice, people: int, centre: float, level: float = 0.9, seed: int = 0
+    found: ThresholdChoice,
+    people: int,
+    centre: float,
+    level: float = 0.9,
+    seed: int = 0,
+    photos_per_person: float | None = None,
 ) -> list[float] | None:
-    """The interval of the macro-F1 to expect of so many eval people; centre: the cross-fitted score in their prior."""
-    labels = fused(found.rows.cell, found.rows.predicted_age, found.thresholds)
-    drawn = expected_scores(found.rows, labels, found.possible, found.weights, people, seed, found.ages)
-    return expected_interval(centre, drawn, found.rows, found.possible.mean(0), level)
+    """The interval of the macro-F1 to expect of so many eval people; centre: the cross-fitted score in their prior.
+
+    photos_per_person: as `expected_scores` takes it.
+    """
+    rows = found.eval_like
+    labels = fused(rows.cell, rows.predicted_age, found.thresholds)
+    drawn = expected_scores(rows, labels, found.possible, found.weights, people, seed, found.ages, photos_per_person)
+    return expected_interval(centre, drawn, rows, found.possible.mean(0), level)
 
 
 def expected_interval(

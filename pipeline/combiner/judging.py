@@ -55,7 +55,7 @@ def judge(found: ThresholdChoice, held_out: NDArray, seed: int = 0) -> tuple[dic
     pairs = [cross_fitted_coarse(rows, factor, found.bandwidth, by_mask, seed) for by_mask in (True, False)]
     by_mask, one = (macro_f1(rows.label, labels, found.photo_weights) for labels in pairs)
     result["gain_by_mask"] = by_mask - one
-    return result, centre_of(rows, labels_of["cross_fitted"], found.possible)
+    return result, centre_of(found.eval_like, labels_of["cross_fitted"], found.possible)
 
 
 def threshold_intervals(found: ThresholdChoice) -> list[list[float]]:

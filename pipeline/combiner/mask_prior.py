@@ -21,19 +21,27 @@ from pipeline.combiner.prior_choice import FEW
 from pipeline.prediction.eval_predictions import EvalPredictions
 from pipeline.prediction.labelled import LabelledPredictions
 
-LEAST = 3
-"""With fewer people held out in a state nothing tells what it is taken for."""
+LEAST, PHOTOS, SHARE = 3, 30, 0.02
+"""With fewer people held out in a state, fewer photos or a smaller share, nothing tells what it is taken for."""
+ALIKE = 0.05
+"""States whose predictions differ by less than this share of photos cannot be told apart."""
 PSEUDO = 0.5
 """Photos that are added to each confusion."""
 
 
 @dataclass(frozen=True)
 class MaskPrior:
-    """Shares of the mask states: train (3,) of photos held out, estimate (3,) of others; draws (B, 3) that may be."""
+    """Shares of the mask states: train (3,) of photos held out, estimate (3,) of others; draws (B, 3) that may be.
+
+    confusion: (3, 3) how each state is predicted, rows summing to one; bands: (3, 3) the shares of the age bands among
+    the others' photos of each state, None where all have the same.
+    """
 
     train: NDArray[np.float64]
     estimate: NDArray[np.float64]
     draws: NDArray[np.float64]
+    confusion: NDArray[np.float64]
+    bands: NDArray[np.float64] | None = None
 
     @property
     def interval(self) -> NDArray[np.float64]:
@@ -52,17 +60,20 @@ class MaskPrior:
         return self.estimate if self.shifted else self.train
 
     def weights(self, rows: LabelledPredictions) -> NDArray[np.float64]:
-        """(n,) how often photos held out count to stand for such shares; one in the mean of each class of people."""
-        each = (self.share / self.train)[rows.label // CLASSES]
-        kind = rows.kind[rows.person]
-        mean = np.bincount(kind, each) / np.maximum(np.bincount(kind), 1)
-        return each / mean[kind]
+        """(n,) how often photos held out count, beside one another, to stand for such shares.
+
+        By true and predicted state: where photos were chosen by what was predicted, confusions stay what they are.
+        """
+        true, predicted = rows.label // CLASSES, rows.cell // len(GENDERS)
+        place = true * len(MASKS) + predicted
+        own = np.bincount(place, minlength=self.confusion.size) / len(place)
+        return ((self.share[:, None] * self.confusion).ravel() / np.maximum(own, 1e-12))[place]
 
 
 def mask_prior(
     rows: LabelledPredictions, mask: NDArray[np.int64], photos_per_person: float, draws: int = 200, seed: int = 0
 ) -> MaskPrior | None:
-    """The shares of mask states of eval photos; None where too few people held out are in a state.
+    """The shares of mask states of eval photos; None where nothing tells what a state is taken for.
 
     mask: (n, K) predicted states of n photos by K networks, -1 where one is missing; photos_per_person: how many of
     them are one person's.
@@ -71,26 +82,30 @@ def mask_prior(
     size = len(MASKS)
     photos = np.bincount(true, minlength=size)
     people = np.bincount(np.unique(true * rows.persons + rows.who[rows.person]) // rows.persons, minlength=size)
-    if people.min() < LEAST:
+    raw = np.bincount(true * size + predicted, minlength=size**2).reshape(size, size)
+    density = (raw + PSEUDO) / (raw + PSEUDO).sum(1, keepdims=True)
+    apart = np.abs(density[:, None] - density[None]).sum(-1)[~np.eye(size, dtype=bool)].min() / 2
+    if people.min() < LEAST or photos.min() < max(PHOTOS, SHARE * len(true)) or apart < ALIKE:
         return None
-    table = np.bincount(true * size + predicted, minlength=size**2).reshape(size, size) + PSEUDO
-    density = table / table.sum(1, keepdims=True)
     alike = correlation(true, predicted, rows.who[rows.person])
     known = mask >= 0
-    weight = (known / known.sum(1, keepdims=True))[known]
-    seen = np.bincount(mask[known], weight, size)
+    seen = np.bincount(mask[known], (known / known.sum(1, keepdims=True))[known], size)
+    # the grid of priors tells small shares well but for the middle one's: that is the most common state's
+    order = np.argsort(seen)[[0, 2, 1]]
     found = Evidence(
-        density=density,
-        raw=density,
-        noise=np.stack([np.diag(row) - np.outer(row, row) for row in density]),
-        people=photos / _effect(photos / people, alike),
+        density=density[order],
+        raw=density[order],
+        noise=np.stack([np.diag(row) - np.outer(row, row) for row in density[order]]),
+        people=(photos / _effect(photos / people, alike))[order],
         seen=seen / seen.sum(),
         eval_people=len(mask) / _effect(photos_per_person, alike),
         genders=np.ones((size, 1)),
     )
     train = photos / photos.sum()
-    possible = posterior(found, train)
-    return MaskPrior(train, possible.mean, possible.draws(draws, np.random.default_rng([seed, 26])))
+    possible = posterior(found, train[order])
+    back = np.argsort(order)
+    drawn = possible.draws(draws, np.random.default_rng([seed, 26]))[:, back]
+    return MaskPrior(train, possible.mean[back], drawn, raw / photos[:, None])
 
 
 def _effect(photos: NDArray | float, correlation: float) -> NDArray | float:
@@ -101,13 +116,13 @@ def _effect(photos: NDArray | float, correlation: float) -> NDArray | float:
 def masks_of(
     rows: LabelledPredictions, eval: EvalPredictions, draws: int, seed: int, notes: list[str]
 ) -> MaskPrior | None:
-    """The mask states of eval photos, None where they are taken to be as in train, which notes tell."""
+    """The mask states of eval photos, None where nothing is known of them; notes gets why, but for few eval photos."""
     if eval.mask is None or eval.people < FEW:
         return None
     found = mask_prior(rows, eval.mask, eval.photos_per_person, draws, seed)
     if found is None:
         notes.append(
-            f"fewer than {LEAST} validation people are in some mask state, so that its share among the eval photos is "
-            "not estimated: calibrated for the mask states of the train people"
+            "too few validation photos are of some mask state, or two states look alike to the network, so that their "
+            "shares among the eval photos are not estimated: calibrated for the mask states of the train people"
         )
     return found

@@ -40,7 +40,7 @@ def unlike_note(guess: Estimate) -> str:
 
 def ages_note(ages: ShiftedAges) -> str:
     """That people of other ages inside the bands explain the photos, and of which there are most beside one's own."""
-    most = int(ages.factor.argmax())
+    most = int(np.nanargmax(ages.factor))
     first, last = ages.start[most], ages.start[most + 1] - 1 if most + 1 < len(ages.start) else np.inf
     which = f"{first:.0f} to {last:.0f}" if np.isfinite(last) else f"{first:.0f} and over"
     return (
@@ -62,7 +62,7 @@ def shrinkage_notes(shrinkage: NDArray, counts: NDArray, names: tuple[str, str],
 def second_notes(expected: dict[str, Any]) -> list[str]:
     """That the two expected scores are far apart, where they are."""
     second = expected["second"]
-    if not disagree(expected, second):
+    if second is None or not disagree(expected, second):
         return []
     low, high = second["interval"]
     return [

@@ -54,7 +54,7 @@ class PersonCombiner:
         per_person = float((photos**2).sum() / photos.sum())
         told = [_told(photos, rows, self.pooling_.one_age, self.alone_.report_["expected"]), *notes]
         self.pooled_ = self._new().fit(
-            alike, self._pooled(predictions, means, person, state), told, caveats, per_person
+            alike, self._pooled(predictions, means, person, state), told, caveats, per_person, self.alone_.masks_
         )
         pooled = self.pooling_.to_dict() | {"people": len(shapes), "alone": self.alone_.report_["expected"]}
         self.report_ = self.pooled_.report_ | {"pooled": pooled}

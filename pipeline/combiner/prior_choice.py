@@ -46,11 +46,10 @@ def prior_kind(
         return "train", 0.0
     if guess.unlike:
         notes.append(unlike_note(guess))
-    if guess.ages is not None and prior != "train":
-        notes.append(ages_note(guess.ages))
     if prior == "train":
         return "train", 0.0
     tried = [] if guess.tried is None else [tried_note(guess.tried, guess.prior)]
+    tried += [] if guess.ages is None else [ages_note(guess.ages)]
     if prior == "estimate":
         notes += tried
         return "estimate", 1.0

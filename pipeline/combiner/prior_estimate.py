@@ -25,6 +25,9 @@ SETS = 200
 """So many sets of one's own people are tried."""
 UNTRIED = 2.0
 """How much wider than chi-squared the statistic is taken to be where there are too few people to try it on."""
+MOVED = tuple(range(-10, 11))
+STRETCHED = (0.8, 0.9, 1.0, 1.1, 1.25)
+"""By so many years, and so many times, another camera may move and stretch predictions: that tells of no other ages."""
 UNKNOWN = 0.1
 """No more than this share of the photos may be of ages that hardly a validation person has."""
 ROUNDS = 3
@@ -66,6 +69,11 @@ class Estimate:
         return self.unlike and _beyond(self.tried, self.misfit)
 
     @property
+    def widen(self) -> float:
+        """By how much the statistic of a true prior is larger than chi-squared."""
+        return _widen(self.tried, self.misfit, self.limit)
+
+    @property
     def step(self) -> float:
         """How far from the train prior toward the estimate labels are best chosen for, as found on one's own people.
 
@@ -79,8 +87,9 @@ class ShiftedAges:
     """Other ages inside the bands than the validation people's.
 
     start: (K,) the youngest age of each bin of ages; factor: (K,) how often its people count beside those of other bins
-    of its band; weights: (P,) the same of each validation person, one in the mean of a class; draws: (B, P) weights
-    that the photos leave possible; as_in_train: (3,) the prior if ages inside the bands were the validation people's.
+    of its band, NaN where nobody is held out; weights: (P,) the same of each validation person, one in the mean of a
+    class; draws: (B, P) weights that the photos leave possible; as_in_train: (3,) the prior if ages inside the bands
+    were the validation people's.
     """
 
     start: NDArray[np.float64]
@@ -108,25 +117,44 @@ def estimate(
     """
     smoothing = choose_smoothing(rows, group)
     densities = Densities(rows, smoothing)
-    known = np.isfinite(age)
-    code = densities.code(np.where(known, age, 0.0), gender)
-    weight = known / known.sum(1, keepdims=True) / len(age)
-    seen = np.bincount(code.ravel(), weight.ravel(), minlength=densities.density.shape[1])
-    found = evidence(densities, seen, eval_people)
+    found = _seen(densities, age, gender, eval_people)
     tried = self_test(rows, smoothing, SETS, seed, score)
     misfit, limit = found.misfit(), USUAL if tried is None else tried.limit
-    # what no prior explains is a noise that the statistic does not know of
-    widen = (UNTRIED if tried is None else tried.widen) * max(1.0, misfit / limit)
-    possible = posterior(found, rows.counts / rows.people, widen)
+    possible = posterior(found, rows.counts / rows.people, _widen(tried, misfit, limit))
     priors = np.concatenate([possible.mean[None], possible.draws(draws, np.random.default_rng([seed, 15]))])
     ages = None
     if tried is not None and _beyond(tried, misfit):
         bins = AgeBins(rows)
-        other = _deconvolved(bins, densities, found, group, draws, seed)
-        if found.misfit_of(other.fitted, other.prior) <= limit and bins.unknown(other.factor) <= UNKNOWN:
+        other = _deconvolved(bins, densities, found, group, tried.widen, draws, seed)
+        explains = found.misfit_of(other.fitted, other.prior) <= limit and bins.unknown(other.factor) <= UNKNOWN
+        if explains and _moved(densities, age, gender, eval_people) > limit:
             priors, ages = np.concatenate([other.prior[None], other.priors]), _shift(bins, other, possible.mean)
     shares = (priors[:, :, None] * found.genders).reshape(-1, len(BANDS) * len(GENDERS))
     return Estimate(found.likeliest, priors[0], shares[0], shares[1:], misfit, limit, tried, ages)
+
+
+def _seen(densities: Densities, age: NDArray, gender: NDArray, people: float) -> Evidence:
+    """What predictions (n, K) say, NaN where a network is missing; people: as how many the photos count."""
+    known = np.isfinite(age)
+    code = densities.code(np.where(known, age, 0.0), gender)
+    weight = known / known.sum(1, keepdims=True) / len(age)
+    seen = np.bincount(code.ravel(), weight.ravel(), minlength=densities.density.shape[1])
+    return evidence(densities, seen, people)
+
+
+def _moved(densities: Densities, age: NDArray, gender: NDArray, people: float) -> float:
+    """The misfit of the photos if their predictions had been moved and stretched alike, the least of all ways."""
+    middle = np.nanmean(age)
+    return min(
+        _seen(densities, middle + (age - middle - years) / times, gender, people).misfit()
+        for years in MOVED
+        for times in STRETCHED
+    )
+
+
+def _widen(tried: SelfTest | None, misfit: float, limit: float) -> float:
+    # what no prior explains is a noise that the statistic does not know of
+    return (UNTRIED if tried is None else tried.widen) * max(1.0, misfit / limit)
 
 
 def _beyond(tried: SelfTest, misfit: float) -> bool:
@@ -135,20 +163,20 @@ def _beyond(tried: SelfTest, misfit: float) -> bool:
 
 
 def _deconvolved(
-    bins: AgeBins, densities: Densities, found: Evidence, group: NDArray, draws: int, seed: int
+    bins: AgeBins, densities: Densities, found: Evidence, group: NDArray, widen: float, draws: int, seed: int
 ) -> Deconvolution:
-    """The ages that explain the predicted ages seen; group: (P,) as `estimate` has it."""
-    seen, people = found.seen.reshape(-1, len(GENDERS)).sum(1), found.eval_people
+    """The ages that explain the predicted ages seen; group: (P,) as `estimate` has it; widen: as `posterior` has it."""
+    seen, people = found.seen.reshape(-1, len(GENDERS)).sum(1), found.eval_people / widen
     density = bins.densities(densities.edges, group)
     for _ in range(ROUNDS):
         # densities rest on people too, whose chance counts beside that of the photos
         other = deconvolve(bins.band, bins.share, density, seen, people, draws, seed)
-        people = 1 / (other.prior / found.eval_people + other.prior**2 / found.people).sum()
+        people = 1 / (other.prior / found.eval_people + other.prior**2 / found.people).sum() / widen
     return other
 
 
 def _shift(bins: AgeBins, found: Deconvolution, as_in_train: NDArray) -> ShiftedAges:
     inside = np.eye(len(BANDS))[bins.band]
     usual = (bins.share * found.factor) @ inside / np.maximum(bins.share @ inside, 1e-12)
-    factor = found.factor / usual[bins.band]
+    factor = np.where(bins.known, found.factor / usual[bins.band], np.nan)
     return ShiftedAges(bins.start, factor, bins.weights(found.factor), bins.weights(found.factors), as_in_train)

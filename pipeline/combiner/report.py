@@ -27,7 +27,9 @@ def report(result: dict[str, Any]) -> str:
         f"{'macro-F1 of validation':<28}{'thresholds 30/60':>25}{'calibrated, in-sample':>25}{'cross-fitted':>25}"
         + suffix(result["caveats"]),
     ]
-    for key, name in (("train", "train age mix"), ("eval", "age mix used")):
+    states = result.get("mask_states")
+    used = "mixes used" if states and states["kind"] == "estimate" else "age mix used"
+    for key, name in (("train", "train age mix"), ("eval", used)):
         cells = [
             f"{scores[key][name]['macro_f1']:.3f} ({_span(scores[key][name]['interval'])})"
             for name in ("plain", "in_sample", "cross_fitted")
@@ -85,12 +87,21 @@ def mask_lines(prior: dict[str, Any] | None) -> list[str]:
     if prior is None:
         return []
     if prior["kind"] == "train":
-        return ["mask states as in train, which the eval photos leave possible"]
+        return ["mask states as in train, which the eval photos leave possible", *_by_state(prior)]
     lines = [f"{'mask states':<28}" + "".join(f"{name:>18}" for name in MASKS)]
     for name, shares in (("train", prior["train"]), ("used: estimated", prior["used"])):
         lines.append(f"  {name:<26}" + "".join(f"{share:>17.1%} " for share in shares))
     spans = [f"{low:.1%} to {high:.1%}" for low, high in prior["interval"]]
-    return [*lines, f"  {'95 % interval of it':<26}" + "".join(f"{span:>18}" for span in spans)]
+    return [*lines, f"  {'95 % interval of it':<26}" + "".join(f"{span:>18}" for span in spans), *_by_state(prior)]
+
+
+def _by_state(prior: dict[str, Any]) -> list[str]:
+    """The age mix of the photos of each mask state, where these differ."""
+    if "bands" not in prior:
+        return []
+    lines = [f"{'age mix by mask state':<28}" + "".join(f"{name:>18}" for name in BANDS)]
+    rows = zip(MASKS, prior["bands"], strict=True)
+    return lines + [f"  {name:<26}" + "".join(f"{share:>17.1%} " for share in shares) for name, shares in rows]
 
 
 def possible_line(prior: dict[str, Any]) -> list[str]:
@@ -103,7 +114,7 @@ def second_line(expected: dict[str, Any]) -> list[str]:
     second = expected.get("second")
     if second is None:
         return []
-    spread = f"{expected['level']:.0%} interval {_span(second['interval'])}" if second["interval"] else "no interval"
+    spread = f"{expected['level']:.0%} interval {_span(second['interval'])}"
     return [f"  by how often each label was predicted there, {second['macro_f1']:.3f} ({spread})"]
 
 

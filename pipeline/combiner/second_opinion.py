@@ -1,9 +1,9 @@
 """A second opinion on the score to expect, which knows what was predicted on the eval photos.
 
 Half of the denominator of each F1 is how often a label is predicted, and on eval photos that is known exactly. The
-table of true by predicted labels is the one that has these counts, and the prior as its other margin, and confuses
-labels as they are confused on people held out: the linear equations of LEAP (Volpi, Moreo and Sebastiani 2025) for 18
-labels, solved by raking (Deming and Stephan 1940), which keeps shares positive and odds as they are.
+table of true by predicted labels has these counts; beyond that labels are as common as the prior has them, and confused
+as on people held out (the equations of LEAP, Volpi, Moreo and Sebastiani 2025, for 18 labels). Solved by Bayes' rule:
+were the prior met exactly too, the chance in few photos would be taken for mistakes.
 """
 
 from __future__ import annotations
@@ -14,12 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.labels import CLASSES, LABELS, MASKS, class_of_label
+from pipeline.combiner.counts import correlation
 from pipeline.combiner.expected_score import expected_interval
 from pipeline.prediction.labelled import LabelledPredictions
 from pipeline.scoring.metrics import f1_of
 
-TURNS = 60
-"""Both margins are met in turn so often."""
 PSEUDO = 2.0
 """Photos that are added to each label's confusions, as masks and classes of people are confused apart."""
 HALF = 0.5
@@ -31,45 +30,43 @@ def second_opinion(
     held_out: NDArray,
     predicted: NDArray[np.int64],
     possible: NDArray,
-    masks: NDArray | None,
     weights: NDArray,
     people: int,
     level: float,
     seed: int = 0,
-) -> dict[str, Any]:
-    """macro_f1 and its interval (None where a band has too few people).
+) -> dict[str, Any] | None:
+    """macro_f1 and its interval; None where a band has too few people for `expected_interval`.
 
     held_out: (n,) labels of validation photos by other people's thresholds; predicted: (18,) how many eval photos were
-    given each label; possible: (B, 6) priors; masks: (B, 3) mask states, None as in train; weights: (B, P) of resampled
-    validation people; people: as how many the eval photos count.
+    given each label; possible: (B, 6) priors; weights: (B, P) of resampled validation people; people: as how many the
+    eval photos count.
     """
+    if expected_interval(0.5, np.full(2, 0.5), rows, possible.mean(0), level) is None:
+        return None
     rng = np.random.default_rng([seed, 27])
-    count = predicted.sum()
-    share = predicted / count
-    priors = label_priors(rows, possible, masks)
+    count = int(predicted.sum())
+    share, priors = predicted / count, label_priors(rows, possible)
+    alike = correlation(rows.label % CLASSES, held_out % CLASSES, rows.who[rows.person])
+    units = count / (1 + max(count / people - 1, 0) * alike)
     drawn = np.empty(len(weights))
     for i, times in enumerate(weights):
-        prior = priors[i % len(priors)]
-        table = raked(prior[:, None] * confusions(rows, held_out, times), prior, share)
-        # of the eval people, so many as there are, chance makes more or fewer of each kind
-        made = rng.standard_gamma(table * people) + 1e-12
+        table = priors[i % len(priors)][:, None] * confusions(rows, held_out, times)
+        # of so many photos as there are, chance makes more or fewer of each kind
+        made = rng.standard_gamma(table / table.sum(0) * share * units) + 1e-12
         drawn[i] = _score(made / made.sum(0) * share, count)
-    prior = priors.mean(0)
-    table = raked(prior[:, None] * confusions(rows, held_out, np.ones(rows.people)), prior, share)
-    centre = _score(table, count)
+    table = priors.mean(0)[:, None] * confusions(rows, held_out, np.ones(rows.people))
+    centre = _score(table / table.sum(0) * share, count)
     return {"macro_f1": centre, "interval": expected_interval(centre, drawn, rows, possible.mean(0), level)}
 
 
-def label_priors(rows: LabelledPredictions, possible: NDArray, masks: NDArray | None) -> NDArray[np.float64]:
-    """(B, 18) shares of labels: of classes of people (B, 6) times mask states (B, 3), as in train where these are None.
-
-    possible: by band * 2 + gender.
-    """
-    if masks is None:
-        own = np.bincount(rows.label // CLASSES, rows.weights, len(MASKS))
-        masks = np.repeat(own[None] / own.sum(), len(possible), axis=0)
-    labels = np.arange(LABELS)
-    return possible[:, class_of_label(labels)] * masks[:, labels // CLASSES]
+def label_priors(rows: LabelledPredictions, possible: NDArray) -> NDArray[np.float64]:
+    """(B, 18) shares of labels: of classes of people (B, 6), by band * 2 + gender, times their rows' mask states."""
+    kind = class_of_label(np.arange(LABELS))
+    count = np.bincount(rows.label, rows.weights, LABELS)
+    whole = np.bincount(kind, count, CLASSES)[kind]
+    every = np.bincount(rows.label // CLASSES, rows.weights, len(MASKS))[np.arange(LABELS) // CLASSES]
+    # of a class without people it is not known
+    return possible[:, kind] * np.where(whole > 0, count / np.maximum(whole, 1e-12), every / every.sum())
 
 
 def confusions(rows: LabelledPredictions, labels: NDArray, times: NDArray) -> NDArray[np.float64]:
@@ -88,17 +85,6 @@ def _table(true: NDArray, predicted: NDArray, weight: NDArray, size: int) -> NDA
     return table / table.sum(1, keepdims=True)
 
 
-def raked(table: NDArray, rows: NDArray, columns: NDArray) -> NDArray[np.float64]:
-    """The table of these margins whose odds are those of another: of all such tables the nearest (Kullback-Leibler).
-
-    Columns are met at the end, exactly.
-    """
-    for _ in range(TURNS):
-        table = table * (rows / np.maximum(table.sum(1), 1e-300))[:, None]
-        table = table * (columns / np.maximum(table.sum(0), 1e-300))
-    return table
-
-
 def _score(table: NDArray, count: int) -> float:
     """Macro-F1 of shares of true by predicted labels (18, 18), over labels of which there are some."""
     true = table.sum(1)
@@ -108,7 +94,7 @@ def _score(table: NDArray, count: int) -> float:
 
 def disagree(first: dict[str, Any], second: dict[str, Any]) -> bool:
     """Whether each of two expected scores lies outside the other's interval."""
-    if first["interval"] is None or second["interval"] is None:
+    if first["interval"] is None:
         return False
     return not (
         first["interval"][0] <= second["macro_f1"] <= first["interval"][1]

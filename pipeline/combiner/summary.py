@@ -39,8 +39,8 @@ def summary(
 
     kind: "train", "given" or "estimate"; notes: sentences to begin with; held_out: (n,) the
     labels of `held_out_labels`; caveats: words to set beside every score,
-    such as optimistic; masks: the mask states of the eval photos, None where they are as in train; predicted: (18,)
-    how many eval photos were given each label; the dictionary is plain JSON.
+    such as optimistic; masks: the mask states of the eval photos, None where nothing is known of them; predicted:
+    (18,) how many eval photos were given each label; the dictionary is plain JSON.
     """
     rows, guess = found.rows, found.estimate
     scores, centre = judge(found, held_out, seed)
@@ -58,9 +58,8 @@ def summary(
         notes += interval_notes(rows.persons_by_band, bands_of(found.shares))
         expected = _expected(found, eval, centre, seed) | ({"caveats": list(caveats)} if caveats else {})
         if predicted is not None:
-            states = masks.draws if masks is not None and masks.shifted else None
             expected["second"] = second_opinion(
-                rows, held_out, predicted, found.possible, states, found.weights, eval.people, LEVEL, seed
+                found.eval_like, held_out, predicted, found.possible, found.weights, eval.people, LEVEL, seed
             )
             notes += second_notes(expected)
     return {
@@ -87,7 +86,7 @@ def summary(
 
 def _expected(found: ThresholdChoice, eval: EvalPredictions, centre: float, seed: int) -> dict[str, Any]:
     """The score to expect of the eval photos; centre: the cross-fitted one."""
-    interval = choice_interval(found, eval.people, centre, LEVEL, seed)
+    interval = choice_interval(found, eval.people, centre, LEVEL, seed, eval.photos_per_person)
     return {"macro_f1": centre, "interval": interval, "level": LEVEL, "photos": len(eval.predicted_age)}
 
 
@@ -95,7 +94,8 @@ def masks_told(masks: MaskPrior) -> dict[str, Any]:
     """What the report holds about mask states, in the order of their numbers."""
     used = {"kind": "estimate" if masks.shifted else "train", "used": masks.share.tolist()}
     estimate = {"estimate": masks.estimate.tolist(), "interval": masks.interval.tolist()}
-    return {"train": masks.train.tolist()} | used | estimate
+    bands = {} if masks.bands is None else {"bands": masks.bands.tolist()}
+    return {"train": masks.train.tolist()} | used | estimate | bands
 
 
 def estimate_told(guess: Estimate) -> dict[str, Any]:
@@ -111,7 +111,8 @@ def estimate_told(guess: Estimate) -> dict[str, Any]:
         "tried": None,
     }
     if guess.ages is not None:
-        told["ages"] = {"start": guess.ages.start.tolist(), "factor": guess.ages.factor.tolist()}
+        factor = [None if np.isnan(times) else times for times in guess.ages.factor.tolist()]
+        told["ages"] = {"start": guess.ages.start.tolist(), "factor": factor}
     if guess.tried is not None:
         told["tried"] = {
             "sets": len(guess.tried.truth),

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.labels import class_of_label
-from pipeline.combiner.class_prior import factors, people_of, with_bands
+from pipeline.combiner.class_prior import factors, people_of, weighted, with_bands
 from pipeline.combiner.cross_fitting import BANDWIDTH, best_bandwidth, inner_folds_of
 from pipeline.combiner.pooled_residuals import PooledResiduals
 from pipeline.combiner.prior_estimate import Estimate, estimate
@@ -26,8 +26,9 @@ class ThresholdChoice:
     the priors it stands for; possible (B, 6): those that the eval photos may have; estimate: what these rest on,
     None where the prior is known; rows: the validation predictions as they would be after averaging; keep: the
     share of their residuals kept; fallback, shrinkage (2,): the thresholds of last resort and how far each was drawn
-    to them; weights (B, P): times each person counts in each resample; bandwidth: in years; ages (B, P): how often
-    people count beside rows' own weights, by ages that the eval photos may have, None where these do not shift.
+    to them; weights (B, P): times each person counts in each resample; bandwidth: in years; eval_like: rows weighted as
+    the eval photos are likely to be, which tell the score to expect; ages (B, P): how often people count beside those
+    weights, by ages that the eval photos may have, None where these do not shift.
     """
 
     thresholds: tuple[float, float]
@@ -41,6 +42,7 @@ class ThresholdChoice:
     shrinkage: NDArray[np.float64]
     weights: NDArray[np.int64]
     bandwidth: float
+    eval_like: LabelledPredictions
     ages: NDArray[np.float64] | None = None
 
     @property
@@ -80,11 +82,12 @@ def choose_thresholds(
     if guess is not None and toward > 0:
         priors = shares + toward * (possible - shares)
         shares = shares + toward * (guess.shares - shares)
-        if guess.ages is not None:
-            each = 1 + toward * (guess.ages.weights - 1)
-            ages = (1 + toward * (guess.ages.draws - 1)) / each
-            rows = replace(rows, weight=rows.weights * each[rows.person])
     rows, keep = narrowed(rows, 0.0 if eval is None else eval.removed)
+    eval_like = rows
+    if guess is not None and guess.ages is not None:
+        ages = guess.ages.draws / guess.ages.weights
+        eval_like = weighted(rows, guess.ages.weights[rows.person])
+        rows = weighted(rows, 1 + toward * (guess.ages.weights - 1)[rows.person]) if toward else rows
     fallback = fallback_of(rows.age, rows.predicted_age, rows.counts)
     if bandwidth is None:
         bandwidth = best_bandwidth(rows, shares, seed)
@@ -92,7 +95,19 @@ def choose_thresholds(
     shrinkage = shrinkage_of(rows.persons_by_band)
     thresholds = shrunk(best, fallback, shrinkage)
     return ThresholdChoice(
-        thresholds, shares, priors, possible, guess, rows, keep, fallback, shrinkage, weights, bandwidth, ages
+        thresholds,
+        shares,
+        priors,
+        possible,
+        guess,
+        rows,
+        keep,
+        fallback,
+        shrinkage,
+        weights,
+        bandwidth,
+        eval_like,
+        ages,
     )
 
 
@@ -109,7 +124,7 @@ def narrowed(rows: LabelledPredictions, removed: float) -> tuple[LabelledPredict
         return rows, 1.0
     expected = PooledResiduals(rows).line()[rows.person]
     residual = rows.predicted_age - expected
-    keep = float(np.sqrt(max(0.05, 1 - removed / max((residual**2).mean(), 1e-9))))
+    keep = float(np.sqrt(max(0.05, 1 - removed / max(np.average(residual**2, weights=rows.weight), 1e-9))))
     return drawn_in(rows, keep), keep
 
 

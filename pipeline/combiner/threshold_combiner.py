@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +11,15 @@ import pandas as pd
 
 from models.errors import UserError
 from models.labels import BAND_STARTS, LABELS, decode, fused
-from pipeline.combiner.class_prior import bands_of
+from pipeline.combiner.class_prior import bands_of, weighted
 from pipeline.combiner.held_out import held_out_table
 from pipeline.combiner.judging import held_out_labels
-from pipeline.combiner.mask_prior import masks_of
+from pipeline.combiner.mask_prior import MaskPrior, masks_of
 from pipeline.combiner.notes import absence
 from pipeline.combiner.prior_choice import check_prior, prior_kind
 from pipeline.combiner.report import report
 from pipeline.combiner.schema import TASK, VERSION, check_version
+from pipeline.combiner.state_priors import by_state
 from pipeline.combiner.summary import THRESHOLDS, summary
 from pipeline.combiner.threshold_choice import choose_thresholds, prior_of_eval
 from pipeline.prediction.eval_predictions import EvalPredictions
@@ -38,8 +38,11 @@ class ThresholdCombiner:
     bandwidth: of the Gaussian kernel that spreads each validation prediction, in years, or "auto" (cross-fitting
     chooses). draws: resamples behind every interval. seed: of those draws.
 
+    The mask states of the eval photos are estimated unless the prior is "train" or these photos count as fewer than 30
+    people; photos held out are weighted to them.
+
     After fit: thresholds_ (2 years), prior_ (3 shares), report_ (a dictionary for JSON: what it was fitted on and what
-    it found) and held_out_ (a `held_out_table`; this one is not saved).
+    it found), held_out_ (a `held_out_table`) and masks_ (a MaskPrior, or None); the last two are not saved.
     """
 
     def __init__(
@@ -65,14 +68,16 @@ class ThresholdCombiner:
         notes: Sequence[str] = (),
         caveats: Sequence[str] = (),
         photos_per_person: float | None = None,
+        masks: MaskPrior | None = None,
     ) -> ThresholdCombiner:
         """Calibrate on out-of-fold predictions beside the truth, for the class prior of the eval photos.
 
         validation: a row per photo with photo, person, fold, mask, gender, age and the predictions;
         predictions: those about eval photos, a row per photo and fold; notes: sentences for the report to begin
         with; caveats: words to set beside every score of it; photos_per_person: how many eval photos count
-        as one person, by default as many as a validation person has. Beside an age band without people a threshold is
-        not fitted: it is the band's own age. Raises UserError for tables or a prior that cannot be used.
+        as one person, by default as many as a validation person has; masks: the eval photos' mask states, where they
+        are known already. Beside an age band without people a threshold is not fitted: it is the band's own age. Raises
+        UserError for tables or a prior that cannot be used.
         """
         given = check_prior(self.prior)
         bandwidth = check_bandwidth(self.bandwidth)
@@ -82,9 +87,11 @@ class ThresholdCombiner:
         eval = None if predictions is None else _arrays(predictions, photos_per_person)
         more_caveats, more_notes = absence(rows.counts, THRESHOLDS, BAND_STARTS)
         notes, caveats = [*notes, *more_notes], [*caveats, *more_caveats]
-        masks = None if eval is None or self.prior == "train" else masks_of(rows, eval, self.draws, self.seed, notes)
+        if masks is None and eval is not None and self.prior != "train":
+            masks = masks_of(rows, eval, self.draws, self.seed, notes)
+        self.masks_ = masks
         if masks is not None and masks.shifted:
-            rows = replace(rows, weight=masks.weights(rows))
+            rows = weighted(rows, masks.weights(rows))
         known = eval is None or given is not None or bool(more_notes)
         guess = None if known else prior_of_eval(rows, eval, self.draws, self.seed)
         kind, toward = prior_kind(self.prior, rows, None if eval is None else eval.people, guess, notes)
@@ -96,7 +103,9 @@ class ThresholdCombiner:
         plain, in_sample = (
             fused(found.rows.cell, found.rows.predicted_age, pair) for pair in (BAND_STARTS, found.thresholds)
         )
-        self.held_out_ = held_out_table(found.rows, plain, held_out, in_sample)
+        if eval is not None and masks is not None:
+            masks, found = by_state(masks, eval, found, self.seed)
+        self.held_out_ = held_out_table(found.eval_like, plain, held_out, in_sample)
         predicted = None
         if predictions is not None:
             predicted = np.bincount(self.predict(predictions)["label"], minlength=LABELS)

@@ -1,7 +1,8 @@
-"""Ages and the two thresholds: predicted beside true ones, the score over both thresholds, and the age mixes."""
+"""Ages and the two thresholds: predicted and true ones, the score over both thresholds, age mixes and mask states."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -77,13 +78,14 @@ def _ages(files: RunFiles) -> Plot:
 
 def _surface(files: RunFiles) -> Plot:
     report = files.report
-    rows = drawn_in(labelled_predictions(files.validation), report["kept_by_averaging"])
-    train = people_of(rows)
-    shares = with_bands(np.array(report["age_mix"]["used"]), train)
-    weights = factors(shares, train)[class_of_label(rows.label)]
+    rows = labelled_predictions(files.validation)
     if "weight" in files.held_out:
         inside = files.held_out.set_index("photo")["weight"]
-        weights = weights * inside.reindex(rows.photo).to_numpy(np.float64)
+        rows = replace(rows, weight=inside.reindex(rows.photo).to_numpy(np.float64))
+    rows = drawn_in(rows, report["kept_by_averaging"])
+    train = people_of(rows)
+    shares = with_bands(np.array(report["age_mix"]["used"]), train)
+    weights = factors(shares, train)[class_of_label(rows.label)] * rows.weights
     spans = report["threshold_intervals"]
     seen = np.concatenate([rows.predicted_age, report["thresholds"], BAND_STARTS, *spans])
     binned = BinnedAges(rows.predicted_age, rows.label, rows.cell, default_grid(seen, COARSE), report["bandwidth"])
@@ -117,7 +119,7 @@ def _age_prior(files: RunFiles) -> Plot:
     prior = files.report["age_mix"]
     title = {"train": "that of the train people", "given": "as it was given", "estimate": "the estimate, or toward it"}
     note = f"The one used is {title[prior['kind']]}."
-    if "ages" in prior:
+    if "ages" in prior and prior["kind"] == "estimate":
         note += " Inside the bands ages are spread otherwise than among the people held out, who are weighted so."
     return _prior(files, "age_mix", prior, "age mix", "Shares of the age bands", BANDS, "people", note)
 

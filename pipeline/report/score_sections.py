@@ -81,13 +81,11 @@ def _scores(files: RunFiles) -> list[_Score]:
         rows.append(_Score("expected", expected["macro_f1"], *(expected["interval"] or (None, None)), level, of))
         if second := expected.get("second"):
             of = "the same, by how often each label was predicted"
-            rows.append(
-                _Score("a second opinion", second["macro_f1"], *(second["interval"] or (None, None)), level, of)
-            )
+            rows.append(_Score("a second opinion", second["macro_f1"], *second["interval"], level, of))
     of = f"{report['photos']:,} photos of {report['people']:,} people held out{files.caveats}"
     kinds = [("held out", "train", "cross_fitted"), ("held out, uncalibrated", "train", "plain")]
-    if report["age_mix"]["kind"] != "train":
-        kinds.insert(1, ("held out, in the age mix", "eval", "cross_fitted"))
+    if _weighted(report):
+        kinds.insert(1, ("held out, in the mixes used", "eval", "cross_fitted"))
     for name, weighting, key in kinds:
         made = report["scores"][weighting][key]
         rows.append(_Score(name, made["macro_f1"], *(made.get("interval") or (None, None)), USUAL, of))
@@ -95,9 +93,18 @@ def _scores(files: RunFiles) -> list[_Score]:
 
 
 def _held_out_note(files: RunFiles) -> str:
-    if files.report["age_mix"]["kind"] == "train":
+    if not _weighted(files.report):
         return ""
-    return " In the age mix that is used, people held out are weighted to stand for it; else they count as they are."
+    return (
+        " In the mixes of ages and mask states that are used, people held out are weighted to stand for them; else "
+        "they count as they are."
+    )
+
+
+def _weighted(report: dict[str, Any]) -> bool:
+    """Whether labels were chosen for other shares than the train people's."""
+    states = report.get("mask_states") or {}
+    return report["age_mix"]["kind"] != "train" or states.get("kind") == "estimate"
 
 
 def _lead(files: RunFiles) -> str:

@@ -31,7 +31,7 @@ FOLDER = "folder"
 BLANK = "(blank)"
 """The group of photos without a value."""
 MOST_GROUPS, SOME, FEW = 1000, 20, 10
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,7 +144,8 @@ def _held_out(place: Path, networks: Networks) -> HeldOutLabels:
     rows = rows.merge(gather(networks)[["photo", "person"]], on="photo")
     person, _ = pd.factorize(rows["person"].astype(str))
     predicted = np.stack([rows["in_sample"], rows["cross_fitted"]]).astype(np.int64)
-    return HeldOutLabels(rows["label"].to_numpy(np.int64), predicted, person)
+    weight = rows["weight"].to_numpy(np.float64) if "weight" in rows else None
+    return HeldOutLabels(rows["label"].to_numpy(np.int64), predicted, person, weight)
 
 
 def _notes(report: dict[str, Any]) -> list[str]:

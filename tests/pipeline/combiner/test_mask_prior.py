@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from pipeline.combiner.class_prior import weighted
 from pipeline.combiner.mask_prior import mask_prior, masks_of
 from pipeline.prediction.eval_predictions import EvalPredictions
 from tests.pipeline.made_predictions import draw
@@ -80,8 +81,53 @@ def test_photos_held_out_are_weighted_to_the_shares_alike_in_every_class():
     found = mask_prior(rows, rng.choice(3, (3000, 1), p=[0.3, 0.1, 0.6]), 1.0)
     weights = found.weights(rows)
     np.testing.assert_allclose(np.bincount(rows.label // 6, weights) / weights.sum(), found.share)
-    kind = rows.kind[rows.person]
-    np.testing.assert_allclose(np.bincount(kind, weights), np.bincount(kind))
+    np.testing.assert_allclose(weights, (found.share / found.train)[rows.label // 6])
+    kind, made = rows.kind[rows.person], weighted(rows, weights)
+    np.testing.assert_allclose(np.bincount(kind, made.weight), np.bincount(kind))
+
+
+def test_photos_chosen_by_what_was_predicted_keep_their_confusions():
+    rng = np.random.default_rng(8)
+    rows = held_out(rng, (200, 200, 100), np.array([[1.0, 0, 0], [0.4, 0.6, 0], [0, 0, 1.0]]))
+    found = mask_prior(rows, rng.choice(3, (3000, 1), p=[0.3, 0.2, 0.5]), 1.0)
+    some = rng.random(len(rows.person)) < np.array([0.1, 1.0, 0.5])[rows.cell // 2]
+    dealt = replace(rows, **{name: getattr(rows, name)[some] for name in ("person", "label", "cell")})
+    true, seen, weights = dealt.label // 6, dealt.cell // 2, found.weights(dealt)
+    np.testing.assert_allclose(np.bincount(true, weights) / weights.sum(), found.share, atol=1e-9)
+    wrong = true == 1
+    assert np.average(seen[wrong] == 0, weights=weights[wrong]) == pytest.approx(found.confusion[1, 0], abs=1e-9)
+    assert np.mean(seen[wrong] == 0) < 0.15
+
+
+@pytest.mark.parametrize(
+    "confusion",
+    [np.array([[1.0, 0, 0], [1, 0, 0], [1, 0, 0]]), np.array([[1.0, 0, 0], [0, 0, 1], [0, 0, 1]])],
+)
+def test_states_that_a_network_cannot_tell_apart_are_as_in_train(confusion):
+    rng = np.random.default_rng(9)
+    rows = held_out(rng, confusion=confusion)
+    assert mask_prior(rows, rng.choice(3, (3000, 1)), 1.0) is None
+
+
+@pytest.mark.parametrize("share", [0.0, 0.004, 0.03])
+def test_a_rare_state_is_told_as_rare(share):
+    rng = np.random.default_rng(10)
+    rows = held_out(rng, confusion=np.eye(3))
+    for rare in range(3):
+        shares = np.full(3, (1 - share) / 2)
+        shares[rare] = share
+        mask = np.repeat(np.arange(3), np.rint(shares * 5000).astype(int))
+        found = mask_prior(rows, mask[:, None], 1.0)
+        assert found.shifted
+        np.testing.assert_allclose(found.share, np.bincount(mask, minlength=3) / len(mask), atol=0.006)
+
+
+def test_a_state_of_few_photos_held_out_tells_nothing():
+    rng = np.random.default_rng(11)
+    rows = held_out(rng, (200, 200, 100), np.eye(3))
+    few = (rows.label // 6 != 1) | (rows.person < 29)
+    rows = replace(rows, **{name: getattr(rows, name)[few] for name in ("person", "label", "cell")})
+    assert mask_prior(rows, rng.choice(3, (3000, 1)), 1.0) is None
 
 
 @pytest.mark.parametrize(("people", "photos", "told"), [(2, 3000, True), (60, 100, False)])

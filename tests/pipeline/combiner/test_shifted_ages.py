@@ -28,7 +28,8 @@ def world(rng, ages, saturates=False):
 
 
 def people(rng, young, middle, old, flat=False):
-    middle = rng.integers(30, 60, middle) if flat else np.round(30 + 29 * rng.beta(4, 1.2, middle)).astype(int)
+    few = 2 * middle // 3 if flat else middle // 6
+    middle = np.concatenate([rng.integers(30, 50, few), rng.integers(50, 60, middle - few)])
     return np.concatenate([rng.integers(18, 30, young), middle, np.full(old, 60)])
 
 
@@ -114,8 +115,8 @@ def shifted():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(prior_estimate, "SETS", 40)
         for _ in range(4):
-            rows, _ = world(rng, people(rng, 220, 220, 60))
-            truth, predicted = world(rng, people(rng, 200, 200, 150, flat=True))
+            rows, _ = world(rng, people(rng, 220, 260, 60))
+            truth, predicted = world(rng, people(rng, 200, 300, 150, flat=True))
             found.append((rows, truth, eval_of(truth, predicted), prior_of_eval(rows, eval_of(truth, predicted))))
     return found
 
@@ -154,9 +155,55 @@ def test_thresholds_for_such_ages_beat_those_for_the_true_mix_of_bands(shifted):
         assert given.rows.weight is None
         predicted = eval.predicted_age[:, 0]
         scores.append([macro_f1(truth.label, fused(truth.cell, predicted, one.thresholds)) for one in (found, given)])
-        halfway = choose_thresholds(rows, rows.counts / rows.people, eval, draws=20, guess=guess, toward=0.5)
+        halfway, none = (
+            choose_thresholds(rows, rows.counts / rows.people, eval, draws=20, guess=guess, toward=toward)
+            for toward in (0.5, 0.0)
+        )
         np.testing.assert_allclose(halfway.rows.weight - 1, (found.rows.weight - 1) / 2, atol=1e-12)
+        assert none.rows.weight is None
+        for one in (halfway, none):  # what is to be expected does not depend on what is chosen for
+            np.testing.assert_allclose(one.eval_like.weight, found.rows.weight)
     assert np.subtract(*np.mean(scores, 0)) > 0.01
+
+
+@pytest.mark.parametrize(("years", "times"), [(4, 1.0), (-4, 1.0), (0, 1.2)])
+def test_another_camera_is_not_taken_for_other_ages(years, times, monkeypatch):
+    monkeypatch.setattr(prior_estimate, "SETS", 40)
+    rng = np.random.default_rng(6)
+    rows, _ = world(rng, people(rng, 220, 260, 60))
+    truth, predicted = world(rng, people(rng, 200, 150, 150))
+    guess = prior_of_eval(rows, eval_of(truth, 45 + (predicted - 45) * times + years))
+    assert guess.ages is None
+    assert guess.beyond
+    notes = []
+    assert prior_kind("auto", rows, 500, guess, notes) == ("train", 0.0)
+    assert any("unlike your validation people" in note for note in notes)
+
+
+def test_photos_that_weigh_more_tell_more_of_an_age():
+    rng = np.random.default_rng(7)
+    rows, _ = world(rng, people(rng, 100, 100, 60))
+    bare = rows.label // 6 == 2
+    rows = replace(rows, predicted_age=rows.predicted_age + np.where(bare, 6.0, -2.0))
+    edges, group = np.arange(20, 66, 4.0), rng.integers(0, 5, rows.people)
+    weight = np.where(bare, 5.0, 1 / 3)
+    some, same = AgeBins(replace(rows, weight=weight)), AgeBins(rows)
+    middles = np.concatenate([[18], edges + 2])
+    shift = (some.densities(edges, group) - same.densities(edges, group)) @ middles
+    expected = np.average(np.where(bare, 6, -2), weights=weight) - np.mean(np.where(bare, 6, -2))
+    assert shift[some.known].mean() == pytest.approx(expected, abs=1.0)
+
+
+def test_ages_count_in_whole_years_and_people_once():
+    rng = np.random.default_rng(8)
+    rows, _ = world(rng, people(rng, 30, 30, 30))
+    parts = replace(rows, age=rows.age + rng.random(rows.people)[rows.person] * 0.9)
+    one, other = AgeBins(rows), AgeBins(parts)
+    np.testing.assert_array_equal(one.place, other.place)
+    np.testing.assert_allclose(*(bins.densities(np.arange(20, 66, 6.0), np.arange(90) % 5) for bins in (one, other)))
+    together = AgeBins(replace(rows, identities=np.where(rows.age[rows.first] == 60, 0, np.arange(90))))
+    assert one.known[-1]
+    assert not together.known[-1], "thirty ages of one person are one person"
 
 
 def test_ages_that_nobody_held_out_has_explain_nothing():
