@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize
 
 from models.labels import BANDS
 
@@ -78,6 +77,7 @@ def _likeliest(
 
     count: (F,) people by their predictions. The derivative is Gauss and Newton's, so that it is positive.
     """
+    from scipy.optimize import minimize  # takes a third of a second, and few photos need it
 
     def loss(log: NDArray) -> tuple[float, NDArray]:
         found = _shares(share, log)
