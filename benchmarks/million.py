@@ -45,9 +45,9 @@ def main() -> None:
         before = memory()
         seconds, start = {}, time.perf_counter()
 
-        def took(part: str) -> None:
+        def took(what: str) -> None:
             nonlocal start
-            seconds[part] = round(time.perf_counter() - start, 2)
+            seconds[what] = round(time.perf_counter() - start, 2)
             start = time.perf_counter()
 
         predictions = store.read_csv(path)
@@ -58,7 +58,9 @@ def main() -> None:
         took("label")
         rows = combiner.held_out_.merge(table[["photo", "person"]], on="photo")
         predicted = rows[["in_sample", "cross_fitted"]].to_numpy(np.int64).T
-        counting = Counting(HeldOutLabels(rows["label"].to_numpy(), predicted, pd.factorize(rows["person"])[0]))
+        weight = rows["weight"].to_numpy() if "weight" in rows else None
+        held_out = HeldOutLabels(rows["label"].to_numpy(), predicted, pd.factorize(rows["person"])[0], weight)
+        counting = Counting(held_out)
         people = persons_of(predictions.drop_duplicates("photo"), "auto")
         count_table(counting, labels, people, combiner.report_["photos_per_person"])
         took("count")

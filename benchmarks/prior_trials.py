@@ -157,15 +157,15 @@ def trial(
 
 def _expected(found: ThresholdChoice, eval: EvalPredictions, seed: int) -> list[float]:
     labels = cross_fitted(found.rows, found.priors[:PRIORS], found.bandwidth, found.shrinkage, seed)
-    centre = centre_of(found.rows, labels, found.possible)
+    centre = centre_of(found.eval_like, labels, found.possible)
     return [centre, *(choice_interval(found, eval.people, centre, seed=seed) or (None, None))]
 
 
 def _second(found: ThresholdChoice, eval: EvalPredictions, labels: NDArray, seed: int) -> list[float | None]:
     held_out = cross_fitted(found.rows, found.priors[:PRIORS], found.bandwidth, found.shrinkage, seed)
-    counts = np.bincount(labels, minlength=LABELS)
-    told = second_opinion(found.rows, held_out, counts, found.possible, found.weights, eval.people, LEVEL, seed)
-    return [told["macro_f1"], *(told["interval"] or (None, None))]
+    counts, rows = np.bincount(labels, minlength=LABELS), found.eval_like
+    told = second_opinion(rows, held_out, counts, found.possible, found.weights, eval.people, LEVEL, seed, found.ages)
+    return [None] * 3 if told is None else [told["macro_f1"], *told["interval"]]
 
 
 def gather(results: list[dict[str, Any]]) -> dict[str, Any]:

@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 from models.labels import BANDS, CLASSES
 from pipeline.prediction.labelled import LabelledPredictions
 
+NIL = 1e-6
+"""A weight of photos that stands for none."""
+
 
 def people_of(rows: LabelledPredictions) -> NDArray[np.float64]:
     """(6,) shares of the people by band * 2 + gender."""
@@ -48,3 +51,8 @@ def weighted(rows: LabelledPredictions, each: NDArray) -> LabelledPredictions:
     mean = (np.bincount(kind, weight) / np.maximum(np.bincount(kind), 1))[kind]
     # of a class of no weight nothing is asked
     return replace(rows, weight=np.where(mean > 0, weight / np.maximum(mean, 1e-300), 1.0))
+
+
+def counted(rows: LabelledPredictions) -> LabelledPredictions:
+    """The rows with no weight where it is NIL, as scores over labels that occur need it."""
+    return rows if rows.weight is None else replace(rows, weight=np.where(rows.weight < 10 * NIL, 0.0, rows.weight))

@@ -73,16 +73,22 @@ class Counting:
     """Corrected shares of labels. held_out: labels by the combiner that labels the photos, on people it did not see.
 
     What is confused with what is learned for masks and for classes of people apart, each person held out counting once.
+    masks: all photos held out, where those of held_out were chosen by the mask states that were predicted.
     """
 
-    def __init__(self, held_out: HeldOutLabels, seed: int = 0):
+    def __init__(self, held_out: HeldOutLabels, seed: int = 0, masks: HeldOutLabels | None = None):
         self._rng = np.random.default_rng(seed)
         who = self._rng.exponential(size=(CHAINS, held_out.person.max() + 1))
         weight = who[:, held_out.person]
-        mask, kind = held_out.true // CLASSES, held_out.true % CLASSES
+        kind = held_out.true % CLASSES
         photos = np.bincount(held_out.person)[held_out.person]
-        masks = held_out.predicted // CLASSES
-        self._mask = _confusions(mask, masks, weight / photos, len(MASKS), np.ones((3, 3)) / 3)
+        if masks is not None:
+            mask, seen = masks.true // CLASSES, masks.predicted // CLASSES
+            each = self._rng.exponential(size=(CHAINS, masks.person.max() + 1))[:, masks.person]
+            each = each / np.bincount(masks.person)[masks.person]
+        else:
+            mask, seen, each = held_out.true // CLASSES, held_out.predicted // CLASSES, weight / photos
+        self._mask = _confusions(mask, seen, each, len(MASKS), np.ones((3, 3)) / 3)
         found = held_out.predicted % CLASSES
         self.correlation = correlation(kind, found[0], held_out.person)
         each = weight if held_out.weight is None else weight * held_out.weight

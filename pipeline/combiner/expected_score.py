@@ -41,7 +41,7 @@ def expected_scores(
     ages: NDArray | None = None,
     photos_per_person: float | None = None,
 ) -> NDArray[np.float64]:
-    """(B,) macro-F1 that so many eval people may reach: one for each resample of people and prior.
+    """(B,) macro-F1 that so many eval people may reach: one for each resample of people and prior that has photos.
 
     labels: (n,) predicted; priors: (M, 6) taken in turn; weights: (B, P) of resampled validation people. Each draw
     makes eval people out of these in one of the priors and scores them: so the prior, the validation people and the
@@ -74,7 +74,9 @@ def expected_scores(
             seen = seen * photos.astype(np.int64) + rng.binomial(seen, photos % 1)
             total[i] = counts_of(np.zeros(len(pair), np.int64), pair, 1, seen.astype(np.float64))[0]
     hit, predicted, true = total.reshape(-1, 3, LABELS).transpose(1, 0, 2)
-    return f1_of(hit, predicted, true).sum(1) / (true > 0).sum(1)
+    there = (true > 0).sum(1)
+    # a draw may leave no photo of a few people
+    return f1_of(hit, predicted, true).sum(1)[there > 0] / there[there > 0]
 
 
 def _by_person(rows: LabelledPredictions) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.labels import CLASSES, GENDERS, MASKS
+from pipeline.combiner.class_prior import NIL
 from pipeline.combiner.counts import correlation
 from pipeline.combiner.evidence import Evidence
-from pipeline.combiner.posterior import posterior
+from pipeline.combiner.posterior import FINEST, posterior
 from pipeline.combiner.prior_choice import FEW
 from pipeline.prediction.eval_predictions import EvalPredictions
 from pipeline.prediction.labelled import LabelledPredictions
@@ -24,7 +25,9 @@ from pipeline.prediction.labelled import LabelledPredictions
 LEAST, PHOTOS, SHARE = 3, 30, 0.02
 """With fewer people held out in a state, fewer photos or a smaller share, nothing tells what it is taken for."""
 ALIKE = 0.05
-"""States whose predictions differ by less than this share of photos cannot be told apart."""
+"""A state whose predictions differ from those of the others, mixed, by less than this share of photos is not told."""
+ABSENT = 0.005
+"""A state of a smaller share, which may be none, is taken not to be there."""
 PSEUDO = 0.5
 """Photos that are added to each confusion."""
 
@@ -56,8 +59,11 @@ class MaskPrior:
 
     @property
     def share(self) -> NDArray[np.float64]:
-        """(3,) what is gone by: the train shares as long as nothing tells others."""
-        return self.estimate if self.shifted else self.train
+        """(3,) what is gone by: the train shares as long as nothing tells others; nil where no photo need be so."""
+        if not self.shifted:
+            return self.train
+        there = np.where((self.interval[:, 0] < 1.5 * FINEST) & (self.estimate < ABSENT), 0.0, self.estimate)
+        return there / there.sum()
 
     def weights(self, rows: LabelledPredictions) -> NDArray[np.float64]:
         """(n,) how often photos held out count, beside one another, to stand for such shares.
@@ -67,7 +73,8 @@ class MaskPrior:
         true, predicted = rows.label // CLASSES, rows.cell // len(GENDERS)
         place = true * len(MASKS) + predicted
         own = np.bincount(place, minlength=self.confusion.size) / len(place)
-        return ((self.share[:, None] * self.confusion).ravel() / np.maximum(own, 1e-12))[place]
+        share = np.maximum(self.share, NIL)  # people of whom there are no other photos still have densities
+        return ((share[:, None] * self.confusion).ravel() / np.maximum(own, 1e-12))[place]
 
 
 def mask_prior(
@@ -84,8 +91,7 @@ def mask_prior(
     people = np.bincount(np.unique(true * rows.persons + rows.who[rows.person]) // rows.persons, minlength=size)
     raw = np.bincount(true * size + predicted, minlength=size**2).reshape(size, size)
     density = (raw + PSEUDO) / (raw + PSEUDO).sum(1, keepdims=True)
-    apart = np.abs(density[:, None] - density[None]).sum(-1)[~np.eye(size, dtype=bool)].min() / 2
-    if people.min() < LEAST or photos.min() < max(PHOTOS, SHARE * len(true)) or apart < ALIKE:
+    if people.min() < LEAST or photos.min() < max(PHOTOS, SHARE * len(true)) or _apart(density) < ALIKE:
         return None
     alike = correlation(true, predicted, rows.who[rows.person])
     known = mask >= 0
@@ -106,6 +112,16 @@ def mask_prior(
     back = np.argsort(order)
     drawn = possible.draws(draws, np.random.default_rng([seed, 26]))[:, back]
     return MaskPrior(train, possible.mean[back], drawn, raw / photos[:, None])
+
+
+def _apart(density: NDArray) -> float:
+    """How far each state's predictions are at the least from any mixture of the others', as a share of photos."""
+    least = 1.0
+    for state, row in enumerate(density):
+        first, second = np.delete(density, state, axis=0)
+        share = np.linspace(0, 1, 51)[:, None]
+        least = min(least, float(np.abs(row - share * first - (1 - share) * second).sum(1).min() / 2))
+    return least
 
 
 def _effect(photos: NDArray | float, correlation: float) -> NDArray | float:

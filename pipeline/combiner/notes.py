@@ -18,15 +18,21 @@ FAR = 0.1
 """From so far on a reader is told that a threshold is drawn toward the fallback."""
 
 
-def tried_note(tried: SelfTest, prior: NDArray) -> str:
-    """How the estimate did on one's own people, and those that came out like this prior (3,), in a sentence."""
+def tried_note(tried: SelfTest, prior: NDArray, shifted: bool = False) -> str:
+    """How the estimate did on one's own people, and those that came out like this prior (3,), in a sentence.
+
+    shifted: whether ages shift inside bands, as among those people they do not.
+    """
     gains = tried.gains[:, -1]
     gain, error = gains.mean(), gains.std(ddof=1) / len(gains) ** 0.5
-    return (
-        f"on your own people, in {len(gains)} sets of other age mixes, this estimate "
+    told = (
+        f"on your own people, in {len(gains)} sets of other age mixes, {'an' if shifted else 'this'} estimate "
         f"{'gained' if gain >= 0 else 'lost'} {abs(gain):.3f} macro-F1 (give or take {error:.3f}) against the train "
-        f"age mix; where it came out like this it was off by {100 * tried.error(prior):.0f} points"
+        "age mix; "
     )
+    if shifted:
+        return told + "on ages that shift inside bands it was not tried"
+    return told + f"where it came out like this it was off by {100 * tried.error(prior):.0f} points"
 
 
 def unlike_note(guess: Estimate) -> str:
@@ -45,8 +51,8 @@ def ages_note(ages: ShiftedAges) -> str:
     which = f"{first:.0f} to {last:.0f}" if np.isfinite(last) else f"{first:.0f} and over"
     return (
         "no age mix of your validation people explains the eval photos, but people of other ages inside the bands do "
-        f"(people of {which} count {ages.factor[most]:.1f} times as often among those of their band); validation "
-        "people are weighted so"
+        f"(people of {which} count {ages.factor[most]:.1f} times as often among those of their band); the score to "
+        "expect is told for these, and thresholds are chosen for them as far as for the estimate of the age mix"
     )
 
 
@@ -61,14 +67,15 @@ def shrinkage_notes(shrinkage: NDArray, counts: NDArray, names: tuple[str, str],
 
 def second_notes(expected: dict[str, Any]) -> list[str]:
     """That the two expected scores are far apart, where they are."""
-    second = expected["second"]
+    second = expected.get("second")
     if second is None or not disagree(expected, second):
         return []
     low, high = second["interval"]
     return [
         f"by how often each label was predicted on the eval photos a macro-F1 of {second['macro_f1']:.3f} ({low:.3f} "
         f"to {high:.3f}) is to be expected, further from the one above than either's interval reaches: the eval photos "
-        "are predicted otherwise than your validation people would be, and both may be wrong"
+        "are predicted otherwise than your validation people would be in the age mix and mask states gone by, and both "
+        "may be wrong"
     ]
 
 

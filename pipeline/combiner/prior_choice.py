@@ -46,10 +46,11 @@ def prior_kind(
         return "train", 0.0
     if guess.unlike:
         notes.append(unlike_note(guess))
+    if guess.ages is not None:
+        notes.append(ages_note(guess.ages))
     if prior == "train":
         return "train", 0.0
-    tried = [] if guess.tried is None else [tried_note(guess.tried, guess.prior)]
-    tried += [] if guess.ages is None else [ages_note(guess.ages)]
+    tried = [] if guess.tried is None else [tried_note(guess.tried, guess.prior, guess.ages is not None)]
     if prior == "estimate":
         notes += tried
         return "estimate", 1.0

@@ -34,12 +34,13 @@ def second_opinion(
     people: int,
     level: float,
     seed: int = 0,
+    ages: NDArray | None = None,
 ) -> dict[str, Any] | None:
     """macro_f1 and its interval; None where a band has too few people for `expected_interval`.
 
     held_out: (n,) labels of validation photos by other people's thresholds; predicted: (18,) how many eval photos were
     given each label; possible: (B, 6) priors; weights: (B, P) of resampled validation people; people: as how many the
-    eval photos count.
+    eval photos count; ages: (M, P) as `expected_scores` takes them.
     """
     if expected_interval(0.5, np.full(2, 0.5), rows, possible.mean(0), level) is None:
         return None
@@ -50,6 +51,7 @@ def second_opinion(
     units = count / (1 + max(count / people - 1, 0) * alike)
     drawn = np.empty(len(weights))
     for i, times in enumerate(weights):
+        times = times if ages is None else times * ages[i % len(ages)]
         table = priors[i % len(priors)][:, None] * confusions(rows, held_out, times)
         # of so many photos as there are, chance makes more or fewer of each kind
         made = rng.standard_gamma(table / table.sum(0) * share * units) + 1e-12

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.labels import BANDS, CLASSES, GENDERS, MASKS
-from pipeline.combiner.class_prior import bands_of, weighted
+from pipeline.combiner.class_prior import bands_of, counted, weighted
 from pipeline.combiner.cross_fitting import inner_folds_of
 from pipeline.combiner.densities import Densities, choose_smoothing
 from pipeline.combiner.evidence import Evidence, chi2_quantile, evidence
@@ -37,12 +37,16 @@ def by_state(
 ) -> tuple[MaskPrior, ThresholdChoice]:
     """The mask states with their age mixes, and the choice with its rows weighted to these, where states differ."""
     rows, prior = found.eval_like, bands_of(found.possible).mean(0)
-    widen = UNTRIED if found.estimate is None else found.estimate.widen
-    priors = state_priors(rows, eval, prior, inner_folds_of(rows, seed), widen)
+    if found.ages is not None:  # densities by state are of the validation people's ages
+        return masks, found
+    tried = None if found.estimate is None else found.estimate.tried
+    priors = state_priors(rows, eval, prior, inner_folds_of(rows, seed), UNTRIED if tried is None else tried.widen)
     if priors is None:
         return masks, found
-    each = state_weights(rows, masks.share, priors, prior)
-    return replace(masks, bands=priors), replace(found, eval_like=weighted(rows, each))
+    joint = raked(masks.share[:, None] * np.maximum(priors, FINEST), masks.share, prior)
+    bands = np.where(joint.any(1, keepdims=True), joint, prior)
+    bands /= bands.sum(1, keepdims=True)
+    return replace(masks, bands=bands), replace(found, eval_like=counted(weighted(rows, state_weights(rows, joint))))
 
 
 def state_priors(
@@ -53,11 +57,13 @@ def state_priors(
     eval: with predicted mask states; prior: (3,) shares of the bands among all; group: (P,) as `estimate` takes it;
     widen: by how much the statistic is too large where a prior is the true one.
     """
-    if eval.mask is None:
+    if eval.mask is None or not rows.counts.all():
         return None
     smoothing = choose_smoothing(rows, group)
     known = np.isfinite(eval.predicted_age) & (eval.mask >= 0)
     weight = known / np.maximum(known.sum(1, keepdims=True), 1)
+    if weight.sum() < FEW:
+        return None
 
     def told(some: LabelledPredictions, here: NDArray) -> Evidence:
         densities = Densities(some, smoothing)
@@ -79,13 +85,11 @@ def state_priors(
     return None if (found == prior).all() else found
 
 
-def state_weights(rows: LabelledPredictions, states: NDArray, priors: NDArray, prior: NDArray) -> NDArray[np.float64]:
-    """(n,) how often photos count beside their weights, and others of their class of people, to stand for them.
+def state_weights(rows: LabelledPredictions, joint: NDArray) -> NDArray[np.float64]:
+    """(n,) how often photos count beside their weights, and others of their class, to stand for shares (3, 3).
 
-    states: (3,) shares of the mask states; priors: (3, 3) of the bands in each, which are raked to those of all, prior
-    (3,).
+    joint: by mask state and band.
     """
-    joint = raked(states[:, None] * np.maximum(priors, FINEST), states, prior)
     place = rows.label // CLASSES * len(BANDS) + rows.band
     own = np.bincount(place, rows.weights, joint.size)
     return (joint.ravel() / np.maximum(own, 1e-12))[place]

@@ -56,12 +56,10 @@ def summary(
     expected = None
     if eval is not None:
         notes += interval_notes(rows.persons_by_band, bands_of(found.shares))
-        expected = _expected(found, eval, centre, seed) | ({"caveats": list(caveats)} if caveats else {})
-        if predicted is not None:
-            expected["second"] = second_opinion(
-                found.eval_like, held_out, predicted, found.possible, found.weights, eval.people, LEVEL, seed
-            )
-            notes += second_notes(expected)
+        expected = _expected(found, eval, centre, held_out, predicted, seed) | (
+            {"caveats": list(caveats)} if caveats else {}
+        )
+        notes += second_notes(expected)
     return {
         "people": rows.persons,
         "photos": len(rows.person),
@@ -84,10 +82,30 @@ def summary(
     }
 
 
-def _expected(found: ThresholdChoice, eval: EvalPredictions, centre: float, seed: int) -> dict[str, Any]:
-    """The score to expect of the eval photos; centre: the cross-fitted one."""
+def _expected(
+    found: ThresholdChoice,
+    eval: EvalPredictions,
+    centre: float,
+    held_out: NDArray,
+    predicted: NDArray[np.int64] | None,
+    seed: int,
+) -> dict[str, Any]:
+    """The score to expect of the eval photos; centre: the cross-fitted one; the others as `summary` has them."""
     interval = choice_interval(found, eval.people, centre, LEVEL, seed, eval.photos_per_person)
-    return {"macro_f1": centre, "interval": interval, "level": LEVEL, "photos": len(eval.predicted_age)}
+    told = {"macro_f1": centre, "interval": interval, "level": LEVEL, "photos": len(eval.predicted_age)}
+    if predicted is not None:
+        told["second"] = second_opinion(
+            found.eval_like,
+            held_out,
+            predicted,
+            found.possible,
+            found.weights,
+            eval.people,
+            LEVEL,
+            seed,
+            found.ages,
+        )
+    return told
 
 
 def masks_told(masks: MaskPrior) -> dict[str, Any]:

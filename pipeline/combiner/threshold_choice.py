@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.labels import class_of_label
-from pipeline.combiner.class_prior import factors, people_of, weighted, with_bands
+from pipeline.combiner.class_prior import counted, factors, people_of, weighted, with_bands
 from pipeline.combiner.cross_fitting import BANDWIDTH, best_bandwidth, inner_folds_of
 from pipeline.combiner.pooled_residuals import PooledResiduals
 from pipeline.combiner.prior_estimate import Estimate, estimate
@@ -53,7 +53,7 @@ class ThresholdChoice:
     @property
     def photo_weights(self) -> NDArray[np.float64]:
         """(n,) how much each validation photo counts for the prior."""
-        return factors(self.shares, self.train)[class_of_label(self.rows.label)] * self.rows.weights
+        return factors(self.shares, self.train)[class_of_label(self.rows.label)] * counted(self.rows).weights
 
 
 def choose_thresholds(
@@ -106,7 +106,7 @@ def choose_thresholds(
         shrinkage,
         weights,
         bandwidth,
-        eval_like,
+        counted(eval_like),
         ages,
     )
 

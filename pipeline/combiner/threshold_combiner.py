@@ -34,7 +34,7 @@ class ThresholdCombiner:
     prior: the shares of the age bands to calibrate for: "train" (those of the validation people), three shares,
     "estimate" (from the eval predictions), or "auto" (as far toward "estimate" as did not lose on sets of one's own
     people; not at all where these are too few, where the eval photos count as fewer than 30 people, or where they are
-    more unlike than any such set).
+    more unlike than any such set and people of other ages inside the bands do not explain them).
     bandwidth: of the Gaussian kernel that spreads each validation prediction, in years, or "auto" (cross-fitting
     chooses). draws: resamples behind every interval. seed: of those draws.
 
@@ -68,16 +68,16 @@ class ThresholdCombiner:
         notes: Sequence[str] = (),
         caveats: Sequence[str] = (),
         photos_per_person: float | None = None,
-        masks: MaskPrior | None = None,
+        masks: MaskPrior | str | None = "estimate",
     ) -> ThresholdCombiner:
         """Calibrate on out-of-fold predictions beside the truth, for the class prior of the eval photos.
 
         validation: a row per photo with photo, person, fold, mask, gender, age and the predictions;
         predictions: those about eval photos, a row per photo and fold; notes: sentences for the report to begin
         with; caveats: words to set beside every score of it; photos_per_person: how many eval photos count
-        as one person, by default as many as a validation person has; masks: the eval photos' mask states, where they
-        are known already. Beside an age band without people a threshold is not fitted: it is the band's own age. Raises
-        UserError for tables or a prior that cannot be used.
+        as one person, by default as many as a validation person has; masks: the eval photos' mask states where
+        they are told already, None as in train. Beside an age band without people a threshold is not fitted: it is the
+        band's own age. Raises UserError for tables or a prior that cannot be used.
         """
         given = check_prior(self.prior)
         bandwidth = check_bandwidth(self.bandwidth)
@@ -87,8 +87,9 @@ class ThresholdCombiner:
         eval = None if predictions is None else _arrays(predictions, photos_per_person)
         more_caveats, more_notes = absence(rows.counts, THRESHOLDS, BAND_STARTS)
         notes, caveats = [*notes, *more_notes], [*caveats, *more_caveats]
-        if masks is None and eval is not None and self.prior != "train":
-            masks = masks_of(rows, eval, self.draws, self.seed, notes)
+        if isinstance(masks, str):
+            known = eval is None or self.prior == "train"
+            masks = None if known else masks_of(rows, eval, self.draws, self.seed, notes)
         self.masks_ = masks
         if masks is not None and masks.shifted:
             rows = weighted(rows, masks.weights(rows))

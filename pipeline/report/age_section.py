@@ -107,12 +107,20 @@ def _surface(files: RunFiles) -> Plot:
     alt = "; ".join(f"{word} {low:.1f} and {high:.1f}: {shown(value, 'score')}" for word, low, high, value in rows_told)
     note = (
         f"Of the people held out, in the age mix used and with predictions spread by {report['bandwidth']:g} years, "
-        f"which smooths. The box is of the thresholds' intervals. What is chosen may lie beside the highest point: it "
-        f"is drawn toward a fallback where people are few, and is the best over all age mixes that are possible."
+        f"which smooths{_weighed(files)}. The box is of the thresholds' intervals. What is chosen may lie beside the "
+        "highest point: it is drawn toward a fallback where people are few, and is the best over all age mixes that "
+        "are possible."
     )
     return Plot(
         "surface", "The score over both thresholds", plotted, f"{alt}.", Table(columns, rows_told, "Score"), note
     )
+
+
+def _weighed(files: RunFiles) -> str:
+    """That photos held out stand for other mask states or ages, in words, where they do."""
+    if "weight" not in files.held_out:
+        return ""
+    return "; photos count as the eval photos are likely to be, by mask state and age"
 
 
 def _age_prior(files: RunFiles) -> Plot:
@@ -127,6 +135,12 @@ def _age_prior(files: RunFiles) -> Plot:
 def _mask_prior(files: RunFiles, prior: dict[str, Any]) -> Plot:
     alike = prior["kind"] == "train"
     note = "The one used is " + ("that of the train photos." if alike else "the estimate.")
+    if "bands" in prior:
+        told = [
+            f"{word} " + ", ".join(shown(share, "share") for share in shares)
+            for word, shares in zip(MASKS, prior["bands"], strict=True)
+        ]
+        note += f" Age mixes ({', '.join(BANDS)}) differ by state: {'; '.join(told)}."
     return _prior(files, "mask_states", prior, "mask states", "Shares of the mask states", MASKS, "photos", note)
 
 

@@ -22,7 +22,7 @@ from pipeline.scoring.caveats import suffix
 if TYPE_CHECKING:
     import pandas as pd
 
-    from pipeline.combiner.counts import HeldOutLabels
+    from pipeline.combiner.counts import Counting, HeldOutLabels
     from pipeline.dataset.photos import DataSet
 
 COUNTS = "counts.csv"
@@ -86,7 +86,6 @@ def _count(
 
     from pipeline.combiner import combiners
     from pipeline.combiner.count_table import count_table, told
-    from pipeline.combiner.counts import Counting
     from pipeline.combiner.persons import named_persons, persons_of
     from pipeline.runtime.progress import Progress
 
@@ -102,7 +101,7 @@ def _count(
     number = 0 if group is None else len(set(group))
     with Progress("count", 1 + number, "groups", quiet=number < SOME) as progress:
         table = count_table(
-            Counting(_held_out(place, networks)),
+            _counting(place, networks),
             labels["label"].to_numpy(np.int64),
             person,
             combiner.report_["photos_per_person"],
@@ -130,17 +129,26 @@ def _check_photos(place: Path, data: DataSet, predictions: pd.DataFrame) -> None
         )
 
 
-def _held_out(place: Path, networks: Networks) -> HeldOutLabels:
+def _counting(place: Path, networks: Networks) -> Counting:
+    """By the labels of people held out; photos of a person were chosen by their masks, each for itself were all."""
+    from pipeline.combiner.counts import Counting
+
+    alone = schema.HELD_OUT_ALONE_FILE in records.last(place, "calibrate").wrote
+    masks = _held_out(place, networks, schema.HELD_OUT_ALONE_FILE) if alone else None
+    return Counting(_held_out(place, networks, schema.HELD_OUT_FILE), masks=masks)
+
+
+def _held_out(place: Path, networks: Networks, name: str) -> HeldOutLabels:
     """The labels of people held out, in both ways, and whose they are."""
     import numpy as np
     import pandas as pd
 
     from pipeline.combiner.counts import HeldOutLabels
 
-    records.last(place, "calibrate").check(schema.HELD_OUT_FILE)
-    rows = store.read_csv(place / schema.HELD_OUT_FILE)
+    records.last(place, "calibrate").check(name)
+    rows = store.read_csv(place / name)
     if "in_sample" not in rows:
-        raise UserError(f"{place / schema.HELD_OUT_FILE} is of an older version; run calibrate again.")
+        raise UserError(f"{place / name} is of an older version; run calibrate again.")
     rows = rows.merge(gather(networks)[["photo", "person"]], on="photo")
     person, _ = pd.factorize(rows["person"].astype(str))
     predicted = np.stack([rows["in_sample"], rows["cross_fitted"]]).astype(np.int64)

@@ -176,3 +176,38 @@ def test_a_table_of_all_and_of_groups():
     assert len(lines) == 1 + len(MASKS) + len(GENDERS) + len(BANDS)
     assert lines[4].startswith("people: gender male")
     assert told(count_table(Counting(held_out(200, rng)), predicted, None, 4.0))[4].startswith("photos: gender male")
+
+
+def test_masks_are_counted_by_all_photos_where_others_were_chosen_by_what_was_predicted():
+    rng = np.random.default_rng(12)
+    confusion = np.array([[0.95, 0.05, 0.0], [0.1, 0.9, 0.0], [0.0, 0.0, 1.0]])
+
+    def photos(n, shares):
+        mask = rng.choice(3, n, p=shares)
+        return mask * 6, np.array([rng.choice(3, p=confusion[state]) for state in mask]) * 6
+
+    true, seen = photos(4000, [5 / 7, 1 / 7, 1 / 7])
+    person = np.arange(4000) // 7
+    everyone = HeldOutLabels(true, np.stack([seen, seen]), person)
+    some = rng.random(4000) < np.array([0.05, 1.0, 0.5])[seen // 6]
+    dealt = HeldOutLabels(true[some], np.stack([seen[some]] * 2), person[some])
+    there, predicted = photos(3000, [0.3, 0.2, 0.5])
+    shares = np.bincount(there // 6, minlength=3) / 3000
+    off = [
+        np.abs(one.shares(predicted, None, 1.0).of("mask")[0] - shares).max()
+        for one in (Counting(dealt, masks=everyone), Counting(dealt))
+    ]
+    assert off[0] < 0.02 < off[1]
+
+
+def test_classes_are_confused_as_photos_weigh():
+    rng = np.random.default_rng(13)
+    true = np.repeat([0, 2], 600)
+    hard = rng.random(1200) < 0.5  # of half of the photos the old are often taken for young
+    seen = np.where((true == 2) & hard & (rng.random(1200) < 0.6), 0, true)
+    person, predicted = np.arange(1200), np.repeat([0, 2], [700, 300])
+    easy = HeldOutLabels(true, np.stack([seen, seen]), person, np.where(hard, 1e-9, 2.0))
+    alike = HeldOutLabels(true, np.stack([seen, seen]), person)
+    shares = [Counting(one).shares(predicted, 1000.0).of("band")[0][2] for one in (easy, alike)]
+    assert shares[0] == pytest.approx(0.3, abs=0.02)
+    assert shares[1] == pytest.approx(0.3 / 0.7, abs=0.05)

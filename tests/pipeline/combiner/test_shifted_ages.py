@@ -142,6 +142,19 @@ def test_other_ages_inside_a_band_are_found_where_no_mix_explains_the_photos(shi
     assert np.mean(off) < 0.6 * np.mean(raw)
 
 
+def test_whoever_goes_by_train_is_told_of_other_ages_too(shifted):
+    _, _, _, guess = shifted[0]
+    for prior, people in (("train", 500), ("auto", 20)):
+        notes = []
+        assert prior_kind(prior, shifted[0][0], people, guess, notes)[0] == "train"
+        assert any("other ages inside the bands" in note for note in notes)
+    notes = []
+    prior_kind("auto", shifted[0][0], 500, guess, notes)
+    (tried,) = [note for note in notes if "on your own people" in note]
+    assert "it was not tried" in tried
+    assert "off by" not in tried
+
+
 def test_thresholds_for_such_ages_beat_those_for_the_true_mix_of_bands(shifted):
     from models.labels import fused
     from pipeline.scoring.metrics import macro_f1

@@ -80,6 +80,15 @@ def test_few_photos_or_states_that_are_not_predicted_tell_nothing():
     few = some & (np.cumsum(some) % 40 == 0)
     assert state_priors(rows, photos_of(truth, few), prior, group) is None
     assert state_priors(rows, replace(photos_of(truth, some), mask=None), prior, group) is None
+    assert state_priors(replace(rows, band=np.minimum(rows.band, 1)), photos_of(truth, some), prior, group) is None
+    apart = photos_of(truth, some)
+    twice = replace(
+        apart,
+        predicted_age=np.concatenate([apart.predicted_age, np.full_like(apart.predicted_age, np.nan)], 1),
+        gender=np.repeat(apart.gender, 2, 1),
+        mask=np.concatenate([np.full_like(apart.mask, -1), apart.mask], 1),
+    )
+    assert state_priors(rows, twice, prior, group) is None  # no network has both
     worn = rows.label // 6 == 0
     lacking = replace(rows, cell=np.where(worn | (rows.band == 1), rows.cell, rows.cell % 2))
     found = state_priors(lacking, photos_of(truth, some), prior, group)
@@ -90,15 +99,15 @@ def test_photos_are_weighted_to_both_margins_and_the_states_odds():
     rng = np.random.default_rng(3)
     rows, truth, some = street(rng, BARE_OR_NOT)
     table = table_of(truth, some) / some.sum()
-    states, prior = table.sum(1), table.sum(0)
-    weights = weighted(rows, state_weights(rows, states, table / states[:, None], prior)).weight
+    prior = table.sum(0)
+    weights = weighted(rows, state_weights(rows, table)).weight
     kind = rows.kind[rows.person]
     np.testing.assert_allclose(np.bincount(kind, weights), np.bincount(kind))
     own = (prior / np.bincount(rows.band) * len(rows.band))[rows.band]  # as `factors` weighs the bands
     made = np.zeros((3, 3))
     np.add.at(made, (rows.label // 6, rows.band), weights * own)
     np.testing.assert_allclose(made / made.sum(), table, atol=1e-6)
-    nobody = state_weights(rows, states, table / states[:, None], np.array([0.5, 0.5, 0.0]))
+    nobody = state_weights(rows, table * [1, 1, 0])
     assert np.isfinite(weighted(rows, nobody).weight).all()
 
 
@@ -116,6 +125,7 @@ def test_a_choice_is_judged_by_them_and_thresholds_stay(stays):
         assert told.bands.shape == (3, 3)
         bare = told.bands[2]
         assert bare[0] > 0.6 > 0.2 > bare[2]
+        np.testing.assert_allclose(told.share @ told.bands, prior, atol=1e-6)
         assert judged.rows is found.rows
         assert not np.allclose(judged.eval_like.weight, found.rows.weights, atol=0.1)
         table = np.zeros((3, 3))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from models.labels import fused
-from pipeline.combiner.class_prior import people_of
+from pipeline.combiner.class_prior import factors, people_of
 from pipeline.combiner.cross_fitting import inner_folds_of
 from pipeline.combiner.densities import Densities, Smoothing
 from pipeline.combiner.expected_score import centre_of, expected_interval, expected_scores
@@ -14,6 +14,7 @@ from pipeline.combiner.pooled_residuals import PooledResiduals
 from pipeline.combiner.self_test import of_people
 from pipeline.combiner.threshold_choice import choose_thresholds
 from pipeline.scoring.metrics import macro_f1
+from pipeline.scoring.thresholds import choose
 from tests.pipeline.made_predictions import draw
 
 FIELDS = ("person", "age", "predicted_age", "label", "band", "gender", "cell")
@@ -21,9 +22,9 @@ FIELDS = ("person", "age", "predicted_age", "label", "band", "gender", "cell")
 
 @pytest.fixture
 def both():
-    """Rows whose photos weigh 1 to 3, by mask state, and the same photos so many times."""
+    """Rows whose photos weigh 1 to 3, more where they are seen as older than they are, and the same so many times."""
     rows, _ = draw(np.random.default_rng(0), (40, 40, 20))
-    times = np.array([1, 3, 2])[rows.label // 6]
+    times = np.where(rows.predicted_age > 6 + 0.85 * rows.age, 3, 1)
     again = np.repeat(np.arange(len(times)), times)
     return replace(rows, weight=times.astype(float)), replace(
         rows, **{name: getattr(rows, name)[again] for name in FIELDS}
@@ -45,11 +46,19 @@ def test_densities_and_residuals_of_weighted_photos_are_those_of_repeated_ones(b
 def test_thresholds_and_the_expected_score_are_those_of_repeated_photos(both):
     weighted, _ = both
     prior = np.array([0.4, 0.3, 0.3])
-    one, other = (choose_thresholds(rows, prior, draws=20) for rows in both)
-    assert one.thresholds == pytest.approx(other.thresholds, abs=0.15)  # fallback and grid are those of the ages
+    one = choose_thresholds(weighted, prior, draws=20)
+    times = factors(one.shares, people_of(weighted))[None]
+    best = [
+        choose(rows.predicted_age, rows.label, rows.cell, times, 2.0, (30.0, 60.0), rows.weight)
+        for rows in (*both, replace(weighted, weight=None))
+    ]
+    assert best[0] == pytest.approx(best[1], abs=1e-9)
+    assert np.abs(np.subtract(best[0], best[2])).max() > 0.5
     labels = [fused(rows.cell, rows.predicted_age, one.thresholds) for rows in both]
     centres = [centre_of(rows, found, one.shares[None]) for rows, found in zip(both, labels, strict=True)]
     assert centres[0] == pytest.approx(centres[1], abs=1e-12)
+    alike = replace(weighted, weight=None)
+    assert abs(centre_of(alike, labels[0], one.shares[None]) - centres[0]) > 0.01
     assert macro_f1(weighted.label, labels[0], one.photo_weights) == pytest.approx(centres[0], abs=1e-12)
 
 
