@@ -69,11 +69,6 @@ class Estimate:
         return self.unlike and _beyond(self.tried, self.misfit)
 
     @property
-    def widen(self) -> float:
-        """By how much the statistic of a true prior is larger than chi-squared."""
-        return _widen(self.tried, self.misfit, self.limit)
-
-    @property
     def step(self) -> float:
         """How far from the train prior toward the estimate labels are best chosen for, as found on one's own people.
 
