@@ -85,7 +85,7 @@ def _scores(files: RunFiles) -> list[_Score]:
     of = f"{report['photos']:,} photos of {report['people']:,} people held out{files.caveats}"
     kinds = [("held out", "train", "cross_fitted"), ("held out, uncalibrated", "train", "plain")]
     if _weighted(report):
-        kinds.insert(1, ("held out, in the mixes used", "eval", "cross_fitted"))
+        kinds.insert(1, ("held out, weighted", "eval", "cross_fitted"))
     for name, weighting, key in kinds:
         made = report["scores"][weighting][key]
         rows.append(_Score(name, made["macro_f1"], *(made.get("interval") or (None, None)), USUAL, of))
@@ -96,8 +96,8 @@ def _held_out_note(files: RunFiles) -> str:
     if not _weighted(files.report):
         return ""
     return (
-        " In the mixes of ages and mask states that are used, people held out are weighted to stand for them; else "
-        "they count as they are."
+        " Weighted, people held out stand for the mixes of ages and mask states that are used; else they count as they "
+        "are."
     )
 
 

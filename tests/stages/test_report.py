@@ -48,7 +48,7 @@ def test_the_scores_are_those_on_record(told):
     for name, mix, key in (
         ("held out", "train", "cross_fitted"),
         ("held out, uncalibrated", "train", "plain"),
-        ("held out, in the mixes used", "eval", "cross_fitted"),
+        ("held out, weighted", "eval", "cross_fitted"),
     ):
         assert rows[name][1:4] == [made["scores"][mix][key]["macro_f1"], *made["scores"][mix][key]["interval"]]
     held = store.read_csv(run / "held_out.csv")
