@@ -58,15 +58,11 @@ def expected_scores(
     total = np.zeros((len(weights), 3 * LABELS))
     for i, times in enumerate(weights):
         size, drawn = _whole(priors[i % len(priors)], people), np.zeros(rows.people, np.int64)
+        often = times if alike else times * each * (1 if ages is None else ages[i % len(ages)])
         for k in np.flatnonzero(size):
-            inside = np.flatnonzero((kind == k) & (times > 0))
-            if not len(inside):
-                continue
-            if alike:
-                drawn[inside] = by_number(rng, times[inside], size[k], 1)[0]
-            else:
-                often = each if ages is None else each * ages[i % len(ages)]
-                drawn[inside] = by_share(rng, times[inside] * often[inside], size[k], 1)[0]
+            inside = np.flatnonzero((kind == k) & (often > 0))
+            if len(inside):
+                drawn[inside] = (by_number if alike else by_share)(rng, often[inside], size[k], 1)[0]
         if units is not None:
             total[i] = drawn @ units
         else:

@@ -80,6 +80,15 @@ def test_people_who_weigh_more_are_drawn_more_often_and_widen_the_interval():
     assert np.ptp(other) > np.ptp(one), "fewer people tell as much"
 
 
+def test_a_class_of_whom_no_photo_counts_is_not_drawn():
+    rows, _ = draw(np.random.default_rng(3), (20, 20, 10))
+    labels = fused(rows.cell, rows.predicted_age)
+    gone = replace(rows, weight=np.where(rows.label % 6 == 1, 0.0, 1.0))
+    found = expected_scores(gone, labels, people_of(rows)[None], rows.drawn_again(20, np.random.default_rng(0)), 50)
+    assert len(found) == 20
+    assert np.isfinite(found).all()
+
+
 def test_some_of_the_people_keep_their_weights():
     rows, _ = draw(np.random.default_rng(2), (10, 10, 10))
     rows = replace(rows, weight=np.arange(len(rows.person)) / 7)
