@@ -7,7 +7,7 @@ the photos and other ages inside the bands do, these are taken (`deconvolution`)
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -122,7 +122,7 @@ def estimate(
         bins = AgeBins(rows)
         other = _deconvolved(bins, densities, found, group, tried.widen, draws, seed)
         explains = found.misfit_of(other.fitted, other.prior) <= limit and bins.unknown(other.factor) <= UNKNOWN
-        if explains and _moved(densities, age, gender, eval_people) > limit:
+        if explains and _moved(found, densities, age, gender) > limit:
             priors, ages = np.concatenate([other.prior[None], other.priors]), _shift(bins, other, possible.mean)
     shares = (priors[:, :, None] * found.genders).reshape(-1, len(BANDS) * len(GENDERS))
     return Estimate(found.likeliest, priors[0], shares[0], shares[1:], misfit, limit, tried, ages)
@@ -137,7 +137,7 @@ def _seen(densities: Densities, age: NDArray, gender: NDArray, people: float) ->
     return evidence(densities, seen, people)
 
 
-def _moved(densities: Densities, age: NDArray, gender: NDArray, people: float) -> float:
+def _moved(found: Evidence, densities: Densities, age: NDArray, gender: NDArray) -> float:
     """The misfit of the photos if their predictions had been moved and stretched alike, the least of all ways."""
     known = np.isfinite(age)
     weight = np.broadcast_to(1 / known.sum(1, keepdims=True), age.shape)[known]
@@ -150,7 +150,7 @@ def _moved(densities: Densities, age: NDArray, gender: NDArray, people: float) -
         for by in MOVED:
             code = densities.code(middle + (years - middle - by) / times, gender)
             seen = np.bincount(code, weight, densities.density.shape[1])
-            least = min(least, evidence(densities, seen / seen.sum(), people).misfit())
+            least = min(least, replace(found, seen=seen / seen.sum()).misfit())
     return least
 
 
