@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from models.labels import BAND_STARTS, BANDS, MASKS, class_of_label, decode
-from pipeline.combiner.class_prior import factors, people_of, with_bands
+from pipeline.combiner.class_prior import NIL, factors, people_of, with_bands
 from pipeline.combiner.threshold_choice import drawn_in
 from pipeline.prediction.labelled import labelled_predictions
 from pipeline.report import drawing
@@ -79,13 +79,14 @@ def _ages(files: RunFiles) -> Plot:
 def _surface(files: RunFiles) -> Plot:
     report = files.report
     rows = labelled_predictions(files.validation)
+    inside = rows.weights
     if "weight" in files.held_out:
-        inside = files.held_out.set_index("photo")["weight"]
-        rows = replace(rows, weight=inside.reindex(rows.photo).to_numpy(np.float64))
+        inside = files.held_out.set_index("photo")["weight"].reindex(rows.photo).to_numpy(np.float64)
+        rows = replace(rows, weight=np.maximum(inside, NIL))  # who has no photo that counts is drawn in too
     rows = drawn_in(rows, report["kept_by_averaging"])
     train = people_of(rows)
     shares = with_bands(np.array(report["age_mix"]["used"]), train)
-    weights = factors(shares, train)[class_of_label(rows.label)] * rows.weights
+    weights = factors(shares, train)[class_of_label(rows.label)] * inside
     spans = report["threshold_intervals"]
     seen = np.concatenate([rows.predicted_age, report["thresholds"], BAND_STARTS, *spans])
     binned = BinnedAges(rows.predicted_age, rows.label, rows.cell, default_grid(seen, COARSE), report["bandwidth"])
