@@ -13,7 +13,8 @@ SETTINGS = $(call given,RUN,run) $(call given,DATA,data) $(call given,PRESET,pre
 TRAINING = $(SETTINGS) $(call given,FOLDS,folds) $(call given,THREADS,threads) $(call given,SHARE,share)
 SYSTEMS = $(SETTINGS) $(call given,SYSTEM,system)
 AFTER = $(SYSTEMS) $(call given,EVAL,eval)
-ALL = $(strip $(AFTER) $(call given,FOLDS,folds) $(call given,THREADS,threads) $(call given,PEOPLE,people))
+PROCESSES = $(if $(NPROC),--processes "$(NPROC)")
+ALL = $(strip $(AFTER) $(call given,FOLDS,folds) $(call given,THREADS,threads) $(call given,PEOPLE,people) $(PROCESSES))
 # Three small networks side by side outrun one network on every core of a CPU; a GPU takes one at a time.
 BESIDE ?= $(if $(wildcard /dev/nvidia[0-9]* /dev/kfd /dev/dxg),,3)
 # ARGS goes to the goals that the user named, not to what they stand on.
@@ -21,7 +22,7 @@ args = $(if $(filter $@,$(MAKECMDGOALS)),$(ARGS))
 checked = $(filter-out train test test-slow test-pages test-faults pictures bench gpu-check setup check,$(MAKECMDGOALS))
 
 # A mistyped PRESET= would otherwise mean the default, in silence.
-KNOWN := ARGS BESIDE DATA EVAL EXTRA FACES FOLDS MAKEFLAGS PEOPLE PRESET PYTHON RECIPE RUN RUNS SHARE SHELL SYSTEM THREADS VENV WEIGHTS
+KNOWN := ARGS BESIDE DATA EVAL EXTRA FACES FOLDS MAKEFLAGS NPROC PEOPLE PRESET PYTHON RECIPE RUN RUNS SHARE SHELL SYSTEM THREADS VENV WEIGHTS
 STRAY := $(filter-out $(KNOWN),$(foreach v,$(.VARIABLES),$(if $(filter command,$(origin $(v))),$(v))))
 $(if $(STRAY),$(error face18: there is no setting $(STRAY)=; plain make lists those there are))
 $(if $(RUNS),$(if $(filter-out report,$(or $(MAKECMDGOALS),help)),$(error face18: RUNS= is for make report alone; \
@@ -35,7 +36,7 @@ help: ## list the targets
 	@echo 'make TARGET [DATA=folder] [RUN=runs/x] [PRESET=lite|small|base|large] [FOLDS=0|all|0,1]'
 	@echo '            [WEIGHTS=auto|package|hub|none|folder|run] [EVAL=folder] [SYSTEM=specialists|joint|multihead]'
 	@echo '            [FACES=auto|off|given] [PEOPLE=auto|folders|off] [EXTRA=folder,folder] [RECIPE=name]'
-	@echo '            [ARGS="--epochs 5"] [THREADS=n] [BESIDE=] [VENV=folder]'
+	@echo '            [ARGS="--epochs 5"] [THREADS=n] [NPROC=n] [BESIDE=] [VENV=folder]'
 	@echo
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -79,7 +80,7 @@ else
 predict: train
 endif
 predict: ## predict the eval photos with the three specialists (or the SYSTEM)
-	@$(STAGE) predict $(AFTER) $(call given,THREADS,threads) $(args)
+	@$(STAGE) predict $(AFTER) $(call given,THREADS,threads) $(PROCESSES) $(args)
 
 calibrate: predict ## choose the age thresholds on held-out people
 	@$(STAGE) calibrate $(AFTER) $(call given,PEOPLE,people) $(args)
@@ -127,10 +128,11 @@ test-pages: setup ## look at reports and at the page of make serve in a browser 
 pictures: setup ## take the pictures of README and docs: the report of RUN, and its page served (Chromium and playwright)
 	@$(PY) benchmarks/pictures.py $(call given,RUN,run) $(ARGS)
 
-test-faults: setup ## kill 200 runs and 20 loaders, fail every write, and see that nothing is lost (half an hour)
+test-faults: setup ## kill 200 runs, 20 loaders and 50 times processes that predict together, fail every write, and see that nothing is lost (half an hour)
 	@$(PY) tests/faults/kills.py $(ARGS)
 	@$(PY) tests/faults/writes.py
 	@$(PY) tests/faults/loaders.py
+	@$(PY) tests/faults/sharing.py
 
 bench: setup ## time training and prediction against the usual scripts (half an hour)
 	@$(PY) benchmarks/speed.py $(ARGS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,10 @@ class Chunks:
 
     def _table(self, number: int) -> Path:
         return self.folder / f"{number:06d}.csv"
+
+    def taken(self, number: int) -> AbstractContextManager[bool]:
+        """Take a chunk for this process, if no other has it; whether that is so. What a process takes dies with it."""
+        return store.free_lock(self._table(number).with_suffix(".lock"))
 
     def note(self, number: int) -> dict[str, Any] | None:
         """The note of a chunk that is there and whole, else None."""

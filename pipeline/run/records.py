@@ -14,6 +14,7 @@ from typing import Any
 
 from models.errors import UserError
 from pipeline.runtime import store
+from pipeline.runtime.shared_lock import SharedLock, shared
 
 
 @contextmanager
@@ -22,6 +23,17 @@ def alone(place: Path, stage: str) -> Iterator[None]:
     with store.locked(place / "predict.lock", f"{stage} in {place}"):
         store.sweep(place)
         yield
+
+
+@contextmanager
+def together(place: Path, stage: str, *, joining: bool = False) -> Iterator[SharedLock]:
+    """As `alone`, for a stage that several processes may work at: the first is alone, until it shares the place.
+
+    joining: work only together with others.
+    """
+    with shared(place / "predict.lock", f"{stage} in {place}", joining=joining) as lock:
+        store.sweep(place)
+        yield lock
 
 
 @dataclass(frozen=True)

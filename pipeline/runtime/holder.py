@@ -63,6 +63,13 @@ def write(file: IO[bytes]) -> None:
     file.write(json.dumps(asdict(note)).encode("ascii"))  # whatever bytes are in a name
 
 
+def clear(file: IO[bytes]) -> None:
+    """Take the note out of a lock file, where it is this process's own: it is believed while the process lives."""
+    noted = read(file)
+    if noted is not None and (noted.process, noted.host) == (os.getpid(), os.uname().nodename):
+        file.truncate(0)
+
+
 def read(file: IO[bytes]) -> Holder | None:
     """The holder that a lock file names; None where it names none that may live."""
     try:

@@ -15,7 +15,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -71,10 +71,10 @@ def _begun(path: Path) -> tuple[IO[Any], Path]:
         held.close()  # swept before it was locked
 
 
-def _try_lock(file: IO[Any]) -> bool:
-    """Whether this process has an open file's lock now."""
+def try_lock(file: IO[Any], *, together: bool = False) -> bool:
+    """Whether this process has an open file's lock now: alone, or together with others that hold it so."""
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file, (fcntl.LOCK_SH if together else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except OSError as problem:
         if problem.errno == errno.EBADF:  # NFS locks no file that may only be read
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), file.name) from None
@@ -94,7 +94,7 @@ def sweep(folder: Path) -> None:
     for temporary in (*folder.glob(".*.part"), *folder.glob("done/.*.part")):
         # One that is finished by now is none of these, and another user sees to his own.
         with suppress(FileNotFoundError, PermissionError), temporary.open("rb+") as file:
-            if _try_lock(file):
+            if try_lock(file):
                 temporary.unlink(missing_ok=True)
 
 
@@ -196,21 +196,35 @@ def locked(path: Path, what: str, *, wait: bool = False) -> Iterator[None]:
 
     When another process holds it: wait for it, and say so after a moment, or raise UserError; both name that process.
     """
+    with opened_lock(path) as file:
+        take(file, what, lambda: try_lock(file), wait)
+        if file.writable():
+            holder.write(file)
+        yield
+
+
+@contextmanager
+def free_lock(path: Path) -> Iterator[bool]:
+    """Hold an advisory lock file if nobody else does; whether that is so."""
+    with opened_lock(path) as file:
+        yield try_lock(file)
+
+
+@contextmanager
+def opened_lock(path: Path) -> Iterator[IO[bytes]]:
+    """A lock file, open to be locked; what is held of it is let go at the end, and no process forked off has it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with _opened_lock(path) as file:
-        _take(file, what, wait)
+    with _opened(path) as file:
         _HELD.add(file)
         try:
-            if file.writable():
-                holder.write(file)
-            yield
+            yield file
         finally:
             _HELD.discard(file)
             if not file.closed and file.writable():  # it is closed in a process forked off
-                file.truncate(0)  # a note is believed while its process lives
+                holder.clear(file)
 
 
-def _opened_lock(path: Path) -> IO[bytes]:
+def _opened(path: Path) -> IO[bytes]:
     """A lock file; one that may only be read can be held too, without a note."""
     try:
         return path.open("a+b", buffering=0)
@@ -220,11 +234,11 @@ def _opened_lock(path: Path) -> IO[bytes]:
     return path.open("rb", buffering=0)
 
 
-def _take(file: IO[bytes], what: str, wait: bool) -> None:
-    """Take a lock, as `locked` does."""
+def take(file: IO[bytes], what: str, attempt: Callable[[], bool], wait: bool) -> None:
+    """Take an open file's lock, which `attempt` tries to, as `locked` does."""
     started = time.monotonic()
     tell_at = started + MOMENT
-    while not _try_lock(file):
+    while not attempt():
         now, who = time.monotonic(), holder.read(file)
         if not wait and (who or now > tell_at):  # who has just taken it may not have said so yet
             raise UserError(

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import cache, cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from models.declared import setting
 from models.errors import UserError
 from pipeline.dataset.run_data import NO_BOXES, box_fingerprint, data_of, person_fingerprint, train_rows
 from pipeline.images.run_photos import check_run_boxes, framed
-from pipeline.prediction import chunks
+from pipeline.prediction import chunks, work_order
 from pipeline.prediction.engine import LADDERS, Engine, usual_engine
 from pipeline.prediction.run_predictions import (
     Networks,
@@ -20,6 +20,7 @@ from pipeline.prediction.run_predictions import (
     network_fingerprints,
     networks_of,
 )
+from pipeline.prediction.work_order import WorkOrder
 from pipeline.run import records
 from pipeline.run.fold_records import SETTINGS, WEIGHTS
 from pipeline.run.folder import EVAL_FOLDER, Run, open_run
@@ -27,19 +28,30 @@ from pipeline.run.given import Given, some_of
 from pipeline.run.remembered import EngineSettings, remember, remembered
 from pipeline.run.settings import EvalStage
 from pipeline.runtime import store
+from pipeline.runtime.helpers import helped
 from pipeline.runtime.problems import BAD_PHOTOS, cut_short_line, no_prediction_line, tell_bad_photos
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from pipeline.dataset.photos import DataSet
+    from pipeline.prediction.engine_choice import Request
+    from pipeline.prediction.in_chunks import ChunkedWork, Undecoded
+    from pipeline.prediction.over_photos import Predictor
+    from pipeline.runtime.shared_lock import SharedLock
 
 
 @dataclass(frozen=True, kw_only=True)
 class Predict(EvalStage):
     """What the stage predict is told."""
 
-    threads: int | None = setting("Processor threads.", None, least=1, usual="all cores")
+    threads: int | None = setting("Processor threads of each process.", None, least=1, usual="all cores")
+    processes: int = setting(
+        "Processes that share the photos; more can join at any time, on any machine that sees the run's folder.",
+        1,
+        least=1,
+    )
     plan: bool = setting("Say what would run the networks, and stop.", False, flag=True)
     how: Given[EngineSettings] = some_of(EngineSettings)
 
@@ -47,8 +59,7 @@ class Predict(EvalStage):
 def predict(settings: Predict) -> dict[str, Any]:
     """Predict every eval photo with every finished fold of the three specialists (or a rival), decoding it once."""
     run = open_run(settings, make=False)
-    place, system = run.place(settings), run.system(settings)
-    networks = _finished(run, system)
+    place, networks = run.place(settings), _finished(run, run.system(settings))
     data = data_of(run, settings)
     if settings.eval:
         for note in data.notes:
@@ -58,29 +69,163 @@ def predict(settings: Predict) -> dict[str, Any]:
         return {"photos": 0}
     if not settings.eval:
         _check_boxes(data, networks)
-    asked = remembered(EngineSettings, place, run.home(system)) | settings.how
-    inputs = {
-        "photos": store.photo_fingerprint(data.root, data.eval["photo"].tolist(), times=True),
-        "boxes": store.fingerprint(data.eval.drop(columns=["photo", "person"]).to_numpy().tolist()),
-        "weights": network_fingerprints(networks),
-        "crop": run.crop,
-    } | asked.as_json()
+    job = _Job(run, settings, place, networks, data)
     if settings.plan:
-        return _plan(asked, settings.threads, len(data.eval), len(folds_in(networks)))
-    with records.alone(place, "predict"):
-        if settings.eval:
-            store.write_json(place / EVAL_FOLDER, {"folder": str(settings.eval.resolve())})
-        done = records.finished(place, "predict", inputs)
-        if done and has_validation_by(place, Engine.of(done["engine"])) and not _mended(place, data, done):
-            chunks.clear(place)  # of a run that was killed between its last two steps
-            done = _named_anew(place, data, inputs, done)
-            print(f"predict: the predictions about {done['photos']} photos stand")
-        else:
-            done = _predict(run, settings, data, networks, asked, inputs)
+        return _plan(job.asked(None), settings, len(data.eval), len(folds_in(networks)))
+    with records.together(place, "predict") as lock:
+        done = _done(job, lock)
         if settings.eval:
             _tell_what_was_read(place, data)
         _tell_unpredicted(place, done)
         return done
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What a process that predicts goes by."""
+
+    run: Run
+    settings: Predict
+    place: Path
+    networks: Networks
+    data: DataSet
+
+    def asked(self, order: WorkOrder | None) -> EngineSettings:
+        """The settings given, and beneath them those of an order, or the remembered ones."""
+        home = self.run.home(self.run.system(self.settings))
+        beneath = remembered(EngineSettings, self.place, home) if order is None else order.settings(self.place)
+        return beneath | self.settings.how
+
+    @cached_property
+    def _always(self) -> dict[str, Any]:
+        rows = self.data.eval
+        return {
+            "photos": store.photo_fingerprint(self.data.root, rows["photo"].tolist(), times=True),
+            "boxes": store.fingerprint(rows.drop(columns=["photo", "person"]).to_numpy().tolist()),
+            "weights": network_fingerprints(self.networks),
+            "crop": self.run.crop,
+        }
+
+    def inputs(self, asked: EngineSettings) -> dict[str, Any]:
+        """What the predictions depend on."""
+        return self._always | asked.as_json()
+
+    def request(self) -> Request:
+        """For networks on this machine; the run's own photos are read where an engine is to be chosen."""
+        import torch
+
+        from pipeline.prediction.engine_choice import Request
+
+        home, given = self.run.home(self.run.system(self.settings)), self.settings
+        own = cache(lambda: data_of(self.run) if given.eval else self.data)
+        device, threads = _machine(given)
+        torch.set_num_threads(threads)
+        return Request(self.run, self.networks, home, self.place, own, device, threads)
+
+    def work(self, order: WorkOrder, members: Sequence[Predictor]) -> ChunkedWork:
+        """The photos to be predicted, by members that go by the order."""
+        from pipeline.prediction.in_chunks import ChunkedWork
+
+        check_run_boxes(self.run, self.data, self.data.eval)
+        photos_of = partial(framed, self.run, self.data, framing=framing_of(self.networks), every=True)
+        key, engine = store.fingerprint([order.inputs, order.engine]), Engine.of(order.engine)
+        threads = _machine(self.settings)[1]
+        return ChunkedWork(self.place, key, order.size, self.data.eval, photos_of, members, engine, threads)
+
+
+def _done(job: _Job, lock: SharedLock) -> dict[str, Any]:
+    """The metrics of the predictions, which this process makes alone or with others; it is alone at the end."""
+    helpers = job.settings.processes - 1
+    while True:
+        if lock.alone:
+            done = _standing(job)
+            if done is not None:
+                return done
+            asked, work = _begun(job)
+            lock.share()
+        else:
+            joined = _joined(job, lock)
+            if joined is None:
+                continue
+            asked, work = joined
+        with helped(helpers, _help, replace(job.settings, processes=1, threads=work.threads)):
+            work.predict()
+        lock.become_alone()
+        if (job.place / work_order.FILE).is_file():  # else another process has written what there was to write
+            found = work.undecoded()
+            if found is not None:
+                return _record(job, asked, work, found)
+
+
+def _standing(job: _Job) -> dict[str, Any] | None:
+    """The metrics of predictions that stand; None where there are none such."""
+    place, data = job.place, job.data
+    inputs = job.inputs(job.asked(None))
+    if job.settings.eval:
+        store.write_json(place / EVAL_FOLDER, {"folder": str(job.settings.eval.resolve())})
+    done = records.finished(place, "predict", inputs)
+    if not done or not has_validation_by(place, Engine.of(done["engine"])) or _mended(place, data, done):
+        return None
+    _clear(place)  # of a run that was killed between its last two steps
+    done = _named_anew(place, data, inputs, done)
+    print(f"predict: the predictions about {done['photos']} photos stand")
+    return done
+
+
+def _clear(place: Path) -> None:
+    """Remove what processes left in a place whose predictions stand."""
+    chunks.clear(place)
+    work_order.clear(place)
+
+
+def _begun(job: _Job) -> tuple[EngineSettings, ChunkedWork]:
+    """Choose the engine, and write down what others who come must go by."""
+    from pipeline.prediction.engine_choice import load_ensemble
+    from pipeline.prediction.in_chunks import chunk_size
+
+    asked, request = job.asked(None), job.request()
+    engine = _engine(asked, request.device, len(job.data.eval) * len(folds_in(job.networks)))
+    chosen, members = load_ensemble(request, replace(asked, engine=engine))
+    photos, inputs = len(job.data.eval), store.fingerprint(job.inputs(asked))
+    order = WorkOrder(inputs, asked.as_json(), str(chosen), chosen.device(request.device), chunk_size(photos))
+    work = job.work(order, members)
+    order.write(job.place)
+    print(f"predict: {photos} photos, {len(members)} networks on {order.device} by {chosen}", flush=True)
+    return asked, work
+
+
+def _joined(job: _Job, lock: SharedLock) -> tuple[EngineSettings, ChunkedWork] | None:
+    """The work that others are at; None, and this process is alone, where there is none."""
+    order = WorkOrder.read(job.place)
+    if order is None:
+        lock.become_alone()
+        return None
+    asked, request = job.asked(order), job.request()
+    try:
+        order.check_same(store.fingerprint(job.inputs(asked)), asked, job.place)
+    except UserError:
+        if not lock.try_alone():  # an order that nobody goes by any more is none
+            raise
+        return None
+    order.check_machine(request.device)
+    engine = Engine.of(order.engine)
+    work = job.work(order, request.load(engine))
+    print(f"predict: helps other processes with {len(job.data.eval)} photos on {order.device} by {engine}", flush=True)
+    return asked, work
+
+
+def _help(settings: Predict) -> None:
+    """Help with the photos that are being predicted, as long as there are some to take."""
+    run = open_run(settings, make=False)
+    place = run.place(settings)
+    job = _Job(run, settings, place, networks_of(run, run.system(settings)), data_of(run, settings))
+    with records.together(place, "predict", joining=True):
+        order = WorkOrder.read(place)
+        if order is None:
+            return  # all is done
+        asked = job.asked(order)
+        order.check_same(store.fingerprint(job.inputs(asked)), asked, place)
+        job.work(order, job.request().load(Engine.of(order.engine))).predict()
 
 
 def _named_anew(place: Path, data: DataSet, inputs: dict[str, Any], done: dict[str, Any]) -> dict[str, Any]:
@@ -132,21 +277,27 @@ def _mended(place: Path, data: DataSet, done: dict[str, Any]) -> bool:
     return mended(data.root, store.read_csv(place / BAD_PHOTOS)["photo"])
 
 
-def _plan(asked: EngineSettings, threads: int | None, photos: int, networks: int) -> dict[str, Any]:
-    device, threads, engine = _machine(asked, threads, photos * networks)
+def _plan(asked: EngineSettings, settings: Predict, photos: int, networks: int) -> dict[str, Any]:
+    device, threads = _machine(settings)
+    engine = _engine(asked, device, photos * networks)
     ladder = ", else ".join(map(str, LADDERS[engine]))
-    print(f"predict: {photos} photos, {networks} networks on {device} by {ladder}; {threads} threads")
+    several = f" in each of {settings.processes} processes" if settings.processes > 1 else ""
+    print(f"predict: {photos} photos, {networks} networks on {device} by {ladder}; {threads} threads{several}")
     return {"device": device, "threads": threads, "engine": engine}
 
 
-def _machine(asked: EngineSettings, threads: int | None, predictions: int) -> tuple[str, int, str]:
-    """Device, threads and engine for so many photos x networks."""
+def _machine(settings: Predict) -> tuple[str, int]:
+    """Device, and threads of each process."""
     import joblib
     import torch
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    engine = usual_engine(device, predictions) if asked.engine == "auto" else asked.engine
-    return device, threads or joblib.cpu_count(), engine
+    return device, settings.threads or max(1, joblib.cpu_count() // settings.processes)
+
+
+def _engine(asked: EngineSettings, device: str, predictions: int) -> str:
+    """The engine for so many photos x networks."""
+    return usual_engine(device, predictions) if asked.engine == "auto" else asked.engine
 
 
 def _finished(run: Run, system: str) -> Networks:
@@ -159,44 +310,28 @@ def _finished(run: Run, system: str) -> Networks:
     return networks
 
 
-def _predict(
-    run: Run, settings: Predict, data: DataSet, networks: Networks, asked: EngineSettings, inputs: dict[str, Any]
-) -> dict[str, Any]:
+def _record(job: _Job, asked: EngineSettings, work: ChunkedWork, found: Undecoded) -> dict[str, Any]:
+    """Tell which photos could not be decoded, and note what was predicted."""
     import pandas as pd
-    import torch
 
-    from pipeline.prediction.engine_choice import Request, load_ensemble
-    from pipeline.prediction.in_chunks import predict_in_chunks
-
-    place, home = run.place(settings), run.home(run.system(settings))
-    check_run_boxes(run, data, data.eval)
-    photos_of = partial(framed, run, data, framing=framing_of(networks), every=True)
-    device, threads, engine = _machine(asked, settings.threads, len(data.eval) * len(folds_in(networks)))
-    torch.set_num_threads(threads)
-    own = cache(lambda: data_of(run) if settings.eval else data)
-    request = Request(run, networks, home, place, own, device, threads)
-    chosen, members = load_ensemble(request, replace(asked, engine=engine))
-    device = chosen.device(device)
-    print(f"predict: {len(data.eval)} photos, {len(members)} networks on {device} by {chosen}", flush=True)
-    key = store.fingerprint([inputs, str(chosen)])
-    found = predict_in_chunks(place, key, data.eval, photos_of, members, chosen, threads)
-    bad, cut_short = found.bad, found.cut_short
-    if len(bad) == len(data.eval):
+    place, photos, bad = job.place, job.data.eval, found.bad
+    if len(bad) == len(photos):
         raise UserError(
             f"none of the {len(bad)} eval photos can be decoded; bring photos that can:\n{tell_bad_photos(bad)}"
         )
-    wrote = found.merge()
+    wrote = work.merge()
     store.write_csv(place / BAD_PHOTOS, pd.DataFrame({"photo": list(bad), "reason": list(bad.values())}))
-    if cut_short:
-        print(f"predict: {cut_short_line(cut_short)}")
+    if found.cut_short:
+        print(f"predict: {cut_short_line(found.cut_short)}")
     if bad:
         print(f"predict: photos that cannot be decoded ({len(bad)}):\n{tell_bad_photos(bad)}")
-    metrics = {"photos": len(data.eval), "networks": len(members), "bad": len(bad), "engine": str(chosen)}
-    metrics |= {"cut_short": len(cut_short), "weights": inputs["weights"]}
-    metrics["persons"] = person_fingerprint(data.eval)
+    inputs = job.inputs(asked)
+    metrics = {"photos": len(photos), "networks": len(work.members), "bad": len(bad), "engine": str(work.engine)}
+    metrics |= {"cut_short": len(found.cut_short), "weights": inputs["weights"]}
+    metrics["persons"] = person_fingerprint(photos)
     remember(place, asked)
     records.record(place, "predict", inputs, [*wrote, BAD_PHOTOS], metrics)
-    chunks.clear(place)
+    _clear(place)
     return metrics
 
 

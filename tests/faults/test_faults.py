@@ -5,6 +5,7 @@ import shutil
 
 import loaders
 import pytest
+import sharing
 from kills import KINDS, count, drawn_kills, kill, places
 from whole_runs import RUN
 from writes import counted, fail
@@ -60,6 +61,17 @@ def test_a_training_that_loses_a_loader_process_ends_at_once(prepared, number):
 
 def test_a_training_needs_no_shared_memory_of_the_system(prepared):
     assert loaders.in_tiny_shared_memory(prepared, 1, seed=32) == ""
+
+
+@pytest.fixture(scope="module")
+def alone(home):
+    """The predictions of one process, and the seconds it takes."""
+    return sharing.undisturbed(home, 1, "by-1")
+
+
+@pytest.mark.parametrize("number", [0, *(pytest.param(more, marks=pytest.mark.slow) for more in range(1, 6))])
+def test_killed_processes_that_predict_together_leave_the_bytes_of_one(home, alone, number):
+    assert sharing.disturbed(home, number, 32, *alone) == ""
 
 
 def test_kills_are_drawn_by_the_seed():

@@ -20,8 +20,7 @@ from tiny_runs import TINY, inside
 
 from pipeline.__main__ import main
 from pipeline.combiner import threshold_combiner  # noqa: F401 (a child must not import these again)
-from pipeline.prediction import ensemble  # noqa: F401
-from pipeline.stages import predict
+from pipeline.prediction import ensemble, in_chunks  # noqa: F401
 from pipeline.synthetic import data_set
 from pipeline.training import trainer  # noqa: F401
 
@@ -93,7 +92,7 @@ def _child(home: Path, data: Path, enter: Callable[[str], None], report: Callabl
     try:
         sys.stdout = sys.stderr = (home / "log.txt").open("a", buffering=1)
         torch.set_num_threads(1)
-        predict.PART = 16
+        in_chunks.PHOTOS_PER_CHUNK = 16
         say.to = tell
         with inside(home):
             for stage, arguments in commands(data):
