@@ -29,7 +29,7 @@ $(if $(RUNS),$(if $(filter-out report,$(or $(MAKECMDGOALS),help)),$(error face18
 	one run is RUN=)))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check data prepare train train-mask train-gender train-age train-joint train-multihead predict \
+.PHONY: help setup check data prepare commands train train-mask train-gender train-age train-joint train-multihead predict \
 	calibrate submit score count report export serve compare recipes test test-slow test-pages test-faults pictures bench gpu-check lint clean
 
 help: ## list the targets
@@ -72,6 +72,9 @@ train: check ## train all three (or the SYSTEM), side by side where there is no 
 	$(MAKE) --no-print-directory -f $(firstword $(MAKEFILE_LIST)) \
 		$(if $(BESIDE),SHARE=$$(($$# < $(BESIDE) ? $$# : $(BESIDE))) \
 		$(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(BESIDE))) $(if $(args),,ARGS=) $$goals
+
+commands: check ## print the commands that train all folds on several GPUs, machines or a cluster (ARGS="--gpus 8", "--machines a,b", "--slurm")
+	@$(STAGE) commands $(SYSTEMS) $(call given,FOLDS,folds) $(args)
 
 # A folder of one's own is labelled with a run as it stands.
 ifdef EVAL

@@ -24,6 +24,7 @@ STAGES = (
     "data",
     "prepare",
     "train",
+    "commands",
     "predict",
     "calibrate",
     "submit",

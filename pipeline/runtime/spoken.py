@@ -9,7 +9,7 @@ from pathlib import Path
 COMMAND = "face18"
 SETTINGS = "DATA|EVAL|EXTRA|FACES|FOLDS|PEOPLE|PRESET|RECIPE|RUN|SYSTEM|THREADS|WEIGHTS"
 """Those that make takes by these names; each is an option of the same name."""
-STAGES = "calibrate|compare|count|data|export|predict|prepare|recipes|report|score|serve|submit"
+STAGES = "calibrate|commands|compare|count|data|export|predict|prepare|recipes|report|score|serve|submit"
 
 
 def called() -> str:
