@@ -51,7 +51,7 @@ def predict_in_chunks(
         for number in range(count):
             some = rows.iloc[number * PHOTOS_PER_CHUNK : (number + 1) * PHOTOS_PER_CHUNK]
             note = written.note(number) if photos.faces is None or faces.note(number) is not None else None
-            if note is None or mended(photos.root, note["bad"]):
+            if note is None or mended(photos.source, note["bad"]):
                 found = over_photos.predict(members, photos_of(some), threads, progress)
                 table = some[["photo", "person"]].merge(found.table, on="photo", how="inner").assign(engine=str(engine))
                 if len(table) != len(found.table) or table["photo"].nunique() + len(found.bad) != len(some):

@@ -359,3 +359,5 @@ def test_eval_trains_nothing():
     assert "pipeline predict" in told
     for stage in ("data", "prepare", "train", "score"):
         assert f"pipeline {stage}" not in told
+    told = make("-n", "submit", f"VENV={sys.prefix}", "EVAL=my shards/*.tar", "RUN=runs/x").stdout
+    assert told.count('--eval "my shards/*.tar"') == 5
