@@ -85,7 +85,7 @@ def _read_shards(given: Path, found: list[Path], folder: Path, index: Path) -> D
     paths = {name: paths[name] for name in sorted(paths, key=lambda name: f"{name}/")}
     indexes = _indexes(paths, index, alone, problems)
     _tell(indexes, left_out, notes)
-    photos = [f"{name}/{photo}" for name, one in indexes.items() for photo in one.photos]
+    photos = [photo for one in indexes.values() for photo in one.photos]
     if not photos and not problems.found:
         problems.add("it holds no photos; name one that does" if alone else "they hold no photos; name some that do")
     problems.stop()
@@ -143,7 +143,7 @@ def _indexes(paths: Mapping[str, Path], folder: Path, alone: bool, problems: Pro
 
         for name, path in paths.items():
             try:
-                found[name] = index_of(path, folder, advance)
+                found[name] = index_of(path, name, folder, advance)
             except TarFaultError as fault:
                 problems.add(str(fault) if alone else f"{show(path)}: {fault}")
     return found

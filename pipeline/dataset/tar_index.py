@@ -36,22 +36,23 @@ class Stamp:
 
 @dataclass(frozen=True)
 class TarIndex:
-    """The photos of a tar by name, where the bytes of each begin and how many there are, and what is left out."""
+    """The photos of a tar by their whole names, where the bytes of each begin, how many they are; and what is left out."""
 
     stamp: Stamp
     photos: list[str]
     offsets: NDArray[np.int64]
     sizes: NDArray[np.int64]
     facts: dict[str, Any]
-    """table: the fingerprint of the three above; told, system, ends: as in `Scan`."""
+    """table: the fingerprint of the file that holds the three above; told, system, ends: as in `Scan`."""
     kept: tuple[Path, Path]
     """The files that hold it."""
 
 
-def index_of(path: Path, folder: Path, advance: Callable[[int], None]) -> TarIndex:
-    """The index of a tar, kept in a folder: as it stands there, else made now, of which `advance` is told the bytes.
+def index_of(path: Path, name: str, folder: Path, advance: Callable[[int], None]) -> TarIndex:
+    """The index of a tar, kept in a folder: as it stands there, else made now. `advance` is told the bytes.
 
-    Two processes may make the same one at once. Raises TarFaultError for a tar that cannot be used.
+    name: with it and a slash the photos' names begin. Two processes may make the same one at once. Raises
+    TarFaultError for a tar that cannot be used.
     """
     with path.open("rb") as file:
         stamp = Stamp.of(file.fileno())
@@ -64,7 +65,7 @@ def index_of(path: Path, folder: Path, advance: Callable[[int], None]) -> TarInd
             advance(stamp.size)
     table = store.read_csv(kept[0])
     offsets, sizes = (table[name].to_numpy(np.int64) for name in ("offset", "size"))
-    return TarIndex(stamp, table["photo"].tolist(), offsets, sizes, facts, kept)
+    return TarIndex(stamp, [f"{name}/{photo}" for photo in table["photo"]], offsets, sizes, facts, kept)
 
 
 def _facts(table: Path, record: Path) -> dict[str, Any] | None:
