@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +28,10 @@ from pipeline.runtime.progress import Progress
 TAR = ".tar"
 PACKED = ("a gzip file", "a bzip2 file", "an xz file", "a zstd file")
 UNPACK = "a tar that is packed cannot be read at any place; unpack it into a plain .tar"
+TEXTS = ("a Git LFS pointer", "an HTML page", "an XML file", "an SVG drawing", "a PDF", "a PostScript file")
+"""What may be all text and is no list; other beginnings of text, such as BM or MZ, may be those of a name."""
+CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1f]")
+"""What text does not hold."""
 MEGABYTE = 1_000_000
 
 
@@ -59,6 +64,8 @@ def _check_list(path: Path) -> None:
     """Raises UserError for a file that is no list of photos, with the way out."""
     first, problems = _first_bytes(path), Problems(f"The list {show(path)}")
     kind = kind_of(first, path.name)
+    if kind is not None and not CONTROL.search(first) and kind.name not in TEXTS:
+        return
     if first and is_tar(first):
         problems.add(f"it is a tar; give it a name that ends in {TAR}")
     elif first.startswith((b"\xff\xfe", b"\xfe\xff")):
@@ -71,7 +78,7 @@ def _check_list(path: Path) -> None:
         problems.add("it is a zip archive; unpack it and name the folder")
     elif kind is not None and kind.name != file_kinds.EMPTY:
         problems.add(f"it is {kind.name}; name a text file with the path of a photo on each line")
-    elif b"\0" in first:
+    elif CONTROL.search(first):
         problems.add(f"it is no text; name a text file with the path of a photo on each line, a folder, or a {TAR}")
     problems.stop()
 

@@ -36,7 +36,7 @@ class Stamp:
 
 @dataclass(frozen=True)
 class TarIndex:
-    """The photos of a tar by their whole names, where the bytes of each begin, how many they are; and what is left out."""
+    """The photos of a tar by their whole names, where the bytes of each stand, and what is left out."""
 
     stamp: Stamp
     photos: list[str]

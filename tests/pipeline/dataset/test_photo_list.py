@@ -112,7 +112,20 @@ def photo() -> bytes:
     ],
 )
 def test_a_file_that_is_no_list(content, told):
-    assert refused(content) == f"The list 'in/list.txt' cannot be used: {told}" or told in refused(content)
+    assert refused(content).startswith(f"The list 'in/list.txt' cannot be used: {told}")
+
+
+@pytest.mark.parametrize("name", ["MZ.jpg", "BZh", "P1 2 .jpg", "ID3/x.jpg", "GIF89a"])
+def test_a_name_that_a_file_of_another_kind_begins_with_is_a_name(name):
+    Path("in", name).parent.mkdir(exist_ok=True)
+    Path("in", name).touch()
+    assert read(f"{name}\na.jpg").eval["photo"].tolist() == [name, "a.jpg"]
+
+
+def test_a_list_in_latin_1_is_told_by_its_lines():
+    assert refused(b"a.jpg\nin/\xe9.png") == (
+        "The list 'in/list.txt' cannot be used: line 2 is not UTF-8; write the list in UTF-8."
+    )
 
 
 def test_a_tar_under_another_name():
