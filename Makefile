@@ -34,8 +34,9 @@ $(if $(RUNS),$(if $(filter-out report,$(or $(MAKECMDGOALS),help)),$(error face18
 
 help: ## list the targets
 	@echo 'make TARGET [DATA=folder] [RUN=runs/x] [PRESET=lite|small|base|large] [FOLDS=0|all|0,1]'
-	@echo '            [WEIGHTS=auto|package|hub|none|folder|run] [EVAL=folder] [SYSTEM=specialists|joint|multihead]'
-	@echo '            [FACES=auto|off|given] [PEOPLE=auto|folders|off] [EXTRA=folder,folder] [RECIPE=name]'
+	@echo '            [WEIGHTS=auto|package|hub|none|folder|run] [EVAL=folder|list.txt|"shards/*.tar"]'
+	@echo '            [SYSTEM=specialists|joint|multihead] [FACES=auto|off|given]'
+	@echo '            [PEOPLE=auto|folders|off] [EXTRA=folder,folder] [RECIPE=name]'
 	@echo '            [ARGS="--epochs 5"] [THREADS=n] [NPROC=n] [BESIDE=] [VENV=folder]'
 	@echo
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -76,7 +77,7 @@ train: check ## train all three (or the SYSTEM), side by side where there is no 
 commands: check ## print the commands that train all folds on several GPUs, machines or a cluster (ARGS="--gpus 8", "--machines a,b", "--slurm")
 	@$(STAGE) commands $(SYSTEMS) $(call given,FOLDS,folds) $(args)
 
-# A folder of one's own is labelled with a run as it stands.
+# Photos of one's own are labelled with a run as it stands.
 ifdef EVAL
 predict: check
 else
@@ -94,7 +95,7 @@ submit: calibrate ## write submission.csv, doing everything that is missing; sco
 	@$(STAGE) report $(AFTER)
 
 score: check ## score a submission
-	@$(if $(EVAL),echo 'face18: a folder of photos (EVAL=) has no truth to score; leave EVAL= out' >&2; exit 2,\
+	@$(if $(EVAL),echo 'face18: photos given as EVAL= have no truth to score; leave EVAL= out' >&2; exit 2,\
 		$(STAGE) score $(SYSTEMS) $(args))
 	@$(STAGE) report $(SYSTEMS)
 

@@ -79,7 +79,12 @@ def read(kind: type[Stage], words: list[str], name: str, description: str = "") 
     if several:
         values[several], loose = (*loose, *after), []
     if loose:
-        raise UserError(f"{name} does not know what to do with {loose[0]}; settings begin with two dashes.")
+        way = (
+            "put a pattern in quotes, as --eval 'shards/*.tar'"
+            if "eval" in values
+            else "settings begin with two dashes"
+        )
+        raise UserError(f"{name} does not know what to do with {loose[0]}; {way}.")
     return kind.of(**values)
 
 

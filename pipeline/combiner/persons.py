@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from models.errors import UserError
 from pipeline.dataset.contest import EVAL_IMAGES
+from pipeline.dataset.photo_names import shard_of
 
 
 def persons_of(photos: pd.DataFrame, people: str) -> NDArray[np.int64] | None:
@@ -41,8 +42,11 @@ def named_persons(photos: pd.DataFrame, people: str) -> NDArray[np.object_] | No
 
 
 def folders_of(photos: Sequence[str]) -> list[str]:
-    """The folder of each photo, nothing for one beside folders. Raises UserError where none lies in one of its own."""
-    folders = [str(PurePosixPath(photo).parent) for photo in photos]
+    """The folder of each photo, nothing for one beside folders. Raises UserError where none lies in one of its own.
+
+    A tar is no person's folder; folders of one name in two tars may be two persons', and count as such.
+    """
+    folders = ["." if shard_of(photo)[1].find("/") < 0 else str(PurePosixPath(photo).parent) for photo in photos]
     if not set(folders) - {".", EVAL_IMAGES}:
         where = "in no folder" if folders[0] == "." else f"in {folders[0]}"
         raise UserError(

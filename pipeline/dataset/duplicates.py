@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from models.errors import UserError
-from pipeline.dataset.photo_files import is_something_else
+from models.file_kinds import FIRST_BYTES
+from pipeline.dataset.photo_files import begins_like_something_else
+from pipeline.dataset.reach import OnDisk, Reach
 from pipeline.runtime.problems import FIRST, show, tell
 
 if TYPE_CHECKING:
@@ -18,6 +19,11 @@ if TYPE_CHECKING:
 
 _SAMPLE = 4096
 """Bytes in the middle of a file that are compared before a whole file is read: they differ where photos do."""
+_PIECE = 2**22
+"""Bytes that are read at a time."""
+MOST_COMPARED = 100_000
+"""Of more photos that are labelled and never learned from, none are compared: sizes repeat among so many, so that
+most would be read once more, on whatever disk they lie; and nothing hangs on it, as each is labelled for itself."""
 
 
 @dataclass
@@ -54,8 +60,8 @@ def find_duplicates(data: DataSet) -> Duplicates:
         for photo, person in zip(table["photo"], table["person"], strict=True)
     }
     found = Duplicates()
-    for group in same_files(data.root, owners_of):
-        if is_something_else(data.path(group[0]), group[0]):
+    for group in _same(data.reach, owners_of):
+        if begins_like_something_else(data.reach.read(group[0], 0, FIRST_BYTES), group[0]):
             continue
         owners = {owners_of[photo] for photo in group}
         known = {owner for owner in owners if owner[1] is not None}
@@ -69,44 +75,49 @@ def find_duplicates(data: DataSet) -> Duplicates:
 
 
 def same_files(root: Path | str, photos: Iterable[str]) -> list[list[str]]:
-    """Groups of files with the same bytes, each sorted by name: paths below a folder."""
+    """Groups of files with the same bytes, each sorted by name: paths below a folder, without the slash of the root."""
+    return _same(OnDisk(root or "/"), photos)
+
+
+def _same(reach: Reach, photos: Iterable[str]) -> list[list[str]]:
+    """Groups of photos with the same bytes, each sorted by name."""
     by_size: dict[int, list[str]] = {}
     for photo in photos:
         try:
-            size = os.stat(f"{root}/{photo}").st_size
+            size = reach.size(photo)
         except OSError:
             continue
         if size:
             by_size.setdefault(size, []).append(photo)
     groups = []
     for size, alike in by_size.items():
-        for some in _by(_sample, root, alike, size):
-            groups += _by(_digest, root, some, size)
+        for some in _by(_sample, reach, alike, size):
+            groups += _by(_digest, reach, some, size)
     return sorted(sorted(group) for group in groups)
 
 
-def _by(read: Callable[[str, int], bytes], root: Path, photos: list[str], size: int) -> list[list[str]]:
+def _by(read: Callable[[Reach, str, int], bytes], reach: Reach, photos: list[str], size: int) -> list[list[str]]:
     """The groups of two photos or more of which the same is read; what cannot be read is passed over."""
     if len(photos) < 2:
         return []
     groups: dict[bytes, list[str]] = {}
     for photo in photos:
         try:
-            groups.setdefault(read(f"{root}/{photo}", size), []).append(photo)
+            groups.setdefault(read(reach, photo, size), []).append(photo)
         except OSError:
             continue
     return [group for group in groups.values() if len(group) > 1]
 
 
-def _sample(path: str, size: int) -> bytes:
-    with open(path, "rb", buffering=0) as file:
-        file.seek(max(0, size // 2 - _SAMPLE // 2))
-        return file.read(_SAMPLE)
+def _sample(reach: Reach, photo: str, size: int) -> bytes:
+    return reach.read(photo, max(0, size // 2 - _SAMPLE // 2), _SAMPLE)
 
 
-def _digest(path: str, size: int) -> bytes:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").digest()
+def _digest(reach: Reach, photo: str, size: int) -> bytes:
+    digest = hashlib.sha256()
+    for start in range(0, size, _PIECE):
+        digest.update(reach.read(photo, start, _PIECE))
+    return digest.digest()
 
 
 def check_duplicates(found: Duplicates, subject: str, allowed: bool) -> list[str]:

@@ -57,10 +57,14 @@ class Found:
 
 @dataclass
 class LeftOut:
-    """What lies in a data set and is not used: the reason by path, and how many system files there are."""
+    """What lies in a data set and is not used: the reason by path, and how many system files there are.
+
+    unlisted: how many files more there are; of those in tars only some are named.
+    """
 
     files: dict[str, str] = field(default_factory=dict)
     system: int = 0
+    unlisted: int = 0
 
     def tell(self, what: str, paths: Collection[str] | Mapping[str, str | None], notes: list[str]) -> None:
         """Leaves files out, and says so in one note; a mapping also says what each file is, as far as that is known."""

@@ -47,23 +47,25 @@ class Overview:
     left_out: Mapping[str, str]
     """The reason by file: what lies there and is not used, and photos that cannot be decoded."""
     system_files: int
-    duplicates: int
-    """Photos that another one repeats."""
+    duplicates: int | None
+    """Photos that another one repeats; None where they were not looked for."""
     absent: tuple[str, ...]
     """Those of the 18 labels, in words, that no train photo carries; empty where nothing is trained."""
     missing: tuple[str, ...]
     """Mask states, genders and age bands without a train photo: no label with one of them can be predicted."""
     only_extra: tuple[str, ...] = ()
     """Those of which only extra sets have photos: nobody is held out with one of them."""
+    unlisted: int = 0
+    """Files that are left out beside those of `left_out`; of tars only some are named."""
 
     def as_json(self) -> dict[str, Any]:
         values = asdict(self)
         files = values.pop("left_out")
-        return values | {"left_out": len(files)}
+        return values | {"left_out": len(files) + self.unlisted}
 
 
 def overview_of(
-    data: DataSet, duplicates: Duplicates, bad: Mapping[str, str], extras: Sequence[pd.DataFrame] = ()
+    data: DataSet, duplicates: Duplicates | None, bad: Mapping[str, str], extras: Sequence[pd.DataFrame] = ()
 ) -> Overview:
     """Counts what was read. `bad`: the photos that cannot be decoded, as far as that is known, with the reason.
 
@@ -82,10 +84,11 @@ def overview_of(
         eval=PartOverview(len(data.eval), known, _boxed(data.eval)),
         left_out=data.left_out.files | dict(bad),
         system_files=data.left_out.system,
-        duplicates=duplicates.count(),
+        duplicates=None if duplicates is None else duplicates.count(),
         absent=absent_labels(used) if trains else (),
         missing=tuple(value for value in missing if value in missing_of_extras),
         only_extra=tuple(value for value in missing if value not in missing_of_extras),
+        unlisted=data.left_out.unlisted,
     )
 
 

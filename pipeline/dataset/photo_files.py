@@ -66,6 +66,12 @@ def is_something_else(path: str | os.PathLike[str], name: str) -> bool:
     return kind is not None and not kind.photo
 
 
+def begins_like_something_else(first: bytes, name: str) -> bool:
+    """The same of a file whose first bytes are these (FIRST_BYTES of them)."""
+    kind = kind_of(first, name)
+    return kind is not None and not kind.photo
+
+
 def told(path: str | os.PathLike[str], name: str) -> str | None:
     """What a file that is no photo is, where its first bytes tell."""
     kind = _kind(path, name)

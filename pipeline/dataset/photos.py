@@ -16,7 +16,10 @@ from pipeline.dataset.foreign import in_place_of
 from pipeline.dataset.general import LABEL_COLUMNS, PHOTOS_CSV, read_general
 from pipeline.dataset.layouts import LeftOut, Links, Photo, read_boxes, walk_photos
 from pipeline.dataset.names import in_other_case
+from pipeline.dataset.reach import OnDisk, PhotoBytes, Reach
+from pipeline.dataset.shards import Shards
 from pipeline.dataset.tables import BOX, Box
+from pipeline.runtime import store
 from pipeline.runtime.problems import Problems, check_folder, show, tell
 
 
@@ -29,7 +32,7 @@ class DataSet:
     """
 
     root: Path
-    """The folder, as given."""
+    """The folder, as given; of a list or of tars, the folder that the photos' names begin at."""
     name: str
     """The folder's name, used in the names of runs."""
     train: pd.DataFrame
@@ -39,7 +42,7 @@ class DataSet:
     notes: tuple[str, ...]
     """What is odd but does not stop anything, one line each."""
     layout: str = "general"
-    """contest, general or folder; of an extra set also FairFace, UTKFace, AgeDB or a folder a class."""
+    """contest, general, folder, list or shards; of an extra set also FairFace, UTKFace, AgeDB or a folder a class."""
     written: dict[str, str] = field(default_factory=dict)
     """How the table of eval photos writes a photo, where the disk may spell it otherwise: by photo."""
     box_rows: dict[str, str] = field(default_factory=dict)
@@ -48,10 +51,34 @@ class DataSet:
     """The files that are not used."""
     further: dict[str, dict[str, str]] = field(default_factory=dict)
     """The cells of the columns that nothing else knows, by photo: groups that a report tells apart."""
+    given: Path | None = None
+    """What was given for the eval photos, where that is no folder: a list, a tar, or a pattern of tars."""
+    shards: Shards | None = None
+    """The tars that the eval photos lie in, if they do."""
+
+    @property
+    def subject(self) -> Path:
+        """What messages name."""
+        return self.given or self.root
+
+    @property
+    def reach(self) -> Reach:
+        """What reaches the photos of the tables by their names."""
+        return OnDisk(self.root) if self.shards is None else self.shards
 
     def path(self, photo: str) -> Path:
-        """Where a photo of the tables lies."""
+        """Where a photo of the tables lies that is a file."""
         return self.root / photo
+
+    def source(self, photo: str) -> Path | PhotoBytes:
+        """What `decode` takes for a photo of the tables; raises as `Reach.source`."""
+        return self.reach.source(photo)
+
+    def eval_fingerprint(self) -> str:
+        """The fingerprint of the eval photos, by name, size and when they last changed."""
+        if self.shards is not None:
+            return self.shards.fingerprint()
+        return store.photo_fingerprint(self.root, self.eval["photo"].tolist(), times=True)
 
     def without_boxes(self) -> Self:
         """The same, as if no face boxes had come with it."""
@@ -121,18 +148,33 @@ def read_folder(root: Path, follow_links: bool = False) -> DataSet:
     check_folder(root, problems)
     left_out = LeftOut()
     photos = walk_photos("", Links(root, follow_links, problems), notes, left_out)
-    _tell_system(left_out, notes)
     for photo in photos:
-        if not _is_text(photo):
+        if not is_text(photo):
             problems.add(f"the name of {show(photo)} is not UTF-8, so no table can hold it; rename the photo")
     if not photos and not problems.found:
-        problems.add(
-            "it holds no photos (JPEG, PNG, WebP, AVIF, GIF, TIFF, BMP, JPEG 2000, PPM or HEIC); "
-            "name a folder that does"
-        )
+        tars = sorted({os.path.dirname(name) for name in left_out.files if name.lower().endswith(".tar")})
+        below = root.joinpath("**" if len(tars) > 1 else tars[0], "*.tar") if tars else None
+        way = f'EVAL="{below}" labels the photos in its tars' if tars else "name a folder that does"
+        problems.add(f"it holds no photos (JPEG, PNG, WebP, AVIF, GIF, TIFF, BMP, JPEG 2000, PPM or HEIC); {way}")
     problems.stop()
-    listed = frame([Photo(photo) for photo in photos], None).drop(columns=list(LABEL_COLUMNS))
-    return DataSet(root, _name(root), frame([], None), listed, tuple(notes), "folder", left_out=left_out)
+    return of_eval_photos(root, _name(root), photos, notes, "folder", left_out)
+
+
+def of_eval_photos(
+    root: Path,
+    name: str,
+    photos: list[str],
+    notes: list[str],
+    layout: str,
+    left_out: LeftOut | None = None,
+    given: Path | None = None,
+) -> DataSet:
+    """The data set of some photos, for prediction alone."""
+    left_out = left_out or LeftOut()
+    _tell_system(left_out, notes)
+    nobody = pd.array([pd.NA], "string").take(np.zeros(len(photos), np.int64))
+    table = pd.DataFrame({"photo": pd.array(photos, "string"), "person": nobody})
+    return DataSet(root, name, frame([], None), table, tuple(notes), layout, left_out=left_out, given=given)
 
 
 def _tell_system(left_out: LeftOut, notes: list[str]) -> None:
@@ -163,7 +205,7 @@ def _name(root: Path) -> str:
     return root.resolve().name or "data"
 
 
-def _is_text(name: str) -> bool:
+def is_text(name: str) -> bool:
     """Whether a file name is UTF-8; one that is not reaches Python with lone surrogates in it."""
     try:
         name.encode()

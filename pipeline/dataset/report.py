@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from models.labels import LABELS
+from pipeline.dataset.duplicates import MOST_COMPARED
 from pipeline.dataset.overview import Overview
 from pipeline.runtime.problems import some
 
@@ -31,11 +32,16 @@ def overview_lines(overview: Overview, left_out_list: Path | None) -> list[str]:
         rows += _counted(train.bands, {"unknown": "age unknown"})
         rows += _counted(train.masks, MASK_WORDS)
     lines = _columns(rows)
-    where = f"; they are listed in {left_out_list}" if left_out_list else ""
+    listed = len(overview.left_out)
+    which = f"{listed:,} of them" if overview.unlisted else "they"
+    where = f"; {which} are listed in {left_out_list}" if left_out_list else ""
     lines.append(
-        f"files and photos left out: {len(overview.left_out):,}{where}; system files: {overview.system_files:,}"
+        f"files and photos left out: {listed + overview.unlisted:,}{where}; system files: {overview.system_files:,}"
     )
-    lines.append(f"photos that are there twice: {overview.duplicates:,}")
+    if overview.duplicates is None:
+        lines.append(f"photos that are there twice: not looked for among more than {MOST_COMPARED:,}")
+    else:
+        lines.append(f"photos that are there twice: {overview.duplicates:,}")
     if train.photos:
         absent = f": {some([f'({name})' for name in overview.absent])}" if overview.absent else ""
         lines.append(f"labels that no train photo carries: {len(overview.absent)} of {LABELS}{absent}")

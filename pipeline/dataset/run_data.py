@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from models.errors import UserError
+from pipeline.run.eval_place import INDEX
 from pipeline.run.folder import Run
 from pipeline.run.presets import columns_of
 from pipeline.run.settings import EvalStage
@@ -27,11 +28,13 @@ NO_BOXES = store.fingerprint(None)
 
 
 def data_of(run: Run, given: EvalStage | None = None) -> DataSet:
-    """The data set of a run; of a stage after training that was given a folder of its own, that folder."""
-    from pipeline.dataset.photos import read_data_set, read_folder
+    """The data set of a run; of a stage after training that was given photos of its own, these."""
+    from pipeline.dataset.photos import read_data_set
 
     if given is not None and given.eval is not None:
-        return read_folder(given.eval, run.follow_links)
+        from pipeline.dataset.eval_sources import read_eval
+
+        return read_eval(given.eval, run.follow_links, run.place(given) / INDEX)
     data = read_data_set(run.data, run.fixes, run.follow_links)
     return data.without_boxes() if run.faces == "off" else data
 

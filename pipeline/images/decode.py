@@ -9,7 +9,6 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +16,7 @@ from PIL import Image, UnidentifiedImageError
 
 from models.file_kinds import FIRST_BYTES
 from pipeline.dataset.photo_kinds import HEIC, RAW, READ, Kind, kind_of
+from pipeline.dataset.reach import BadPhotoError, PhotoBytes
 from pipeline.images import exif, jpeg, lean
 
 MOST_PIXELS = 50_400_000
@@ -54,17 +54,6 @@ Image.MAX_IMAGE_PIXELS = None  # `decode` has its own, stricter limit
 warnings.filterwarnings("ignore", module=r"PIL\.")  # of damage that does not keep a photo from being decoded
 
 
-class BadPhotoError(Exception):
-    """A photo that cannot be decoded; the text says why."""
-
-
-class PhotoBytes(NamedTuple):
-    """A photo that is no file here: its bytes, and the name that it came with."""
-
-    content: bytes
-    name: str
-
-
 @dataclass(frozen=True)
 class Decoded:
     """The first frame of a photo, upright, on white: `pixels` (height, width, 3) RGB.
@@ -83,9 +72,9 @@ class Decoded:
         return self.pixels.shape[1], self.pixels.shape[0]
 
 
-def read_photo(path: Path) -> NDArray[np.uint8]:
+def read_photo(source: Path | PhotoBytes) -> NDArray[np.uint8]:
     """The pixels of a photo as `decode` gives them."""
-    return decode(path).pixels
+    return decode(source).pixels
 
 
 def decode(source: Path | PhotoBytes, most_pixels: float | None = None) -> Decoded:

@@ -63,7 +63,7 @@ def _table(photos: Photos, detector: Detector, jobs: int) -> pd.DataFrame:
 
     def find(index: int) -> tuple[tuple[int, int], tuple[Face, ...]] | None:
         try:
-            photo = decode(photos.root / photos.names[index])
+            photo = decode(photos.source(photos.names[index]))
         except BadPhotoError:  # decoding it for its pixels tells why
             return None
         width, height = (side * photo.reduced for side in photo.size)

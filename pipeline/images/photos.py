@@ -12,6 +12,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.dataset.reach import OnDisk, PhotoBytes, Reach
 from pipeline.faces.detect import Detector
 from pipeline.faces.face_framing import Framing, chosen_face
 from pipeline.faces.frame import Eyes, eyes_of, frame_face
@@ -50,7 +51,7 @@ class Photos:
     """Where photos lie and how they are framed: `boxes` (N, 4) with NaN where there is none, or None.
 
     `box_rows` says by name where a box stands, for messages. Boxes are in pixels of the whole photo, upright. `faces`:
-    None where photos are framed by their boxes alone.
+    None where photos are framed by their boxes alone. reach: what reaches them, where they are no files below `root`.
     """
 
     root: Path
@@ -59,6 +60,11 @@ class Photos:
     crop: float = 1.0
     box_rows: Mapping[str, str] = field(default_factory=dict)
     faces: FaceSearch | None = None
+    reach: Reach | None = None
+
+    def source(self, name: str) -> Path | PhotoBytes:
+        """What `decode` takes for a photo; raises BadPhotoError for one that is not read as it is kept."""
+        return (self.reach or OnDisk(self.root)).source(name)
 
     def box(self, index: int) -> Box | None:
         if self.boxes is None or np.isnan(self.boxes[index]).any():
@@ -96,7 +102,7 @@ class FittedPhoto:
 def decode_photo(photos: Photos, index: int, views: Sequence[View]) -> FittedPhoto | str:
     """One photo, decoded once and fitted to each view; or, as a string, why it cannot be decoded."""
     try:
-        photo = decode(photos.root / photos.names[index])
+        photo = decode(photos.source(photos.names[index]))
     except BadPhotoError as problem:
         return str(problem)
     return fitted(photo, views, photos.names[index], photos.box(index), photos.crop, photos.faces)
@@ -175,12 +181,12 @@ def side_by_side(work: Callable[[int], T], count: int, jobs: int, most: int = AH
         pool.shutdown(cancel_futures=True)
 
 
-def mended(root: Path, bad: Iterable[str]) -> bool:
+def mended(source: Callable[[str], Path | PhotoBytes], bad: Iterable[str]) -> bool:
     """Whether any of these photos can be decoded now: a permission or a disk may have been at fault."""
 
     def is_good(photo: str) -> bool:
         try:
-            read_photo(root / photo)
+            read_photo(source(photo))
         except BadPhotoError:
             return False
         return True

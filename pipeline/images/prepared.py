@@ -56,7 +56,7 @@ def prepare(photos: Photos, name: str, view: View, jobs: int) -> Prepared:
         if (folder / "bad.json").is_file():
             try:
                 stands = _open_prepared(folder, photos, view)
-                if not mended(photos.root, stands.bad):
+                if not mended(photos.source, stands.bad):
                     return stands
                 print(f"prepare: photos that could not be decoded now can be; {folder} is prepared anew", flush=True)
             except Exception as damage:  # numpy's parser of headers raises whatever it meets in damaged files

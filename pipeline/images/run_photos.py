@@ -31,7 +31,7 @@ def framed(run: Run, data: DataSet, table: pd.DataFrame, framing: Framing | None
 
     boxes = table[list(BOX)].to_numpy(float) if set(BOX) <= set(table.columns) else None
     faces = framing and FaceSearch(framing, detector_of(framing, run.face_model), every=every)
-    return Photos(data.root, table["photo"].tolist(), boxes, run.crop, data.box_rows, faces)
+    return Photos(data.root, table["photo"].tolist(), boxes, run.crop, data.box_rows, faces, data.reach)
 
 
 def detector_of(framing: Framing, model: Path) -> Detector:

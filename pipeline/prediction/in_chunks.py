@@ -74,7 +74,7 @@ class ChunkedWork:
                 note = self._note(number)
                 if note is None:
                     waiting.append(number)
-                elif mended(self._photos.root, note["bad"]):
+                elif mended(self._photos.source, note["bad"]):
                     waiting.append(number)
                     again.add(number)
                 else:

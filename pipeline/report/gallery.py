@@ -100,7 +100,7 @@ def _cards(
     for row, look in zip(one.rows.to_dict("records"), one.looks, strict=True):
         progress.advance()
         try:
-            picture = fit(decode(data.path(look.photo)).pixels, View(*PICTURE))
+            picture = fit(decode(data.source(look.photo)).pixels, View(*PICTURE))
         except BadPhotoError:
             continue
         maps = [(name, _jpeg(seen)) for name, seen in looks.get(look, {}).items()]

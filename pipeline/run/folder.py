@@ -14,6 +14,7 @@ from pathlib import Path
 from models.declared import declared
 from models.errors import UserError, listed
 from pipeline.run import recipes
+from pipeline.run.eval_place import names_of
 from pipeline.run.fold_records import SETTINGS, FinishedFold, is_finished
 from pipeline.run.given import Given
 from pipeline.run.settings import (
@@ -36,7 +37,7 @@ RECORD = "run.json"
 SCHEMA = 5
 """Of everything that a run leaves; run.json holds it."""
 EVAL_FOLDER = "folder.json"
-"""In the place of a folder given as EVAL: which folder that is."""
+"""In the place of photos given as EVAL: which folder, list, tar or pattern of tars that is."""
 NOT_LEARNED = ("follow_links", "allow_duplicates", "face_model")
 """Settings that may change after a training has begun; which faces are found is compared where they are."""
 BEGUN = (f"*/fold*/{SETTINGS}", "compare*/settings.json")
@@ -72,12 +73,13 @@ class Run(RunSettings):
         home = self.home(self.system(given))
         if given.eval is None:
             return home
-        folder = given.eval.resolve()
-        place = home / f"eval-{folder.name}"
-        record = place / EVAL_FOLDER
-        if record.is_file() and store.read_json(record)["folder"] != str(folder):
-            return place.with_name(f"{place.name}-{store.fingerprint(str(folder))[:6]}")
-        return place
+        source = given.eval.resolve()
+        ends = ("", f"-{store.fingerprint(str(source))[:6]}")
+        places = [home / f"eval-{name}{end}" for name in names_of(given.eval) for end in ends]
+        records = {place: place / EVAL_FOLDER for place in places}
+        whose = {place: store.read_json(one)["folder"] for place, one in records.items() if one.is_file()}
+        own = next((place for place in places if whose.get(place) == str(source)), None)
+        return own or places[places[0] in whose]
 
     def fold_folders(self, task: str) -> dict[int, Path]:
         """The folds of a network that have a folder, finished or not."""

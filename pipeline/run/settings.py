@@ -148,5 +148,8 @@ class EvalStage(SystemStage):
     """What the stages after training are told."""
 
     eval: Path | None = setting(
-        "Label this folder of photos with the trained run, instead of the data set's eval photos.", None, usual="none"
+        "Label these photos with the trained run, instead of the data set's eval photos: a folder, a text file with a "
+        "path on each line, a .tar, or several by a pattern in quotes, as 'shards/*.tar'.",
+        None,
+        usual="none",
     )

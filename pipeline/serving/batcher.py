@@ -10,7 +10,7 @@ from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any, Protocol, Self
 
-from pipeline.images.decode import PhotoBytes
+from pipeline.dataset.reach import PhotoBytes
 from pipeline.images.photos import FittedPhoto
 from pipeline.serving.labelled import Labelled
 

@@ -6,8 +6,9 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from pipeline.dataset.reach import PhotoBytes
 from pipeline.images import jpeg
-from pipeline.images.decode import PhotoBytes, stated_size
+from pipeline.images.decode import stated_size
 
 SCANS = 100
 """Of a JPEG, at most: progressive ones have about ten, and each takes as long as the whole photo."""

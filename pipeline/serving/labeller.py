@@ -12,8 +12,9 @@ import pandas as pd
 from pipeline.combiner import combiners
 from pipeline.combiner.label_table import WORDS, labelled_faces, labelled_photos
 from pipeline.combiner.threshold_combiner import ThresholdCombiner
+from pipeline.dataset.reach import BadPhotoError, PhotoBytes
 from pipeline.dataset.run_data import NO_BOXES
-from pipeline.images.decode import BadPhotoError, PhotoBytes, decode
+from pipeline.images.decode import decode
 from pipeline.images.photos import FaceSearch, FittedPhoto, Photos, fitted
 from pipeline.images.run_photos import detector_of
 from pipeline.prediction import converted, over_photos

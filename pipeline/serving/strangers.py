@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from pipeline.images.decode import PhotoBytes
+from pipeline.dataset.reach import PhotoBytes
 from pipeline.images.photos import FittedPhoto
 from pipeline.serving.guard import PixelBudget, refusal
 from pipeline.serving.labelled import Labelled

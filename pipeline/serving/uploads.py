@@ -11,7 +11,7 @@ from starlette.datastructures import Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
-from pipeline.images.decode import PhotoBytes
+from pipeline.dataset.reach import PhotoBytes
 from pipeline.serving.limits import Limits
 
 RAW = ("image/", "application/octet-stream")

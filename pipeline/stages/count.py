@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from models.declared import setting
 from models.errors import UserError
 from pipeline.combiner import schema
+from pipeline.dataset.photo_names import folder_in_shard
 from pipeline.dataset.run_data import check_persons, data_of
 from pipeline.prediction.run_predictions import Networks, check_calibrated, gather, networks_of
 from pipeline.run import records
@@ -124,7 +125,7 @@ def _check_photos(place: Path, data: DataSet, predictions: pd.DataFrame) -> None
     here -= set(store.read_csv(place / BAD_PHOTOS)["photo"])
     if here != predicted:
         raise UserError(
-            f"{place / 'predictions.csv'} is about other photos than {data.root} ({len(predicted - here)} are gone, "
+            f"{place / 'predictions.csv'} is about other photos than {data.subject} ({len(predicted - here)} are gone, "
             f"{len(here - predicted)} came after predict); run predict again."
         )
 
@@ -173,7 +174,7 @@ def _groups(data: DataSet, by: str) -> dict[str, str]:
     photos = data.eval["photo"]
     columns = sorted({column for photo in photos for column in data.further.get(photo, {})})
     if by == FOLDER and FOLDER not in columns:
-        found = {photo: str(PurePosixPath(photo).parent) for photo in photos}
+        found = {photo: folder_in_shard(photo) for photo in photos}
     elif by not in columns:
         known = f"it has {', '.join(map(show, columns))}" if columns else "it has no further columns"
         raise UserError(f"--by {by}: {show(data.name)} has no such column; {known}, and folder counts by folders.")

@@ -100,7 +100,7 @@ class _Job:
     def _always(self) -> dict[str, Any]:
         rows = self.data.eval
         return {
-            "photos": store.photo_fingerprint(self.data.root, rows["photo"].tolist(), times=True),
+            "photos": self.data.eval_fingerprint(),
             "boxes": store.fingerprint(rows.drop(columns=["photo", "person"]).to_numpy().tolist()),
             "weights": network_fingerprints(self.networks),
             "crop": self.run.crop,
@@ -241,16 +241,16 @@ def _named_anew(place: Path, data: DataSet, inputs: dict[str, Any], done: dict[s
 
 
 def _tell_what_was_read(place: Path, data: DataSet) -> None:
-    """Tells what was read of a folder given as EVAL, and keeps it in its place."""
-    from pipeline.dataset.duplicates import check_duplicates, find_duplicates
+    """Tells what was read of photos given as EVAL, and keeps it in their place."""
+    from pipeline.dataset.duplicates import MOST_COMPARED, check_duplicates, find_duplicates
     from pipeline.dataset.overview import overview_of
     from pipeline.dataset.record import record_overview
     from pipeline.dataset.report import overview_lines
 
-    duplicates = find_duplicates(data)
+    duplicates = find_duplicates(data) if len(data.eval) <= MOST_COMPARED else None
     bad = store.read_csv(place / BAD_PHOTOS)
     overview = overview_of(data, duplicates, dict(zip(bad["photo"], bad["reason"], strict=True)))
-    told = check_duplicates(duplicates, f"The folder {data.root}", allowed=True)
+    told = [] if duplicates is None else check_duplicates(duplicates, str(data.subject), allowed=True)
     for line in (*told, *overview_lines(overview, record_overview(place, overview))):
         print(f"predict: {line}")
 
@@ -274,7 +274,7 @@ def _mended(place: Path, data: DataSet, done: dict[str, Any]) -> bool:
         return False
     from pipeline.images.photos import mended
 
-    return mended(data.root, store.read_csv(place / BAD_PHOTOS)["photo"])
+    return mended(data.source, store.read_csv(place / BAD_PHOTOS)["photo"])
 
 
 def _plan(asked: EngineSettings, settings: Predict, photos: int, networks: int) -> dict[str, Any]:

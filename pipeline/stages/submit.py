@@ -74,7 +74,9 @@ def _submit(place: Any, data: Any, inputs: dict[str, Any]) -> dict[str, Any]:
     labels = found.set_index("photo")["label"]
     listed = set(data.eval["photo"])
     if not set(labels.index) <= listed:
-        raise UserError(f"{place / 'predictions.csv'} is about other photos than {data.root}; run make predict again.")
+        raise UserError(
+            f"{place / 'predictions.csv'} is about other photos than {data.subject}; run make predict again."
+        )
     undecoded = [photo for photo in data.eval["photo"] if photo not in labels.index]
     if undecoded:
         _check_told(place, undecoded)

@@ -116,7 +116,11 @@ def test_help_reads_well_and_imports_nothing_heavy(stage):
         (["train"], "train trains one network: mask, gender, age, joint or multihead, and nothing was named"),
         (["train", "hair"], "train trains one network: mask, gender, age, joint or multihead, not hair"),
         (["train", "mask", "age"], "not mask age"),
-        (["prepare", "faces"], "prepare does not know what to do with faces"),
+        (["prepare", "faces"], "prepare does not know what to do with faces; settings begin with two dashes"),
+        (
+            ["predict", "--eval", "s/a.tar", "s/b.tar"],
+            "predict does not know what to do with s/b.tar; put a pattern in quotes, as --eval 'shards/*.tar'",
+        ),
         (["prepare", "--crop", "x"], "--crop x: it must be a number."),
         (["prepare", "--preset", "None"], "--preset None: it must be one of"),
         (["prepare", "--data", "~/nowhere"], str(Path.home() / "nowhere")),
@@ -359,3 +363,5 @@ def test_eval_trains_nothing():
     assert "pipeline predict" in told
     for stage in ("data", "prepare", "train", "score"):
         assert f"pipeline {stage}" not in told
+    told = make("-n", "submit", f"VENV={sys.prefix}", "EVAL=my shards/*.tar", "RUN=runs/x").stdout
+    assert told.count('--eval "my shards/*.tar"') == 5

@@ -3,6 +3,7 @@
 import io
 import json
 import shutil
+import tarfile
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -441,3 +442,18 @@ def test_boxes_are_set_aside(bare, tmp_path, monkeypatch, capsys):
     boxed = data_of(open_run(RunStage.of(run=Path("given"), data=data, faces="given")))
     pd.testing.assert_frame_equal(off.train, boxed.train.drop(columns=["box_x", "box_y", "box_w", "box_h"]))
     assert replace(off, notes=()).box_rows == {}
+
+
+def test_faces_in_a_tar_are_those_of_the_folder(framed_run, album, tmp_path):
+    with tarfile.open(tmp_path / "album.tar", "w") as tar:
+        tar.add(album, "album")
+    tables = []
+    for given in (album, tmp_path / "album.tar"):
+        predict(Predict.of(run=framed_run.run, threads=1, eval=given))
+        place = next(
+            path.parent for path in framed_run.run.glob("eval-*/folder.json") if str(given) in path.read_text()
+        )
+        tables.append(store.read_csv(place / "face_predictions.csv"))
+    tables[1]["photo"] = tables[1]["photo"].str.removeprefix("album.tar/album/")
+    assert len(tables[0]) == 4
+    assert tables[1].equals(tables[0])

@@ -177,3 +177,14 @@ def test_faces():
     lines = overview_lines(seen(data, duplicates=find_duplicates(data)), None)
     told = {line.split("  ")[0]: line.split()[-2:] for line in lines[1:3]}
     assert told == {"people": ["357", "unknown"], "photos": ["2,499", "1,141"]}
+
+
+def test_what_is_not_listed_and_not_looked_for_is_told(tmp_path):
+    touch(tmp_path / "a.jpg", tmp_path / "b.txt")
+    data = read_folder(tmp_path)
+    data.left_out.unlisted = 1234
+    overview = overview_of(data, None, {})
+    told = overview_lines(overview, Path("left_out.csv"))
+    assert "files and photos left out: 1,235; 1 of them are listed in left_out.csv; system files: 0" in told
+    assert "photos that are there twice: not looked for among more than 100,000" in told
+    assert (overview.as_json()["left_out"], overview.as_json()["duplicates"]) == (1235, None)

@@ -120,7 +120,7 @@ def test_a_chunk_is_made_again_once_its_bad_photos_can_be_decoded(tmp_path, monk
     work = work_of(tmp_path, member := Member())
     work.predict()
     assert member.asked == []
-    monkeypatch.setattr(in_chunks, "mended", lambda root, bad: "013.png" in bad)
+    monkeypatch.setattr(in_chunks, "mended", lambda source, bad: "013.png" in bad)
     work.predict()
     assert set(member.asked) == set(range(8, 16)) - {13}
-    assert images.mended(Path("none"), ["013.png"]) is False
+    assert images.mended(Path, ["013.png"]) is False

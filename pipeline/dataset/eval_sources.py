@@ -1,0 +1,175 @@
+"""What EVAL names: a folder of photos, a list of photos, a tar, or tars by a pattern."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from models import file_kinds
+from models.errors import UserError
+from pipeline.dataset import photos as folders
+from pipeline.dataset.layouts import LeftOut
+from pipeline.dataset.photo_kinds import kind_of
+from pipeline.dataset.photo_list import read_list
+from pipeline.dataset.photos import DataSet, is_text, of_eval_photos
+from pipeline.dataset.shards import Shard, Shards
+from pipeline.dataset.tar_index import TarIndex, clear_old, index_of
+from pipeline.dataset.tar_scan import KINDS, TWICE, TarFaultError, is_tar
+from pipeline.run.eval_place import fixed_folder, is_pattern
+from pipeline.runtime.problems import FIRST, Problems, show, some, tell
+from pipeline.runtime.progress import Progress
+
+TAR = ".tar"
+PACKED = ("a gzip file", "a bzip2 file", "an xz file", "a zstd file")
+UNPACK = "a tar that is packed cannot be read at any place; unpack it into a plain .tar"
+TEXTS = ("a Git LFS pointer", "an HTML page", "an XML file", "an SVG drawing", "a PDF", "a PostScript file")
+"""What may be all text and is no list; other beginnings of text, such as BM or MZ, may be those of a name."""
+CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1f]")
+"""What text does not hold."""
+MEGABYTE = 1_000_000
+
+
+def read_eval(given: Path, follow_links: bool, index: Path) -> DataSet:
+    """The photos that EVAL names, for prediction alone. index: the folder where what tars hold is kept.
+
+    Raises UserError for what is none of these, and listing everything that is wrong with it.
+    """
+    if is_pattern(given):
+        found = sorted({Path(path) for path in glob.glob(str(given), recursive=True)})
+        if not found:
+            raise UserError(f"there is no file like {show(given)}; name tars, a folder of photos, or a list of photos.")
+        return _read_shards(given, found, fixed_folder(given), index)
+    if os.path.isfile(given) and given.name.lower().endswith(TAR):
+        return _read_shards(given, [given], given.parent, index)
+    if os.path.isfile(given):
+        _check_list(given)
+        return read_list(given)
+    if os.path.lexists(given) and not os.path.isdir(given):
+        raise UserError(f"{show(given)} is neither a folder of photos nor a file; name one of them.")
+    return folders.read_folder(given, follow_links)
+
+
+def _first_bytes(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(file_kinds.FIRST_BYTES)
+
+
+def _check_list(path: Path) -> None:
+    """Raises UserError for a file that is no list of photos, with the way out."""
+    first, problems = _first_bytes(path), Problems(f"The list {show(path)}")
+    kind = kind_of(first, path.name)
+    if kind is not None and not CONTROL.search(first) and kind.name not in TEXTS:
+        return
+    if first and is_tar(first):
+        problems.add(f"it is a tar; give it a name that ends in {TAR}")
+    elif first.startswith((b"\xff\xfe", b"\xfe\xff")):
+        problems.add("it is text in UTF-16; write it in UTF-8")
+    elif kind is not None and kind.photo:
+        problems.add("it is a photo; name its folder, or label it alone with face18 label")
+    elif kind is not None and kind.name in PACKED:
+        problems.add(f"it is {kind.name}; {UNPACK}, or into a list")
+    elif kind is not None and kind.name == file_kinds.ZIP:
+        problems.add("it is a zip archive; unpack it and name the folder")
+    elif kind is not None and kind.name != file_kinds.EMPTY:
+        problems.add(f"it is {kind.name}; name a text file with the path of a photo on each line")
+    elif CONTROL.search(first):
+        problems.add(f"it is no text; name a text file with the path of a photo on each line, a folder, or a {TAR}")
+    problems.stop()
+
+
+def _read_shards(given: Path, found: list[Path], folder: Path, index: Path) -> DataSet:
+    """The photos of tars, each called by its tar's path below a folder and its name in there."""
+    alone = found == [given]
+    problems, notes, left_out = Problems(f"{'The tar' if alone else 'The tars'} {show(given)}"), [], LeftOut()
+    paths = {os.path.relpath(path, folder): path for path in found if _is_shard(path, alone, problems)}
+    # As plain text orders the photos' names: then one is found by halving.
+    paths = {name: paths[name] for name in sorted(paths, key=lambda name: f"{name}/")}
+    indexes = _indexes(paths, index, alone, problems)
+    _tell(indexes, left_out, notes)
+    photos = [photo for one in indexes.values() for photo in one.photos]
+    if not photos and not problems.found:
+        problems.add("it holds no photos; name one that does" if alone else "they hold no photos; name some that do")
+    problems.stop()
+    name = given.stem if alone else folder.resolve().name
+    data = of_eval_photos(folder, name, photos, notes, "shards", left_out, given)
+    shards = Shards(
+        [Shard(name, paths[name], one.stamp, one.facts["table"]) for name, one in indexes.items()],
+        data.eval["photo"].array,
+        [0, *np.cumsum([len(one.photos) for one in indexes.values()]).tolist()][:-1],
+        np.concatenate([one.offsets for one in indexes.values()]),
+        np.concatenate([one.sizes for one in indexes.values()]),
+    )
+    clear_old(index, {path for one in indexes.values() for path in one.kept})
+    return replace(data, shards=shards)
+
+
+def _is_shard(path: Path, alone: bool, problems: Problems) -> bool:
+    """Whether a file is a plain tar by its name and first bytes; adds the problem if not."""
+    fault = _fault_of(path)
+    if fault is not None:
+        problems.add(f"{'it' if alone else show(path)} {fault}")
+    return fault is None
+
+
+def _fault_of(path: Path) -> str | None:
+    """Why a file that EVAL names is no tar, as the end of a sentence."""
+    narrow = f"narrow the pattern, as to *{TAR}"
+    if not os.path.isfile(path):
+        return f"is {'a folder' if os.path.isdir(path) else 'no file'}; {narrow}"
+    if not is_text(str(path)):
+        return "has a name that is not UTF-8, so no table can hold it; rename it"
+    first = _first_bytes(path)
+    plain = not first or is_tar(first)
+    kind = None if plain else kind_of(first, path.name)
+    if kind is not None and kind.name in PACKED:
+        return f"is {kind.name}; {UNPACK}"
+    if not path.name.lower().endswith(TAR):
+        return f"does not end in {TAR}; {'give it a name that does' if plain and first else narrow}"
+    if plain:
+        return None
+    return f"is {kind.name} and no tar; bring the tar itself" if kind else "is damaged, or no tar; bring it anew"
+
+
+def _indexes(paths: Mapping[str, Path], folder: Path, alone: bool, problems: Problems) -> dict[str, TarIndex]:
+    """What tars hold, by name; adds a problem for each that cannot be used."""
+    found: dict[str, TarIndex] = {}
+    done = 0
+    with Progress("index", sum(path.stat().st_size for path in paths.values()) // MEGABYTE, "MB") as progress:
+
+        def advance(some_bytes: int) -> None:
+            nonlocal done
+            done += some_bytes
+            if done // MEGABYTE > progress.done:
+                progress.advance(done // MEGABYTE - progress.done)
+
+        for name, path in paths.items():
+            try:
+                found[name] = index_of(path, name, folder, advance)
+            except TarFaultError as fault:
+                problems.add(str(fault) if alone else f"{show(path)}: {fault}")
+    return found
+
+
+def _tell(indexes: Mapping[str, TarIndex], left_out: LeftOut, notes: list[str]) -> None:
+    """Tells what tars hold beside photos, with examples: there may be as many of it as there are photos."""
+    for kind in KINDS:
+        told = {name: one.facts["told"][kind] for name, one in indexes.items() if kind in one.facts["told"]}
+        examples = {f"{name}/{each}": behind for name, one in told.items() for each, behind in one["examples"]}
+        count = sum(one["count"] for one in told.values())
+        shown = [f"{show(each)}{behind}" for each, behind in list(examples.items())[:FIRST]]
+        if count:
+            more = f" and {count - len(shown):,} more" if count > len(shown) else ""
+            notes.append(f"{kind}, not used ({count:,}): {some(shown)}{more}")
+        if kind != TWICE:  # a photo of that name is used
+            left_out.files |= {each: f"{kind}{behind}" for each, behind in examples.items()}
+            left_out.unlisted += count - len(examples)
+    left_out.system += sum(one.facts["system"] for one in indexes.values())
+    tell(notes, "tars without photos", [show(name) for name, one in indexes.items() if not one.photos])
+    endless = [show(name) for name, one in indexes.items() if not one.facts["ends"]]
+    tell(notes, "tars that end without a block that says so, and may have been cut short between members", endless)

@@ -1,0 +1,401 @@
+"""Photos in tars: found by headers, called by name, read where they stand; what is no photo is told."""
+
+import os
+import re
+import shutil
+import subprocess
+import tarfile
+import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from tars import member, write_tar
+
+from models.errors import UserError
+from pipeline.dataset import shards, tar_index
+from pipeline.dataset.duplicates import find_duplicates
+from pipeline.dataset.eval_sources import read_eval
+from pipeline.dataset.photos import DataSet, read_folder
+from pipeline.dataset.reach import BadPhotoError
+from pipeline.dataset.tar_scan import is_tar
+
+JPEG = b"\xff\xd8\xff"
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def read(given="s/*.tar"):
+    return read_eval(Path(given), False, Path("index"))
+
+
+def contents(data) -> dict[str, bytes]:
+    """What is read for each photo."""
+    return {photo: data.source(photo).content for photo in data.eval["photo"]}
+
+
+def outcome(given) -> DataSet | str:
+    """The data set, or why there is none."""
+    try:
+        return read(given)
+    except UserError as error:
+        return str(error)
+
+
+def refused(given="s/*.tar") -> str:
+    with pytest.raises(UserError) as error:
+        read(given)
+    return str(error.value)
+
+
+def test_photos_are_called_by_their_tar_and_their_name_in_there():
+    write_tar(Path("s/b.tar"), ("people/7.jpg", b"seven"), ("people/10.jpg", b"ten"))
+    write_tar(Path("s/a.tar"), ("1.png", b"one"))
+    write_tar(Path("s/more/a.tar"), ("1.png", b"more"))
+    data = read()
+    assert list(data.eval.columns) == ["photo", "person"]
+    assert data.eval["person"].isna().all()
+    assert list(contents(data).items()) == [
+        ("a.tar/1.png", b"one"),
+        ("b.tar/people/10.jpg", b"ten"),
+        ("b.tar/people/7.jpg", b"seven"),
+    ]
+    assert (data.name, data.layout, data.notes) == ("s", "shards", ())
+    assert list(contents(read("s/**/*.tar"))) == [*list(contents(data)), "more/a.tar/1.png"]
+    assert (read("s/b.tar").name, next(iter(contents(read("s/b.tar"))))) == ("b", "b.tar/people/10.jpg")
+
+
+def test_the_table_is_that_of_a_folder():
+    for name in ("a.tar/x.jpg", "a.tar-b/x.jpg", "a.tar/é/x"):
+        Path("f", name).parent.mkdir(parents=True, exist_ok=True)
+        Path("f", name).write_bytes(JPEG)
+    write_tar(Path("s/a.tar"), ("x.jpg", JPEG), ("é/x", JPEG))
+    write_tar(Path("s/a.tar-b.tar"), ("x.jpg", JPEG))
+    table = read().eval
+    assert sorted(table["photo"]) == list(table["photo"])
+    assert table.dtypes.tolist() == read_folder(Path("f")).eval.dtypes.tolist()
+
+
+LONG = "d" * 70 + "/" + "e" * 70 + "/" + "f" * 60 + ".jpg"
+FORMS = {"ustar": tarfile.USTAR_FORMAT, "gnu": tarfile.GNU_FORMAT, "pax": tarfile.PAX_FORMAT}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(
+    ("written", "called"),
+    [
+        ("./a.jpg", "a.jpg"),
+        ("/abs/a.jpg", "abs/a.jpg"),
+        ("x/../a.jpg", "a.jpg"),
+        ("사람/é.jpg", "사람/é.jpg"),
+        (LONG, LONG),
+        ("a b,\"c'\n\r.jpg", "a b,\"c'\n\r.jpg"),
+        ("NA", "NA"),
+        ("GIF89a.jpg", "GIF89a.jpg"),
+        ("MZ/1.jpg", "MZ/1.jpg"),
+    ],
+)
+def test_names_however_a_tar_writes_them(form, written, called):
+    write_tar(Path("s/a.tar"), (written, JPEG + b"1"), ("z.jpg", b"2"), form=FORMS[form])
+    for _ in ("made", "kept"):
+        assert contents(read()) == {f"a.tar/{called}": JPEG + b"1", "a.tar/z.jpg": b"2"}
+
+
+def test_links_and_other_kinds():
+    write_tar(
+        Path("s/a.tar"),
+        ("./one.jpg", b"one"),
+        member("hard.jpg", kind=tarfile.LNKTYPE, link="one.jpg"),
+        member("chain.jpg", kind=tarfile.LNKTYPE, link="./hard.jpg"),
+        member("early.jpg", kind=tarfile.LNKTYPE, link="late.jpg"),
+        ("late.jpg", b"late"),
+        member("soft.jpg", kind=tarfile.SYMTYPE, link="one.jpg"),
+        member("pipe.jpg", kind=tarfile.FIFOTYPE),
+        member("folder.jpg", kind=tarfile.DIRTYPE),
+        ("../out.jpg", b"out"),
+    )
+    data = read()
+    one = {name: b"one" for name in ("a.tar/one.jpg", "a.tar/hard.jpg", "a.tar/chain.jpg")}
+    assert contents(data) == one | {"a.tar/late.jpg": b"late"}
+    assert set(data.notes) == {
+        "symbolic links in tars, not used (1): 'a.tar/soft.jpg'",
+        "hard links in tars to no photo before them, not used (1): 'a.tar/early.jpg'",
+        "members of tars that are no plain files, not used (1): 'a.tar/pipe.jpg'",
+        "members whose names lead out of their tar, not used (1): 'a.tar/../out.jpg'",
+    }
+
+
+def test_of_two_members_of_a_name_the_last_counts():
+    link = member("link.jpg", kind=tarfile.LNKTYPE, link="a.jpg")
+    write_tar(Path("s/a.tar"), ("a.jpg", b"old"), link, ("./a.jpg", b"new"))
+    data = read()
+    assert contents(data) == {"a.tar/a.jpg": b"new", "a.tar/link.jpg": b"old"}
+    assert data.notes == ("members whose name another one has further on in the tar, not used (1): 'a.tar/a.jpg'",)
+
+
+def test_a_sparse_member_is_told(tmp_path):
+    if shutil.which("tar") is None:
+        pytest.skip("no tar here")
+    with Path("hole.jpg").open("wb") as file:
+        file.truncate(1_000_000)
+        file.write(b"x")
+    Path("s").mkdir()
+    Path("a.jpg").write_bytes(b"a")
+    for form in ("gnu", "posix"):
+        subprocess.run(["tar", f"--format={form}", "-S", "-cf", "s/a.tar", "hole.jpg", "a.jpg"], check=True)
+        data = read()
+        assert contents(data) == {"a.tar/a.jpg": b"a"}
+        assert data.notes == ("members of tars that are no plain files, not used (1): 'a.tar/hole.jpg'",)
+
+
+def test_what_is_no_photo_is_counted_and_told_with_examples():
+    names = [f"{number:05}" for number in range(25)]
+    files = [(f"{name}.{ending}", b"{}") for name in names for ending in ("jpg", "json")]
+    more = [(".hidden/a.jpg", b"a"), ("x/._a.jpg", b"a"), ("__MACOSX/a.jpg", b"a"), ("a/.DS_Store", b"")]
+    more += [("film", b"\0\0\0\x14ftypqt  "), ("photo", JPEG), ("x.nef", b"raw"), ("x.jpg", b"a"), ("y.nef", b"raw")]
+    write_tar(Path("s/a.tar"), *files, *more)
+    write_tar(Path("s/b.tar"), ("b.jpg", b"b"), ("b.cls", b"0"))
+    data = read()
+    assert len(data.eval) == 29
+    assert {"a.tar/photo", "a.tar/x.jpg", "a.tar/y.nef", "b.tar/b.jpg"} <= set(data.eval["photo"])
+    shown = ", ".join(f"'a.tar/{name}.json'" for name in names[:10])
+    assert set(data.notes) == {
+        f"not photos, not used (27): {shown} and 17 more",
+        "hidden files and folders, not used (1): 'a.tar/.hidden/a.jpg'",
+        "cameras' raw files beside a photo of the same name, not used (1): 'a.tar/x.nef'",
+        "system files (.DS_Store, Thumbs.db, ._* and the like), not used: 3",
+    }
+    assert (len(data.left_out.files), data.left_out.unlisted, data.left_out.system) == (13, 16, 3)
+    assert read().notes == data.notes
+
+
+def test_empty_tars_are_told_and_some_photos_there_must_be():
+    write_tar(Path("s/zeros.tar"))
+    Path("s/none.tar").touch()
+    write_tar(Path("s/texts.tar"), ("a.txt", b""))
+    assert refused() == "The tars 's/*.tar' cannot be used: they hold no photos; name some that do."
+    assert refused("s/none.tar") == "The tar 's/none.tar' cannot be used: it holds no photos; name one that does."
+    write_tar(Path("s/z.tar"), ("a.jpg", b""))
+    assert read().notes[-1] == "tars without photos (3): 'none.tar', 'texts.tar', 'zeros.tar'"
+    assert contents(read()) == {"z.tar/a.jpg": b""}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_tar_that_is_cut_anywhere_gives_no_wrong_photo(form):
+    """It is refused with its name, or told to be perhaps cut short, and then what is read is right."""
+    whole = {"people/a.jpg": b"a" * 700, f"{LONG[:130]}/b.jpg": b"b" * 1024, "c.txt": b"c", "d.jpg": b"", "é.jpg": b"e"}
+    path = write_tar(Path("s/a.tar"), *whole.items(), form=FORMS[form])
+    content, right = path.read_bytes(), contents(read(path))
+    assert len(right) == 4
+    end = len(content.rstrip(b"\0")) // 512 * 512 + 512
+    kinds = set()
+    for cut in range(0, end + 1024, 256):
+        path.write_bytes(content[:cut])
+        data = outcome(path)
+        if isinstance(data, str):
+            kinds.add("refused")
+            assert "s/a.tar" in data, cut
+            assert re.search("damaged|cut short|no photos", data), (cut, data)
+            continue
+        found = contents(data)
+        assert found == {name: right[name] for name in found}, cut
+        told = any("may have been cut short" in note for note in data.notes)
+        kinds.add("told" if told else "whole")
+        assert told or found == right, cut
+    assert kinds == {"refused", "told", "whole"}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_damaged_header_never_ends_in_a_traceback(seed):
+    path = write_tar(Path("s/a.tar"), *[(f"{number}/{LONG}", bytes(600)) for number in range(3)])
+    content = path.read_bytes()
+    for at in range(seed, 3600, 19):
+        path.write_bytes(content[:at] + bytes([content[at] ^ (1 << seed * 3)]) + content[at + 1 :])
+        data = outcome("s/a.tar")
+        assert "\n" not in data if isinstance(data, str) else contents(data)
+
+
+def test_a_damaged_header_further_on_is_no_end():
+    path = write_tar(Path("s/a.tar"), ("a.jpg", b"a"), ("b.jpg", b"b"))
+    content = bytearray(path.read_bytes())
+    content[1024 + 50] ^= 1
+    path.write_bytes(content)
+    assert refused() == "The tars 's/*.tar' cannot be used: 's/a.tar': it is damaged at byte 1,024."
+
+
+def test_a_number_below_zero_is_damage(monkeypatch):
+    path = write_tar(Path("s/a.tar"), ("a.jpg", b"a"))
+    content = bytearray(path.read_bytes())
+    content[124:136] = b"\xff" * 12  # -1 as GNU writes large numbers
+    content[148:156] = b" " * 8
+    content[148:156] = f"{sum(content[:512]):06o}\0 ".encode()
+    path.write_bytes(content)
+    assert "it is damaged near byte 0" in refused()
+
+
+def test_tars_joined_with_cat_are_refused():
+    one = write_tar(Path("s/a.tar"), ("a.jpg", b"a")).read_bytes()
+    Path("s/a.tar").write_bytes(one + write_tar(Path("b.tar"), ("b.jpg", b"b")).read_bytes())
+    assert "more follows behind its end" in refused()
+
+
+def test_a_name_that_is_not_utf_8_is_a_problem():
+    write_tar(Path("s/a.tar"), ("a\udcff.jpg", b"a"), form=tarfile.GNU_FORMAT)
+    assert "the name of its member 'a\\udcff.jpg' is not UTF-8" in refused()
+    write_tar(Path("s/a.tar"), ("a\udcff.txt", b"a"), ("b.jpg", b""), form=tarfile.GNU_FORMAT)
+    assert read().left_out.files == {"a.tar/a\\udcff.txt": "not photos"}
+
+
+@pytest.mark.parametrize("packer", ["gz", "bz2", "xz"])
+@pytest.mark.parametrize("name", ["s/a.tar", "s/a.tar.gz", "s/a.tgz"])
+def test_a_packed_tar_is_to_be_unpacked(name, packer):
+    Path("s").mkdir()
+    with tarfile.open(name, f"w:{packer}") as tar:
+        tar.addfile(*member("a.jpg")[:1])
+    for given in (name, "s/*"):
+        assert "unpack it into a plain .tar" in refused(given)
+
+
+def test_every_file_of_a_pattern_is_a_tar():
+    write_tar(Path("s/a.tar"), ("a.jpg", b"a"))
+    Path("s/list.txt").write_text("a.jpg")
+    Path("s/in").mkdir()
+    Path("s/bad.tar").write_text("nothing " * 100)
+    write_tar(Path("s/other.img"), ("a.jpg", b"a"))
+    told = refused("s/*")
+    for line in (
+        "'s/list.txt' does not end in .tar; narrow the pattern, as to *.tar",
+        "'s/in' is a folder; narrow",
+        "'s/bad.tar' is damaged, or no tar; bring it anew",
+        "'s/other.img' does not end in .tar; give it a name that does",
+    ):
+        assert line in told, told
+    assert refused("nowhere/*.tar").startswith("there is no file like 'nowhere/*.tar'; name tars, a folder")
+
+
+def test_an_index_is_made_once_and_anew_for_a_tar_that_changed(monkeypatch):
+    made = []
+    scan = tar_index.scan_tar
+    monkeypatch.setattr(tar_index, "scan_tar", lambda file, advance: made.append(file.name) or scan(file, advance))
+    for name in "ab":
+        write_tar(Path(f"s/{name}.tar"), ("a.jpg", name.encode()))
+    first = read()
+    assert read().eval_fingerprint() == first.eval_fingerprint()
+    assert [str(path) for path in made] == ["s/a.tar", "s/b.tar"]
+    write_tar(Path("s/b.tar"), ("a.jpg", b"new"), ("b.jpg", b""))
+    changed = read()
+    assert contents(changed) == {"a.tar/a.jpg": b"a", "b.tar/a.jpg": b"new", "b.tar/b.jpg": b""}
+    assert changed.eval_fingerprint() != first.eval_fingerprint()
+    assert [str(path) for path in made[2:]] == ["s/b.tar"]
+    assert len(list(Path("index").iterdir())) == 4
+    damaged = next(Path("index").glob("*.csv"))
+    damaged.write_text(damaged.read_text()[:-2])
+    assert contents(read()) == contents(changed)
+    assert len(made) == 4
+    os.rename("s/b.tar", "s/c.tar")
+    assert read().eval_fingerprint() != changed.eval_fingerprint()
+
+
+def test_a_tar_that_changes_while_it_is_read_stops_the_stage():
+    path = write_tar(Path("s/a.tar"), ("a.jpg", b"first"), ("b.jpg", b"second"))
+    data = read()
+    assert data.source("a.tar/a.jpg").content == b"first"
+    content = path.read_bytes()
+    path.write_bytes(content[:600])
+    with pytest.raises(UserError, match=r"s/a\.tar has changed since its photos were listed"):
+        data.source("a.tar/b.jpg")
+    path.write_bytes(content)
+    os.utime(path, (1, 1))
+    with pytest.raises(UserError, match=r"s/a\.tar has changed"):
+        data.source("a.tar/b.jpg")
+    data = read()
+    path.unlink()
+    with pytest.raises(UserError, match=r"s/a\.tar is not there any more; bring it back"):
+        data.source("a.tar/b.jpg")
+
+
+def test_a_tar_put_in_the_place_of_one_that_is_read_changes_nothing_read_from_the_old():
+    path = write_tar(Path("s/a.tar"), ("a.jpg", b"first"), ("b.jpg", b"second"))
+    data = read()
+    assert data.source("a.tar/a.jpg").content == b"first"
+    os.rename(write_tar(Path("new.tar"), ("a.jpg", b"other")), path)
+    assert data.source("a.tar/b.jpg").content == b"second"
+
+
+def test_a_photo_too_large_to_be_read_whole_is_a_bad_one(monkeypatch):
+    write_tar(Path("s/a.tar"), ("a.jpg", bytes(2_000_001)))
+    monkeypatch.setattr(shards, "LARGEST", 2_000_000)
+    with pytest.raises(BadPhotoError, match="2 MB are more than are read out of a tar"):
+        read().source("a.tar/a.jpg")
+
+
+def test_the_same_photo_twice_is_found_across_tars():
+    twice = os.urandom(10_000)
+    write_tar(Path("s/a.tar"), ("a.jpg", twice), ("b.jpg", twice[::-1]), ("p.jpg", b"%PDF-1.7"), ("q.jpg", b"%PDF-1.7"))
+    write_tar(Path("s/b.tar"), ("a.jpg", twice))
+    assert find_duplicates(read()).harmless == [["a.tar/a.jpg", "b.tar/a.jpg"]]
+
+
+def test_threads_read_many_tars_with_few_open(monkeypatch, tmp_path):
+    monkeypatch.setattr(shards, "OPEN", 2)
+    monkeypatch.setattr(shards, "BLOCK", 7)
+    monkeypatch.setattr(shards, "BLOCKS", 2)
+    right = {}
+    for tar in range(9):
+        photos = [(f"{number}.jpg", f"{tar} {number}".encode()) for number in range(5 * (tar % 4))]
+        write_tar(Path(f"s/{tar}.tar"), *photos)
+        right |= {f"{tar}.tar/{name}": content for name, content in photos}
+    data = read()
+    asked = sorted(right, key=lambda name: name[::-1]) * 20
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(lambda name: data.source(name).content, asked)) == [right[name] for name in asked]
+
+    def open_tars() -> int:
+        paths = [os.path.realpath(f"/proc/self/fd/{number}") for number in os.listdir("/proc/self/fd")]
+        return sum(path.startswith(f"{tmp_path}/s/") for path in paths)
+
+    assert 1 <= open_tars() <= 2
+    for unknown in ("", "0.tar/1.jpg", "1.tar/9.jpg", "zzz"):
+        with pytest.raises(KeyError):
+            data.source(unknown)
+    data = None
+    assert open_tars() == 0
+
+
+def test_a_tar_is_told_by_its_head(tmp_path):
+    tar = write_tar(tmp_path / "a.tar", ("MZ.jpg", b"")).read_bytes()
+    assert is_tar(tar[:512])
+    assert is_tar(bytes(512))
+    assert not is_tar(b"")
+    assert not is_tar(b"text")
+    assert not is_tar(JPEG + bytes(509))
+
+
+MANY = 20_000
+
+
+def test_memory_stays_flat_beyond_the_names_of_photos(tmp_path):
+    """Python's own objects for each member, as tarfile keeps, would take a kilobyte."""
+    made = tarfile.TarInfo("x")
+    with Path("many.tar").open("wb") as file:
+        for number in range(MANY):
+            made.name = f"people/{number:06}.jpg" if number % 2 else f"people/{number:06}.txt"
+            file.write(made.tobuf(tarfile.USTAR_FORMAT))
+        file.write(bytes(1024))
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        data = read("many.tar")
+        after, peak = tracemalloc.get_traced_memory()
+        table = data.eval["photo"].tolist()
+        names = sum(name.__sizeof__() for name in table) + 8 * len(table)
+        assert len(table) == MANY // 2
+        data.source(table[-1])
+        photos = MANY / 2
+        assert (after - before - names) / photos < 40  # a blank person, and two numbers
+        assert (peak - before - names) / photos < 400
+    finally:
+        tracemalloc.stop()
