@@ -83,6 +83,8 @@ class ChunkedWork:
                 if not self._take_one(waiting, again, progress):
                     progress.advance(0, "waiting for other processes")
                     time.sleep(LOOK)
+                else:
+                    progress.advance(0, "")
 
     def undecoded(self) -> Undecoded | None:
         """What could not be decoded of all photos; None where not all chunks are whole."""
@@ -103,15 +105,16 @@ class ChunkedWork:
 
     def _take_one(self, waiting: list[int], again: set[int], progress: Progress) -> bool:
         """Predict the first chunk that nobody else has, or see that it is whole by now; whether there was one."""
-        for number in waiting:
+        for place, number in enumerate(waiting):
             with self._written.taken(number) as mine:
                 if not mine:
                     continue
-                if number in again or self._note(number) is None:
+                note = self._note(number)  # another process may have been here meanwhile
+                if note is None or (number in again and mended(self._photos.source, note["bad"])):
                     self._predict(number, progress)
                 else:
                     progress.advance(len(self._of(number)))
-            waiting.remove(number)
+            del waiting[place]
             return True
         return False
 

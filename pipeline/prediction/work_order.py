@@ -49,9 +49,19 @@ class WorkOrder:
         """Raises UserError where a process would predict something else than those at work."""
         if inputs == self.inputs:
             return
-        told = [f"{name} {value}" for name, value in self.asked.items() if asked.as_json()[name] != value]
-        what = f"with {', '.join(told)}" if told else "by other networks, or other photos, than there are now"
-        raise UserError(f"another process is predicting in {place} {what}; wait for it, or stop it first.")
+        said = {True: "yes", False: "no"}
+        told = [
+            f"--{name} {said.get(value, value)}" for name, value in self.asked.items() if asked.as_json()[name] != value
+        ]
+        if told:
+            raise UserError(
+                f"another process is predicting in {place} with {', '.join(told)}; leave the setting out to help it, "
+                f"or stop it first."
+            )
+        raise UserError(
+            f"another process is predicting in {place} by other networks, or other photos, than there are now; wait "
+            f"for it, or stop it first."
+        )
 
     def check_machine(self, device: str) -> None:
         """Raises UserError where this machine, with its device, cannot predict as those at work do."""

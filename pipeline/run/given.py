@@ -71,9 +71,10 @@ class Stage(Settings):
         return made
 
     def words(self) -> list[str]:
-        """The command line that says the same, without the stage's name."""
+        """The command line that says the same, without the stage's name: first what is said without a name."""
         known = settings_of(type(self))
-        return [word for name, value in self.given().items() for word in known[name].words(value)]
+        given = sorted(self.given().items(), key=lambda item: not known[item[0]].rules.positional)
+        return [word for name, value in given for word in known[name].words(value)]
 
 
 @cache

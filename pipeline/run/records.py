@@ -6,34 +6,39 @@ same inputs it need not run again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from models.errors import UserError
 from pipeline.runtime import store
-from pipeline.runtime.shared_lock import SharedLock, shared
+from pipeline.runtime.shared_lock import SharedLock, never, shared_lock
 
 
 @contextmanager
-def alone(place: Path, stage: str) -> Iterator[None]:
-    """The only stage after training that works in a folder; what a killed one left unfinished is removed."""
-    with store.locked(place / "predict.lock", f"{stage} in {place}"):
-        store.sweep(place)
+def alone(place: Path) -> Iterator[None]:
+    """Be the only stage after training that works in a folder: wait for others, and say so.
+
+    What a killed one left unfinished is removed. What a stage goes by is read inside: others may have written it.
+    """
+    with together(place, never):
         yield
 
 
 @contextmanager
-def together(place: Path, stage: str, *, joining: bool = False) -> Iterator[SharedLock]:
-    """As `alone`, for a stage that several processes may work at: the first is alone, until it shares the place.
-
-    joining: work only together with others.
-    """
-    with shared(place / "predict.lock", f"{stage} in {place}", joining=joining) as lock:
+def together(place: Path, may: Callable[[], bool] = lambda: True) -> Iterator[SharedLock]:
+    """As `alone`, for a stage that several processes may work at: the first is alone, until it shares the place."""
+    with lock_of(place) as lock:
+        lock.enter(may)
         store.sweep(place)
         yield lock
+
+
+def lock_of(place: Path) -> AbstractContextManager[SharedLock]:
+    """The lock of a folder that stages after training work in."""
+    return shared_lock(place / "predict.lock", str(place))
 
 
 @dataclass(frozen=True)

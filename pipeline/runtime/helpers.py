@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -29,8 +30,13 @@ def helped(count: int, work: Callable[..., None], *given: Any) -> Iterator[None]
         spawn.Process(target=_help, args=(work, given, gpus[number % len(gpus)] if gpus else None), daemon=True)
         for number in range(1, count + 1)
     ]
-    for process in processes:
-        process.start()
+    # Ctrl-C goes to all of them; the helping ones are ended by this one.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        for process in processes:
+            process.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
     try:
         yield
     except BaseException:
@@ -62,7 +68,7 @@ def _help(work: Callable[..., None], given: tuple[Any, ...], gpu: str | None) ->
     with open(os.devnull, "w") as nothing, redirect_stdout(nothing):
         try:
             work(*given)
-        except UserError as problem:
+        except (UserError, OSError) as problem:
             print(f"face18: a helping process: {problem}", file=sys.stderr)
             sys.exit(2)
 

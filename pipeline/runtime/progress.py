@@ -51,20 +51,17 @@ class Progress:
         """Pieces a second since the start."""
         return (self.done - self._already) / max(1e-9, time.monotonic() - self._started)
 
-    def advance(self, pieces: int = 1, note: str = "") -> None:
+    def advance(self, pieces: int = 1, note: str | None = None) -> None:
         """`pieces` more are done; the last `note` given is shown beside the count."""
         self.done += pieces
-        self._note = note or self._note
+        self._note = self._note if note is None else note
         if self._bar is not None:
             self._bar.update(self._task, completed=self.done, note=f"{self._note}  {self.rate():.0f} {self.unit}/s")
         elif time.monotonic() - self._told >= EVERY and not self.quiet:
             self._told = time.monotonic()
-            left = duration((self.total - self.done) / max(1e-9, self.rate()))
-            told = f"  {self._note}" if self._note else ""
-            print(
-                f"{self.what}: {self.done} of {self.total} {self.unit}, {self.rate():.0f}/s, {left} left{told}",
-                flush=True,
-            )
+            rate, told = self.rate(), f"  {self._note}" if self._note else ""
+            left = f", {rate:.0f}/s, {duration((self.total - self.done) / rate)} left" if rate else ""
+            print(f"{self.what}: {self.done} of {self.total} {self.unit}{left}{told}", flush=True)
 
     def skip(self, pieces: int) -> None:
         """`pieces` were done before; they do not count as speed."""

@@ -20,7 +20,7 @@ from pipeline.prediction.run_predictions import (
 )
 from pipeline.run import records
 from pipeline.run.fold_records import VALIDATION
-from pipeline.run.folder import open_run
+from pipeline.run.folder import Run, open_run
 from pipeline.run.given import Given, some_of
 from pipeline.run.remembered import PeopleSettings, PriorSettings, remember, remembered
 from pipeline.run.settings import EvalStage
@@ -56,7 +56,13 @@ class Calibrate(EvalStage):
 def calibrate(settings: Calibrate) -> dict[str, Any]:
     """Choose the two age thresholds for the age mix of the eval photos, and tell the score to expect."""
     run = open_run(settings, make=False)
-    place, system = run.place(settings), run.system(settings)
+    place = run.place(settings)
+    with records.alone(place):
+        return _calibrate(run, settings, place)
+
+
+def _calibrate(run: Run, settings: Calibrate, place: Path) -> dict[str, Any]:
+    system = run.system(settings)
     asked = remembered(PriorSettings, place) | settings.how
     prior = parse_prior(asked.prior)
     who = remembered(PeopleSettings, place) | settings.who
@@ -74,40 +80,37 @@ def calibrate(settings: Calibrate) -> dict[str, Any]:
     caveats = caveats_of(networks)
     if caveats:
         inputs["caveats"] = caveats
-    with records.alone(place, "calibrate"):
-        done = records.finished(place, "calibrate", inputs)
-        if done:
-            print(f"calibrate: {done['told']} stand")
-            return done
-        from pipeline.combiner.combiners import combiner_for
+    done = records.finished(place, "calibrate", inputs)
+    if done:
+        print(f"calibrate: {done['told']} stand")
+        return done
+    from pipeline.combiner.combiners import combiner_for
 
-        predicted = records.last(place, "predict")
-        predicted.check("predictions.csv")
-        check_networks(networks, run, predicted)
-        predictions = store.read_csv(path) if path.is_file() else None
-        engine = REFERENCE if predictions is None else engine_of(predictions)
-        validation = validation_by(networks, place, engine)
-        if predictions is not None and isinstance(prior, str) and _has_all_bands(validation):
-            print(
-                "calibrate: trying the estimate of the age mix on your own people; this takes some seconds", flush=True
-            )
-        combiner = combiner_for(validation, prior, predictions, who.people)
-        combiner.fit(
-            validation,
-            predictions,
-            notes=[*caveats.values(), *_not_pooled(combiner, predictions, who.people)],
-            caveats=tuple(caveats),
-            photos_per_person=_photos_per_person(networks),
-        )
-        combiner.save(place / "combiner.json")
-        store.write_csv(place / schema.HELD_OUT_FILE, combiner.held_out_)
-        wrote = [*FILES, *_held_out_alone(place, combiner)]
-        print(in_its_words(combiner.report()))
-        remember(place, asked)
-        remember(place, who)
-        metrics = {"told": combiner.told(), "predictions": inputs["predictions"], **combiner.report_}
-        metrics["weights"] = network_fingerprints(networks)
-        return records.record(place, "calibrate", inputs, wrote, metrics)
+    predicted = records.last(place, "predict")
+    predicted.check("predictions.csv")
+    check_networks(networks, run, predicted)
+    predictions = store.read_csv(path) if path.is_file() else None
+    engine = REFERENCE if predictions is None else engine_of(predictions)
+    validation = validation_by(networks, place, engine)
+    if predictions is not None and isinstance(prior, str) and _has_all_bands(validation):
+        print("calibrate: trying the estimate of the age mix on your own people; this takes some seconds", flush=True)
+    combiner = combiner_for(validation, prior, predictions, who.people)
+    combiner.fit(
+        validation,
+        predictions,
+        notes=[*caveats.values(), *_not_pooled(combiner, predictions, who.people)],
+        caveats=tuple(caveats),
+        photos_per_person=_photos_per_person(networks),
+    )
+    combiner.save(place / "combiner.json")
+    store.write_csv(place / schema.HELD_OUT_FILE, combiner.held_out_)
+    wrote = [*FILES, *_held_out_alone(place, combiner)]
+    print(in_its_words(combiner.report()))
+    remember(place, asked)
+    remember(place, who)
+    metrics = {"told": combiner.told(), "predictions": inputs["predictions"], **combiner.report_}
+    metrics["weights"] = network_fingerprints(networks)
+    return records.record(place, "calibrate", inputs, wrote, metrics)
 
 
 def _held_out_alone(place: Path, combiner: Combiner) -> list[str]:

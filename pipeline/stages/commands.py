@@ -6,7 +6,7 @@ import os
 import shlex
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from models.declared import setting
@@ -16,6 +16,7 @@ from pipeline.run.folder import Run, open_run
 from pipeline.run.given import Given, some_of
 from pipeline.run.settings import SYSTEMS, SystemStage
 from pipeline.run.train_settings import TrainingSettings, WorkSettings
+from pipeline.runtime.problems import show
 from pipeline.runtime.spoken import COMMAND, called
 from pipeline.stages.train import parse_folds
 
@@ -43,12 +44,18 @@ def commands(settings: Commands) -> dict[str, Any]:
     if len(ways) > 1:
         raise UserError(f"--{ways[0]} and --{ways[1]} are two ways to train; give one of them.")
     names = jobs.machines_of(settings.machines) if settings.machines is not None else []
-    run = open_run(settings)
+    run = open_run(settings, make="data" in settings.shared)
+    for name in (str(run.folder), os.getcwd()):
+        if not name.isprintable():
+            raise UserError(f"the name {show(name)} cannot stand in a script; rename the folder.")
     tasks, numbers = SYSTEMS[run.system(settings)], parse_folds(settings.folds, run.folds)
     numbers = [number for number in numbers if number != run.leave_out]
+    work = {name: getattr(settings, name) for name in WorkSettings.__dataclass_fields__}
     if settings.gpus is not None and settings.share == 1:
-        settings = replace(settings, share=settings.gpus)
-    found = jobs.jobs_of(run, tasks, numbers, settings.training, settings)
+        work["share"] = settings.gpus
+    if "face_model" in settings.shared:  # which is not recorded once a training has begun
+        work["face_model"] = settings.shared["face_model"]
+    found = jobs.jobs_of(run, tasks, numbers, settings.training, work)
     finished = len(tasks) * len(numbers) - len(found)
     print(
         "\n".join(["#!/bin/bash", *_told(settings, run, len(found), finished), *_script(settings, run, found, names)])
@@ -70,6 +77,8 @@ def _told(settings: Commands, run: Run, left: int, finished: int) -> list[str]:
         told += ["# Any line may be given as often and wherever you like: finished ones return, others go on."]
     if left and settings.slurm:
         told += ["# For sbatch; options of your cluster, such as --gpus 1 or --time, go before the name of this file."]
+    if left and settings.machines:
+        told += ["# Stopped here, the machines go on with what they train; end it there (pkill -f 'pipeline train')."]
     return [*told, f"# Afterwards: {then}"]
 
 

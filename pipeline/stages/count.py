@@ -54,17 +54,17 @@ def count(settings: Count) -> dict[str, Any]:
     data = data_of(run, settings)
     if data.eval.empty:
         raise UserError(f"{run.data} has no eval photos; there is nothing to count.")
-    check_calibrated(networks, run, place)
     groups = None if settings.by is None else _groups(data, settings.by)
-    inputs = {
-        "predictions": store.file_fingerprint(place / "predictions.csv"),
-        "combiner": store.file_fingerprint(place / "combiner.json"),
-        "held_out": store.file_fingerprint(place / schema.HELD_OUT_FILE),
-        "by": settings.by,
-        "groups": store.fingerprint(groups),
-        "version": VERSION,
-    }
-    with records.alone(place, "count"):
+    with records.alone(place):
+        check_calibrated(networks, run, place)
+        inputs = {
+            "predictions": store.file_fingerprint(place / "predictions.csv"),
+            "combiner": store.file_fingerprint(place / "combiner.json"),
+            "held_out": store.file_fingerprint(place / schema.HELD_OUT_FILE),
+            "by": settings.by,
+            "groups": store.fingerprint(groups),
+            "version": VERSION,
+        }
         done = records.finished(place, "count", inputs)
         if not done:
             done = _count(place, data, networks, settings.by, groups, inputs)

@@ -42,7 +42,7 @@ def export(settings: Export) -> dict[str, Any]:
         if Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(users)):
             raise UserError(f"--folder {folder} lies in the data set, where nothing is written; name another folder.")
     _check_free(folder)
-    with records.alone(home, "export"):
+    with records.alone(home):
         from pipeline.serving.export import export_run
 
         about = export_run(run, system, folder)

@@ -59,25 +59,33 @@ class Predict(EvalStage):
 def predict(settings: Predict) -> dict[str, Any]:
     """Predict every eval photo with every finished fold of the three specialists (or a rival), decoding it once."""
     run = open_run(settings, make=False)
-    place, networks = run.place(settings), _finished(run, run.system(settings))
-    data = data_of(run, settings)
-    if settings.eval:
-        for note in data.notes:
-            print(f"predict: {note}")
-    if data.eval.empty:
-        print(f"predict: {run.data} has no eval photos; there is nothing to predict")
-        return {"photos": 0}
-    if not settings.eval:
-        _check_boxes(data, networks)
-    job = _Job(run, settings, place, networks, data)
-    if settings.plan:
-        return _plan(job.asked(None), settings, len(data.eval), len(folds_in(networks)))
-    with records.together(place, "predict") as lock:
-        done = _done(job, lock)
+    networks = _finished(run, run.system(settings))
+    while True:
+        place, data = run.place(settings), data_of(run, settings)
         if settings.eval:
-            _tell_what_was_read(place, data)
-        _tell_unpredicted(place, done)
-        return done
+            for note in data.notes:
+                print(f"predict: {note}")
+        if data.eval.empty:
+            print(f"predict: {run.data} has no eval photos; there is nothing to predict")
+            return {"photos": 0}
+        if not settings.eval:
+            _check_boxes(data, networks)
+        job = _Job(run, settings, place, networks, data)
+        if settings.plan:
+            return _plan(job.asked(None), settings, len(data.eval), len(folds_in(networks)))
+        job.inputs(job.asked(None))  # reads as many photos as there are, before anybody waits for this process
+        with records.together(place) as lock:
+            if run.place(settings) == place:  # else it is by now the place of another folder of that name
+                return _told(job, _done(job, lock))
+
+
+def _told(job: _Job, done: dict[str, Any]) -> dict[str, Any]:
+    """Tell what was read, and how many eval photos have no prediction of their own, if there are any."""
+    if job.settings.eval:
+        _tell_what_was_read(job.place, job.data)
+    if done["bad"]:
+        print(f"predict: {no_prediction_line(done['bad'], done['photos'], job.place)}")
+    return done
 
 
 @dataclass(frozen=True)
@@ -128,7 +136,7 @@ class _Job:
 
         check_run_boxes(self.run, self.data, self.data.eval)
         photos_of = partial(framed, self.run, self.data, framing=framing_of(self.networks), every=True)
-        key, engine = store.fingerprint([order.inputs, order.engine]), Engine.of(order.engine)
+        key, engine = store.fingerprint([order.inputs, order.engine, order.size]), Engine.of(order.engine)
         threads = _machine(self.settings)[1]
         return ChunkedWork(self.place, key, order.size, self.data.eval, photos_of, members, engine, threads)
 
@@ -197,8 +205,8 @@ def _begun(job: _Job) -> tuple[EngineSettings, ChunkedWork]:
 def _joined(job: _Job, lock: SharedLock) -> tuple[EngineSettings, ChunkedWork] | None:
     """The work that others are at; None, and this process is alone, where there is none."""
     order = WorkOrder.read(job.place)
-    if order is None:
-        lock.become_alone()
+    if order is None:  # who was about to write one was killed
+        lock.enter((job.place / work_order.FILE).is_file)
         return None
     asked, request = job.asked(order), job.request()
     try:
@@ -219,7 +227,8 @@ def _help(settings: Predict) -> None:
     run = open_run(settings, make=False)
     place = run.place(settings)
     job = _Job(run, settings, place, networks_of(run, run.system(settings)), data_of(run, settings))
-    with records.together(place, "predict", joining=True):
+    with records.lock_of(place) as lock:
+        lock.join()
         order = WorkOrder.read(place)
         if order is None:
             return  # all is done
@@ -333,9 +342,3 @@ def _record(job: _Job, asked: EngineSettings, work: ChunkedWork, found: Undecode
     records.record(place, "predict", inputs, [*wrote, BAD_PHOTOS], metrics)
     _clear(place)
     return metrics
-
-
-def _tell_unpredicted(place: Path, metrics: dict[str, Any]) -> None:
-    """Says last how many eval photos have no prediction of their own, if there are any."""
-    if metrics["bad"]:
-        print(f"predict: {no_prediction_line(metrics['bad'], metrics['photos'], place)}")

@@ -61,8 +61,8 @@ def report(settings: Report) -> dict[str, Any]:
         return _several(settings.side_by_side)
     run = open_run(settings, make=False)
     place, system = run.place(settings), run.system(settings)
-    inputs = _inputs(run, system, place, settings.no_photos)
-    with records.alone(place, "report"):
+    with records.alone(place):
+        inputs = _inputs(run, system, place, settings.no_photos)
         done = records.finished(place, "report", inputs)
         if done:
             print(f"report: {place / PAGE} stands")
@@ -102,7 +102,7 @@ def _several(named: str) -> dict[str, Any]:
     names = names_of(runs)
     stem = re.sub(r"[^\w.-]+", "-", f"report-with-{'-'.join(names[1:])}")[:100]
     place = runs[0].place
-    with records.alone(place, "report"):
+    with records.alone(place):
         title = " and ".join(names) if len(names) == 2 else listed(names)
         return write_page(place / f"{stem}.html", place / DRAWINGS / stem, title, side_by_side(runs), OF_SEVERAL)
 

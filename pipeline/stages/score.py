@@ -47,7 +47,7 @@ def score(settings: Score) -> dict[str, Any]:
             f"photos.csv), so nothing can be scored."
         )
     home = run.home(run.system(settings))
-    with records.alone(home, "score"):
+    with records.alone(home):
         return _score(home, data_of(run), truth)
 
 

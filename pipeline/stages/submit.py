@@ -30,17 +30,17 @@ def submit(settings: EvalStage) -> dict[str, Any]:
     run = open_run(settings, make=False)
     place = run.place(settings)
     data = data_of(run, settings)
-    inputs = {
-        "predictions": store.file_fingerprint(place / "predictions.csv"),
-        "combiner": store.file_fingerprint(place / "combiner.json"),
-        "photos": store.fingerprint(data.eval["photo"].tolist()),
-        "faces": store.file_fingerprint(place / FACE_PREDICTIONS),
-        "files": ["submission.csv", LABELS_FILE],
-    }
     if data.eval.empty:
         print(f"submit: {run.data} has no eval photos; there is nothing to submit")
         return {"photos": 0}
-    with records.alone(place, "submit"):
+    with records.alone(place):
+        inputs = {
+            "predictions": store.file_fingerprint(place / "predictions.csv"),
+            "combiner": store.file_fingerprint(place / "combiner.json"),
+            "photos": store.fingerprint(data.eval["photo"].tolist()),
+            "faces": store.file_fingerprint(place / FACE_PREDICTIONS),
+            "files": ["submission.csv", LABELS_FILE],
+        }
         done = records.finished(place, "submit", inputs)
         stands = " stands" if done else ""
         if not done:

@@ -4,8 +4,10 @@ import json
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -39,7 +41,7 @@ def told(copy, tmp_path, monkeypatch, capsys):
     environment = os.environ | {"PATH": f"{tools}:{os.environ['PATH']}"}
     environment.pop("CUDA_VISIBLE_DEVICES", None)
 
-    def asked(run=True, system="specialists", **settings):
+    def asked(run=True, system="specialists", status=0, **settings):
         commands(Commands.of(run=copy.run, system=system, **settings))
         copy.script = capsys.readouterr().out
         (tmp_path / "asked").write_text("")
@@ -48,11 +50,14 @@ def told(copy, tmp_path, monkeypatch, capsys):
             slots = re.findall(r"^(\d+)\) ", copy.script, re.MULTILINE) or [""]
             for slot in slots:
                 more = {"SLURM_ARRAY_TASK_ID": slot}
-                done = subprocess.run(["bash", "jobs.sh"], cwd=tmp_path, env=environment | more, capture_output=True)
-                assert (done.returncode, done.stderr) == (0, b"")
+                done = subprocess.run(
+                    ["bash", "jobs.sh"], cwd=tmp_path, env=copy.environment | more, capture_output=True
+                )
+                assert done.returncode == status, done.stderr
+                assert status or done.stderr == b""
         return [json.loads(line) for line in (tmp_path / "asked").read_text().splitlines()]
 
-    copy.asked = asked
+    copy.asked, copy.environment = asked, environment
     return copy
 
 
@@ -93,11 +98,48 @@ def test_gpus_have_one_training_each(told):
     assert "--share 2" in told.script
 
 
+def test_gpus_that_are_visible_are_used(told, monkeypatch):
+    environment = {"CUDA_VISIBLE_DEVICES": "4,7,5"}
+    told.environment |= environment
+    assert {gpu for gpu, *_ in told.asked(gpus=2)} == {"4", "7"}
+    assert told.asked(gpus=4, status=2) == []
+
+
+def test_a_killed_training_does_not_keep_the_others_from_the_gpus(told, tmp_path):
+    program = tmp_path / "to ols/program"
+    program.write_text(program.read_text() + "import signal\nos.kill(os.getpid(), signal.SIGKILL)\n")
+    assert set(trainings(told.asked(gpus=2, status=123))) == LEFT
+
+
+def test_a_machine_that_cannot_be_reached_is_told_by_the_status(told, tmp_path):
+    (tmp_path / "to ols/ssh").write_text(f"#!{sys.executable}\n" + "import sys\nsys.exit(255 * (sys.argv[1] == 'b'))")
+    told.asked(machines="a,b,c", folds="1", status=255)
+
+
+def test_a_script_for_machines_ends_its_connections_when_it_is_stopped(told, tmp_path):
+    ssh = tmp_path / "to ols/ssh"
+    ssh.write_text(f"#!{sys.executable}\nimport os, time\nopen(f'pid-{{os.getpid()}}', 'w')\ntime.sleep(60)\n")
+    told.asked(machines="a,b", folds="1", run=False)
+    (tmp_path / "jobs.sh").write_text(told.script)
+    with subprocess.Popen(["bash", "jobs.sh"], cwd=tmp_path, env=told.environment, start_new_session=True) as script:
+        until = time.monotonic() + 60
+        while len(list(tmp_path.glob("pid-*"))) < 2 and time.monotonic() < until:
+            time.sleep(0.05)
+        os.killpg(script.pid, signal.SIGINT)
+        assert script.wait(60) == 130
+    for path in tmp_path.glob("pid-*"):
+        process = Path("/proc") / path.name.removeprefix("pid-")
+        while process.exists() and time.monotonic() < until:
+            time.sleep(0.05)
+        assert not process.exists()
+
+
 def test_machines_train_their_share_first_and_then_what_is_left(told, tmp_path):
     asked = told.asked(machines="node1, node2,node3", folds="1")
     assert sorted(trainings(asked)) == sorted([("mask", "1"), ("gender", "1"), ("age", "1")] * 3)
     assert {path.name for path in tmp_path.glob("to-*")} == {"to-node1", "to-node2", "to-node3"}
     blocks = told.script.split("ssh ")[1:]
+    assert all(block.index("true\n} </dev/null") for block in blocks)
     firsts = [re.search(r" train (\w+) ", block)[1] for block in blocks]
     assert sorted(firsts) == ["age", "gender", "mask"]
 
@@ -114,6 +156,21 @@ def test_settings_go_to_the_networks_that_know_them(told):
     given = {parse("train", words[1:])[1].task: parse("train", words[1:])[1] for *_, words in asked}
     assert all(one.training["epochs"] == 2.5 and one.workers == 1 for one in given.values())
     assert [task for task, one in given.items() if "rare_ages" in one.training] == ["age"]
+
+
+def test_the_detector_of_faces_goes_along(told, tmp_path):
+    (tmp_path / "it.onnx").write_text("")
+    asked = told.asked(folds="1", face_model=Path("it.onnx"))
+    assert {parse("train", words[1:])[1].shared["face_model"] for *_, words in asked} == {Path("it.onnx")}
+
+
+def test_processors_asked_of_sbatch_reach_srun(told, tmp_path):
+    told.environment["SLURM_CPUS_PER_TASK"] = "8"
+    (tmp_path / "to ols/srun").write_text(
+        f"#!{sys.executable}\nimport os, sys\nassert sys.argv[1] == '--cpus-per-task=8'\n"
+        "os.execv(sys.argv[2], sys.argv[2:])\n"
+    )
+    assert set(trainings(told.asked(slurm=True))) == LEFT
 
 
 def test_names_may_hold_any_sign(told, tmp_path, monkeypatch):
@@ -161,12 +218,26 @@ def test_a_fold_that_is_left_out_is_not_trained(people, tmp_path, monkeypatch, c
         ({"machines": "a,b,a"}, "a is named twice"),
         ({"machines": "a,-oProxyCommand=x"}, "-oProxyCommand=x is no name"),
         ({"folds": "7"}, "FOLDS=7"),
+        ({"run": Path("runs/none")}, "there is no run runs/none yet"),
         ({"flip": True}, "there is no setting flip"),
     ],
 )
 def test_what_cannot_be_is_told(copy, settings, sentence):
     with pytest.raises(UserError, match=re.escape(sentence)):
-        commands(Commands.of(run=copy.run, **settings))
+        commands(Commands.of(**({"run": copy.run} | settings)))
+    assert not Path("runs/none").exists()
+
+
+def test_a_name_that_would_end_a_line_is_refused(people, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=r"'runs/a\\nrm b' cannot stand in a script"):
+        commands(Commands.of(run=Path("runs/a\nrm b"), data=people, preset="small"))
+
+
+def test_a_run_may_be_called_like_a_network(told):
+    told.run.rename("mask")
+    told.run = Path("mask")
+    assert [parse("train", words[1:])[1].run for *_, words in told.asked(folds="1")] == [Path("mask")] * 3
 
 
 def test_a_setting_that_no_network_of_the_system_knows_is_told(copy):
@@ -176,7 +247,7 @@ def test_a_setting_that_no_network_of_the_system_knows_is_told(copy):
 
 @pytest.mark.slow
 def test_two_gpus_train_a_run_by_the_commands(copy, tmp_path):
-    """Real trainings: processes on one processor stand for those on GPUs; what a third process has is passed over."""
+    """Real trainings: processes on one processor stand for those on GPUs."""
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     given = ["--run", "runs/one", "--gpus", "2", "--folds", "0,1", "--threads", "1", "--epochs", "0.5"]
     told = subprocess.run(
