@@ -10,18 +10,21 @@ STAGE := $(PY) -m pipeline
 given = $(if $($(1)),--$(2) "$($(1))")
 SETTINGS = $(call given,RUN,run) $(call given,DATA,data) $(call given,PRESET,preset) $(call given,WEIGHTS,weights) \
 	$(call given,RECIPE,recipe) $(call given,FACES,faces) $(call given,EXTRA,extra)
-TRAINING = $(SETTINGS) $(call given,FOLDS,folds) $(call given,THREADS,threads) $(call given,SHARE,share)
+TRAINING = $(SETTINGS) $(call given,FOLDS,folds) $(call given,THREADS,threads) $(call given,SHARE,share) \
+	$(call given,NPROC,processes)
 SYSTEMS = $(SETTINGS) $(call given,SYSTEM,system)
 AFTER = $(SYSTEMS) $(call given,EVAL,eval)
-ALL = $(strip $(AFTER) $(call given,FOLDS,folds) $(call given,THREADS,threads) $(call given,PEOPLE,people))
-# Three small networks side by side outrun one network on every core of a CPU; a GPU takes one at a time.
-BESIDE ?= $(if $(wildcard /dev/nvidia[0-9]* /dev/kfd /dev/dxg),,3)
+ALL = $(strip $(AFTER) $(call given,FOLDS,folds) $(call given,THREADS,threads) $(call given,PEOPLE,people) \
+	$(call given,NPROC,processes))
+# Three small networks side by side outrun one network on every core of a CPU; a GPU takes one at a time, as do
+# several processes (NPROC=).
+BESIDE ?= $(if $(NPROC)$(wildcard /dev/nvidia[0-9]* /dev/kfd /dev/dxg),,3)
 # ARGS goes to the goals that the user named, not to what they stand on.
 args = $(if $(filter $@,$(MAKECMDGOALS)),$(ARGS))
 checked = $(filter-out train test test-slow test-pages test-faults pictures bench gpu-check setup check,$(MAKECMDGOALS))
 
 # A mistyped PRESET= would otherwise mean the default, in silence.
-KNOWN := ARGS BESIDE DATA EVAL EXTRA FACES FOLDS MAKEFLAGS PEOPLE PRESET PYTHON RECIPE RUN RUNS SHARE SHELL SYSTEM THREADS VENV WEIGHTS
+KNOWN := ARGS BESIDE DATA EVAL EXTRA FACES FOLDS MAKEFLAGS NPROC PEOPLE PRESET PYTHON RECIPE RUN RUNS SHARE SHELL SYSTEM THREADS VENV WEIGHTS
 STRAY := $(filter-out $(KNOWN),$(foreach v,$(.VARIABLES),$(if $(filter command,$(origin $(v))),$(v))))
 $(if $(STRAY),$(error face18: there is no setting $(STRAY)=; plain make lists those there are))
 $(if $(RUNS),$(if $(filter-out report,$(or $(MAKECMDGOALS),help)),$(error face18: RUNS= is for make report alone; \
@@ -35,7 +38,7 @@ help: ## list the targets
 	@echo 'make TARGET [DATA=folder] [RUN=runs/x] [PRESET=lite|small|base|large] [FOLDS=0|all|0,1]'
 	@echo '            [WEIGHTS=auto|package|hub|none|folder|run] [EVAL=folder] [SYSTEM=specialists|joint|multihead]'
 	@echo '            [FACES=auto|off|given] [PEOPLE=auto|folders|off] [EXTRA=folder,folder] [RECIPE=name]'
-	@echo '            [ARGS="--epochs 5"] [THREADS=n] [BESIDE=] [VENV=folder]'
+	@echo '            [ARGS="--epochs 5"] [THREADS=n] [NPROC=n] [BESIDE=] [VENV=folder]'
 	@echo
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 

@@ -24,6 +24,7 @@ from pipeline.run.given import settings_of
 from pipeline.run.presets import tasks_with
 from pipeline.run.settings import NETWORKS, RECORDED, SYSTEMS, TASKS, EvalStage, RunStage, SystemStage
 from pipeline.run.train_settings import TrainingSettings
+from pipeline.runtime import ranks
 from pipeline.runtime.missing import missing_path
 from pipeline.runtime.spoken import COMMAND, called, in_its_words
 from pipeline.runtime.stopping import StoppedError
@@ -159,7 +160,7 @@ def main(arguments: list[str]) -> int:
             function, settings = parse(arguments[0], arguments[1:])
             function(settings)
     except UserError as problem:
-        print(f"face18: {in_its_words(str(problem))}", file=sys.stderr)
+        _tell(in_its_words(str(problem)))
         return 2
     except BrokenPipeError:  # whoever read what is printed has gone, like head
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -170,22 +171,31 @@ def main(arguments: list[str]) -> int:
             refused = missing_path(problem)  # None where nobody but us can be at fault
         if problem.errno not in REFUSALS or refused is None:
             raise
-        print(f"face18: {refused}: {in_its_words(REFUSALS[problem.errno])}.", file=sys.stderr)
+        _tell(f"{refused}: {in_its_words(REFUSALS[problem.errno])}.")
         return 2
     except ModuleNotFoundError as missing:
         if missing.name is None or missing.name.split(".")[0] in ("models", "pipeline"):
             raise
         told = f"the package {missing.name} is not installed for {sys.executable}"
         way = "installing face18 again (pip install .) brings it" if called() == COMMAND else SETUP
-        print(f"face18: {told}; {way}.", file=sys.stderr)
+        _tell(f"{told}; {way}.")
         return 2
+    except ranks.LostError as lost:
+        print(f"face18: {lost}.", file=sys.stderr)
+        return 1
     except StoppedError as stop:
-        print(f"face18: {stop}.", file=sys.stderr)
+        _tell(f"{stop}.")
         return 128 + stop.number
     except KeyboardInterrupt:
-        print("face18: interrupted; the same command goes on from the last checkpoint.", file=sys.stderr)
+        _tell("interrupted; the same command goes on from the last checkpoint.")
         return 130
     return 0
+
+
+def _tell(problem: str) -> None:
+    """Say what is wrong; several processes that train together say it once."""
+    if ranks.tells(problem):
+        print(f"face18: {problem}", file=sys.stderr, flush=True)
 
 
 def leave(status: int) -> NoReturn:
