@@ -37,7 +37,7 @@ def train(settings: Train) -> dict[str, Any]:
 
 def _train(settings: Train) -> dict[str, Any]:
     """What every process does."""
-    from pipeline.training.processes import by_first, first_then_all, dissolve
+    from pipeline.training.processes import by_first, dissolve, first_then_all
 
     if settings.log is not None and find_spec(settings.log) is None:
         raise UserError(f"--log {settings.log} needs the package {settings.log}; pip install {settings.log} brings it.")

@@ -110,8 +110,8 @@ def _work(stage: Stage, settings: Train, folder: Path) -> dict[str, Any] | None:
         _leave_word(folder, problem)
     except KeyboardInterrupt:
         status = 128 + signal.SIGINT
-    except ranks.LostError:  # the agent ends all, and begins them anew
-        pass
+    except ranks.LostError:  # the agent ends this one too, once it has seen which was lost
+        time.sleep(MOMENT)
     except Exception:
         traceback.print_exc()
     for stream in (sys.stdout, sys.stderr):
