@@ -10,13 +10,15 @@ STAGE := $(PY) -m pipeline
 given = $(if $($(1)),--$(2) "$($(1))")
 SETTINGS = $(call given,RUN,run) $(call given,DATA,data) $(call given,PRESET,preset) $(call given,WEIGHTS,weights) \
 	$(call given,RECIPE,recipe) $(call given,FACES,faces) $(call given,EXTRA,extra)
-TRAINING = $(SETTINGS) $(call given,FOLDS,folds) $(call given,THREADS,threads) $(call given,SHARE,share)
+TRAINING = $(SETTINGS) $(call given,FOLDS,folds) $(call given,THREADS,threads) $(call given,SHARE,share) \
+	$(call given,NPROC,processes)
 SYSTEMS = $(SETTINGS) $(call given,SYSTEM,system)
 AFTER = $(SYSTEMS) $(call given,EVAL,eval)
-PROCESSES = $(if $(NPROC),--processes "$(NPROC)")
-ALL = $(strip $(AFTER) $(call given,FOLDS,folds) $(call given,THREADS,threads) $(call given,PEOPLE,people) $(PROCESSES))
-# Three small networks side by side outrun one network on every core of a CPU; a GPU takes one at a time.
-BESIDE ?= $(if $(wildcard /dev/nvidia[0-9]* /dev/kfd /dev/dxg),,3)
+ALL = $(strip $(AFTER) $(call given,FOLDS,folds) $(call given,THREADS,threads) $(call given,PEOPLE,people) \
+	$(call given,NPROC,processes))
+# Three small networks side by side outrun one network on every core of a CPU; a GPU takes one at a time, as do
+# several processes (NPROC=).
+BESIDE ?= $(if $(NPROC)$(wildcard /dev/nvidia[0-9]* /dev/kfd /dev/dxg),,3)
 # ARGS goes to the goals that the user named, not to what they stand on.
 args = $(if $(filter $@,$(MAKECMDGOALS)),$(ARGS))
 checked = $(filter-out train test test-slow test-pages test-faults pictures bench gpu-check setup check,$(MAKECMDGOALS))
@@ -84,7 +86,7 @@ else
 predict: train
 endif
 predict: ## predict the eval photos with the three specialists (or the SYSTEM)
-	@$(STAGE) predict $(AFTER) $(call given,THREADS,threads) $(PROCESSES) $(args)
+	@$(STAGE) predict $(AFTER) $(call given,THREADS,threads) $(call given,NPROC,processes) $(args)
 
 calibrate: predict ## choose the age thresholds on held-out people
 	@$(STAGE) calibrate $(AFTER) $(call given,PEOPLE,people) $(args)

@@ -24,6 +24,7 @@ from pipeline.run.given import settings_of
 from pipeline.run.presets import tasks_with
 from pipeline.run.settings import NETWORKS, RECORDED, SYSTEMS, TASKS, EvalStage, RunStage, SystemStage
 from pipeline.run.train_settings import TrainingSettings
+from pipeline.runtime import ranks
 from pipeline.runtime.missing import missing_path
 from pipeline.runtime.spoken import COMMAND, called, in_its_words
 from pipeline.runtime.stopping import StoppedError
@@ -124,7 +125,9 @@ def _known(name: str) -> set[str]:
 
 def _who_has(setting: str) -> str:
     """Which goals of make have a setting, or what may be meant by one that none has."""
-    have = [name for name in STAGES if name != "train" and setting in _known(name)]
+    # What a training is told, commands passes on; it is no place to look for that.
+    stages = [name for name in STAGES if name != "train" and (name != "commands" or setting not in _known("train"))]
+    have = [name for name in stages if setting in _known(name)]
     tasks = tasks_with(setting)
     if not tasks and setting in _known("train"):
         tasks = NETWORKS
@@ -159,7 +162,7 @@ def main(arguments: list[str]) -> int:
             function, settings = parse(arguments[0], arguments[1:])
             function(settings)
     except UserError as problem:
-        print(f"face18: {in_its_words(str(problem))}", file=sys.stderr)
+        _tell(in_its_words(str(problem)))
         return 2
     except BrokenPipeError:  # whoever read what is printed has gone, like head
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -170,22 +173,31 @@ def main(arguments: list[str]) -> int:
             refused = missing_path(problem)  # None where nobody but us can be at fault
         if problem.errno not in REFUSALS or refused is None:
             raise
-        print(f"face18: {refused}: {in_its_words(REFUSALS[problem.errno])}.", file=sys.stderr)
+        _tell(f"{refused}: {in_its_words(REFUSALS[problem.errno])}.")
         return 2
     except ModuleNotFoundError as missing:
         if missing.name is None or missing.name.split(".")[0] in ("models", "pipeline"):
             raise
         told = f"the package {missing.name} is not installed for {sys.executable}"
         way = "installing face18 again (pip install .) brings it" if called() == COMMAND else SETUP
-        print(f"face18: {told}; {way}.", file=sys.stderr)
+        _tell(f"{told}; {way}.")
         return 2
+    except ranks.LostError as lost:
+        print(f"face18: {lost}.", file=sys.stderr)
+        return 1
     except StoppedError as stop:
-        print(f"face18: {stop}.", file=sys.stderr)
+        _tell(f"{stop}.")
         return 128 + stop.number
     except KeyboardInterrupt:
-        print("face18: interrupted; the same command goes on from the last checkpoint.", file=sys.stderr)
+        _tell("interrupted; the same command goes on from the last checkpoint.")
         return 130
     return 0
+
+
+def _tell(problem: str) -> None:
+    """Say what is wrong; several processes that train together say it once."""
+    if ranks.tells(problem):
+        print(f"face18: {problem}", file=sys.stderr, flush=True)
 
 
 def leave(status: int) -> NoReturn:

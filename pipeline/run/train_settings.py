@@ -66,9 +66,12 @@ class TrainingSettings(ModelSettings):
 class WorkSettings(Settings):
     """How the machine is used: nothing that a network learns by."""
 
-    threads: int | None = setting("Processor threads.", None, least=1, usual="all cores, shared out")
+    threads: int | None = setting("Processor threads of each process.", None, least=1, usual="all cores, shared out")
     share: int = setting("How many trainings share this machine's cores.", 1, least=1)
-    workers: int | None = setting("Loader processes beside the training one.", None, least=0, usual="by machine")
+    processes: int = setting(
+        "Processes of this machine that train together, sharing out each batch; with GPUs, one each.", 1, least=1
+    )
+    workers: int | None = setting("Loader processes beside each training one.", None, least=0, usual="by machine")
     precision: str | None = setting(
         "Number format in which the network trains.", None, choices=PRECISIONS, usual="by machine and backbone"
     )

@@ -47,6 +47,8 @@ class Plan:
     """Loader processes beside the training process."""
     muon_precision: str = "bfloat16"
     """One of PRECISIONS, of Muon's matrix products; timm's own where nothing is chosen."""
+    processes: int = 1
+    """Training processes, on all machines; threads and workers are those of each."""
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -57,16 +59,19 @@ class Plan:
         return torch.autocast(self.device, torch.bfloat16, enabled=self.precision == "bfloat16")
 
 
-def plan(backbone: str, size: tuple[int, int] = (128, 96), **given: Any) -> Plan:
-    """The plan for a backbone and photos (height, width); `given` are fields of it that the user set, or None."""
-    return replace(_usual(backbone, size), **{name: value for name, value in given.items() if value is not None})
+def plan(backbone: str, size: tuple[int, int] = (128, 96), share: int = 1, **given: Any) -> Plan:
+    """The plan for a backbone and photos (height, width); `given` are fields of it that the user set, or None.
+
+    share: how many processes share the cores.
+    """
+    return replace(_usual(backbone, size, share), **{name: value for name, value in given.items() if value is not None})
 
 
-def _usual(backbone: str, size: tuple[int, int]) -> Plan:
+def _usual(backbone: str, size: tuple[int, int], share: int) -> Plan:
     import joblib
     import torch
 
-    threads = joblib.cpu_count()
+    threads = max(1, joblib.cpu_count() // share)
     if torch.cuda.is_available():
         return Plan("cuda", "bfloat16", True, threads, min(8, max(1, threads - 1)))
     precision, channels_last = next(row[1:] for row in ON_CPUS if row[0] in backbone)

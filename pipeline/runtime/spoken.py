@@ -7,8 +7,9 @@ import sys
 from pathlib import Path
 
 COMMAND = "face18"
-SETTINGS = "DATA|EVAL|EXTRA|FACES|FOLDS|PEOPLE|PRESET|RECIPE|RUN|SYSTEM|THREADS|WEIGHTS"
-"""Those that make takes by these names; each is an option of the same name."""
+SETTINGS = "DATA|EVAL|EXTRA|FACES|FOLDS|NPROC|PEOPLE|PRESET|RECIPE|RUN|SYSTEM|THREADS|WEIGHTS"
+"""Those that make takes by these names; each is an option of the same name, but for those of OPTIONS."""
+OPTIONS = {"NPROC": "processes"}
 STAGES = "calibrate|commands|compare|count|data|export|predict|prepare|recipes|report|score|serve|submit"
 
 
@@ -33,7 +34,7 @@ def in_its_words(message: str) -> str:
 
 
 def _option(found: re.Match[str]) -> str:
-    return f"--{found[1].lower()} {found[2]}".rstrip()
+    return f"--{OPTIONS.get(found[1], found[1].lower())} {found[2]}".rstrip()
 
 
 def _trainings(found: re.Match[str]) -> str:

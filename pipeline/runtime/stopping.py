@@ -19,12 +19,14 @@ class StoppedError(KeyboardInterrupt):
 class Stopping:
     """`with Stopping() as stop:` work, and leave when `stop.asked` is a signal's number and not 0.
 
-    A second signal acts at once, as it always did. Outside the main thread nothing is caught.
+    A second signal acts at once, as it always did; where `patient`, it does nothing, then and afterwards: torchrun
+    passes on what a terminal has sent already. Outside the main thread nothing is caught.
     """
 
-    def __init__(self, catch: bool = True):
+    def __init__(self, patient: bool = False):
         self.asked = 0
-        self._catch = catch and threading.current_thread() is threading.main_thread()
+        self._patient = patient
+        self._catch = threading.current_thread() is threading.main_thread()
         self._before: dict[int, object] = {}
 
     def __enter__(self) -> Self:
@@ -33,11 +35,13 @@ class Stopping:
         return self
 
     def __exit__(self, *problem: object) -> None:
-        self._restore()
+        if not (self._patient and self.asked):
+            self._restore()
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.asked = number
-        self._restore()
+        if not self._patient:
+            self._restore()
 
     def _restore(self) -> None:
         for number, handler in self._before.items():

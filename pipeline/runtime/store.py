@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from models.errors import UserError
-from pipeline.runtime import holder
+from pipeline.runtime import holder, ranks
 from pipeline.runtime.progress import duration
 
 if TYPE_CHECKING:
@@ -246,7 +246,7 @@ def take(file: IO[bytes], what: str, attempt: Callable[[], bool], wait: bool) ->
             )
         if wait and now > tell_at:
             tell_at = now + EVERY
-            if os.environ.get("RANK", "0") == "0":  # of several processes, the first one speaks
+            if ranks.rank() == 0:  # of several processes, the first one speaks
                 told = f"{what} is already being worked on by {who or holder.UNKNOWN}"
                 print(f"face18: {told}; waiting for it, {duration(now - started)} so far.", file=sys.stderr, flush=True)
         time.sleep(LOOK)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack
+from functools import partial
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from models.errors import UserError
@@ -14,7 +15,7 @@ from pipeline.run.fold_records import WROTE, BegunFold, FinishedFold, Fold, begu
 from pipeline.run.folder import Run, open_run, whole_number
 from pipeline.run.given import Given
 from pipeline.run.train_settings import Train, TrainingSettings
-from pipeline.runtime import store
+from pipeline.runtime import ranks, store
 from pipeline.runtime.problems import show
 from pipeline.scoring.caveats import CAVEAT_SENTENCES, caveat_suffix
 
@@ -30,17 +31,36 @@ InputsOf = Callable[[TrainingSettings], dict[str, str]]
 
 def train(settings: Train) -> dict[str, Any]:
     """Train a network on some folds; a fold that is finished stays, one that was interrupted goes on."""
+    with ranks.first_speaks(), ranks.lost_told():
+        return _train(settings)
+
+
+def _train(settings: Train) -> dict[str, Any]:
+    """What every process does."""
+    from pipeline.training.processes import by_first, dissolve, first_then_all
+
     if settings.log is not None and find_spec(settings.log) is None:
         raise UserError(f"--log {settings.log} needs the package {settings.log}; pip install {settings.log} brings it.")
-    run = open_run(settings)
+    run = by_first(lambda: open_run(settings))
     given = setting_rules.of_task(settings.training, settings.task, run)
     numbers = parse_folds(settings.folds, run.folds)
     if run.leave_out in numbers:
         raise UserError(
             f"--leave-out {run.leave_out}: the people of this fold are left out, so it cannot train itself."
         )
+    if settings.restart and ranks.may_begin_anew():
+        raise UserError(
+            "--restart: processes that torchrun begins anew would throw away what those before them learned; give "
+            "--max-restarts 0, or train into another run (RUN=other)."
+        )
     if settings.plan:
         return _tell_plan(run, settings, given, numbers)
+    folders = [run.folder / settings.task / f"fold{number}" for number in numbers]
+    finished = not settings.restart and all(map(is_finished, folders))
+    if settings.processes > 1 and not (finished or ranks.is_worker()):
+        from pipeline.training.launch import launch
+
+        return launch(train, settings)
     from pipeline.dataset.folds import folds_fingerprint, folds_of
     from pipeline.dataset.run_data import data_of, extras_of, train_rows
     from pipeline.images.run_faces import run_faces
@@ -53,29 +73,33 @@ def train(settings: Train) -> dict[str, Any]:
         alone = "; extra photos alone leave nobody to hold out" if extras else ""
         raise UserError(f"no train photo of {run.data} carries the {what}; there is nothing to learn{alone}.")
     folds = folds_of(run, data.train)
-    framing = run_faces(run, data).framing
+    framing = first_then_all(lambda: run_faces(run, data)).framing
     faces = framing and framing.as_json()
     inputs_of = _inputs_of(settings.task, data, extras, rows, store.fingerprint(faces), folds_fingerprint(folds))
     if run.split == "photo" and not any(run.folder.glob("*/fold*/settings.json")):
         print(f"train {settings.task}: {CAVEAT_SENTENCES['leaky']}")
     metrics: dict[str, Any] = {}
-    if settings.restart or not all(is_finished(run.folder / settings.task / f"fold{number}") for number in numbers):
-        _check_duplicates(run, data, extras)
-    for number in numbers:
-        folder = run.folder / settings.task / f"fold{number}"
-        first = os.environ.get("RANK", "0") == "0"  # of several processes, the first holds the lock
-        finished = not settings.restart and is_finished(folder)
-        alone = first and not finished  # what is finished may lie where nothing can be written
-        lock = store.locked(folder.with_suffix(".lock"), f"train {settings.task}, fold {number},")
-        with lock if alone else nullcontext():
-            if finished or (alone and not settings.restart and is_finished(folder)):  # by another process, meanwhile
-                metrics[f"fold{number}"] = _standing(FinishedFold.read(folder), inputs_of, given)
+    by_first(lambda: None if finished else _check_duplicates(run, data, extras))
+    for number, folder in zip(numbers, folders, strict=True):
+        with ExitStack() as held:
+            anew = settings.restart and not ranks.is_noted(f"{settings.task} fold {number} anew")
+            if by_first(partial(_stands, settings.task, number, folder, anew, held)):
+                metrics[f"fold{number}"] = by_first(partial(_standing, folder, inputs_of, given))
                 continue
-            fold, own = _planned(run, settings, number, inputs_of, given, faces)
+            fold, own = by_first(partial(_planned, run, settings.task, number, anew, inputs_of, given, faces))
             from pipeline.training.fold import train_fold
 
             metrics[f"fold{number}"] = train_fold(run, data, extras, rows, folds, fold, own, given, settings)
+    dissolve()
     return metrics
+
+
+def _stands(task: str, number: int, folder: Path, anew: bool, held: ExitStack) -> bool:
+    """Whether a fold is finished and not to be begun anew; where not, its lock is held from now on."""
+    if not anew and is_finished(folder):  # it may lie where nothing can be written
+        return True
+    held.enter_context(store.locked(folder.with_suffix(".lock"), f"train {task}, fold {number},"))
+    return not anew and is_finished(folder)  # by another process, meanwhile
 
 
 def _inputs_of(
@@ -108,8 +132,9 @@ def _check_duplicates(run: Run, data: DataSet, extras: Sequence[DataSet]) -> Non
     check_apart(data, extras, run.allow_duplicates)  # that stage may have run without these
 
 
-def _standing(fold: FinishedFold, inputs_of: InputsOf, given: Given[TrainingSettings]) -> Mapping[str, Any]:
+def _standing(folder: Path, inputs_of: InputsOf, given: Given[TrainingSettings]) -> Mapping[str, Any]:
     """The metrics of a finished fold. Raises UserError where it was trained otherwise, or its files have changed."""
+    fold = FinishedFold.read(folder)
     fold.check_same(inputs_of(fold.settings), given)
     fold.check(*WROTE)
     print(
@@ -121,8 +146,9 @@ def _standing(fold: FinishedFold, inputs_of: InputsOf, given: Given[TrainingSett
 
 def _planned(
     run: Run,
-    settings: Train,
+    task: str,
     number: int,
+    anew: bool,
     inputs_of: InputsOf,
     given: Given[TrainingSettings],
     faces: dict[str, Any] | None = None,
@@ -131,17 +157,17 @@ def _planned(
 
     Raises UserError where a new fold would learn from other inputs than the fold whose settings it takes over.
     """
-    folder = run.folder / settings.task / f"fold{number}"
-    own = None if settings.restart else begun_fold(folder)
+    folder = run.folder / task / f"fold{number}"
+    own = None if anew else begun_fold(folder)
     taken = own
     if own is None:
-        others = (begun_fold(other) for other in run.fold_folders(settings.task).values() if other != folder)
+        others = (begun_fold(other) for other in run.fold_folders(task).values() if other != folder)
         taken = next((other for other in others if other is not None), None)
-        if taken is not None and not settings.restart:
+        if taken is not None and not anew:
             taken.check_same(inputs_of(taken.settings), {})
-    made = setting_rules.resolved(run, settings.task, given, taken)
+    made = setting_rules.resolved(run, task, given, taken)
     inputs = inputs_of(made)
-    return Fold(folder=folder, task=settings.task, number=number, settings=made, inputs=inputs, faces=faces), own
+    return Fold(folder=folder, task=task, number=number, settings=made, inputs=inputs, faces=faces), own
 
 
 def parse_folds(text: str, folds: int) -> list[int]:
@@ -160,7 +186,7 @@ def _tell_plan(run: Run, settings: Train, given: Given[TrainingSettings], number
 
     told = {}
     for number in numbers:
-        fold, own = _planned(run, settings, number, lambda made: {}, given)
+        fold, own = _planned(run, settings.task, number, settings.restart, lambda made: {}, given)
         plan = plan_of(settings, fold.settings)
         if own is not None:
             plan = kept_plan(f"train {fold.name}", own.plan, plan, settings, print)
@@ -171,5 +197,6 @@ def _tell_plan(run: Run, settings: Train, given: Given[TrainingSettings], number
         print(
             f"train {fold.name}: {fold.settings.backbone} on {plan.device} {', '.join(kinds)}, "
             f"{plan.threads} threads, {plan.workers} loader processes"
+            f"{f' in each of {plan.processes} processes' if plan.processes > 1 else ''}"
         )
     return told

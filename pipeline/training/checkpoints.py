@@ -13,10 +13,10 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import broadcast_object_list
 
 from models.errors import UserError
 from pipeline.runtime import store
+from pipeline.training.processes import by_first
 
 KEPT = 2
 
@@ -60,20 +60,10 @@ def agreed(folder: Path, accelerator: Accelerator, say: Callable[[str], None]) -
 
     The first process chooses, and the others take its word. Raises, in each of them, what `newest` and `load` do.
     """
-    chosen: list[str | UserError | None] = [None]
-    if accelerator.is_main_process:
-        try:
-            path = newest(folder, say)
-            chosen = [path and path.name]
-        except UserError as problem:
-            chosen = [problem]
-    broadcast_object_list(chosen)
-    (told,) = chosen
-    if isinstance(told, UserError):
-        raise told
-    if told is None:
+    chosen = by_first(lambda: newest(folder, say))
+    if chosen is None:
         return None
-    state = load(folder / told)
+    state = load(chosen)
     accelerator.wait_for_everyone()  # a first process with nothing left to train would remove what others still read
     return state
 

@@ -75,9 +75,9 @@ def photo_weights(
 
 
 def check_batch_size(name: str, batch_size: int, processes: int) -> None:
-    """Raises UserError where processes cannot share a batch evenly."""
-    if batch_size % processes:
+    """Raises UserError where a batch has not a photo for each process."""
+    if batch_size < processes:
         raise UserError(
-            f"{name}: {batch_size} photos a step cannot be shared evenly by {processes} processes; give another "
-            f"--batch-size."
+            f"{name}: {batch_size} photos a step cannot be shared by {processes} processes; give fewer processes, or a "
+            f"larger --batch-size."
         )

@@ -10,8 +10,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
-from accelerate import PartialState
 from numpy.typing import NDArray
 
 from models.backbone import Network
@@ -28,17 +26,18 @@ from pipeline.images.extra_photos import LearnedPhotos, learned_photos
 from pipeline.prediction import ensemble
 from pipeline.prediction.tables import TRUTH
 from pipeline.run import presets, records
-from pipeline.run.fold_records import WEIGHTS, WROTE, BegunFold, FinishedFold, Fold
+from pipeline.run.fold_records import WEIGHTS, WROTE, BegunFold, Fold
 from pipeline.run.folder import Run
 from pipeline.run.given import Given
 from pipeline.run.train_settings import Train, TrainingSettings
-from pipeline.runtime import machine, store
+from pipeline.runtime import machine, ranks, store
 from pipeline.scoring.caveats import UNSEEN
 from pipeline.training import checkpoints
 from pipeline.training.data import TrainingData, check_batch_size
 from pipeline.training.drawn_rows import with_drawn_masks
 from pipeline.training.epoch_line import silent
 from pipeline.training.plan import kept_plan, plan_of
+from pipeline.training.processes import by_first, differences, first_then_all, together
 from pipeline.training.start import network_at_start, start_of
 from pipeline.training.trainer import Trainer
 
@@ -60,10 +59,10 @@ def train_fold(
     it began, where it did; given: the settings the user gave. Raises what `Trainer` raises, and UserError where nobody
     is on one side of the split.
     """
-    name, processes = fold.name, PartialState(cpu=not torch.cuda.is_available())
+    name, processes = fold.name, together()
     say = print if processes.is_main_process else silent
     framing = Framing.from_json(fold.faces, fold.folder)
-    photos = learned_photos(run, data, extras, fold.task, fold.settings, framing)
+    photos = first_then_all(lambda: learned_photos(run, data, extras, fold.task, fold.settings, framing))
     rows = with_folds(rows[~rows["photo"].isin(list(photos.own.bad))], folds)
     if run.leave_out is not None:
         rows = rows[rows["fold"] != run.leave_out]
@@ -75,12 +74,8 @@ def train_fold(
     start = start_of(run, fold, own, data, rows[held_out])
     network = network_at_start(one, training_data, fold.settings, start)
     check_batch_size(name, fold.settings.batch_size, processes.num_processes)
-    if processes.is_main_process:  # only now: nothing is written for what cannot be trained
-        of_run = {"pixels": photos.digest, "crop": run.crop, "weights": start.weights, "versions": machine.versions()}
-        begun = _begin(fold, own, of_run, given, settings, say)
-    processes.wait_for_everyone()
-    if not processes.is_main_process:
-        begun = BegunFold.read(fold.folder)
+    of_run = {"pixels": photos.digest, "crop": run.crop, "weights": start.weights, "versions": machine.versions()}
+    begun = by_first(lambda: _begin(fold, own, of_run, given, settings, say))  # only now: all that can be refused was
     start_told = start.told(fold.settings.backbone, run.preset)
     say(_told(begun, start_told, network, training_data, rows, held_out), flush=True)
     leaky = {"leaky": True, "photos_per_person": len(rows) / rows["person"].nunique()} if run.split == "photo" else {}
@@ -91,14 +86,14 @@ def train_fold(
         settings.log,
     )  # fmt: skip
     log = trainer.run()
-    metrics: Mapping[str, Any] = {}
-    if processes.is_main_process:
+
+    def finish() -> dict[str, Any]:
         shown = [rows[~held_out], *(one.rows for one in photos.extra), *_drawn_rows(training_data)]
         unseen = unseen_labels(settings.task, pd.concat(shown))
         beside = leaky | ({UNSEEN: unseen} if unseen else {})
-        metrics = _finish(begun, trainer, rows[held_out], {"seconds": float(log["seconds"].sum())} | beside)
-    processes.wait_for_everyone()
-    return dict(metrics or FinishedFold.read(fold.folder).metrics)
+        return _finish(begun, trainer, rows[held_out], {"seconds": float(log["seconds"].sum())} | beside)
+
+    return by_first(finish)
 
 
 def _told(
@@ -126,6 +121,7 @@ def _told(
         f"of {rows[~held_out]['person'].nunique()} people{told} to learn from, {len(training_data.validation)} of "
         f"{rows[held_out]['person'].nunique()} held out{unjudged}; {begun.plan.precision}, {begun.plan.threads} "
         f"threads; up to {parameters * 20 / 1e6:.0f} MB of disk"
+        f"{differences(begun.plan.processes, begun.plan.device, network, begun.settings)}"
     )
 
 
@@ -216,13 +212,15 @@ def _begin(
     with what else has changed.
     """
     plan = plan_of(settings, fold.settings)  # before anything is moved, because it may be refused
-    if settings.restart and fold.folder.exists():
+    if begun is None and settings.restart and fold.folder.exists():
         kept = fold.folder.with_name(f"{fold.folder.name}-{time.strftime('%Y-%m-%dT%H%M%S')}")
         fold.folder.rename(kept)
         say(f"{fold.name}: the old folder is kept as {kept}")
     if begun is None:
         begun = BegunFold(**vars(fold), plan=plan, **of_run)
         begun.write()
+        if settings.restart:
+            ranks.note(f"{fold.name} anew")
         return begun
     begun.check_same(fold.inputs, given)
     if of_run["pixels"] != begun.pixels:

@@ -5,23 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-import joblib
-
 from models.errors import UserError
 from pipeline.run.train_settings import Train, TrainingSettings
-from pipeline.runtime import machine
+from pipeline.runtime import machine, ranks
 from pipeline.runtime.machine import Plan
 
 
 def plan_of(settings: Train, resolved: TrainingSettings) -> Plan:
+    """The plan for now: of a process of several, or of those that this one would begin."""
+    several = (ranks.processes(), ranks.on_this_machine()) if ranks.is_worker() else (settings.processes,) * 2
     made = machine.plan(
         resolved.backbone,
         (resolved.height, resolved.width),
-        threads=settings.threads or max(1, joblib.cpu_count() // settings.share),
+        share=settings.share * several[1],
+        threads=settings.threads,
         workers=settings.workers,
         precision=settings.precision,
         muon_precision=settings.muon_precision,
         channels_last=settings.channels_last,
+        processes=several[0],
     )
     if made.device == "cpu" and made.precision == "bfloat16" and resolved.width < machine.NARROWEST:
         raise UserError(
@@ -32,12 +34,23 @@ def plan_of(settings: Train, resolved: TrainingSettings) -> Plan:
 
 
 def kept_plan(name: str, begun: Plan, plan: Plan, settings: Train, say: Callable[..., None]) -> Plan:
-    """The plan to go on by: the one begun with, but on the device that is here and with the loaders asked for."""
+    """The plan to go on by: the one begun with, but on the device and by the processes that are here, and with the
+    loaders asked for."""
+    if begun.processes != plan.processes:
+        say(
+            f"{name}: was begun by {_processes(begun)}; it goes on by {_processes(plan)}, whose dropout and, on "
+            f"processors, batch statistics are others"
+        )
+        begun = replace(begun, processes=plan.processes, threads=plan.threads, workers=plan.workers)
     if begun.device != plan.device:
         say(f"{name}: was begun on {begun.device}; it goes on with {plan.device}")
         return plan
-    given = settings.given().keys() & begun.as_dict().keys() - {"workers"}
+    given = settings.given().keys() & begun.as_dict().keys() - {"workers", "processes"}
     differing = {name for name in given if getattr(begun, name) != getattr(plan, name)}
     for field in sorted(differing):
         say(f"{name}: {field.replace('_', ' ')} stays {getattr(begun, field)}, as begun; to change it, --restart")
     return begun if settings.workers is None else replace(begun, workers=settings.workers)
+
+
+def _processes(plan: Plan) -> str:
+    return f"{plan.processes} process{'es' if plan.processes > 1 else ''}"

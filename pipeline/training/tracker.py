@@ -6,13 +6,17 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from accelerate import Accelerator
+from accelerate.utils import InitProcessGroupKwargs
+
+from pipeline.training.processes import PATIENCE
 
 
 def accelerator_of(device: str, folder: Path, log: str | None) -> Accelerator:
     """The accelerator of a training on a device; log: a tracker to tell of it too, in a folder of its name there."""
+    waits = [InitProcessGroupKwargs(timeout=PATIENCE)]
     if log is None:
-        return Accelerator(cpu=device == "cpu")
-    accelerator = Accelerator(cpu=device == "cpu", log_with=log, project_dir=folder)
+        return Accelerator(cpu=device == "cpu", kwargs_handlers=waits)
+    accelerator = Accelerator(cpu=device == "cpu", kwargs_handlers=waits, log_with=log, project_dir=folder)
     accelerator.init_trackers(log)
     return accelerator
 

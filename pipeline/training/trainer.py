@@ -38,6 +38,7 @@ from pipeline.training.epoch_line import epoch_line, silent, whole
 from pipeline.training.evaluation import evaluate
 from pipeline.training.loader import Loader, LoaderLostError
 from pipeline.training.optimizer import optimizer_of
+from pipeline.training.processes import agreement
 from pipeline.training.schedule import learning_rate
 from pipeline.training.tracker import accelerator_of, finish, track
 
@@ -78,9 +79,11 @@ class Trainer:
         self.folder, self.name = folder, name
         settle(plan)
         self.accelerator = accelerator_of(plan.device, folder, log)
+        self.ranks, self.rank = self.accelerator.num_processes, self.accelerator.process_index
+        self.agree = agreement(self.ranks)
         if plan.channels_last:
             network = network.to(memory_format=torch.channels_last)
-        if self.accelerator.num_processes > 1 and plan.device == "cuda":
+        if self.ranks > 1 and plan.device == "cuda":
             # Not to be had on CPUs. timm's, because torch's own drops the activations in timm's normalisations.
             network = convert_sync_batchnorm(network)
         network = network.to(self.accelerator.device)
@@ -88,7 +91,7 @@ class Trainer:
         photos_per_epoch = len(first_epoch)
         self.batch_size = min(settings.batch_size, photos_per_epoch)
         self.micro_batch_size = self.batch_size
-        check_batch_size(name, self.batch_size, self.accelerator.num_processes)
+        check_batch_size(name, self.batch_size, self.ranks)
         self.steps_per_epoch = sampling.epoch_steps(photos_per_epoch, self.batch_size)
         self.steps = sampling.steps_of(settings.epochs, self.steps_per_epoch)
         self.early = EarlyStopping(settings.patience)
@@ -121,12 +124,11 @@ class Trainer:
         """Train to the end; returns the log, one row per epoch."""
         self.epoch_started = time.monotonic()
         self._resume()
-        settings, accelerator = self.settings, self.accelerator
+        epochs, seed = self.settings.epochs, self.settings.seed
         steps = [] if self.over else sampling.batches(
-            self.rows_of_epoch, self.batch_size, settings.epochs, settings.seed, self.step,
-            accelerator.process_index, accelerator.num_processes,
+            self.rows_of_epoch, self.batch_size, epochs, seed, self.step, self.rank, self.ranks
         )  # fmt: skip
-        augmenter = Augmenter(self.task.augmentation, settings.seed)
+        augmenter = Augmenter(self.task.augmentation, seed)
         try:
             with Loader(self.data.every_pixel, augmenter, steps, self.plan, self.data.drawing) as loader:
                 self._run(loader)
@@ -154,13 +156,15 @@ class Trainer:
     def _run(self, loader: Loader) -> None:
         saved = started = time.monotonic()
         first, total, done = self.step, self.steps * self.batch_size, self.step * self.batch_size
-        # Several processes must not stop at different steps; they end at once, as ever.
-        catch = self.accelerator.num_processes == 1
-        with Stopping(catch) as stop, Progress(self.name, total, "photos", done, quiet=not self._leads()) as progress:
+        with (
+            Stopping(self.ranks > 1) as stop,
+            Progress(self.name, total, "photos", done, quiet=not self._leads()) as progress,
+        ):
             for pixels, rows in loader:
                 self.train_step(pixels.to(self.accelerator.device, non_blocking=True), rows)
                 self.step += 1
                 ends = self.step % self.steps_per_epoch == 0 or self.step == self.steps
+                asked, due = self.agree(stop.asked, self._is_time(time.monotonic() - saved))
                 if self.step % FINITE_EVERY == 0 or ends:
                     self._check_finite()
                     progress.advance(0, f"loss {self.loss_sum.item() / self._steps_in():.3f}")
@@ -170,15 +174,16 @@ class Trainer:
                 if ends:
                     self.end_epoch(progress)
                     saved = time.monotonic()
-                elif stop.asked or self._is_time(time.monotonic() - saved):
+                elif asked or due:
                     self.save()
                     saved = time.monotonic()
                 progress.advance(self.batch_size)
-                if stop.asked:
+                if asked:
+                    self.accelerator.wait_for_everyone()  # until the checkpoint is written
                     raise StoppedError(
-                        f"{self.name}: stopped by {signal.Signals(stop.asked).name} at step {self.step} of "
-                        f"{self.steps}; {self.again} goes on there",
-                        stop.asked,
+                        f"{self.name}: stopped by {signal.Signals(asked).name} at step {self.step} of {self.steps}; "
+                        f"{self.again} goes on there",
+                        asked,
                     )
                 if self.over:
                     break
@@ -197,7 +202,7 @@ class Trainer:
         return rows_of_epoch(self.task, self.data, self.settings, epoch)
 
     def _leads(self) -> bool:
-        return self.accelerator.is_main_process
+        return self.rank == 0
 
     def train_step(self, pixels: Tensor, rows: Tensor) -> None:
         """One step on photos (B, H, W, 3), rows (B,) of the data."""
@@ -206,10 +211,9 @@ class Trainer:
         rate = settings.lr * share
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group.get("lr_scale", 1.0)
-        ranks, rank = self.accelerator.num_processes, self.accelerator.process_index
         self.model.train()
         while True:
-            torch.manual_seed(((settings.seed * 1_000_003 + self.step) * ranks + rank) % 2**63)
+            torch.manual_seed(((settings.seed * 1_000_003 + self.step) * self.ranks + self.rank) % 2**63)
             try:
                 loss = self.gradients(pixels, rows)
                 break
@@ -224,7 +228,11 @@ class Trainer:
         self.loss_sum += loss + 0 * norm  # 0, or NaN when a gradient is not finite though the loss is
 
     def gradients(self, pixels: Tensor, rows: Tensor) -> Tensor:
-        """Gradients of the whole batch, a micro-batch at a time; returns its loss."""
+        """Gradients of the whole batch, a micro-batch at a time; returns its loss.
+
+        Of several processes each has a share, and the mean over the processes is that of the whole batch.
+        """
+        photos_each = len(rows) if self.ranks == 1 else self.batch_size / self.ranks
         total = torch.zeros((), device=self.accelerator.device)
         for start in range(0, len(rows), self.micro_batch_size):
             some = rows[start : start + self.micro_batch_size].to(self.accelerator.device, non_blocking=True)
@@ -232,7 +240,7 @@ class Trainer:
             with self.plan.autocast():
                 logits = self.model(photos if self.plan.channels_last else photos.contiguous())
             loss = self.task.loss(logits, self.targets[some], self.weights[some])
-            loss = loss * (len(some) / len(rows))
+            loss = loss * (len(some) / photos_each)
             self.accelerator.backward(loss)
             total += loss.detach()
         return total
@@ -240,7 +248,7 @@ class Trainer:
     def _halve(self) -> None:
         self.optimizer.zero_grad()
         torch.cuda.empty_cache()
-        if self.micro_batch_size == 1 or self.accelerator.num_processes > 1:
+        if self.micro_batch_size == 1 or self.ranks > 1:
             raise UserError(
                 f"{self.name}: the GPU's memory is full at {self.micro_batch_size} photos at a time; give a smaller "
                 f"--batch-size, photo size or backbone."
@@ -299,6 +307,7 @@ class Trainer:
     def save(self) -> None:
         """Write a checkpoint, which a training goes on from. Raises UserError where the loss is not finite."""
         self._check_finite()
+        losses = self.accelerator.gather(self.loss_sum[None]).tolist()  # the loss of each process's shares
         if not self._leads():
             return
         state = {
@@ -306,7 +315,7 @@ class Trainer:
             "network": self.network.state_dict(),
             "average": self.average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "loss_sum": self.loss_sum.item(),
+            "loss_sum": losses,
             "spent": time.monotonic() - self.epoch_started,
             "micro_batch_size": self.micro_batch_size,
             "log": self.log,
@@ -330,8 +339,10 @@ class Trainer:
                 f"{self.name}: the checkpoint in {self.folder} is of another network "
                 f"({str(other).splitlines()[0]}); start again with --restart."
             ) from None
-        self.step, self.micro_batch_size, self.log = state["step"], state["micro_batch_size"], state["log"]
-        self.loss_sum.fill_(state["loss_sum"])
+        self.step, self.log, losses = state["step"], state["log"], torch.tensor(state["loss_sum"]).flatten()
+        if self.ranks == 1:  # several have as many micro-batches each, one
+            self.micro_batch_size = state["micro_batch_size"]
+        self.loss_sum.copy_(losses[self.rank] if len(losses) == self.ranks else losses.mean())
         self.epoch_started -= state["spent"]
         self.early.load(state["early"])
         self.over = self.early.over

@@ -88,7 +88,7 @@ def test_help_reads_well_and_imports_nothing_heavy(stage):
         ),
         (["check", "train-age", "--", "--", "--epochs", "inf"], "--epochs inf: it must be above 0"),
         (["check", "help", "--", "--", "--epochs", "5"], "make help takes no ARGS"),
-        (["check", "calibrate", "--", "--", "--bogus", "5"], "no stage has it"),
+        (["check", "calibrate", "--", "--", "--bogusness", "5"], "no stage has it"),
         (["check", "train-age", "--", "--", "--epoch", "5"], "no setting --epoch; perhaps you mean --epochs"),
         (["check", "calibrate", "--", "--", "--prior", "0.5,0.5"], "the prior needs three shares"),
         (
@@ -243,18 +243,6 @@ def test_two_trainings_of_one_fold_are_kept_apart(people, tmp_path, monkeypatch,
     assert str(os.getpid()) in capsys.readouterr().err
 
 
-@pytest.mark.slow
-def test_two_processes_train_one_specialist(people, tmp_path):
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    launch = ["-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1"]
-    told = python(*launch, *tiny("age", people), cwd=tmp_path, env=environment)
-    assert told.returncode == 0, told.stderr
-    fold = tmp_path / "runs/one/age/fold0"
-    assert (fold / "validation.csv").is_file()
-    assert len((fold / "log.csv").read_text().splitlines()) == 4
-    assert told.stdout.count("epoch 3/3") == 1
-
-
 def make(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess:
     own = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "ARGS"))}  # of make test
     return subprocess.run(["make", *arguments], capture_output=True, text=True, cwd=cwd, env=own)
@@ -325,6 +313,18 @@ def test_make_passes_on_only_what_the_user_set(tmp_path):
         ):
             assert part in line
     assert "pipeline data" not in full
+
+
+def test_by_several_processes_networks_train_one_after_the_other():
+    lines = make("-n", "train", f"VENV={sys.prefix}", "NPROC=2", "FOLDS=all").stdout.splitlines()
+    trains = [line for line in lines if "pipeline train" in line]
+    assert len(trains) == 3
+    assert all('--processes "2"' in line for line in trains)
+    assert not any("--share" in line for line in lines)
+    beside = make("-n", "train", f"VENV={sys.prefix}", "NPROC=2", "BESIDE=3").stdout
+    assert beside.count('--share "3"') == 3
+    checked = make("-n", "train-age", f"VENV={sys.prefix}", "NPROC=2", "ARGS=--epochs 5").stdout
+    assert 'pipeline check train-age -- --processes "2" -- --epochs 5' in checked
 
 
 def test_a_variable_that_make_does_not_know_is_refused():

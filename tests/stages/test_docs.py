@@ -55,7 +55,9 @@ def test_targets_and_options_exist(page):
     for target in re.findall(r"make ([a-z][a-z-]*)", " ".join(re.findall(r"`[^`]*`|```.*?```", text, re.DOTALL))):
         assert target in targets, target
     known = "".join(line for line in (ROOT / "docs/guide.md").read_text().splitlines() if line.startswith("| `--"))
-    known += "`--help` `--smoke` `--data-binary`"
+    known += (
+        "`--help` `--smoke` `--data-binary` `--nnodes` `--nproc-per-node` `--local-addr`"  # the latter are torchrun's
+    )
     for option in re.findall(r"`[^`]*?(--[a-z][a-z-]+)", text):
         assert f"`{option}`" in known, option
 

@@ -33,6 +33,8 @@ def command(monkeypatch):
         ("meant: PRESET=lite (--preset), or RUN=folder (--run).", "meant: --preset lite, or --run folder."),
         ("WEIGHTS=auto, hub, none or a folder.", "--weights auto, hub, none or a folder."),
         ("name another RUN=", "name another --run"),
+        ("as by NPROC=2 (--processes), or", "as by --processes 2, or"),
+        ("several processes (NPROC=)", "several processes (--processes)"),
         ("python -m pipeline recipes lists them", "face18 recipes lists them"),
         ("make setup installs it", "pip install . in the checkout installs it"),
         ("/data/RUN=3/a.jpg is no photo", "/data/RUN=3/a.jpg is no photo"),

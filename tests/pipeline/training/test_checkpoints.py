@@ -46,7 +46,8 @@ for name in ("damaged", "finished", "hopeless"):
             checkpoints.clear(trainer.folder)  # as when a fold is finished
     except UserError as problem:
         told[name] = str(problem)
-print(json.dumps(told))
+print(json.dumps(told), flush=True)
+torch.distributed.destroy_process_group()  # without, torch now and then aborts as it ends
 """
 
 
