@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 
+QUIET = ("TORCH_CPP_LOG_LEVEL", "ERROR")
+"""In the environment before torch is imported."""
 NOTES = "FACE18_NOTES"
 """In the environment: the folder for notes."""
 
@@ -52,7 +54,9 @@ def on_this_machine() -> int:
 
 @contextmanager
 def first_speaks() -> Iterator[None]:
-    """What others than the first print goes nowhere; what is wrong is for stderr."""
+    """What others than the first print goes nowhere; what is wrong is for stderr. Torch's warnings are kept down."""
+    if is_worker():
+        os.environ.setdefault(*QUIET)
     if rank() == 0:
         yield
         return

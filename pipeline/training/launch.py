@@ -18,7 +18,7 @@ from models.errors import UserError
 from pipeline.run.train_settings import Train
 from pipeline.runtime import ranks, store
 from pipeline.runtime.stopping import StoppedError
-from pipeline.training.processes import FRESH, check_gpus
+from pipeline.training.processes import FRESH, check_gpus, leave_others
 
 RESTARTS = 3
 """How often all processes begin anew after one was lost."""
@@ -33,7 +33,6 @@ def launch(stage: Stage, settings: Train) -> dict[str, Any]:
 
     Raises what the processes raise for the user, and UserError when they are lost again and again.
     """
-    os.environ |= {"TORCH_CPP_LOG_LEVEL": os.environ.get("TORCH_CPP_LOG_LEVEL", "ERROR"), FRESH: "1"}
     from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
@@ -41,9 +40,10 @@ def launch(stage: Stage, settings: Train) -> dict[str, Any]:
     check_gpus(settings.processes)
     name = f"train {settings.task}"
     again = f"the same command{' without --restart' if settings.restart else ''} goes on from the last checkpoint"
-    with tempfile.TemporaryDirectory(prefix="face18-") as made, _quietly(), _handlers_kept():
+    with tempfile.TemporaryDirectory(prefix="face18-") as made, _quietly(), _restored():
         folder = Path(made)
-        os.environ[ranks.NOTES] = made
+        os.environ |= {FRESH: "1", ranks.NOTES: made}
+        os.environ.setdefault(*ranks.QUIET)
         config = LaunchConfig(
             min_nodes=1, max_nodes=1, nproc_per_node=settings.processes, run_id=folder.name, rdzv_backend="c10d",
             rdzv_endpoint="localhost:0", local_addr="localhost", max_restarts=RESTARTS, monitor_interval=0.1,
@@ -79,14 +79,17 @@ def _quietly() -> Iterator[None]:
 
 
 @contextmanager
-def _handlers_kept() -> Iterator[None]:
-    """The signals' handlers stand afterwards as before; torch's agent sets its own."""
+def _restored() -> Iterator[None]:
+    """The environment and the signals' handlers stand afterwards as before; torch's agent sets its own."""
+    variables = dict(os.environ)
     before = {one: signal.getsignal(one) for one in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)}
     try:
         yield
     finally:
         for one, handler in before.items():
             signal.signal(one, handler)
+        os.environ.clear()
+        os.environ.update(variables)
 
 
 def _work(stage: Stage, settings: Train, folder: Path) -> dict[str, Any] | None:
@@ -105,6 +108,7 @@ def _work(stage: Stage, settings: Train, folder: Path) -> dict[str, Any] | None:
     except (UserError, OSError) as problem:
         _leave_word(folder, problem)
         if _all_say_so(folder):
+            leave_others()
             return None
     except StoppedError as problem:
         _leave_word(folder, problem)

@@ -50,10 +50,18 @@ def together() -> PartialState:
 
 
 def dissolve() -> None:
-    """The work that processes did together is done; torch may end badly with what holds them together still there."""
+    """The work that processes did together is done."""
     if ranks.processes() > 1:
         together().wait_for_everyone()
-        together().destroy_process_group()
+        leave_others()
+
+
+def leave_others() -> None:
+    """Let go of what holds processes together: with that still there, torch now and then aborts as it ends."""
+    from torch import distributed
+
+    if distributed.is_initialized():
+        distributed.destroy_process_group()
 
 
 def check_gpus(processes: int) -> None:

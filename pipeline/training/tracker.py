@@ -6,17 +6,19 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from accelerate import Accelerator
-from accelerate.utils import InitProcessGroupKwargs
+from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwargs
 
 from pipeline.training.processes import PATIENCE
 
 
 def accelerator_of(device: str, folder: Path, log: str | None) -> Accelerator:
     """The accelerator of a training on a device; log: a tracker to tell of it too, in a folder of its name there."""
-    waits = [InitProcessGroupKwargs(timeout=PATIENCE)]
+    # Else gradients are added up in another order from the second step on than in the first, and one that goes on, of
+    # three processes or more, ends with other bytes.
+    handlers = [InitProcessGroupKwargs(timeout=PATIENCE), DistributedDataParallelKwargs(find_unused_parameters=True)]
     if log is None:
-        return Accelerator(cpu=device == "cpu", kwargs_handlers=waits)
-    accelerator = Accelerator(cpu=device == "cpu", kwargs_handlers=waits, log_with=log, project_dir=folder)
+        return Accelerator(cpu=device == "cpu", kwargs_handlers=handlers)
+    accelerator = Accelerator(cpu=device == "cpu", kwargs_handlers=handlers, log_with=log, project_dir=folder)
     accelerator.init_trackers(log)
     return accelerator
 

@@ -121,6 +121,18 @@ def test_a_process_killed_in_an_epoch_changes_no_byte(whole, people, tmp_path, w
 
 
 @pytest.mark.slow
+def test_nor_does_one_of_three(people, tmp_path):
+    """Three add up their gradients in an order of their own, which is the same when they begin anew."""
+    through, killed = (by_two(tmp_path / name, people, processes=3, epochs=3) for name in ("through", "killed"))
+    in_an_epoch(tmp_path / "killed", killed)
+    os.kill(children(killed.pid)[1], signal.SIGKILL)
+    told = [ended(training) for training in (through, killed)]
+    assert [(status, err) for status, _, err in told] == [(0, "")] * 2
+    assert ["begin anew" in out for _, out, _ in told] == [False, True]
+    assert contents(tmp_path / "through") == contents(tmp_path / "killed")
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_stops_all_processes_with_a_checkpoint(whole, people, tmp_path, number):
     training = by_two(tmp_path, people)

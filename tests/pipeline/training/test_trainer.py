@@ -980,6 +980,7 @@ from pathlib import Path
 sys.path[:0] = {tests!r}
 import test_trainer as t
 from pipeline.runtime import store
+from pipeline.training.processes import leave_others
 folder = Path(sys.argv[1])
 trainer = t.trainer_of({task!r}, folder, batch_size=6, lr=1e-3, optimizer={optimizer!r}, drop_path=0.0)
 t.hold_normalisation(trainer.network)
@@ -987,6 +988,7 @@ trainer.run()
 if trainer.accelerator.is_main_process:
     store.write_weights(folder / "weights.safetensors", t.weights_of(trainer))
     store.write_json(folder / "ranks.json", {{"ranks": trainer.accelerator.num_processes}})
+leave_others()
 """
 
 
@@ -996,6 +998,7 @@ from pathlib import Path
 sys.path[:0] = {tests!r}
 import test_trainer as t
 from pipeline.runtime import store
+from pipeline.training.processes import leave_others
 for name in ("whole", "interrupted"):
     folder = Path(sys.argv[1]) / name
     if name == "interrupted":
@@ -1004,6 +1007,7 @@ for name in ("whole", "interrupted"):
     trainer.run()
     if trainer.accelerator.is_main_process:
         store.write_weights(folder / "weights.safetensors", t.weights_of(trainer))
+leave_others()
 """
 
 
