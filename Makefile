@@ -18,7 +18,7 @@ ALL = $(strip $(AFTER) $(call given,FOLDS,folds) $(call given,THREADS,threads) $
 	$(call given,NPROC,processes))
 # Three small networks side by side outrun one network on every core of a CPU; a GPU takes one at a time, as do
 # several processes (NPROC=).
-BESIDE ?= $(if $(NPROC)$(wildcard /dev/nvidia[0-9]* /dev/kfd /dev/dxg),,3)
+BESIDE ?= $(if $(filter-out 1,$(NPROC))$(wildcard /dev/nvidia[0-9]* /dev/kfd /dev/dxg),,3)
 # ARGS goes to the goals that the user named, not to what they stand on.
 args = $(if $(filter $@,$(MAKECMDGOALS)),$(ARGS))
 checked = $(filter-out train test test-slow test-pages test-faults pictures bench gpu-check setup check,$(MAKECMDGOALS))

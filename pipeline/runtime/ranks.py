@@ -13,7 +13,10 @@ QUIET = ("TORCH_CPP_LOG_LEVEL", "ERROR")
 NOTES = "FACE18_NOTES"
 """In the environment: the folder for notes."""
 
-GONE = ("gloo", "NCCL", "Connection closed by peer", "Connection reset by peer", "Broken pipe")
+GONE = (
+    "Connection closed", "Connection reset by peer", "Broken pipe", "Socket closed", "Connection was likely closed",
+    "remote process exited", "communicator was aborted",
+)  # fmt: skip
 """What torch says where another process has gone."""
 
 
@@ -29,7 +32,8 @@ def lost_told() -> Iterator[None]:
     except RuntimeError as problem:
         if processes() == 1 or not any(word in str(problem) for word in GONE):
             raise
-        raise LostError(f"process {rank()} has lost another one, and ends") from None
+        said = (str(problem).splitlines() or [""])[0]
+        raise LostError(f"process {rank()} has lost another one ({said})") from None
 
 
 def is_worker() -> bool:
@@ -39,7 +43,7 @@ def is_worker() -> bool:
 
 def rank() -> int:
     """This process's number; the first one's is 0, and it alone writes."""
-    return int(os.environ.get("RANK", "0"))
+    return int(os.environ["RANK"]) if processes() > 1 else 0
 
 
 def processes() -> int:

@@ -43,6 +43,10 @@ def commands(settings: Commands) -> dict[str, Any]:
     ways = [name for name in ("gpus", "machines", "slurm") if getattr(settings, name)]
     if len(ways) > 1:
         raise UserError(f"--{ways[0]} and --{ways[1]} are two ways to train; give one of them.")
+    if settings.gpus is not None and settings.processes > 1:
+        raise UserError(
+            "--gpus gives each training one GPU, and --processes wants more for each; leave one of them out."
+        )
     names = jobs.machines_of(settings.machines) if settings.machines is not None else []
     run = open_run(settings, make="data" in settings.shared)
     for name in (str(run.folder), os.getcwd()):
@@ -76,7 +80,10 @@ def _told(settings: Commands, run: Run, left: int, finished: int) -> list[str]:
     if left:
         told += ["# Any line may be given as often and wherever you like: finished ones return, others go on."]
     if left and settings.slurm:
-        told += ["# For sbatch; options of your cluster, such as --gpus 1 or --time, go before the name of this file."]
+        told += [
+            f"# For sbatch; options of your cluster, such as --gpus {settings.processes} or --time, go before this "
+            f"file's name."
+        ]
     if left and settings.machines:
         told += ["# Stopped here, the machines go on with what they train; end it there (pkill -f 'pipeline train')."]
     return [*told, f"# Afterwards: {then}"]

@@ -53,6 +53,10 @@ def _train(settings: Train) -> dict[str, Any]:
             "--restart: processes that torchrun begins anew would throw away what those before them learned; give "
             "--max-restarts 0, or train into another run (RUN=other)."
         )
+    if ranks.is_worker() and settings.processes not in (1, ranks.processes()):
+        raise UserError(
+            f"--processes {settings.processes}: torchrun has begun {ranks.processes()} already; leave the setting out."
+        )
     if settings.plan:
         return _tell_plan(run, settings, given, numbers)
     folders = [run.folder / settings.task / f"fold{number}" for number in numbers]

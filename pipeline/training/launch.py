@@ -22,6 +22,11 @@ from pipeline.training.processes import FRESH, check_gpus, leave_others
 
 RESTARTS = 3
 """How often all processes begin anew after one was lost."""
+HEARD = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
+SHUTDOWN = 600
+"""Seconds that processes have after a signal to end a step, or to judge an epoch, and to write a checkpoint."""
+FAULT, LOST, LOST_TOLD = 1, 75, "lost.txt"
+"""How a process ends that failed, and one that lost another, which tells in a file how."""
 MOMENT = 5.0
 """Seconds within which processes that meet the same problem have all met it."""
 
@@ -44,10 +49,13 @@ def launch(stage: Stage, settings: Train) -> dict[str, Any]:
         folder = Path(made)
         os.environ |= {FRESH: "1", ranks.NOTES: made}
         os.environ.setdefault(*ranks.QUIET)
+        os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", str(SHUTDOWN))
+        heard = os.environ["TORCHELASTIC_SIGNALS_TO_HANDLE"] = ",".join(_heard())
+        newer = {"signals_to_handle": heard} if "signals_to_handle" in LaunchConfig.__dataclass_fields__ else {}
         config = LaunchConfig(
             min_nodes=1, max_nodes=1, nproc_per_node=settings.processes, run_id=folder.name, rdzv_backend="c10d",
             rdzv_endpoint="localhost:0", local_addr="localhost", max_restarts=RESTARTS, monitor_interval=0.1,
-            logs_specs=DefaultLogsSpecs(log_dir=str(folder / "torch")),
+            logs_specs=DefaultLogsSpecs(log_dir=str(folder / "torch")), **newer,
         )  # fmt: skip
         try:
             metrics = elastic_launch(config, _work)(stage, settings, folder)
@@ -59,6 +67,10 @@ def launch(stage: Stage, settings: Train) -> dict[str, Any]:
             _raise_word(folder)
             which, failure = failed.get_first_failure()
             ended = signal.Signals(-failure.exitcode).name if failure.exitcode < 0 else f"status {failure.exitcode}"
+            if failure.exitcode == LOST:
+                ended = (folder / LOST_TOLD).read_text("utf-8")
+            if failure.exitcode == FAULT:
+                raise RuntimeError(f"{name}: process {which} of {settings.processes} failed, as told above") from None
             raise UserError(
                 f"{name}: process {which} of {settings.processes} ended ({ended}), after all had begun anew {RESTARTS} "
                 f"times; {again}."
@@ -78,11 +90,16 @@ def _quietly() -> Iterator[None]:
         logging.disable(before)
 
 
+def _heard() -> list[str]:
+    """The signals that end a training: not those that this process was begun to ignore, as nohup does."""
+    return [one.name for one in HEARD if signal.getsignal(one) != signal.SIG_IGN]
+
+
 @contextmanager
 def _restored() -> Iterator[None]:
     """The environment and the signals' handlers stand afterwards as before; torch's agent sets its own."""
     variables = dict(os.environ)
-    before = {one: signal.getsignal(one) for one in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)}
+    before = {one: signal.getsignal(one) for one in HEARD}
     try:
         yield
     finally:
@@ -102,22 +119,25 @@ def _work(stage: Stage, settings: Train, folder: Path) -> dict[str, Any] | None:
     anew = int(os.environ["TORCHELASTIC_RESTART_COUNT"])
     if anew and ranks.rank() == 0:
         print(f"train {settings.task}: a process was lost; all begin anew ({anew} of {RESTARTS} times)", flush=True)
-    status = 1
+    status = FAULT
     try:
         return stage(settings)
-    except (UserError, OSError) as problem:
-        _leave_word(folder, problem)
-        if _all_say_so(folder):
-            leave_others()
-            return None
     except StoppedError as problem:
         _leave_word(folder, problem)
     except KeyboardInterrupt:
         status = 128 + signal.SIGINT
-    except ranks.LostError:  # the agent ends this one too, once it has seen which was lost
+    except ranks.LostError as problem:  # the agent ends this one too, once it has seen which was lost
         time.sleep(MOMENT)
-    except Exception:
-        traceback.print_exc()
+        (folder / LOST_TOLD).write_text(str(problem), "utf-8")
+        status = LOST
+    except Exception as problem:
+        if isinstance(problem, UserError) or getattr(problem, "errno", None) is not None:
+            _leave_word(folder, problem)
+            if _all_say_so(folder):
+                leave_others()
+                return None
+        else:
+            traceback.print_exc()
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
     os._exit(status)  # at once, as others may wait for this one; the agent ends them
@@ -140,7 +160,10 @@ def _leave_word(folder: Path, problem: UserError | OSError | StoppedError) -> No
     elif isinstance(problem, OSError):
         filename = None if problem.filename is None else os.fsdecode(problem.filename)
         word["system"] = [problem.errno, problem.strerror, filename]
-    store.write_json(folder / f"{ranks.rank()}.json", word)
+    try:
+        store.write_json(folder / f"{ranks.rank()}.json", word)
+    except OSError:  # the disk may be full here too
+        print(f"face18: {problem}", file=sys.stderr)
 
 
 def _raise_word(folder: Path) -> None:

@@ -38,8 +38,8 @@ def kept_plan(name: str, begun: Plan, plan: Plan, settings: Train, say: Callable
     loaders asked for."""
     if begun.processes != plan.processes:
         say(
-            f"{name}: was begun by {_processes(begun)}; it goes on by {_processes(plan)}, whose dropout and, on "
-            f"processors, batch statistics are others"
+            f"{name}: was last trained by {_processes(begun)}; it goes on by {_processes(plan)}, whose dropout, "
+            f"threads and, on processors, batch statistics are others"
         )
         begun = replace(begun, processes=plan.processes, threads=plan.threads, workers=plan.workers)
     if begun.device != plan.device:

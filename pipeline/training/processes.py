@@ -6,6 +6,7 @@ Accelerate and torch do the work between them; torchrun, or `launch`, begins the
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable
 from datetime import timedelta
 from typing import TYPE_CHECKING, TypeVar
@@ -44,6 +45,8 @@ def together() -> PartialState:
             f"torchrun --max-restarts wants --rdzv-backend c10d and {FRESH}=1 in its environment on each machine, lest "
             f"processes that begin anew miss one another; give these, or --max-restarts 0."
         )
+    if ranks.processes() > 1:  # of layers of one channel: both strides name the same memory
+        warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
     if ranks.is_worker():  # as torchrun does for several of a machine; the training's plan has the last word
         os.environ.setdefault("OMP_NUM_THREADS", "1")
     return PartialState(cpu=not torch.cuda.is_available(), timeout=PATIENCE)

@@ -214,6 +214,7 @@ def test_a_fold_that_is_left_out_is_not_trained(people, tmp_path, monkeypatch, c
     ("settings", "sentence"),
     [
         ({"gpus": 2, "slurm": True}, "--gpus and --slurm are two ways to train; give one of them."),
+        ({"gpus": 2, "processes": 2}, "--gpus gives each training one GPU, and --processes wants more for each"),
         ({"machines": "a,,b"}, "a name is blank; give names"),
         ({"machines": "a,b,a"}, "a is named twice"),
         ({"machines": "a,-oProxyCommand=x"}, "-oProxyCommand=x is no name"),

@@ -23,7 +23,7 @@ from pipeline.training import launch
 ROOT = Path(__file__).parents[2]
 FOLD = Path("runs/one/age/fold0")
 SAME = ("weights.safetensors", "validation.csv")
-ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT)}
+ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""}
 LONGEST = 120
 """Seconds that a training may take, one that begins anew too."""
 
@@ -157,6 +157,27 @@ def test_a_signal_to_one_process_stops_all(people, tmp_path):
     os.kill(children(training.pid)[1], signal.SIGTERM)
     status, _, err = ended(training)
     assert (status, err.count("\n"), "stopped by SIGTERM at step" in err) == (143, 1, True)
+
+
+@pytest.mark.slow
+def test_one_that_was_begun_by_nohup_goes_on_when_its_terminal_closes(people, tmp_path):
+    command = shlex.join([sys.executable, "-m", "pipeline", "train", *words(people, processes=2)])
+    training = begun(tmp_path, "bash", "-c", f"trap '' HUP; exec {command}")
+    in_an_epoch(tmp_path, training)
+    os.killpg(training.pid, signal.SIGHUP)
+    status, out, err = ended(training)
+    assert (status, err, out.count("epoch 8/8"), "begin anew" in out) == (0, "", 1, False)
+
+
+def faulty(settings):
+    raise ValueError("of ours")
+
+
+@pytest.mark.slow
+def test_a_fault_of_ours_is_told_and_is_none_of_the_users(tmp_path, capfd):
+    with pytest.raises(RuntimeError, match=r"process \d of 2 failed, as told above"):
+        launch.launch(faulty, Train.of(task="age", run=tmp_path, processes=2))
+    assert "ValueError: of ours" in capfd.readouterr().err
 
 
 @pytest.mark.slow

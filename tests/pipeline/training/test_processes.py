@@ -1,5 +1,7 @@
 """Several processes train as one does: gradients, losses, and what they decide together."""
 
+import os
+import signal
 from dataclasses import replace
 
 import joblib
@@ -16,7 +18,7 @@ from pipeline.run.presets import PRESETS
 from pipeline.run.train_settings import Train
 from pipeline.runtime import ranks, store
 from pipeline.runtime.machine import Plan
-from pipeline.training import plan, processes
+from pipeline.training import launch, plan, processes
 from pipeline.training.data import check_batch_size
 
 CONVNEXT = {"backbone": "test_convnext", "backbone_options": {}}
@@ -135,8 +137,8 @@ def test_a_training_goes_on_by_other_processes_and_says_so():
     kept = plan.kept_plan("age fold 0", begun, here, Train.of(task="age"), told.append)
     assert kept == replace(begun, processes=2, threads=2, workers=0)
     assert told == [
-        "age fold 0: was begun by 1 process; it goes on by 2 processes, whose dropout and, on processors, batch "
-        "statistics are others"
+        "age fold 0: was last trained by 1 process; it goes on by 2 processes, whose dropout, threads and, on "
+        "processors, batch statistics are others"
     ]
     told.clear()
     plan.kept_plan("age fold 0", kept, replace(here, threads=3), settings, told.append)
@@ -150,7 +152,8 @@ def test_a_plan_of_before_is_of_one_process():
 
 
 def test_each_process_has_a_gpu_or_it_is_said(monkeypatch):
-    processes.check_gpus(64)  # there is none
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    processes.check_gpus(64)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     processes.check_gpus(2)
@@ -221,7 +224,32 @@ def test_what_torch_says_of_a_lost_process_is_a_sentence(monkeypatch):
     with pytest.raises(RuntimeError, match="Read error"), ranks.lost_told():
         raise gone
     as_worker(monkeypatch)
-    with pytest.raises(ranks.LostError, match="process 1 has lost another one"), ranks.lost_told():
+    with pytest.raises(ranks.LostError, match=r"process 1 has lost another one \(.*reset by peer\)"), ranks.lost_told():
         raise gone
     with pytest.raises(RuntimeError, match="shapes"), ranks.lost_told():
         raise RuntimeError("shapes differ")
+    with pytest.raises(RuntimeError, match="Duplicate"), ranks.lost_told():
+        raise RuntimeError("NCCL error: Duplicate GPU detected")
+
+
+def test_a_number_without_others_is_the_first(monkeypatch):
+    monkeypatch.setenv("RANK", "5")
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    assert ranks.rank() == 0
+
+
+def test_signals_that_are_ignored_stay_so(monkeypatch):
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        assert launch._heard() == ["SIGTERM", "SIGINT", "SIGQUIT"]
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert launch._heard() == ["SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT"]
+
+
+def test_the_environment_stands_as_before_a_launch(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    before = dict(os.environ)
+    with launch._restored():
+        os.environ |= {"OMP_NUM_THREADS": "1", ranks.NOTES: "gone"}
+    assert dict(os.environ) == before
