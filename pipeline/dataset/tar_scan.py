@@ -24,9 +24,9 @@ TWICE = "members whose name another one has further on in the tar"
 RAWS = "cameras' raw files beside a photo of the same name"
 KINDS = (HIDDEN, OTHER, LINKS, LOOSE, STRANGE, OUTSIDE, TWICE, RAWS)
 """What is left out of a tar, as notes begin."""
-BEHIND = 2**20
-"""Bytes behind the end of an archive that are looked at: tar fills its last record, of 10 kB by habit, with zeros."""
 BLOCK = tarfile.BLOCKSIZE
+ZEROS = bytes(2**20)
+"""What may stand behind the end of an archive: tar fills its last record, of 10 kB by habit, with them."""
 
 
 class TarFaultError(Exception):
@@ -122,16 +122,20 @@ def _ends(file: IO[bytes], offset: int, size: int) -> bool:
     """
     if offset >= size:
         return False
-    rest = os.pread(file.fileno(), BLOCK + BEHIND, offset)
-    if len(rest) < BLOCK:
+    block = os.pread(file.fileno(), BLOCK, offset)
+    if len(block) < BLOCK:
         raise TarFaultError(f"it is cut short behind byte {offset:,}")
-    if rest[:BLOCK].strip(b"\0"):
+    if block.strip(b"\0"):
         raise TarFaultError(f"it is damaged at byte {offset:,}")
-    if rest.strip(b"\0"):
-        raise TarFaultError(
-            "more follows behind its end, as where tars were joined with cat; unpack it with tar --ignore-zeros and "
-            "make it anew"
-        )
+    at = offset
+    while piece := os.pread(file.fileno(), len(ZEROS), at):
+        if piece != ZEROS[: len(piece)]:
+            at += len(piece) - len(piece.lstrip(b"\0"))
+            raise TarFaultError(
+                f"more follows at byte {at:,}, behind zeros that end it at byte {offset:,}; bring it anew where it is "
+                f"damaged, and where tars were joined with cat, unpack it with tar --ignore-zeros and make it anew"
+            )
+        at += len(piece)
     return True
 
 

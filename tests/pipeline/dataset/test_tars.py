@@ -226,7 +226,7 @@ def test_a_damaged_header_further_on_is_no_end():
     assert refused() == "The tars 's/*.tar' cannot be used: 's/a.tar': it is damaged at byte 1,024."
 
 
-def test_a_number_below_zero_is_damage(monkeypatch):
+def test_a_number_below_zero_is_damage():
     path = write_tar(Path("s/a.tar"), ("a.jpg", b"a"))
     content = bytearray(path.read_bytes())
     content[124:136] = b"\xff" * 12  # -1 as GNU writes large numbers
@@ -239,7 +239,18 @@ def test_a_number_below_zero_is_damage(monkeypatch):
 def test_tars_joined_with_cat_are_refused():
     one = write_tar(Path("s/a.tar"), ("a.jpg", b"a")).read_bytes()
     Path("s/a.tar").write_bytes(one + write_tar(Path("b.tar"), ("b.jpg", b"b")).read_bytes())
-    assert "more follows behind its end" in refused()
+    assert "'s/a.tar': more follows at byte 10,240, behind zeros that end it at byte 1,024" in refused()
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_members_behind_a_long_run_of_zeros_are_not_lost_in_silence(first):
+    """Of any length, as a disk or a copy that failed leaves; where the first block is one of them too."""
+    photos = [("a.jpg", b"a"), ("b.jpg", bytes(5 * 2**20)), ("c.jpg", b"c")]
+    content = bytearray(write_tar(Path("s/a.tar"), *photos).read_bytes())
+    content[first * 1024 : 4 * 2**20] = bytes(4 * 2**20 - first * 1024)
+    Path("s/a.tar").write_bytes(content)
+    behind = len(content.rstrip(b"\0")) // 512 * 512 - 512
+    assert f"'s/a.tar': more follows at byte {behind:,}, behind zeros that end it" in refused()
 
 
 def test_a_name_that_is_not_utf_8_is_a_problem():
