@@ -99,11 +99,13 @@ def _read_shards(given: Path, found: list[Path], folder: Path, index: Path) -> D
     name = given.stem if alone else folder.resolve().name
     data = of_eval_photos(folder, name, photos, notes, "shards", left_out, given)
     shards = Shards(
-        [Shard(name, paths[name], one.stamp, one.facts["table"]) for name, one in indexes.items()],
+        [Shard(name, paths[name], one.stamp, one.facts["table"], one.kept[1]) for name, one in indexes.items()],
         data.eval["photo"].array,
         [0, *np.cumsum([len(one.photos) for one in indexes.values()]).tolist()][:-1],
-        np.concatenate([one.offsets for one in indexes.values()]),
-        np.concatenate([one.sizes for one in indexes.values()]),
+        *(
+            np.concatenate([getattr(one, numbers) for one in indexes.values()])
+            for numbers in ("offsets", "sizes", "headers")
+        ),
     )
     clear_old(index, {path for one in indexes.values() for path in one.kept})
     return replace(data, shards=shards)

@@ -16,7 +16,7 @@ from models.errors import UserError
 from pipeline.dataset.tar_scan import TarFaultError, scan_tar, told_as_json
 from pipeline.runtime import store
 
-VERSION = 1
+VERSION = 2
 """With another one tars are gone through again."""
 
 
@@ -36,14 +36,16 @@ class Stamp:
 
 @dataclass(frozen=True)
 class TarIndex:
-    """The photos of a tar by their whole names, where the bytes of each stand, and what is left out."""
+    """The photos of a tar by their whole names, where the bytes of each stand, the checksums of the headers before
+    them, and what is left out."""
 
     stamp: Stamp
     photos: list[str]
     offsets: NDArray[np.int64]
     sizes: NDArray[np.int64]
+    headers: NDArray[np.int64]
     facts: dict[str, Any]
-    """table: the fingerprint of the file that holds the three above; told, system, ends: as in `Scan`."""
+    """table: the fingerprint of the file that holds the four above; told, system, ends: as in `Scan`."""
     kept: tuple[Path, Path]
     """The files that hold it."""
 
@@ -64,8 +66,8 @@ def index_of(path: Path, name: str, folder: Path, advance: Callable[[int], None]
         else:
             advance(stamp.size)
     table = store.read_csv(kept[0])
-    offsets, sizes = (table[name].to_numpy(np.int64) for name in ("offset", "size"))
-    return TarIndex(stamp, [f"{name}/{photo}" for photo in table["photo"]], offsets, sizes, facts, kept)
+    numbers = (table[column].to_numpy(np.int64) for column in ("offset", "size", "header"))
+    return TarIndex(stamp, [f"{name}/{photo}" for photo in table["photo"]], *numbers, facts, kept)
 
 
 def _facts(table: Path, record: Path) -> dict[str, Any] | None:
@@ -82,7 +84,8 @@ def _made(file: IO[bytes], stamp: Stamp, table: Path, record: Path, advance: Cal
     scan = scan_tar(file, advance)
     if Stamp.of(file.fileno()) != stamp:
         raise TarFaultError("it is still being written; wait for it")
-    numbers = {"offset": np.asarray(scan.offsets), "size": np.asarray(scan.sizes)}
+    numbers = {"offset": scan.offsets, "size": scan.sizes, "header": scan.headers}
+    numbers = {column: np.asarray(each) for column, each in numbers.items()}
     store.write_csv(table, pd.DataFrame({"photo": scan.photos} | numbers))
     facts = {
         "table": store.file_fingerprint(table),

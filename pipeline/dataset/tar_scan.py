@@ -6,6 +6,7 @@ import errno
 import os
 import posixpath
 import tarfile
+import zlib
 from array import array
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -49,11 +50,13 @@ class Told:
 
 @dataclass
 class Scan:
-    """What a tar holds: `photos`, sorted, where the bytes of each begin, and how many there are."""
+    """What a tar holds: `photos`, sorted, where the bytes of each begin, how many there are, and the checksum of the
+    header before them, by which they are known again."""
 
     photos: list[str] = field(default_factory=list)
     offsets: array[int] = field(default_factory=lambda: array("q"))
     sizes: array[int] = field(default_factory=lambda: array("q"))
+    headers: array[int] = field(default_factory=lambda: array("q"))
     told: dict[str, Told] = field(default_factory=lambda: {kind: Told() for kind in KINDS})
     system: int = 0
     ends: bool = True
@@ -69,6 +72,11 @@ def is_tar(first: bytes) -> bool:
     except (tarfile.HeaderError, ValueError):
         return False
     return True
+
+
+def header_checksum(block: bytes) -> int:
+    """Of the block before a member's bytes: whatever other headers come first, that is the last one of its own."""
+    return zlib.crc32(block)
 
 
 def scan_tar(file: IO[bytes], advance: Callable[[int], None]) -> Scan:
@@ -161,7 +169,8 @@ class _Scanner:
             if target is None:
                 self.found.told[LOOSE].add(name)
             else:
-                self._photo(name, self.found.offsets[target], self.found.sizes[target])
+                found = self.found
+                self._keep(name, found.offsets[target], found.sizes[target], found.headers[target])
         else:
             self._photo(name, member.offset_data, member.size)
 
@@ -191,20 +200,25 @@ class _Scanner:
                 f"the name of its member {show(name)} is not UTF-8, so no table can hold it; make it anew with other "
                 f"names"
             )
-        row = self._rows.setdefault(name, len(self.found.offsets))
-        if row < len(self.found.offsets):
+        self._keep(name, offset, size, header_checksum(os.pread(self.handle, BLOCK, offset - BLOCK)))
+
+    def _keep(self, name: str, *numbers: int) -> None:
+        """A photo: its offset, size and header."""
+        columns = (self.found.offsets, self.found.sizes, self.found.headers)
+        row = self._rows.setdefault(name, len(columns[0]))
+        if row < len(columns[0]):
             self.found.told[TWICE].add(name)
-            self.found.offsets[row], self.found.sizes[row] = offset, size
-        else:
-            self.found.offsets.append(offset)
-            self.found.sizes.append(size)
+        for column, number in zip(columns, numbers, strict=True):
+            column[row : row + 1] = array("q", [number])
 
     def scan(self) -> Scan:
         """All of it, when the last member was added."""
         photos, found = sorted(self._without_raw()), self.found
-        offsets = array("q", (found.offsets[self._rows[name]] for name in photos))
-        sizes = array("q", (found.sizes[self._rows[name]] for name in photos))
-        return Scan(photos, offsets, sizes, found.told, found.system)
+        rows = array("q", (self._rows[name] for name in photos))
+        columns = (found.offsets, found.sizes, found.headers)
+        return Scan(
+            photos, *(array("q", map(column.__getitem__, rows)) for column in columns), found.told, found.system
+        )
 
     def _without_raw(self) -> Iterator[str]:
         """The photos without the raw files that lie beside a photo of the same name."""

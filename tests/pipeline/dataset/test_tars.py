@@ -328,6 +328,29 @@ def test_a_tar_that_changes_while_it_is_read_stops_the_stage():
         data.source("a.tar/b.jpg")
 
 
+@pytest.mark.parametrize("start", [0, 5000])
+def test_a_tar_of_the_same_size_and_time_is_known_by_the_headers_of_its_photos(start):
+    """Bytes are never another member's; the same command again goes through it anew."""
+    path = write_tar(Path("s/a.tar"), ("a.jpg", b"A" * 9000))
+    before = os.stat(path)
+    read()
+    write_tar(path, ("zz.txt", b"Z" * 400), ("a.jpg", b"N" * 8000))
+    os.utime(path, ns=(before.st_mtime_ns, before.st_mtime_ns))
+    assert os.stat(path).st_size == before.st_size
+    with pytest.raises(UserError, match=r"s/a\.tar has changed since its photos were listed; give the same command"):
+        read().shards.read("a.tar/a.jpg", start, 10)
+    assert contents(read()) == {"a.tar/a.jpg": b"N" * 8000}
+
+
+def test_the_bytes_of_a_photo_are_those_from_any_place_on():
+    content = os.urandom(5000)
+    write_tar(Path("s/a.tar"), ("a.jpg", content), ("b.jpg", b""))
+    held = read().shards
+    for start, length in ((0, 5000), (0, 1), (1, 4999), (4990, 99), (5000, 1), (9000, 9)):
+        assert held.read("a.tar/a.jpg", start, length) == content[start : start + length]
+    assert held.read("a.tar/b.jpg", 0, 9) == b""
+
+
 def test_a_tar_put_in_the_place_of_one_that_is_read_changes_nothing_read_from_the_old():
     path = write_tar(Path("s/a.tar"), ("a.jpg", b"first"), ("b.jpg", b"second"))
     data = read()
@@ -352,7 +375,7 @@ def test_the_same_photo_twice_is_found_across_tars():
 
 def test_threads_read_many_tars_with_few_open(monkeypatch, tmp_path):
     monkeypatch.setattr(shards, "OPEN", 2)
-    monkeypatch.setattr(shards, "BLOCK", 7)
+    monkeypatch.setattr(shards, "ROWS", 7)
     monkeypatch.setattr(shards, "BLOCKS", 2)
     right = {}
     for tar in range(9):
