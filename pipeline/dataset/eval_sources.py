@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import os
 import re
 from collections.abc import Mapping
@@ -20,8 +19,9 @@ from pipeline.dataset.photo_list import read_list
 from pipeline.dataset.photos import DataSet, is_text, of_eval_photos
 from pipeline.dataset.shards import Shard, Shards
 from pipeline.dataset.tar_index import TarIndex, clear_old, index_of
+from pipeline.dataset.tar_pattern import files_like
 from pipeline.dataset.tar_scan import KINDS, TWICE, TarFaultError, is_tar
-from pipeline.run.eval_place import fixed_folder, is_pattern
+from pipeline.run.eval_place import NAMELESS, fixed_folder, is_pattern
 from pipeline.runtime.problems import FIRST, Problems, show, some, tell
 from pipeline.runtime.progress import Progress
 
@@ -41,12 +41,13 @@ def read_eval(given: Path, follow_links: bool, index: Path) -> DataSet:
     Raises UserError for what is none of these, and listing everything that is wrong with it.
     """
     if is_pattern(given):
-        found = sorted({Path(path) for path in glob.glob(str(given), recursive=True)})
-        if not found:
+        problems, notes = Problems(f"The tars {show(given)}"), []
+        found = files_like(given, follow_links, problems, notes)
+        if not found and not problems.found:
             raise UserError(f"there is no file like {show(given)}; name tars, a folder of photos, or a list of photos.")
-        return _read_shards(given, found, fixed_folder(given), index)
+        return _read_shards(given, found, fixed_folder(given), index, problems, notes)
     if os.path.isfile(given) and given.name.lower().endswith(TAR):
-        return _read_shards(given, [given], given.parent, index)
+        return _read_shards(given, {given.name: given}, given.parent, index, Problems(f"The tar {show(given)}"), [])
     if os.path.isfile(given):
         _check_list(given)
         return read_list(given)
@@ -83,20 +84,21 @@ def _check_list(path: Path) -> None:
     problems.stop()
 
 
-def _read_shards(given: Path, found: list[Path], folder: Path, index: Path) -> DataSet:
-    """The photos of tars, each called by its tar's path below a folder and its name in there."""
-    alone = found == [given]
-    problems, notes, left_out = Problems(f"{'The tar' if alone else 'The tars'} {show(given)}"), [], LeftOut()
-    paths = {os.path.relpath(path, folder): path for path in found if _is_shard(path, alone, problems)}
+def _read_shards(
+    given: Path, found: Mapping[str, Path], folder: Path, index: Path, problems: Problems, notes: list[str]
+) -> DataSet:
+    """The photos of tars, each called by its tar's name and its own in there."""
+    alone, left_out = given in found.values(), LeftOut()
     # As plain text orders the photos' names: then one is found by halving.
-    paths = {name: paths[name] for name in sorted(paths, key=lambda name: f"{name}/")}
+    names = sorted(found, key=lambda name: f"{name}/")
+    paths = {name: found[name] for name in names if _is_shard(found[name], alone, problems)}
     indexes = _indexes(paths, index, alone, problems)
     _tell(indexes, left_out, notes)
     photos = [photo for one in indexes.values() for photo in one.photos]
     if not photos and not problems.found:
         problems.add("it holds no photos; name one that does" if alone else "they hold no photos; name some that do")
     problems.stop()
-    name = given.stem if alone else folder.resolve().name
+    name = given.stem if alone else folder.resolve().name or NAMELESS
     data = of_eval_photos(folder, name, photos, notes, "shards", left_out, given)
     shards = Shards(
         [Shard(name, paths[name], one.stamp, one.facts["table"], one.kept[1]) for name, one in indexes.items()],

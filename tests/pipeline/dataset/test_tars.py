@@ -287,6 +287,45 @@ def test_every_file_of_a_pattern_is_a_tar():
     assert refused("nowhere/*.tar").startswith("there is no file like 'nowhere/*.tar'; name tars, a folder")
 
 
+def test_a_tar_under_several_names_is_read_once():
+    write_tar(Path("s/a.tar"), ("a.jpg", b"a"))
+    write_tar(Path("s/in/b.tar"), ("b.jpg", b"b"))
+    for name in ("loop", "more"):  # through both there are more names than can be looked at
+        os.symlink(".", f"s/{name}")
+    os.symlink("in/b.tar", "s/latest.tar")
+    os.link("s/a.tar", "s/copy.tar")
+    again = "tars that are there under several names, read once"
+    for pattern, told in (
+        ("s/*.tar", f"{again} (1): 'copy.tar' = 'a.tar'"),
+        ("s/**/*.tar", f"{again} (2): 'copy.tar' = 'a.tar', 'in/b.tar' = 'latest.tar'"),
+        ("s/*/*.tar", None),
+    ):
+        data = read(pattern)
+        if told is None:
+            assert sorted(photo.rpartition("/")[2] for photo in contents(data)) == ["a.jpg", "b.jpg"]
+        else:
+            assert contents(data) == {"a.tar/a.jpg": b"a", "latest.tar/b.jpg": b"b"}
+            assert data.notes == (told,)
+
+
+def test_links_out_of_the_folder_of_a_pattern_are_followed_where_that_is_allowed():
+    write_tar(Path("s/a.tar"), ("a.jpg", b"a"))
+    write_tar(Path("other/b.tar"), ("b.jpg", b"b"))
+    os.symlink("../other", "s/out")
+    told = refused("s/**/*.tar")
+    assert "The tars 's/**/*.tar' cannot be used: 'out' is a link that leaves" in told
+    assert told.endswith("or allow such links with --follow-links.")
+    os.symlink("..", "other/back")
+    assert list(contents(read_eval(Path("s/**/*.tar"), True, Path("index")))) == ["a.tar/a.jpg", "out/b.tar/b.jpg"]
+
+
+def test_a_folder_whose_name_has_signs():
+    write_tar(Path("odd[1]/in*/a.tar"), ("a.jpg", b"a"))
+    write_tar(Path("odd1/in/a.tar"), ("other.jpg", b""))
+    assert list(contents(read("odd[1]/in*/*.tar"))) == ["a.tar/a.jpg"]
+    assert list(contents(read("odd[1]/i*/*.tar"))) == ["in*/a.tar/a.jpg"]
+
+
 def test_an_index_is_made_once_and_anew_for_a_tar_that_changed(monkeypatch):
     made = []
     scan = tar_index.scan_tar
