@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -33,6 +34,8 @@ TEXTS = ("a Git LFS pointer", "an HTML page", "an XML file", "an SVG drawing", "
 CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1f]")
 """What text does not hold."""
 MEGABYTE = 1_000_000
+MOMENT = 0.1
+"""Seconds between two looks at tars that others go through."""
 
 
 def read_eval(given: Path, follow_links: bool, index: Path) -> DataSet:
@@ -57,7 +60,7 @@ def read_eval(given: Path, follow_links: bool, index: Path) -> DataSet:
 
 
 def _first_bytes(path: Path) -> bytes:
-    with path.open("rb") as file:
+    with path.open("rb", buffering=0) as file:
         return file.read(file_kinds.FIRST_BYTES)
 
 
@@ -141,7 +144,7 @@ def _fault_of(path: Path) -> str | None:
 
 
 def _indexes(paths: Mapping[str, Path], folder: Path, alone: bool, problems: Problems) -> dict[str, TarIndex]:
-    """What tars hold, by name; adds a problem for each that cannot be used."""
+    """What tars hold, by name; adds a problem for each that cannot be used. Several processes share the work."""
     found: dict[str, TarIndex] = {}
     done = 0
     with Progress("index", sum(path.stat().st_size for path in paths.values()) // MEGABYTE, "MB") as progress:
@@ -152,12 +155,23 @@ def _indexes(paths: Mapping[str, Path], folder: Path, alone: bool, problems: Pro
             if done // MEGABYTE > progress.done:
                 progress.advance(done // MEGABYTE - progress.done)
 
-        for name, path in paths.items():
-            try:
-                found[name] = index_of(path, name, folder, advance)
-            except TarFaultError as fault:
-                problems.add(str(fault) if alone else f"{show(path)}: {fault}")
-    return found
+        waiting = dict(paths)
+        while waiting:
+            left = len(waiting)
+            for name, path in list(waiting.items()):
+                try:
+                    index = index_of(path, name, folder, advance)
+                except TarFaultError as fault:
+                    problems.add(str(fault) if alone else f"{show(path)}: {fault}")
+                else:
+                    if index is None:  # another process goes through it
+                        continue
+                    found[name] = index
+                del waiting[name]
+            if len(waiting) == left:
+                progress.advance(0)
+                time.sleep(MOMENT)
+    return {name: found[name] for name in paths if name in found}
 
 
 def _tell(indexes: Mapping[str, TarIndex], left_out: LeftOut, notes: list[str]) -> None:

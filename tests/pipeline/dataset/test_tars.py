@@ -7,18 +7,23 @@ import subprocess
 import tarfile
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from tars import member, write_tar
 
 from models.errors import UserError
-from pipeline.dataset import shards, tar_index
+from pipeline.dataset import eval_sources, shards, tar_index
 from pipeline.dataset.duplicates import find_duplicates
 from pipeline.dataset.eval_sources import read_eval
 from pipeline.dataset.photos import DataSet, read_folder
 from pipeline.dataset.reach import BadPhotoError
+from pipeline.dataset.run_data import data_of
 from pipeline.dataset.tar_scan import is_tar
+from pipeline.run.folder import open_run
+from pipeline.run.settings import EvalStage, RunStage
+from pipeline.runtime import store
 
 JPEG = b"\xff\xd8\xff"
 
@@ -340,13 +345,92 @@ def test_an_index_is_made_once_and_anew_for_a_tar_that_changed(monkeypatch):
     assert contents(changed) == {"a.tar/a.jpg": b"a", "b.tar/a.jpg": b"new", "b.tar/b.jpg": b""}
     assert changed.eval_fingerprint() != first.eval_fingerprint()
     assert [str(path) for path in made[2:]] == ["s/b.tar"]
+    assert len(list(Path("index").iterdir())) == 6
+    for path in Path("index").iterdir():
+        os.utime(path, (1, 1))
+    read()
     assert len(list(Path("index").iterdir())) == 4
-    damaged = next(Path("index").glob("*.csv"))
-    damaged.write_text(damaged.read_text()[:-2])
-    assert contents(read()) == contents(changed)
-    assert len(made) == 4
+    damaged = max(Path("index").glob("*.csv"), key=os.path.getmtime)
+    for content in (damaged.read_text()[:-2], "", "photo\nx", None):
+        damaged.unlink() if content is None else damaged.write_text(content)
+        assert contents(read()) == contents(changed)
+    assert len(made) == 7
     os.rename("s/b.tar", "s/c.tar")
     assert read().eval_fingerprint() != changed.eval_fingerprint()
+
+
+@pytest.mark.parametrize("writes", ["write_csv", "write_json"])
+def test_an_index_that_another_process_removes_is_used_all_the_same(monkeypatch, writes):
+    path, write = write_tar(Path("s/a.tar"), ("a.jpg", b"a")), getattr(store, writes)
+
+    def written(*given):
+        write(*given)
+        shutil.rmtree("index")
+        Path("index").mkdir()
+
+    first = read(path)
+    shutil.rmtree("index")
+    with monkeypatch.context() as patch:
+        patch.setattr(store, writes, written)
+        for _ in range(2):
+            data = read(path)
+            assert contents(data) == {"a.tar/a.jpg": b"a"}
+            assert data.eval_fingerprint() == first.eval_fingerprint()
+    assert contents(read(path)) == {"a.tar/a.jpg": b"a"}
+
+
+def test_processes_that_begin_together_share_the_tars(monkeypatch):
+    """What another one goes through is left to it; meanwhile there are others."""
+    write_tar(Path("s/a.tar"), ("a.jpg", b"a"))
+    read()
+    made, scan = [], tar_index.scan_tar
+    monkeypatch.setattr(
+        tar_index, "scan_tar", lambda file, advance: made.append(Path(file.name).name) or scan(file, advance)
+    )
+    record = next(Path("index").glob("*.json"))
+    content = record.read_text()
+    record.unlink()
+    write_tar(Path("s/b.tar"), ("b.jpg", b"b"))
+    held = ExitStack()
+    assert held.enter_context(store.free_lock(record.with_suffix(".lock")))
+
+    def slept(_):
+        record.write_text(content)
+        held.close()
+
+    monkeypatch.setattr(eval_sources.time, "sleep", slept)
+    assert contents(read()) == {"a.tar/a.jpg": b"a", "b.tar/b.jpg": b"b"}
+    assert made == ["b.tar"]
+    assert {path.suffix for path in Path("index").iterdir()} == {".csv", ".json", ".lock"}
+
+
+def test_two_sources_of_one_name_keep_their_indexes(monkeypatch):
+    made, scan = [], tar_index.scan_tar
+    monkeypatch.setattr(
+        tar_index, "scan_tar", lambda file, advance: made.append(Path(file.name).name) or scan(file, advance)
+    )
+    monkeypatch.setattr(tar_index, "DAY", -1)
+    for name in ("00", "01", "10"):
+        write_tar(Path(f"s/{name}.tar"), ("a.jpg", b"x"))
+    run = open_run(RunStage.of(run=Path("run")))
+    for _ in range(2):
+        for pattern in ("s/0*.tar", "s/1*.tar"):
+            data_of(run, EvalStage.of(run=Path("run"), eval=Path(pattern)))
+    assert made == ["00.tar", "01.tar", "10.tar"]
+
+
+def test_of_a_tar_its_headers_alone_are_read():
+    """Not as much as the disk likes to be read at once: over a network that would be nearly the whole tar."""
+    write_tar(Path("s/a.tar"), *[(f"{number}.jpg", bytes(100_000)) for number in range(50)], form=tarfile.USTAR_FORMAT)
+
+    def bytes_read() -> int:
+        return int(re.search(r"rchar: (\d+)", Path("/proc/self/io").read_text())[1])
+
+    read()  # imports are read too
+    shutil.rmtree("index")
+    before = bytes_read()
+    read()
+    assert bytes_read() - before < 50 * 2000 + 50_000
 
 
 def test_a_tar_that_changes_while_it_is_read_stops_the_stage():
