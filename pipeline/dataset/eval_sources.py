@@ -17,6 +17,7 @@ from pipeline.dataset import photos as folders
 from pipeline.dataset.layouts import LeftOut
 from pipeline.dataset.photo_kinds import kind_of
 from pipeline.dataset.photo_list import read_list
+from pipeline.dataset.photo_names import IN_SHARD
 from pipeline.dataset.photos import DataSet, is_text, of_eval_photos
 from pipeline.dataset.shards import Shard, Shards
 from pipeline.dataset.tar_index import TarIndex, clear_old, index_of
@@ -94,7 +95,7 @@ def _read_shards(
     alone, left_out = given in found.values(), LeftOut()
     # As plain text orders the photos' names: then one is found by halving.
     names = sorted(found, key=lambda name: f"{name}/")
-    paths = {name: found[name] for name in names if _is_shard(found[name], alone, problems)}
+    paths = {name: found[name] for name in names if _is_shard(name, found[name], alone, problems)}
     indexes = _indexes(paths, index, alone, problems)
     _tell(indexes, left_out, notes)
     photos = [photo for one in indexes.values() for photo in one.photos]
@@ -116,9 +117,11 @@ def _read_shards(
     return replace(data, shards=shards)
 
 
-def _is_shard(path: Path, alone: bool, problems: Problems) -> bool:
+def _is_shard(name: str, path: Path, alone: bool, problems: Problems) -> bool:
     """Whether a file is a plain tar by its name and first bytes; adds the problem if not."""
     fault = _fault_of(path)
+    if fault is None and IN_SHARD.search(name):
+        fault = "lies in a folder that is called like a tar; rename the folder, or name the tars in it by a pattern"
     if fault is not None:
         problems.add(f"{'it' if alone else show(path)} {fault}")
     return fault is None

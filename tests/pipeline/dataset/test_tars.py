@@ -289,6 +289,9 @@ def test_every_file_of_a_pattern_is_a_tar():
         "'s/other.img' does not end in .tar; give it a name that does",
     ):
         assert line in told, told
+    write_tar(Path("deep/x.tar/y.tar"), ("anna/1.jpg", b"1"))
+    assert "'deep/x.tar/y.tar' lies in a folder that is called like a tar; rename the folder" in refused("deep/*/*.tar")
+    assert list(contents(read("deep/x.tar/*.tar"))) == ["y.tar/anna/1.jpg"]
     assert refused("nowhere/*.tar").startswith("there is no file like 'nowhere/*.tar'; name tars, a folder")
 
 
