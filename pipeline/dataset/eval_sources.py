@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +36,8 @@ TEXTS = ("a Git LFS pointer", "an HTML page", "an XML file", "an SVG drawing", "
 CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1f]")
 """What text does not hold."""
 MEGABYTE = 1_000_000
+LISTED = 1000
+"""Members of one kind that are left out and named, of all tars together; of each some are."""
 MOMENT = 0.1
 """Seconds between two looks at tars that others go through."""
 
@@ -55,7 +58,9 @@ def read_eval(given: Path, follow_links: bool, index: Path) -> DataSet:
     if os.path.isfile(given):
         _check_list(given)
         return read_list(given)
-    if os.path.lexists(given) and not os.path.isdir(given):
+    if not os.path.lexists(given):
+        raise UserError(f"{show(given)} cannot be used: there is no such folder, list or tar; correct the path.")
+    if not os.path.isdir(given):
         raise UserError(f"{show(given)} is neither a folder of photos nor a file; name one of them.")
     return folders.read_folder(given, follow_links)
 
@@ -129,9 +134,9 @@ def _is_shard(name: str, path: Path, alone: bool, problems: Problems) -> bool:
 
 def _fault_of(path: Path) -> str | None:
     """Why a file that EVAL names is no tar, as the end of a sentence."""
-    narrow = f"narrow the pattern, as to *{TAR}"
     if not os.path.isfile(path):
-        return f"is {'a folder' if os.path.isdir(path) else 'no file'}; {narrow}"
+        what = "a folder" if os.path.isdir(path) else "a link that leads nowhere" if path.is_symlink() else "no file"
+        return f"is {what}; remove it, or narrow the pattern"
     if not is_text(str(path)):
         return "has a name that is not UTF-8, so no table can hold it; rename it"
     first = _first_bytes(path)
@@ -140,7 +145,8 @@ def _fault_of(path: Path) -> str | None:
     if kind is not None and kind.name in PACKED:
         return f"is {kind.name}; {UNPACK}"
     if not path.name.lower().endswith(TAR):
-        return f"does not end in {TAR}; {'give it a name that does' if plain and first else narrow}"
+        way = "give it a name that does" if plain and first else f"narrow the pattern, as to *{TAR}"
+        return f"does not end in {TAR}; {way}"
     if plain:
         return None
     return f"is {kind.name} and no tar; bring the tar itself" if kind else "is damaged, or no tar; bring it anew"
@@ -181,7 +187,8 @@ def _tell(indexes: Mapping[str, TarIndex], left_out: LeftOut, notes: list[str]) 
     """Tells what tars hold beside photos, with examples: there may be as many of it as there are photos."""
     for kind in KINDS:
         told = {name: one.facts["told"][kind] for name, one in indexes.items() if kind in one.facts["told"]}
-        examples = {f"{name}/{each}": behind for name, one in told.items() for each, behind in one["examples"]}
+        named = ((f"{name}/{each}", behind) for name, one in told.items() for each, behind in one["examples"])
+        examples = dict(islice(named, LISTED))
         count = sum(one["count"] for one in told.values())
         shown = [f"{show(each)}{behind}" for each, behind in list(examples.items())[:FIRST]]
         if count:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from bisect import bisect_right
 from collections.abc import Sequence
@@ -65,11 +66,16 @@ class Shards:
         self._open = lru_cache(OPEN)(partial(_opened, shards))
 
     def source(self, photo: str) -> PhotoBytes:
-        """A photo's bytes; raises BadPhotoError for one of more than LARGEST, and as `read`."""
+        """A photo's bytes; raises BadPhotoError for one of more than LARGEST or that no disk gives, else as `read`."""
         size = self.size(photo)
         if size > LARGEST:
             raise BadPhotoError(f"{size / 1e6:.0f} MB are more than are read out of a tar; bring it as a file")
-        return PhotoBytes(self.read(photo, 0, size), photo)
+        try:
+            return PhotoBytes(self.read(photo, 0, size), photo)
+        except OSError as refusal:
+            if refusal.errno != errno.EIO:
+                raise
+            raise BadPhotoError(str(refusal.strerror)) from None
 
     def size(self, photo: str) -> int:
         """Bytes of a photo."""

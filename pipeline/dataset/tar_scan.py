@@ -28,6 +28,8 @@ KINDS = (HIDDEN, OTHER, LINKS, LOOSE, STRANGE, OUTSIDE, TWICE, RAWS)
 BLOCK = tarfile.BLOCKSIZE
 ZEROS = bytes(2**20)
 """What may stand behind the end of an archive: tar fills its last record, of 10 kB by habit, with them."""
+DISK_FAULTS = (errno.EIO, errno.ESTALE, errno.EREMOTEIO, errno.ETIMEDOUT)
+"""Numbers of refusals that are of a file, or of a place in it, and not of what is done with it."""
 
 
 class TarFaultError(Exception):
@@ -105,6 +107,8 @@ def scan_tar(file: IO[bytes], advance: Callable[[int], None]) -> Scan:
     except (TarFaultError, MemoryError):
         raise
     except OSError as problem:
+        if problem.errno in DISK_FAULTS:
+            raise TarFaultError(f"it cannot be read behind byte {done:,} ({problem.strerror})") from None
         if problem.errno != errno.EINVAL:  # which damaged numbers lead to, as in a seek before the beginning
             raise
         raise TarFaultError(f"it is damaged near byte {done:,}") from None
@@ -153,26 +157,36 @@ class _Scanner:
     def __init__(self, handle: int):
         self.handle, self.found = handle, Scan()
         self._rows: dict[str, int] = {}
+        self._hidden: dict[str, tuple[int, int]] = {}
 
     def add(self, member: tarfile.TarInfo) -> None:
-        """A member: its name plain, as if it were unpacked."""
-        name = posixpath.normpath(member.name).lstrip("/")
+        """A member; of two of a name the last counts, whatever it is."""
+        name = _plain(member.name)
         if member.isdir() or name in ("", "."):
             return
+        at = self._bytes_of(member)
         reason = self._left_out(member, name)
+        used = False
         if reason is not None:
             self.found.told[reason].add(name)
+            if reason == HIDDEN and at is not None:
+                self._hidden[name] = at
         elif _is_system(name):
             self.found.system += 1
-        elif member.islnk():
-            target = self._rows.get(posixpath.normpath(member.linkname).lstrip("/"))
-            if target is None:
-                self.found.told[LOOSE].add(name)
-            else:
-                found = self.found
-                self._keep(name, found.offsets[target], found.sizes[target], found.headers[target])
+        elif at is None:
+            self.found.told[LOOSE].add(name)
         else:
-            self._photo(name, member.offset_data, member.size)
+            used = self._photo(name, *at)
+        if not used and self._rows.pop(name, None) is not None:
+            self.found.told[TWICE].add(name)
+
+    def _bytes_of(self, member: tarfile.TarInfo) -> tuple[int, int] | None:
+        """Where the bytes of a member begin, and how many there are: those of the one before that a hard link is of."""
+        if not member.islnk():
+            return None if not member.isreg() or member.issparse() else (member.offset_data, member.size)
+        target = _plain(member.linkname)
+        row = self._rows.get(target)
+        return self._hidden.get(target) if row is None else (self.found.offsets[row], self.found.sizes[row])
 
     def _left_out(self, member: tarfile.TarInfo, name: str) -> str | None:
         """Why a member is left out whatever it holds."""
@@ -186,30 +200,28 @@ class _Scanner:
             return STRANGE
         return OUTSIDE if name.startswith("../") or name == ".." else None
 
-    def _photo(self, name: str, offset: int, size: int) -> None:
-        """A member of plain bytes: a photo, or none."""
+    def _photo(self, name: str, offset: int, size: int) -> bool:
+        """Whether a member of plain bytes is a photo; keeps it if so."""
         last = posixpath.basename(name)
         if not ends_like_a_photo(last):
             kind = kind_of(os.pread(self.handle, min(FIRST_BYTES, size), offset), last)
             if kind is None or not kind.photo:
                 behind = "" if kind is None or kind.name == EMPTY else f" ({kind.name})"
                 self.found.told[OTHER].add(name, behind)
-                return
+                return False
         if not _fits_a_table(name):
             raise TarFaultError(
                 f"the name of its member {show(name)} is not UTF-8, so no table can hold it; make it anew with other "
                 f"names"
             )
-        self._keep(name, offset, size, header_checksum(os.pread(self.handle, BLOCK, offset - BLOCK)))
-
-    def _keep(self, name: str, *numbers: int) -> None:
-        """A photo: its offset, size and header."""
-        columns = (self.found.offsets, self.found.sizes, self.found.headers)
-        row = self._rows.setdefault(name, len(columns[0]))
-        if row < len(columns[0]):
-            self.found.told[TWICE].add(name)
-        for column, number in zip(columns, numbers, strict=True):
+        found = self.found
+        row = self._rows.setdefault(name, len(found.offsets))
+        if row < len(found.offsets):
+            found.told[TWICE].add(name)
+        numbers = (offset, size, header_checksum(os.pread(self.handle, BLOCK, offset - BLOCK)))
+        for column, number in zip((found.offsets, found.sizes, found.headers), numbers, strict=True):
             column[row : row + 1] = array("q", [number])
+        return True
 
     def scan(self) -> Scan:
         """All of it, when the last member was added."""
@@ -229,6 +241,11 @@ class _Scanner:
                 self.found.told[RAWS].add(name)
             else:
                 yield name
+
+
+def _plain(name: str) -> str:
+    """A member's name as if it were unpacked."""
+    return posixpath.normpath(name).lstrip("/")
 
 
 def _is_system(name: str) -> bool:

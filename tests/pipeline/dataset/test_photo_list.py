@@ -164,8 +164,9 @@ def test_what_is_neither_folder_nor_file_and_what_is_not_there():
     os.mkfifo("pipe")
     with pytest.raises(UserError, match=r"^'pipe' is neither a folder of photos nor a file; name one of them\.$"):
         read_eval(Path("pipe"), False, Path("index"))
-    with pytest.raises(UserError, match="there is no such folder"):
-        read_eval(Path("nowhere"), False, Path("index"))
+    for name in ("nowhere", "guests.txt", "no.tar"):
+        with pytest.raises(UserError, match=f"^'{name}' cannot be used: there is no such folder, list or tar; correct"):
+            read_eval(Path(name), False, Path("index"))
 
 
 def test_a_folder_of_tars_points_to_them():

@@ -1,5 +1,6 @@
 """Photos in tars: found by headers, called by name, read where they stand; what is no photo is told."""
 
+import errno
 import os
 import re
 import shutil
@@ -141,6 +142,57 @@ def test_of_two_members_of_a_name_the_last_counts():
     assert data.notes == ("members whose name another one has further on in the tar, not used (1): 'a.tar/a.jpg'",)
 
 
+def test_of_two_members_of_a_name_the_last_counts_where_it_is_no_photo():
+    """And where the first is none."""
+    soft = member("b.jpg", kind=tarfile.SYMTYPE, link="c.jpg")
+    write_tar(Path("s/a.tar"), ("a", JPEG), ("b.jpg", b"old"), ("a", b"text"), soft, ("c", b"text"), ("c", JPEG))
+    data = read()
+    assert contents(data) == {"a.tar/c": JPEG}
+    assert set(data.notes) == {
+        "members whose name another one has further on in the tar, not used (2): 'a.tar/a', 'a.tar/b.jpg'",
+        "not photos, not used (2): 'a.tar/a', 'a.tar/c'",
+        "symbolic links in tars, not used (1): 'a.tar/b.jpg'",
+    }
+
+
+def test_a_hard_link_to_a_hidden_member_is_a_photo():
+    """As stores of files by their content are packed."""
+    write_tar(
+        Path("s/a.tar"),
+        (".store/1", JPEG + b"1"),
+        member(".store/2", kind=tarfile.LNKTYPE, link=".store/1"),
+        member("anna/1.jpg", kind=tarfile.LNKTYPE, link=".store/2"),
+        member("anna/2", kind=tarfile.LNKTYPE, link="anna/1.jpg"),
+    )
+    assert contents(read()) == {"a.tar/anna/1.jpg": JPEG + b"1", "a.tar/anna/2": JPEG + b"1"}
+
+
+def unreadable(monkeypatch, start: int, end: int) -> None:
+    """Makes some bytes of all tars such as a disk with a fault refuses."""
+    pread = os.pread
+
+    def refused(handle, length, offset):
+        if offset < end and offset + length > start and os.readlink(f"/proc/self/fd/{handle}").endswith(".tar"):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return pread(handle, length, offset)
+
+    monkeypatch.setattr(os, "pread", refused)
+
+
+def test_an_unreadable_spot_in_a_photo_makes_it_a_bad_one_and_elsewhere_names_the_tar(monkeypatch):
+    write_tar(Path("s/a.tar"), ("a.jpg", b"a" * 9000), ("b.jpg", b"b"), ("c", JPEG))
+    data = read()
+    with monkeypatch.context() as patch:
+        unreadable(patch, 4000, 4001)
+        with pytest.raises(BadPhotoError, match=r"^Input/output error$"):
+            data.source("a.tar/a.jpg")
+        assert data.source("a.tar/b.jpg").content == b"b"
+        assert len(read().eval) == 3
+    shutil.rmtree("index")
+    unreadable(monkeypatch, 11_264, 11_265)
+    assert refused().endswith("'s/a.tar': it cannot be read behind byte 10,752 (Input/output error).")
+
+
 def test_a_sparse_member_is_told(tmp_path):
     if shutil.which("tar") is None:
         pytest.skip("no tar here")
@@ -156,7 +208,7 @@ def test_a_sparse_member_is_told(tmp_path):
         assert data.notes == ("members of tars that are no plain files, not used (1): 'a.tar/hole.jpg'",)
 
 
-def test_what_is_no_photo_is_counted_and_told_with_examples():
+def test_what_is_no_photo_is_counted_and_told_with_examples(monkeypatch):
     names = [f"{number:05}" for number in range(25)]
     files = [(f"{name}.{ending}", b"{}") for name in names for ending in ("jpg", "json")]
     more = [(".hidden/a.jpg", b"a"), ("x/._a.jpg", b"a"), ("__MACOSX/a.jpg", b"a"), ("a/.DS_Store", b"")]
@@ -175,6 +227,9 @@ def test_what_is_no_photo_is_counted_and_told_with_examples():
     }
     assert (len(data.left_out.files), data.left_out.unlisted, data.left_out.system) == (13, 16, 3)
     assert read().notes == data.notes
+    monkeypatch.setattr(eval_sources, "LISTED", 3)
+    left_out = read().left_out
+    assert (len(left_out.files), left_out.unlisted) == (5, 24)
 
 
 def test_empty_tars_are_told_and_some_photos_there_must_be():
@@ -215,12 +270,18 @@ def test_a_tar_that_is_cut_anywhere_gives_no_wrong_photo(form):
 
 @pytest.mark.parametrize("seed", range(3))
 def test_a_damaged_header_never_ends_in_a_traceback(seed):
-    path = write_tar(Path("s/a.tar"), *[(f"{number}/{LONG}", bytes(600)) for number in range(3)])
+    path = write_tar(Path("s/a.tar"), *[(f"{number}/{LONG}", bytes([number]) * 600) for number in range(3)])
     content = path.read_bytes()
+    with tarfile.open(path) as tar:
+        places = [slice(one.offset_data, one.offset_data + 600) for one in tar]
     for at in range(seed, 3600, 19):
         path.write_bytes(content[:at] + bytes([content[at] ^ (1 << seed * 3)]) + content[at + 1 :])
-        data = outcome("s/a.tar")
-        assert "\n" not in data if isinstance(data, str) else contents(data)
+        data, damaged = outcome("s/a.tar"), path.read_bytes()
+        if isinstance(data, str):
+            assert "\n" not in data
+        else:
+            assert contents(data)
+            assert {*contents(data).values()} <= {damaged[place] for place in places}
 
 
 def test_a_damaged_header_further_on_is_no_end():
@@ -279,12 +340,14 @@ def test_every_file_of_a_pattern_is_a_tar():
     write_tar(Path("s/a.tar"), ("a.jpg", b"a"))
     Path("s/list.txt").write_text("a.jpg")
     Path("s/in").mkdir()
+    os.symlink("nowhere", "s/gone.tar")
     Path("s/bad.tar").write_text("nothing " * 100)
     write_tar(Path("s/other.img"), ("a.jpg", b"a"))
     told = refused("s/*")
     for line in (
         "'s/list.txt' does not end in .tar; narrow the pattern, as to *.tar",
-        "'s/in' is a folder; narrow",
+        "'s/in' is a folder; remove it, or narrow the pattern",
+        "'s/gone.tar' is a link that leads nowhere; remove it, or narrow the pattern",
         "'s/bad.tar' is damaged, or no tar; bring it anew",
         "'s/other.img' does not end in .tar; give it a name that does",
     ):
