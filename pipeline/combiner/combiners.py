@@ -31,7 +31,7 @@ def combiner_for(
     and no photo lies in one, or where labels are probabilities, which are not pooled.
     """
     by_label = holds_probabilities(validation)
-    if by_label and people == "folders":
+    if by_label and people.startswith("folders"):
         raise UserError("PEOPLE=folders (--people) pools ages in years, and this system predicts none; leave it out.")
     if not by_label and predictions is not None and people != "off":
         from pipeline.combiner.persons import persons_of

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import glob
 import os
 import re
+import time
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +18,13 @@ from pipeline.dataset import photos as folders
 from pipeline.dataset.layouts import LeftOut
 from pipeline.dataset.photo_kinds import kind_of
 from pipeline.dataset.photo_list import read_list
+from pipeline.dataset.photo_names import IN_SHARD
 from pipeline.dataset.photos import DataSet, is_text, of_eval_photos
 from pipeline.dataset.shards import Shard, Shards
 from pipeline.dataset.tar_index import TarIndex, clear_old, index_of
+from pipeline.dataset.tar_pattern import files_like
 from pipeline.dataset.tar_scan import KINDS, TWICE, TarFaultError, is_tar
-from pipeline.run.eval_place import fixed_folder, is_pattern
+from pipeline.run.eval_place import NAMELESS, fixed_folder, is_pattern
 from pipeline.runtime.problems import FIRST, Problems, show, some, tell
 from pipeline.runtime.progress import Progress
 
@@ -33,6 +36,10 @@ TEXTS = ("a Git LFS pointer", "an HTML page", "an XML file", "an SVG drawing", "
 CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1f]")
 """What text does not hold."""
 MEGABYTE = 1_000_000
+LISTED = 1000
+"""Members of one kind that are left out and named, of all tars together; of each some are."""
+MOMENT = 0.1
+"""Seconds between two looks at tars that others go through."""
 
 
 def read_eval(given: Path, follow_links: bool, index: Path) -> DataSet:
@@ -41,22 +48,25 @@ def read_eval(given: Path, follow_links: bool, index: Path) -> DataSet:
     Raises UserError for what is none of these, and listing everything that is wrong with it.
     """
     if is_pattern(given):
-        found = sorted({Path(path) for path in glob.glob(str(given), recursive=True)})
-        if not found:
+        problems, notes = Problems(f"The tars {show(given)}"), []
+        found = files_like(given, follow_links, problems, notes)
+        if not found and not problems.found:
             raise UserError(f"there is no file like {show(given)}; name tars, a folder of photos, or a list of photos.")
-        return _read_shards(given, found, fixed_folder(given), index)
+        return _read_shards(given, found, fixed_folder(given), index, problems, notes)
     if os.path.isfile(given) and given.name.lower().endswith(TAR):
-        return _read_shards(given, [given], given.parent, index)
+        return _read_shards(given, {given.name: given}, given.parent, index, Problems(f"The tar {show(given)}"), [])
     if os.path.isfile(given):
         _check_list(given)
         return read_list(given)
-    if os.path.lexists(given) and not os.path.isdir(given):
+    if not os.path.lexists(given):
+        raise UserError(f"{show(given)} cannot be used: there is no such folder, list or tar; correct the path.")
+    if not os.path.isdir(given):
         raise UserError(f"{show(given)} is neither a folder of photos nor a file; name one of them.")
     return folders.read_folder(given, follow_links)
 
 
 def _first_bytes(path: Path) -> bytes:
-    with path.open("rb") as file:
+    with path.open("rb", buffering=0) as file:
         return file.read(file_kinds.FIRST_BYTES)
 
 
@@ -83,35 +93,40 @@ def _check_list(path: Path) -> None:
     problems.stop()
 
 
-def _read_shards(given: Path, found: list[Path], folder: Path, index: Path) -> DataSet:
-    """The photos of tars, each called by its tar's path below a folder and its name in there."""
-    alone = found == [given]
-    problems, notes, left_out = Problems(f"{'The tar' if alone else 'The tars'} {show(given)}"), [], LeftOut()
-    paths = {os.path.relpath(path, folder): path for path in found if _is_shard(path, alone, problems)}
+def _read_shards(
+    given: Path, found: Mapping[str, Path], folder: Path, index: Path, problems: Problems, notes: list[str]
+) -> DataSet:
+    """The photos of tars, each called by its tar's name and its own in there."""
+    alone, left_out = given in found.values(), LeftOut()
     # As plain text orders the photos' names: then one is found by halving.
-    paths = {name: paths[name] for name in sorted(paths, key=lambda name: f"{name}/")}
+    names = sorted(found, key=lambda name: f"{name}/")
+    paths = {name: found[name] for name in names if _is_shard(name, found[name], alone, problems)}
     indexes = _indexes(paths, index, alone, problems)
     _tell(indexes, left_out, notes)
     photos = [photo for one in indexes.values() for photo in one.photos]
     if not photos and not problems.found:
         problems.add("it holds no photos; name one that does" if alone else "they hold no photos; name some that do")
     problems.stop()
-    name = given.stem if alone else folder.resolve().name
+    name = given.stem if alone else folder.resolve().name or NAMELESS
     data = of_eval_photos(folder, name, photos, notes, "shards", left_out, given)
     shards = Shards(
-        [Shard(name, paths[name], one.stamp, one.facts["table"]) for name, one in indexes.items()],
+        [Shard(name, paths[name], one.stamp, one.facts["table"], one.kept[1]) for name, one in indexes.items()],
         data.eval["photo"].array,
         [0, *np.cumsum([len(one.photos) for one in indexes.values()]).tolist()][:-1],
-        np.concatenate([one.offsets for one in indexes.values()]),
-        np.concatenate([one.sizes for one in indexes.values()]),
+        *(
+            np.concatenate([getattr(one, numbers) for one in indexes.values()])
+            for numbers in ("offsets", "sizes", "headers")
+        ),
     )
     clear_old(index, {path for one in indexes.values() for path in one.kept})
     return replace(data, shards=shards)
 
 
-def _is_shard(path: Path, alone: bool, problems: Problems) -> bool:
+def _is_shard(name: str, path: Path, alone: bool, problems: Problems) -> bool:
     """Whether a file is a plain tar by its name and first bytes; adds the problem if not."""
     fault = _fault_of(path)
+    if fault is None and IN_SHARD.search(name):
+        fault = "lies in a folder that is called like a tar; rename the folder, or name the tars in it by a pattern"
     if fault is not None:
         problems.add(f"{'it' if alone else show(path)} {fault}")
     return fault is None
@@ -119,9 +134,9 @@ def _is_shard(path: Path, alone: bool, problems: Problems) -> bool:
 
 def _fault_of(path: Path) -> str | None:
     """Why a file that EVAL names is no tar, as the end of a sentence."""
-    narrow = f"narrow the pattern, as to *{TAR}"
     if not os.path.isfile(path):
-        return f"is {'a folder' if os.path.isdir(path) else 'no file'}; {narrow}"
+        what = "a folder" if os.path.isdir(path) else "a link that leads nowhere" if path.is_symlink() else "no file"
+        return f"is {what}; remove it, or narrow the pattern"
     if not is_text(str(path)):
         return "has a name that is not UTF-8, so no table can hold it; rename it"
     first = _first_bytes(path)
@@ -130,14 +145,15 @@ def _fault_of(path: Path) -> str | None:
     if kind is not None and kind.name in PACKED:
         return f"is {kind.name}; {UNPACK}"
     if not path.name.lower().endswith(TAR):
-        return f"does not end in {TAR}; {'give it a name that does' if plain and first else narrow}"
+        way = "give it a name that does" if plain and first else f"narrow the pattern, as to *{TAR}"
+        return f"does not end in {TAR}; {way}"
     if plain:
         return None
     return f"is {kind.name} and no tar; bring the tar itself" if kind else "is damaged, or no tar; bring it anew"
 
 
 def _indexes(paths: Mapping[str, Path], folder: Path, alone: bool, problems: Problems) -> dict[str, TarIndex]:
-    """What tars hold, by name; adds a problem for each that cannot be used."""
+    """What tars hold, by name; adds a problem for each that cannot be used. Several processes share the work."""
     found: dict[str, TarIndex] = {}
     done = 0
     with Progress("index", sum(path.stat().st_size for path in paths.values()) // MEGABYTE, "MB") as progress:
@@ -148,19 +164,31 @@ def _indexes(paths: Mapping[str, Path], folder: Path, alone: bool, problems: Pro
             if done // MEGABYTE > progress.done:
                 progress.advance(done // MEGABYTE - progress.done)
 
-        for name, path in paths.items():
-            try:
-                found[name] = index_of(path, name, folder, advance)
-            except TarFaultError as fault:
-                problems.add(str(fault) if alone else f"{show(path)}: {fault}")
-    return found
+        waiting = dict(paths)
+        while waiting:
+            left = len(waiting)
+            for name, path in list(waiting.items()):
+                try:
+                    index = index_of(path, name, folder, advance)
+                except TarFaultError as fault:
+                    problems.add(str(fault) if alone else f"{show(path)}: {fault}")
+                else:
+                    if index is None:  # another process goes through it
+                        continue
+                    found[name] = index
+                del waiting[name]
+            if len(waiting) == left:
+                progress.advance(0)
+                time.sleep(MOMENT)
+    return {name: found[name] for name in paths if name in found}
 
 
 def _tell(indexes: Mapping[str, TarIndex], left_out: LeftOut, notes: list[str]) -> None:
     """Tells what tars hold beside photos, with examples: there may be as many of it as there are photos."""
     for kind in KINDS:
         told = {name: one.facts["told"][kind] for name, one in indexes.items() if kind in one.facts["told"]}
-        examples = {f"{name}/{each}": behind for name, one in told.items() for each, behind in one["examples"]}
+        named = ((f"{name}/{each}", behind) for name, one in told.items() for each, behind in one["examples"])
+        examples = dict(islice(named, LISTED))
         count = sum(one["count"] for one in told.values())
         shown = [f"{show(each)}{behind}" for each, behind in list(examples.items())[:FIRST]]
         if count:

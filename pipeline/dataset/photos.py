@@ -1,7 +1,7 @@
 """A data set folder -> the photo table. Every check on what users bring happens here, once, at reading."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
@@ -55,6 +55,8 @@ class DataSet:
     """What was given for the eval photos, where that is no folder: a list, a tar, or a pattern of tars."""
     shards: Shards | None = None
     """The tars that the eval photos lie in, if they do."""
+    looked: tuple[Sequence[int], Sequence[int]] | None = None
+    """Bytes of each eval photo, and when it last changed, where that was looked at as they were read."""
 
     @property
     def subject(self) -> Path:
@@ -78,6 +80,8 @@ class DataSet:
         """The fingerprint of the eval photos, by name, size and when they last changed."""
         if self.shards is not None:
             return self.shards.fingerprint()
+        if self.looked is not None:
+            return store.fingerprint_of_all(zip(self.eval["photo"], *self.looked, strict=True))
         return store.photo_fingerprint(self.root, self.eval["photo"].tolist(), times=True)
 
     def without_boxes(self) -> Self:

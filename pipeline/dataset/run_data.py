@@ -34,7 +34,9 @@ def data_of(run: Run, given: EvalStage | None = None) -> DataSet:
     if given is not None and given.eval is not None:
         from pipeline.dataset.eval_sources import read_eval
 
-        return read_eval(given.eval, run.follow_links, run.place(given) / INDEX)
+        # Of two sources of one name either may be first: until one has predicted, the place is nobody's.
+        index = run.place(given) / INDEX / store.fingerprint(str(given.eval.resolve()))
+        return read_eval(given.eval, run.follow_links, index)
     data = read_data_set(run.data, run.fixes, run.follow_links)
     return data.without_boxes() if run.faces == "off" else data
 

@@ -6,6 +6,7 @@ import errno
 import os
 import posixpath
 import tarfile
+import zlib
 from array import array
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -24,9 +25,11 @@ TWICE = "members whose name another one has further on in the tar"
 RAWS = "cameras' raw files beside a photo of the same name"
 KINDS = (HIDDEN, OTHER, LINKS, LOOSE, STRANGE, OUTSIDE, TWICE, RAWS)
 """What is left out of a tar, as notes begin."""
-BEHIND = 2**20
-"""Bytes behind the end of an archive that are looked at: tar fills its last record, of 10 kB by habit, with zeros."""
 BLOCK = tarfile.BLOCKSIZE
+ZEROS = bytes(2**20)
+"""What may stand behind the end of an archive: tar fills its last record, of 10 kB by habit, with them."""
+DISK_FAULTS = (errno.EIO, errno.ESTALE, errno.EREMOTEIO, errno.ETIMEDOUT)
+"""Numbers of refusals that are of a file, or of a place in it, and not of what is done with it."""
 
 
 class TarFaultError(Exception):
@@ -49,11 +52,13 @@ class Told:
 
 @dataclass
 class Scan:
-    """What a tar holds: `photos`, sorted, where the bytes of each begin, and how many there are."""
+    """What a tar holds: `photos`, sorted, where the bytes of each begin, how many there are, and the checksum of the
+    header before them, by which they are known again."""
 
     photos: list[str] = field(default_factory=list)
     offsets: array[int] = field(default_factory=lambda: array("q"))
     sizes: array[int] = field(default_factory=lambda: array("q"))
+    headers: array[int] = field(default_factory=lambda: array("q"))
     told: dict[str, Told] = field(default_factory=lambda: {kind: Told() for kind in KINDS})
     system: int = 0
     ends: bool = True
@@ -69,6 +74,11 @@ def is_tar(first: bytes) -> bool:
     except (tarfile.HeaderError, ValueError):
         return False
     return True
+
+
+def header_checksum(block: bytes) -> int:
+    """Of the block before a member's bytes: whatever other headers come first, that is the last one of its own."""
+    return zlib.crc32(block)
 
 
 def scan_tar(file: IO[bytes], advance: Callable[[int], None]) -> Scan:
@@ -97,6 +107,8 @@ def scan_tar(file: IO[bytes], advance: Callable[[int], None]) -> Scan:
     except (TarFaultError, MemoryError):
         raise
     except OSError as problem:
+        if problem.errno in DISK_FAULTS:
+            raise TarFaultError(f"it cannot be read behind byte {done:,} ({problem.strerror})") from None
         if problem.errno != errno.EINVAL:  # which damaged numbers lead to, as in a seek before the beginning
             raise
         raise TarFaultError(f"it is damaged near byte {done:,}") from None
@@ -122,16 +134,20 @@ def _ends(file: IO[bytes], offset: int, size: int) -> bool:
     """
     if offset >= size:
         return False
-    rest = os.pread(file.fileno(), BLOCK + BEHIND, offset)
-    if len(rest) < BLOCK:
+    block = os.pread(file.fileno(), BLOCK, offset)
+    if len(block) < BLOCK:
         raise TarFaultError(f"it is cut short behind byte {offset:,}")
-    if rest[:BLOCK].strip(b"\0"):
+    if block.strip(b"\0"):
         raise TarFaultError(f"it is damaged at byte {offset:,}")
-    if rest.strip(b"\0"):
-        raise TarFaultError(
-            "more follows behind its end, as where tars were joined with cat; unpack it with tar --ignore-zeros and "
-            "make it anew"
-        )
+    at = offset
+    while piece := os.pread(file.fileno(), len(ZEROS), at):
+        if piece != ZEROS[: len(piece)]:
+            at += len(piece) - len(piece.lstrip(b"\0"))
+            raise TarFaultError(
+                f"more follows at byte {at:,}, behind zeros that end it at byte {offset:,}; bring it anew where it is "
+                f"damaged, and where tars were joined with cat, unpack it with tar --ignore-zeros and make it anew"
+            )
+        at += len(piece)
     return True
 
 
@@ -141,25 +157,36 @@ class _Scanner:
     def __init__(self, handle: int):
         self.handle, self.found = handle, Scan()
         self._rows: dict[str, int] = {}
+        self._hidden: dict[str, tuple[int, int]] = {}
 
     def add(self, member: tarfile.TarInfo) -> None:
-        """A member: its name plain, as if it were unpacked."""
-        name = posixpath.normpath(member.name).lstrip("/")
+        """A member; of two of a name the last counts, whatever it is."""
+        name = _plain(member.name)
         if member.isdir() or name in ("", "."):
             return
+        at = self._bytes_of(member)
         reason = self._left_out(member, name)
+        used = False
         if reason is not None:
             self.found.told[reason].add(name)
+            if reason == HIDDEN and at is not None:
+                self._hidden[name] = at
         elif _is_system(name):
             self.found.system += 1
-        elif member.islnk():
-            target = self._rows.get(posixpath.normpath(member.linkname).lstrip("/"))
-            if target is None:
-                self.found.told[LOOSE].add(name)
-            else:
-                self._photo(name, self.found.offsets[target], self.found.sizes[target])
+        elif at is None:
+            self.found.told[LOOSE].add(name)
         else:
-            self._photo(name, member.offset_data, member.size)
+            used = self._photo(name, *at)
+        if not used and self._rows.pop(name, None) is not None:
+            self.found.told[TWICE].add(name)
+
+    def _bytes_of(self, member: tarfile.TarInfo) -> tuple[int, int] | None:
+        """Where the bytes of a member begin, and how many there are: those of the one before that a hard link is of."""
+        if not member.islnk():
+            return None if not member.isreg() or member.issparse() else (member.offset_data, member.size)
+        target = _plain(member.linkname)
+        row = self._rows.get(target)
+        return self._hidden.get(target) if row is None else (self.found.offsets[row], self.found.sizes[row])
 
     def _left_out(self, member: tarfile.TarInfo, name: str) -> str | None:
         """Why a member is left out whatever it holds."""
@@ -173,34 +200,37 @@ class _Scanner:
             return STRANGE
         return OUTSIDE if name.startswith("../") or name == ".." else None
 
-    def _photo(self, name: str, offset: int, size: int) -> None:
-        """A member of plain bytes: a photo, or none."""
+    def _photo(self, name: str, offset: int, size: int) -> bool:
+        """Whether a member of plain bytes is a photo; keeps it if so."""
         last = posixpath.basename(name)
         if not ends_like_a_photo(last):
             kind = kind_of(os.pread(self.handle, min(FIRST_BYTES, size), offset), last)
             if kind is None or not kind.photo:
                 behind = "" if kind is None or kind.name == EMPTY else f" ({kind.name})"
                 self.found.told[OTHER].add(name, behind)
-                return
+                return False
         if not _fits_a_table(name):
             raise TarFaultError(
                 f"the name of its member {show(name)} is not UTF-8, so no table can hold it; make it anew with other "
                 f"names"
             )
-        row = self._rows.setdefault(name, len(self.found.offsets))
-        if row < len(self.found.offsets):
-            self.found.told[TWICE].add(name)
-            self.found.offsets[row], self.found.sizes[row] = offset, size
-        else:
-            self.found.offsets.append(offset)
-            self.found.sizes.append(size)
+        found = self.found
+        row = self._rows.setdefault(name, len(found.offsets))
+        if row < len(found.offsets):
+            found.told[TWICE].add(name)
+        numbers = (offset, size, header_checksum(os.pread(self.handle, BLOCK, offset - BLOCK)))
+        for column, number in zip((found.offsets, found.sizes, found.headers), numbers, strict=True):
+            column[row : row + 1] = array("q", [number])
+        return True
 
     def scan(self) -> Scan:
         """All of it, when the last member was added."""
         photos, found = sorted(self._without_raw()), self.found
-        offsets = array("q", (found.offsets[self._rows[name]] for name in photos))
-        sizes = array("q", (found.sizes[self._rows[name]] for name in photos))
-        return Scan(photos, offsets, sizes, found.told, found.system)
+        rows = array("q", (self._rows[name] for name in photos))
+        columns = (found.offsets, found.sizes, found.headers)
+        return Scan(
+            photos, *(array("q", map(column.__getitem__, rows)) for column in columns), found.told, found.system
+        )
 
     def _without_raw(self) -> Iterator[str]:
         """The photos without the raw files that lie beside a photo of the same name."""
@@ -211,6 +241,11 @@ class _Scanner:
                 self.found.told[RAWS].add(name)
             else:
                 yield name
+
+
+def _plain(name: str) -> str:
+    """A member's name as if it were unpacked."""
+    return posixpath.normpath(name).lstrip("/")
 
 
 def _is_system(name: str) -> bool:

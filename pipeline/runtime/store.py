@@ -15,8 +15,9 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from itertools import islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -166,6 +167,18 @@ def fingerprint(value: Any) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
 
+def fingerprint_of_all(values: Iterable[Any]) -> str:
+    """`fingerprint` of a list of values, of which but some are held at a time."""
+    digest, rest = hashlib.sha256(b"["), iter(values)
+    before = ""
+    while some := list(islice(rest, 1000)):
+        canonical = json.dumps(some, sort_keys=True, separators=(",", ":"), default=str)
+        digest.update((before + canonical[1:-1]).encode())
+        before = ","
+    digest.update(b"]")
+    return digest.hexdigest()[:16]
+
+
 def file_fingerprint(path: Path) -> str | None:
     """The same of a file's bytes; None when there is no such file."""
     try:
@@ -180,14 +193,16 @@ def photo_fingerprint(root: Path, photos: list[str], *, times: bool = False) -> 
 
     `times`: and by when they last changed, which a copy of the data set does not keep, for what can be made anew.
     """
-    entries = []
-    for photo in photos:
-        try:
-            found = os.stat(root / photo)
-            entries.append((photo, found.st_size, found.st_mtime_ns) if times else (photo, found.st_size))
-        except OSError:
-            entries.append((photo, None))
-    return fingerprint(entries)
+
+    def looked() -> Iterator[tuple]:
+        for photo in photos:
+            try:
+                found = os.stat(root / photo)
+                yield (photo, found.st_size, found.st_mtime_ns) if times else (photo, found.st_size)
+            except OSError:
+                yield photo, None
+
+    return fingerprint_of_all(looked())
 
 
 @contextmanager

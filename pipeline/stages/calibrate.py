@@ -94,11 +94,12 @@ def _calibrate(run: Run, settings: Calibrate, place: Path) -> dict[str, Any]:
     validation = validation_by(networks, place, engine)
     if predictions is not None and isinstance(prior, str) and _has_all_bands(validation):
         print("calibrate: trying the estimate of the age mix on your own people; this takes some seconds", flush=True)
-    combiner = combiner_for(validation, prior, predictions, who.people)
+    people = _people(who.people, predicted)
+    combiner = combiner_for(validation, prior, predictions, people)
     combiner.fit(
         validation,
         predictions,
-        notes=[*caveats.values(), *_not_pooled(combiner, predictions, who.people)],
+        notes=[*caveats.values(), *_not_pooled(combiner, predictions, people)],
         caveats=tuple(caveats),
         photos_per_person=_photos_per_person(networks),
     )
@@ -111,6 +112,13 @@ def _calibrate(run: Run, settings: Calibrate, place: Path) -> dict[str, Any]:
     metrics = {"told": combiner.told(), "predictions": inputs["predictions"], **combiner.report_}
     metrics["weights"] = network_fingerprints(networks)
     return records.record(place, "calibrate", inputs, wrote, metrics)
+
+
+def _people(asked: str, predicted: records.Record) -> str:
+    """Whose photos are one person's, as combiners take it: predict knows whether they lie in tars."""
+    from pipeline.combiner.persons import FOLDERS, IN_TARS
+
+    return IN_TARS if asked == FOLDERS and predicted.metrics.get("layout") == "shards" else asked
 
 
 def _held_out_alone(place: Path, combiner: Combiner) -> list[str]:
@@ -134,7 +142,7 @@ def _not_pooled(combiner: Combiner, predictions: pd.DataFrame | None, people: st
     if predictions is None or people == "off" or hasattr(combiner, "people"):
         return []
     named = "person" in predictions and predictions["person"].fillna("").ne("").any()
-    if not named and people != "folders":
+    if not named and not people.startswith("folders"):
         return []
     return ["gender and age are each photo's own: no two photos are one person's, or labels are not pooled"]
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from models.declared import setting
 from models.errors import UserError
 from pipeline.combiner import schema
-from pipeline.dataset.photo_names import folder_in_shard
+from pipeline.dataset.photo_names import folder_in_shard, folder_of
 from pipeline.dataset.run_data import check_persons, data_of
 from pipeline.prediction.run_predictions import Networks, check_calibrated, gather, networks_of
 from pipeline.run import records
@@ -174,7 +174,8 @@ def _groups(data: DataSet, by: str) -> dict[str, str]:
     photos = data.eval["photo"]
     columns = sorted({column for photo in photos for column in data.further.get(photo, {})})
     if by == FOLDER and FOLDER not in columns:
-        found = {photo: folder_in_shard(photo) for photo in photos}
+        folder = folder_in_shard if data.shards else folder_of
+        found = {photo: folder(photo) for photo in photos}
     elif by not in columns:
         known = f"it has {', '.join(map(show, columns))}" if columns else "it has no further columns"
         raise UserError(f"--by {by}: {show(data.name)} has no such column; {known}, and folder counts by folders.")

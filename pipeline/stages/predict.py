@@ -338,6 +338,7 @@ def _record(job: _Job, asked: EngineSettings, work: ChunkedWork, found: Undecode
     metrics = {"photos": len(photos), "networks": len(work.members), "bad": len(bad), "engine": str(work.engine)}
     metrics |= {"cut_short": len(found.cut_short), "weights": inputs["weights"]}
     metrics["persons"] = person_fingerprint(photos)
+    metrics |= {"layout": job.data.layout} if job.settings.eval else {}
     remember(place, asked)
     records.record(place, "predict", inputs, [*wrote, BAD_PHOTOS], metrics)
     _clear(place)

@@ -94,7 +94,7 @@ def test_a_tar_alone_has_a_place_of_its_own_and_is_gone_through_once(sources, mo
     assert finished(sources.run, given) == sources.run / "eval-1"
     labelled = store.read_csv(sources.run / "eval-1/submission.csv")
     assert labelled["photo"].str.startswith(f"1.tar/{sources.people[3].name}/").all()
-    assert len(list((sources.run / "eval-1/index").iterdir())) == 2
+    assert len(list((sources.run / "eval-1/index").rglob("*.*"))) == 2
     monkeypatch.setattr(tar_index, "scan_tar", None)
     assert predict(Predict.of(run=sources.run, threads=1, eval=given))["photos"] == 7
     given.unlink()

@@ -14,6 +14,7 @@ from pipeline.combiner.person_combiner import PersonCombiner
 from pipeline.combiner.persons import persons_of
 from pipeline.combiner.pooling import Pooling, deal_alike, shapes_of, states_of
 from pipeline.combiner.threshold_combiner import ThresholdCombiner
+from pipeline.dataset.photo_names import folder_in_shard, folder_of
 from pipeline.scoring.metrics import macro_f1
 
 REAL = Path(__file__).parents[4] / "shared/predictions/portraits-lite0.csv"
@@ -171,6 +172,21 @@ def test_no_folder_is_no_person(photos, where):
         UserError, match=f"^PEOPLE=folders .* all 2 eval photos {where}; bring a folder for each person"
     ):
         persons_of(pd.DataFrame({"photo": photos}), "folders")
+
+
+def test_a_tar_is_nobodys_and_a_folder_called_like_one_is_somebodys():
+    photos = ["x.tar/1.jpg", "x.tar/2.jpg", "x.tar/a/1.jpg", "y.tar/a/1.jpg", "y.tar/a/2.jpg"]
+    table = pd.DataFrame({"photo": photos})
+    assert persons_of(table, "folders in tars").tolist() == [0, 1, 2, 3, 3]
+    assert persons_of(table, "folders").tolist() == [0, 0, 1, 2, 2]
+
+
+def test_a_folder_is_one_however_its_name_is_written():
+    photos = ["./anna/1.jpg", "anna/2.jpg", "x/../anna/3.jpg", "../anna/4.jpg", "../b/../anna/5.jpg", "./6.jpg"]
+    assert persons_of(pd.DataFrame({"photo": photos}), "folders").tolist() == [0, 0, 0, 1, 1, 2]
+    assert [folder_of(photo) for photo in photos] == ["anna", "anna", "anna", "../anna", "../anna", "."]
+    tars = ["x.tar/anna/1.jpg", "in/y.TAR/anna/2.jpg", "in/y.TAR/3.jpg"]
+    assert [folder_in_shard(photo) for photo in tars] == ["anna", "anna", "in/y.TAR"]
 
 
 def test_one_folder_is_one_person():

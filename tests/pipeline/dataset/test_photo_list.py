@@ -12,6 +12,7 @@ from tars import write_tar
 from models.errors import UserError
 from pipeline.dataset.duplicates import find_duplicates
 from pipeline.dataset.eval_sources import read_eval
+from pipeline.runtime import store
 
 
 @pytest.fixture(autouse=True)
@@ -52,6 +53,32 @@ def test_a_photo_that_changes_changes_the_fingerprint_wherever_it_lies(tmp_path)
     assert read(lines).eval_fingerprint() == before
     Path("other/a.jpg").write_text("x")
     assert read(lines).eval_fingerprint() != before
+
+
+def test_each_photo_is_looked_at_once(monkeypatch):
+    before = store.photo_fingerprint(Path("in"), ["a.jpg", "b c.jpg"], times=True)
+    looked, stat = [], os.stat
+    monkeypatch.setattr(os, "stat", lambda path, **how: looked.append(str(path)) or stat(path, **how))
+    assert read("a.jpg\nb c.jpg").eval_fingerprint() == before
+    assert [path for path in looked if path.endswith(".jpg")] == ["in/a.jpg", "in/b c.jpg"]
+
+
+def test_a_photo_by_another_path_is_the_same(tmp_path):
+    """Through links, and steps that lead out of the folder and back; hard links are files of their own."""
+    os.symlink("../other", "in/link")
+    os.symlink("a.jpg", "in/one.jpg")
+    os.link("in/a.jpg", "in/hard.jpg")
+    lines = ["hard.jpg", "a.jpg", "../in/a.jpg", "é.png", "link/a.jpg", f"{tmp_path}/in/link/a.jpg", "one.jpg"]
+    assert sorted(refused("\n".join(lines)).splitlines()[1:]) == [
+        "  line 3: the photo '../in/a.jpg' is the one in line 2 by another path; keep one",
+        f"  line 6: the photo '{tmp_path}/in/link/a.jpg' already stands in line 5; keep one",
+        "  line 7: the photo 'one.jpg' is the one in line 2 by another path; keep one",
+    ]
+
+
+def test_a_list_of_tars_is_to_be_a_pattern():
+    write_tar(Path("in/x.tar"), ("a.jpg", b""))
+    assert "line 2: the photo 'x.tar' is a tar; name tars by a pattern in place of the list" in refused("a.jpg\nx.tar")
 
 
 def test_the_same_bytes_are_found_under_relative_and_absolute_names(tmp_path):
@@ -137,8 +164,9 @@ def test_what_is_neither_folder_nor_file_and_what_is_not_there():
     os.mkfifo("pipe")
     with pytest.raises(UserError, match=r"^'pipe' is neither a folder of photos nor a file; name one of them\.$"):
         read_eval(Path("pipe"), False, Path("index"))
-    with pytest.raises(UserError, match="there is no such folder"):
-        read_eval(Path("nowhere"), False, Path("index"))
+    for name in ("nowhere", "guests.txt", "no.tar"):
+        with pytest.raises(UserError, match=f"^'{name}' cannot be used: there is no such folder, list or tar; correct"):
+            read_eval(Path(name), False, Path("index"))
 
 
 def test_a_folder_of_tars_points_to_them():

@@ -25,6 +25,9 @@ def here(tmp_path, monkeypatch):
         ("*.tar", ".", "odd[1]"),
         ("/data/x/**/*.tar", "/data/x", "x"),
         ("../in/**/y.tar", "../in", "in"),
+        ("../odd[1]/*.tar", "../odd[1]", "odd[1]"),
+        ("../odd[1]/[2]/*.tar", "../odd[1]", "odd[1]"),
+        ("/*.tar", "/", "data"),
     ],
 )
 def test_a_pattern_is_called_by_the_folder_of_its_tars(pattern, folder, name):
