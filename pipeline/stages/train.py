@@ -48,15 +48,7 @@ def _train(settings: Train) -> dict[str, Any]:
         raise UserError(
             f"--leave-out {run.leave_out}: the people of this fold are left out, so it cannot train itself."
         )
-    if settings.restart and ranks.may_begin_anew():
-        raise UserError(
-            "--restart: processes that torchrun begins anew would throw away what those before them learned; give "
-            "--max-restarts 0, or train into another run (RUN=other)."
-        )
-    if ranks.is_worker() and settings.processes not in (1, ranks.processes()):
-        raise UserError(
-            f"--processes {settings.processes}: torchrun has begun {ranks.processes()} already; leave the setting out."
-        )
+    _check_workers(settings)
     if settings.plan:
         return _tell_plan(run, settings, given, numbers)
     folders = [run.folder / settings.task / f"fold{number}" for number in numbers]
@@ -104,6 +96,19 @@ def _stands(task: str, number: int, folder: Path, anew: bool, held: ExitStack) -
         return True
     held.enter_context(store.locked(folder.with_suffix(".lock"), f"train {task}, fold {number},"))
     return not anew and is_finished(folder)  # by another process, meanwhile
+
+
+def _check_workers(settings: Train) -> None:
+    """Raises UserError for what processes that torchrun began cannot do."""
+    if settings.restart and ranks.may_begin_anew():
+        raise UserError(
+            "--restart: processes that torchrun begins anew would throw away what those before them learned; give "
+            "--max-restarts 0, or train into another run (RUN=other)."
+        )
+    if ranks.is_worker() and settings.processes not in (1, ranks.processes()):
+        raise UserError(
+            f"--processes {settings.processes}: torchrun has begun {ranks.processes()} already; leave the setting out."
+        )
 
 
 def _inputs_of(
