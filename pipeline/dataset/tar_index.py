@@ -126,4 +126,4 @@ def clear_old(folder: Path, kept: set[Path]) -> None:
     for path in folder.glob("*"):
         with suppress(OSError):  # gone by now, or another user's
             if path not in kept and time.time() - path.stat().st_mtime > DAY:
-                path.unlink()
+                path.unlink(missing_ok=True)

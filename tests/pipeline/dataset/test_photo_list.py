@@ -131,7 +131,10 @@ def photo() -> bytes:
     ("content", "told"),
     [
         (photo(), "it is a photo; name its folder, or label it alone with face18 label"),
-        (gzip.compress(b"a", mtime=0), "it is a gzip file; a tar that is packed cannot be read at any place; unpack it into a"),
+        (
+            gzip.compress(b"a", mtime=0),
+            "it is a gzip file; a tar that is packed cannot be read at any place; unpack it into a",
+        ),
         (b"PK\x03\x04" + bytes(99), "it is a zip archive; unpack it and name the folder"),
         ("a.jpg".encode("utf-16"), "it is text in UTF-16; write it in UTF-8"),
         (b"%PDF-1.7", "it is a PDF; name a text file with the path of a photo on each line"),

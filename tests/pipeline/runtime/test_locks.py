@@ -181,7 +181,7 @@ def test_a_long_wait_is_told_once_a_minute(tmp_path, held):
 
 def test_of_several_processes_the_first_speaks(tmp_path, held):
     process = held(BY_US)
-    first, second = (begun(WAIT, str(tmp_path / "lock"), MOMENT, "60", RANK=rank) for rank in "01")
+    first, second = (begun(WAIT, str(tmp_path / "lock"), MOMENT, "60", RANK=rank, WORLD_SIZE="2") for rank in "01")
     assert str(process.pid).encode() in first.stderr.readline()
     time.sleep(1)
     process.stdin.close()
