@@ -27,9 +27,9 @@ from scipy.stats import spearmanr
 from models import backbone
 from models.errors import UserError
 from pipeline.images.framing import View, fit
-from pipeline.prediction.ensemble import trained_network
 from pipeline.prediction.grad_cam import looked_at
 from pipeline.prediction.run_predictions import framing_of, networks_of
+from pipeline.prediction.trained import trained_network
 from pipeline.run.folder import open_run
 from pipeline.run.settings import RunStage
 from pipeline.synthetic.faces import Person

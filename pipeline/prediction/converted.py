@@ -1,7 +1,7 @@
-"""A fold's network as OpenVINO runs it, kept in the fold's folder: what answers without torch, which takes seconds.
+"""A fold's network as OpenVINO runs it, kept in the fold's folder: converting it, and torch itself, take seconds.
 
-`openvino.xml` and `openvino.bin` hold the network with its task, photos in and prediction columns out; `openvino.json`
-says what they were made of. Where anything is not as it says, nothing is taken: they are made again.
+`openvino.xml` and `openvino.bin` hold the network with its task, photos in, logits and prediction columns out;
+`openvino.json` says what they were made of. Where anything is not as it says, nothing is taken: they are made again.
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from models.task import Task
 
 RECORD, MODEL, WEIGHTS = "openvino.json", "openvino.xml", "openvino.bin"
-VERSION = 1
+LOGITS, PREDICTIONS = 0, 1
+"""Which of the model's outputs they are."""
+VERSION = 2
 """Of the files; others are made again."""
 TRIED, AGREED = 8, 1e-4
 """Photos of noise that both predict, and how far apart they may be, beside their size."""
@@ -55,7 +57,7 @@ def converted(
 
     precision: f32 or bf16; flip: whether they predict the mean over a photo and its mirror image.
     """
-    columns = [_columns(fold) for fold in folds]
+    columns = [_columns(fold, _record(fold)) for fold in folds]
     if None in columns:
         return None
     core = openvinos_core()[1]
@@ -63,18 +65,35 @@ def converted(
     for fold, its in zip(folds, columns, strict=True):
         try:
             model = core.read_model((fold.folder / MODEL).read_bytes(), (fold.folder / WEIGHTS).read_bytes())
-            forward = forward_of(core, model, threads, precision)
+            forward = forward_of(core, model, threads, precision, PREDICTIONS)
         except RuntimeError:  # this OpenVINO cannot run it: torch can
             return None
         found.append(ConvertedMember(fold.number, View.of(fold.settings), its, forward, flip))
     return found
 
 
-def _columns(fold: FinishedFold) -> tuple[str, ...] | None:
-    """The prediction columns of a fold's kept network; None where none is kept that can be taken."""
-    made = _record(fold)
+def logits_by(fold: FinishedFold, threads: int, precision: str) -> Forward | None:
+    """What gives a fold's logits by OpenVINO, from the network that is kept, which is converted where it is not.
+
+    None where it was refused before, or cannot be kept. Raises what torch or OpenVINO raise for a network that they
+    cannot convert, and UserError where its weights are damaged.
+    """
+    try:
+        if not keep_converted([fold]):
+            return None
+        content = (fold.folder / MODEL).read_bytes(), (fold.folder / WEIGHTS).read_bytes()
+    except OSError:  # a folder that cannot be written, or a disk that is full
+        return None
+    core = openvinos_core()[1]
+    return forward_of(core, core.read_model(*content), threads, precision, LOGITS)
+
+
+def _columns(fold: FinishedFold, made: dict[str, Any]) -> tuple[str, ...] | None:
+    """The prediction columns of a fold's network that is kept by a record; None where none is that can be taken."""
+    if "columns" not in made:
+        return None
     now = _made_of(fold) | {name: store.file_fingerprint(fold.folder / name) for name in (MODEL, WEIGHTS)}
-    return tuple(made["columns"]) if {name: made.get(name) for name in now} == now and "columns" in made else None
+    return tuple(made["columns"]) if {name: made.get(name) for name in now} == now else None
 
 
 def _record(fold: FinishedFold) -> dict[str, Any]:
@@ -85,9 +104,8 @@ def _record(fold: FinishedFold) -> dict[str, Any]:
         return {}
 
 
-def _was_refused(fold: FinishedFold) -> bool:
-    """Whether this very network could not be converted before."""
-    made = _record(fold)
+def _was_refused(fold: FinishedFold, made: dict[str, Any]) -> bool:
+    """Whether, by its record, this very network could not be converted before."""
     return "refused" in made and made | _made_of(fold) == made
 
 
@@ -101,14 +119,15 @@ def keep_converted(folds: Sequence[FinishedFold]) -> bool:
     Raises whatever torch or OpenVINO raise for a network that they cannot convert, ValueError where they predict
     otherwise, and OSError where nothing can be written. A network that was refused is not tried again.
     """
-    if any(map(_was_refused, folds)):
+    records = {fold.folder: _record(fold) for fold in folds}
+    if any(_was_refused(fold, records[fold.folder]) for fold in folds):
         return False
-    from pipeline.prediction.ensemble import trained_network
+    from pipeline.prediction.trained import trained_network
 
     for fold in folds:
         with store.locked(fold.folder / "openvino.lock", f"the conversion of {fold.name}", wait=True):
-            if _columns(fold) is not None:
-                continue
+            if _columns(fold, records[fold.folder]) is not None or _columns(fold, _record(fold)) is not None:
+                continue  # another process may have made it meanwhile
             task, network = trained_network(fold)
             try:
                 _keep(fold, task, network)
@@ -124,16 +143,17 @@ def _keep(fold: FinishedFold, task: Task, network: Network) -> None:
     """Converts a network and, where it predicts as torch's does, keeps it. Raises ValueError where it does not."""
     import torch
 
-    from pipeline.prediction.engines import Predicting, openvino_model
+    from pipeline.prediction.engines import LogitsAndPredictions, openvino_model
 
-    module = Predicting(task, network.eval()).eval()
+    module = LogitsAndPredictions(task, network.eval()).eval()
     size = View.of(fold.settings).size
     content = dict(zip((MODEL, WEIGHTS), openvino_model(module, size), strict=True))
     photos = np.random.default_rng(0).integers(0, 256, (TRIED, *size, 3), np.uint8)
     core = openvinos_core()[1]
-    found = forward_of(core, core.read_model(content[MODEL], content[WEIGHTS]), 1, "f32")(photos)
+    model = core.read_model(content[MODEL], content[WEIGHTS])
     with torch.no_grad():
-        wanted = module(torch.from_numpy(photos)).numpy()
+        wanted = module(torch.from_numpy(photos))[PREDICTIONS].numpy()
+    found = forward_of(core, model, 1, "f32", PREDICTIONS)(photos)
     if not np.allclose(found, wanted, rtol=AGREED, atol=AGREED):  # NaN is not close
         raise ValueError(f"{fold.name} predicts otherwise by OpenVINO than by torch")
     for name, one in content.items():

@@ -97,3 +97,11 @@ class Predicting(torch.nn.Module):
 
     def forward(self, photos: torch.Tensor) -> torch.Tensor:
         return self.task.predict(self.network(photos))
+
+
+class LogitsAndPredictions(Predicting):
+    """A network with its task: photos as Predicting takes them in, logits and prediction columns out."""
+
+    def forward(self, photos: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        logits = self.network(photos)
+        return logits.float(), self.task.predict(logits)

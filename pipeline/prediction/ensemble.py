@@ -9,20 +9,15 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 
-from models import backbone
-from models.backbone import Network
-from models.errors import UserError
 from models.task import Task
 from models.tasks import build_task
-from models.weight_files import weights_fault
 from pipeline.images.framing import View
-from pipeline.prediction import engines
+from pipeline.prediction import converted, engines
 from pipeline.prediction.engine import BATCH_SIZE, REFERENCE, Engine
 from pipeline.prediction.engines import Forward
-from pipeline.run.fold_records import WEIGHTS, BegunFold
+from pipeline.prediction.trained import trained_network
+from pipeline.run.fold_records import BegunFold, FinishedFold
 from pipeline.runtime.machine import Plan
 
 CHUNK = 8 * BATCH_SIZE
@@ -60,40 +55,24 @@ def load(fold: BegunFold, device: str, threads: int, engine: Engine = REFERENCE)
     Raises UserError when its files are damaged, and what torch or OpenVINO raise where an engine other than torch
     cannot run it.
     """
-    settings = fold.settings
+    settings, view, device = fold.settings, View.of(fold.settings), engine.device(device)
+    if engine.name == "openvino" and isinstance(fold, FinishedFold):
+        kept = converted.logits_by(fold, threads, "bf16" if engine.precision == "bfloat16" else "f32")
+        if kept is not None:
+            return EnsembleMember(build_task(fold.task, settings), fold.number, fold.folder, view, kept, engine.flip)
     one, network = trained_network(fold)
-    device = engine.device(device)
     # As the reference: float32, whatever the training's precision was.
     plan = Plan(device, "float32", fold.plan.channels_last, threads, 0)
     if plan.channels_last:
         network = network.to(memory_format=torch.channels_last)
-    view = View.of(settings)
     forward = engines.build(engine, network.to(device), view.size, plan)
     return EnsembleMember(one, fold.number, fold.folder, view, forward, engine.flip)
 
 
-def trained_network(fold: BegunFold) -> tuple[Task, Network]:
-    """A fold's task and network, with the weights that it was trained to. Raises UserError as `load` does."""
-    one = build_task(fold.task, fold.settings)
-    network = backbone.blank(fold.settings, one.num_logits, one.learned)
-    load_weights(network, fold)
-    return one, network
-
-
-def load_weights(network: Network, fold: BegunFold) -> None:
-    """Give a network the weights that a fold was trained to. Raises UserError where these are damaged or another's."""
-    file = fold.folder / WEIGHTS
-    try:
-        network.load_state_dict(load_file(file))
-    except FileNotFoundError:
-        raise UserError(f"{file} is missing; train it again with --restart.") from None
-    except (SafetensorError, RuntimeError) as damage:
-        fault = weights_fault(file)
-        if fault is not None:
-            raise UserError(f"{file} {fault[0]}; {fault[1]}, or train it again with --restart.") from None
-        raise UserError(
-            f"{file} is damaged or of another network ({str(damage).splitlines()[0]}); train it again with --restart."
-        ) from None
+def predicted(task: Task, logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Prediction columns of logits (N, num_logits + learned), to the bit those that `predict_rows` makes of them."""
+    pieces = (logits[start : start + CHUNK] for start in range(0, len(logits), CHUNK))
+    return np.concatenate([task.predict(torch.from_numpy(some)).numpy() for some in pieces])
 
 
 def predict_rows(

@@ -17,10 +17,10 @@ Forward = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 """Photos (N, H, W, 3) uint8 -> what a network makes of them, (N, k) float32: logits or predictions."""
 
 
-def forward_of(core: Any, model: Any, threads: int, precision: str) -> Forward:
+def forward_of(core: Any, model: Any, threads: int, precision: str, output: int = 0) -> Forward:
     """A model (of a core, or the path of one) that takes batches of OPENVINO_BATCH_SIZE, as a function of any number.
 
-    precision: f32 or bf16.
+    precision: f32 or bf16; output: which of the model's.
     """
     # A stream of one thread each: no thread waits for another, and the bytes do not depend on their number.
     # Left to itself OpenVINO chooses the precision by the machine, and its threads without regard to a quota.
@@ -40,7 +40,7 @@ def forward_of(core: Any, model: Any, threads: int, precision: str) -> Forward:
             request = requests[number % threads]
             if 0 <= number - threads < len(pieces):
                 request.wait()
-                found.append(request.get_output_tensor().data.copy())
+                found.append(request.get_output_tensor(output).data.copy())
             if number < len(pieces):
                 start = pieces[number]
                 request.start_async([padded(photos[start : start + OPENVINO_BATCH_SIZE], OPENVINO_BATCH_SIZE)])

@@ -13,9 +13,9 @@ from pipeline.dataset.photos import DataSet
 from pipeline.images.framing import View
 from pipeline.images.photos import decode_photo
 from pipeline.images.run_photos import framed
-from pipeline.prediction.ensemble import trained_network
 from pipeline.prediction.grad_cam import looked_at
 from pipeline.prediction.run_predictions import Networks, folds_in, framing_of
+from pipeline.prediction.trained import trained_network
 from pipeline.run.folder import Run
 
 MAP = (132, 99)

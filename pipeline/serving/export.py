@@ -24,8 +24,8 @@ from pipeline.images.framing import View
 from pipeline.images.run_photos import detector_of
 from pipeline.prediction.engine import Engine
 from pipeline.prediction.engines import Predicting
-from pipeline.prediction.ensemble import trained_network
 from pipeline.prediction.run_predictions import Networks, check_calibrated, folds_in, framing_of, networks_of
+from pipeline.prediction.trained import trained_network
 from pipeline.run import records
 from pipeline.run.fold_records import SETTINGS, WEIGHTS, FinishedFold
 from pipeline.run.folder import Run

@@ -15,7 +15,7 @@ from models.errors import UserError, listed
 from models.task import Task
 from pipeline.dataset.photos import DataSet
 from pipeline.images.prepared import PREPARED
-from pipeline.prediction.ensemble import load_weights
+from pipeline.prediction.trained import load_weights
 from pipeline.run.fold_records import BegunFold, FinishedFold, Fold
 from pipeline.run.folder import Run, is_run
 from pipeline.run.presets import WEIGHTS

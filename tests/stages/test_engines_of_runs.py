@@ -11,9 +11,11 @@ from tiny_runs import add_boxes, contents, train_tiny
 
 from models.errors import UserError
 from pipeline.dataset.run_data import data_of
-from pipeline.prediction import engines, ensemble
+from pipeline.images.run_photos import prepared
+from pipeline.prediction import converted, engines, ensemble
 from pipeline.prediction.engine import REFERENCE, Engine
 from pipeline.prediction.run_predictions import gather, networks_of, validation_by
+from pipeline.run.fold_records import FinishedFold
 from pipeline.run.folder import open_run
 from pipeline.run.remembered import EngineSettings
 from pipeline.run.settings import EvalStage
@@ -64,6 +66,69 @@ def spoiled(monkeypatch, *names, by):
         return (lambda photos: by(forward(photos))) if str(engine) in names else forward
 
     monkeypatch.setattr(engines, "build", other)
+    monkeypatch.setattr(converted, "logits_by", lambda *_: None)  # else nothing need be built
+
+
+def conversions(monkeypatch) -> list[object]:
+    """The networks that are converted from now on."""
+    found, convert = [], engines.openvino_model
+    monkeypatch.setattr(
+        engines, "openvino_model", lambda network, size: (found.append(network), convert(network, size))[1]
+    )
+    return found
+
+
+def test_a_network_is_converted_once_for_all_stages(copy, monkeypatch, capsys):
+    found = conversions(monkeypatch)
+    predict(asked(copy, engine="openvino"))
+    assert len(found) == 3
+    first = store.read_csv(copy.run / "predictions.csv")
+    assert len(list(copy.run.glob("*/fold0/openvino.xml"))) == 3
+    shutil.copytree(copy.data / "eval/images", "again")
+    predict(asked(copy, eval=Path("again")))  # the engine is remembered
+    keep = [FinishedFold.read(fold) for fold in sorted(copy.run.glob("*/fold0"))]
+    assert converted.keep_converted(keep)  # as make label does
+    assert len(found) == 3
+    again = store.read_csv(copy.run / "eval-again/predictions.csv")
+    assert set(again["engine"]) == {"openvino"}
+    np.testing.assert_allclose(np.sort(first["age_years"]), np.sort(again["age_years"]), rtol=1e-5)  # in other batches
+    (copy.run / "age/fold0/openvino.bin").write_bytes(b"x")
+    predict(asked(copy, engine="torch"))
+    predict(asked(copy, engine="openvino"))
+    assert len(found) == 4
+
+
+def test_where_no_conversion_can_be_kept_it_is_made_each_time(copy, monkeypatch):
+    predict(asked(copy, engine="openvino"))
+    kept = (copy.run / "predictions.csv").read_bytes()
+    shutil.rmtree(copy.run / "done")
+    for file in copy.run.glob("*/fold0/openvino.*"):
+        file.unlink()
+    replacing = store.replacing
+
+    def full(path):
+        if Path(path).name.startswith("openvino"):
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        return replacing(path)
+
+    monkeypatch.setattr(store, "replacing", full)
+    found = conversions(monkeypatch)
+    assert predict(asked(copy, engine="openvino"))["engine"] == "openvino"
+    assert len(found) >= 3
+    assert not list(copy.run.glob("*/fold0/openvino.xml"))
+    assert (copy.run / "predictions.csv").read_bytes() == kept
+
+
+def test_what_training_wrote_of_those_held_out_is_to_the_bit_what_its_weights_predict(copy):
+    networks = networks_of(open_run(EvalStage.of(run=copy.run), make=False), "specialists")
+    data = data_of(open_run(EvalStage.of(run=copy.run), make=False))
+    place = {photo: row for row, photo in enumerate(data.train["photo"])}
+    for (fold,) in networks.values():
+        table, member = store.read_csv(fold.folder / "validation.csv"), ensemble.load(fold, "cpu", fold.plan.threads)
+        pixels = prepared(open_run(EvalStage.of(run=copy.run), make=False), data, member.view, None).pixels
+        rows = table["photo"].map(place).to_numpy(np.int64)
+        predictions = ensemble.predict_rows(member, pixels, rows)
+        assert np.array_equal(table[list(member.columns)].to_numpy(np.float32), predictions)
 
 
 def test_an_engine_that_disagrees_is_not_used(copy, monkeypatch, capsys):

@@ -22,7 +22,7 @@ from models.errors import UserError
 from pipeline.__main__ import main
 from pipeline.images.decode import decode
 from pipeline.images.framing import View, fit
-from pipeline.prediction import ensemble
+from pipeline.prediction import trained
 from pipeline.run.settings import EvalStage
 from pipeline.runtime import store
 from pipeline.serving import exported
@@ -130,7 +130,7 @@ def test_photos_that_are_none_and_folders_that_are_changed(copy, folder, tmp_pat
 
 
 def test_a_network_that_is_exported_otherwise_is_refused(copy, monkeypatch):
-    whole = ensemble.trained_network
+    whole = trained.trained_network
 
     def shaken(fold):
         task, network = whole(fold)

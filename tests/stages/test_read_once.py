@@ -58,7 +58,11 @@ WRITTEN = ("predictions.csv", "bad_photos.csv", "validation.csv", "combiner.json
 
 def _is_written(path: Path) -> bool:
     folder = path.parent.name  # chunks may be written by another process between two looks
-    return folder.startswith("chunks-") or (path.name in WRITTEN and "fold" not in folder)
+    return (
+        folder.startswith("chunks-")
+        or path.name.startswith("openvino.")
+        or (path.name in WRITTEN and "fold" not in folder)
+    )
 
 
 def check(reads: Counter, *names: tuple[str, str]) -> None:
