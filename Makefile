@@ -16,9 +16,9 @@ SYSTEMS = $(SETTINGS) $(call given,SYSTEM,system)
 AFTER = $(SYSTEMS) $(call given,EVAL,eval)
 ALL = $(strip $(AFTER) $(call given,FOLDS,folds) $(call given,THREADS,threads) $(call given,PEOPLE,people) \
 	$(call given,NPROC,processes))
-# Three small networks side by side outrun one network on every core of a CPU; a GPU takes one at a time, as do
-# several processes (NPROC=).
-BESIDE ?= $(if $(filter-out 1,$(NPROC))$(wildcard /dev/nvidia[0-9]* /dev/kfd /dev/dxg),,3)
+# Two small networks side by side outrun one network on every core of a CPU. The age takes about half of all the work,
+# so with two at a time it ends with the others. A GPU takes one at a time, as do several processes (NPROC=).
+BESIDE ?= $(if $(filter-out 1,$(NPROC))$(wildcard /dev/nvidia[0-9]* /dev/kfd /dev/dxg),,2)
 # ARGS goes to the goals that the user named, not to what they stand on.
 args = $(if $(filter $@,$(MAKECMDGOALS)),$(ARGS))
 checked = $(filter-out train test test-slow test-pages test-faults pictures bench gpu-check setup check,$(MAKECMDGOALS))
@@ -32,7 +32,7 @@ $(if $(RUNS),$(if $(filter-out report,$(or $(MAKECMDGOALS),help)),$(error face18
 
 .DEFAULT_GOAL := help
 .PHONY: help setup check data prepare commands train train-mask train-gender train-age train-joint train-multihead predict \
-	calibrate submit score count report export serve compare recipes test test-slow test-pages test-faults pictures bench gpu-check lint clean
+	calibrate submit score count report export serve compare recipes tune test test-slow test-pages test-faults pictures bench gpu-check lint clean
 
 help: ## list the targets
 	@echo 'make TARGET [DATA=folder] [RUN=runs/x] [PRESET=lite|small|base|large] [FOLDS=0|all|0,1]'
@@ -69,7 +69,7 @@ train-gender: ## train the gender specialist
 train-age: ## train the age specialist
 train-joint: ## train the rival in one piece, 18 labels in one head
 train-multihead: ## train the rival with three heads on one backbone
-train: check ## train all three (or the SYSTEM), side by side where there is no GPU
+train: check ## train all three (or the SYSTEM), two side by side where there is no GPU
 	@goals=$$($(STAGE) goals $(SYSTEMS)) && set -- $$goals && \
 	if [ $$# -gt 1 ] && [ "$(BESIDE)" ]; then export TTY_INTERACTIVE=0; fi && \
 	$(MAKE) --no-print-directory -f $(firstword $(MAKEFILE_LIST)) \
@@ -118,6 +118,9 @@ compare: prepare ## train the specialists and their rivals at equal cost, severa
 
 recipes: check ## list the systems of the notes, each one word: RECIPE=name
 	@$(STAGE) recipes $(args)
+
+tune: check ## time for two minutes how this machine trains a preset fastest, for all trainings to come (no GPU; PRESET=)
+	@$(STAGE) tune $(call given,PRESET,preset) $(call given,THREADS,threads) $(args)
 
 # Two files at a time; whole files, because their tests share trained networks. ARGS="-n 8" for more, "-n 0" for a debugger.
 PYTEST = $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder

@@ -140,9 +140,9 @@ def _who_has(setting: str) -> str:
 
 
 def goals(words: list[str]) -> str:
-    """`goals SETTING ...`: the make targets that train the system of a run. Make asks before it trains."""
+    """`goals SETTING ...`: the make targets that train the system of a run, the longest first. Make asks for them."""
     given = read(SystemStage, words, "train")
-    return " ".join(f"train-{task}" for task in SYSTEMS[open_run(given).system(given)])
+    return " ".join(f"train-{task}" for task in reversed(SYSTEMS[open_run(given).system(given)]))
 
 
 def main(arguments: list[str]) -> int:

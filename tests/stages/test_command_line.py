@@ -327,6 +327,17 @@ def test_by_several_processes_networks_train_one_after_the_other():
     assert 'pipeline check train-age -- --processes "2" -- --epochs 5' in checked
 
 
+def test_two_train_at_a_time_the_longest_first():
+    """Three of which one takes half of all the work would leave cores idle at its end."""
+    gpu = [name for pattern in ("nvidia[0-9]*", "kfd", "dxg") for name in Path("/dev").glob(pattern)]
+    beside = () if not gpu else ("BESIDE=2",)
+    lines = make("-n", "train", f"VENV={sys.prefix}", *beside).stdout.splitlines()
+    trains = [line for line in lines if "pipeline train" in line]
+    assert [line.split("pipeline train ")[1].split()[0] for line in trains] == ["age", "gender", "mask"]
+    assert all('--share "2"' in line for line in trains)
+    assert any("-j2" in line for line in lines)
+
+
 def test_a_variable_that_make_does_not_know_is_refused():
     told = make("-n", "submit", "PRESETS=base")
     assert told.returncode == 2

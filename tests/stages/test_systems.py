@@ -87,7 +87,7 @@ def test_a_system_that_there_is_not(rival):
 
 
 def test_make_trains_what_the_system_is_made_of(tmp_path):
-    assert goals(["--run", str(tmp_path / "a")]) == "train-mask train-gender train-age"
+    assert goals(["--run", str(tmp_path / "a")]) == "train-age train-gender train-mask"
     assert goals(["--run", str(tmp_path / "a"), "--system", "multihead"]) == "train-multihead"
     assert goals(["--run", str(tmp_path / "b"), "--recipe", "note-xception"]) == "train-joint"
     assert goals(["--run", str(tmp_path / "b")]) == "train-joint"
@@ -97,5 +97,5 @@ def test_make_reads_the_goals_alone_where_a_preset_is_chosen_for_photos(people, 
     monkeypatch.chdir(tmp_path)
     assert main(["goals", "--data", str(people)]) == 0
     told = capsys.readouterr()
-    assert told.out == "train-mask train-gender train-age\n"
+    assert told.out == "train-age train-gender train-mask\n"
     assert "preset lite" in told.err
