@@ -156,7 +156,7 @@ def test_the_whole_check_runs_at_toy_size(tmp_path):
     for task in ("mask", "gender", "age"):
         assert found["train"][task]["ratios"]["usual / ours"]["median"] > 0
     assert found["predict"]["three networks"]["ratios"]["usual / ours, torch"]["median"] > 0
-    for preset in ("small", "lite"):
+    for preset in gpu_check.SCORED:
         assert 0 < found["scores"][preset]["macro_f1"] < 1
     assert "| scores | lite | macro_f1 |" in made.stdout
     assert sorted(file.name for file in tmp_path.iterdir()) == ["found.json"]
