@@ -1,8 +1,9 @@
-"""What the plan for the machine costs in quality: the small specialists with it and without, several seeds.
+"""What the plan for the machine costs in quality: a preset's specialists with it and without, several seeds.
 
-    python benchmarks/plan_quality.py --data data/drawn ../shared/faces --seeds 3
+    python benchmarks/plan_quality.py --preset lite --data data/drawn ../shared/faces --seeds 3
 
-With the plan a network trains as machine.py has it, without it in float32 with its channels first. Both are calibrated
+With the plan a network trains as machine.py has it, without it in float32 with its channels first, on timm's layers.
+Both are calibrated
 for the age mix of the train people, so that nothing but training differs. The difference is paired by seed; its
 interval resamples people, the same ones for both. `--length 0.5` trains half as long. Runs stay in --runs: the same
 command goes on where it was interrupted.
@@ -30,27 +31,27 @@ from pipeline.runtime import store
 from pipeline.scoring.bootstrap import resample_together
 from pipeline.scoring.metrics import macro_f1
 
-PLANS = {"on": (), "off": ("--precision", "float32", "--channels-last", "no")}
+PLANS = {"on": (), "off": ("--precision", "float32", "--channels-last", "no", "--layers", "timm")}
 
 
-def commands(run: Path, data: Path, seed: int, plan: str, length: float) -> tuple[tuple[str, ...], ...]:
+def commands(run: Path, data: Path, preset: str, seed: int, plan: str, length: float) -> tuple[tuple[str, ...], ...]:
     """All stages of a run, one after the other."""
-    where = ("--run", str(run), "--data", str(data))
+    where = ("--run", str(run), "--data", str(data), "--preset", preset)
     trainings = [
         ("train", task, *where, "--seed", str(seed), "--threads", "1", *PLANS[plan],
-         "--epochs", str(PRESETS["small"][task].epochs * length))
+         "--epochs", str(PRESETS[preset][task].epochs * length))
         for task in TASKS
     ]  # fmt: skip
     after = [("predict", *where, "--threads", "1", "--engine", "torch"), ("calibrate", *where, "--prior", "train")]
     return (*trainings, *after, ("submit", *where))
 
 
-def compare(data: Path, seeds: int, length: float, folder: Path, at_once: int) -> dict[str, object]:
+def compare(data: Path, preset: str, seeds: int, length: float, folder: Path, at_once: int) -> dict[str, object]:
     """Macro-F1 with and without the plan on a data set."""
     found = read_data_set(data)
-    runs = {(plan, seed): folder / f"{found.name}-{plan}-{seed}" for seed in range(seeds) for plan in PLANS}
+    runs = {(plan, seed): folder / f"{found.name}-{preset}-{plan}-{seed}" for seed in range(seeds) for plan in PLANS}
     todo = [
-        jobs.Job(run.name, commands(run, data, seed, plan, length), run.with_suffix(".log"))
+        jobs.Job(run.name, commands(run, data, preset, seed, plan, length), run.with_suffix(".log"))
         for (plan, seed), run in runs.items()
     ]
     jobs.run(todo, at_once, "plan")
@@ -83,13 +84,15 @@ def _error(differences: list[float]) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, nargs="+", required=True)
+    parser.add_argument("--preset", choices=PRESETS, default="small")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--length", type=float, default=1.0, help="share of the preset's epochs")
     parser.add_argument("--runs", type=Path, default=Path("runs/plan"))
     parser.add_argument("--jobs", type=int, default=2, help="runs side by side")
     given = parser.parse_args()
     found = {
-        str(data): compare(data.resolve(), given.seeds, given.length, given.runs, given.jobs) for data in given.data
+        str(data): compare(data.resolve(), given.preset, given.seeds, given.length, given.runs, given.jobs)
+        for data in given.data
     }
     print(json.dumps({"hardware": hardware(), "versions": versions(), "length": given.length} | found, indent=1))
 

@@ -6,6 +6,8 @@
 The trainer's own step on a batch that lies ready, the ways in turn; ratios are taken within a turn, above 1 where the
 plan is faster. Each way differs from the plan in one thing. bfloat16 is left out where the machine has no instructions
 for it: a step would take minutes. --compiled adds torch.compile of timm's own layers, with what its start takes.
+--held-to avx2 (or avx512, avx512_bf16) measures what cores without the newer instructions would do, but for their clock
+and caches.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import os
 import sys
 import tempfile
 import time
@@ -23,82 +26,64 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-import numpy as np
-import torch
+HELD_TO = {
+    "avx2": {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2", "MKL_ENABLE_INSTRUCTIONS": "AVX2"},
+    "avx512": {
+        "ONEDNN_MAX_CPU_ISA": "AVX512_CORE",
+        "ATEN_CPU_CAPABILITY": "avx512",
+        "MKL_ENABLE_INSTRUCTIONS": "AVX512",
+    },
+    "avx512_bf16": {"ONEDNN_MAX_CPU_ISA": "AVX512_CORE_BF16", "MKL_ENABLE_INSTRUCTIONS": "AVX512"},
+}
+"""What holds torch and its libraries to older instructions; they look at their import."""
+if "--held-to" in sys.argv[:-1]:
+    os.environ.update(HELD_TO.get(sys.argv[sys.argv.index("--held-to") + 1], {}))
 
 from benchmarks.measures import DEVICE, hardware, ratios, summary, table, versions
-from benchmarks.speed import now, settings_of
+from benchmarks.speed import settings_of
 from models import backbone
 from models.cpu import faster
-from models.tasks import build_task
+from pipeline.run.settings import TASKS
 from pipeline.run.train_settings import TrainingSettings
 from pipeline.runtime import machine
-from pipeline.training.trainer import Trainer, TrainingData
+from pipeline.runtime.instructions import instructions
+from pipeline.training.timed_step import TimedStep
 
 PLAN = "the plan"
-LABELS = {"mask": 3, "gender": 2, "age": 60}
-"""How many targets a task is given, from 0."""
 
 
 @dataclass(frozen=True)
 class Way:
-    """plain: with timm's own layers in place of those of models/cpu/faster.py."""
-
     plan: machine.Plan
-    plain: bool = False
     compiled: bool = False
 
 
 def ways(made: TrainingSettings, threads: int | None, compiled: bool) -> dict[str, Way]:
     """The plan for a task's settings, and what differs from it in one thing, by name."""
     plan = machine.plan(made.backbone, size=(made.height, made.width), threads=threads)
-    found = {PLAN: Way(plan)}
-    found[f"channels {'first' if plan.channels_last else 'last'}"] = Way(
-        replace(plan, channels_last=not plan.channels_last)
-    )
+    found = {PLAN: plan}
+    found[f"channels {'first' if plan.channels_last else 'last'}"] = replace(plan, channels_last=not plan.channels_last)
     if machine.has_bfloat16() or DEVICE == "cuda":
-        other = {"float32": "bfloat16", "bfloat16": "float32"}
+        other = {"float32": "bfloat16", "bfloat16": "float32"}[plan.precision]
         if made.width >= machine.NARROWEST:
-            found[other[plan.precision]] = Way(replace(plan, precision=other[plan.precision]))
+            found[other] = replace(plan, precision=other)
         if made.optimizer == "muon":
-            found["Muon in float32"] = Way(replace(plan, muon_precision="float32"))
+            found["Muon in float32"] = replace(plan, muon_precision="float32")
     if DEVICE == "cpu":
-        found["timm's layers"] = Way(plan, plain=True)
-    if compiled:
-        found["compiled"] = Way(plan, plain=True, compiled=True)
-    return found
-
-
-class Step:
-    """A training step of a task in one way; `started` is the seconds of its first two."""
-
-    def __init__(self, task: str, made: TrainingSettings, way: Way):
-        torch.manual_seed(0)
-        one = build_task(task, made)
-        network = backbone.build(made, one.num_logits)
-        if way.plain:
-            faster.give_back(network)
-        if way.compiled:
-            network.compile()
-        stream, rows = np.random.default_rng(0), np.arange(made.batch_size)
-        pixels = stream.integers(0, 256, (len(rows), made.height, made.width, 3), np.uint8)
-        targets = stream.integers(0, LABELS[task], len(rows)).astype(np.float32)
-        folder = Path(tempfile.mkdtemp(dir="."))
-        self.trainer = Trainer(
-            one, network, TrainingData(pixels, targets, rows, rows, rows), made, way.plan, folder, task
-        )
-        self.given = torch.from_numpy(pixels).to(self.trainer.accelerator.device), torch.from_numpy(rows)
-        self.started = self.seconds() + self.seconds()
-
-    def seconds(self) -> float:
-        machine.settle(self.trainer.plan)
-        started = now()
-        self.trainer.train_step(*self.given)
-        return now() - started
+        for name in faster.used(backbone.build(made, 1)):
+            layers = set(plan.layers) ^ {name}
+            found[f"{'with' if name in layers else 'without'} our {name}"] = replace(plan, layers=tuple(layers))
+        if plan.layers:
+            found["timm's layers"] = replace(plan, layers=())
+    found = {name: Way(way) for name, way in found.items()}
+    return found | ({"compiled": Way(replace(plan, layers=()), True)} if compiled else {})
 
 
 def measure(task: str, made: TrainingSettings, given: argparse.Namespace) -> dict[str, Any]:
-    steps = {name: Step(task, made, way) for name, way in ways(made, given.threads, given.compiled).items()}
+    steps = {
+        name: TimedStep(task, made, way.plan, Path.cwd(), way.compiled)
+        for name, way in ways(made, given.threads, given.compiled).items()
+    }
     turns: dict[str, list[float]] = {name: [] for name in steps}
     for turn in range(given.repeats):
         print(f"{task}: turn {turn + 1} of {given.repeats}", file=sys.stderr)
@@ -114,24 +99,36 @@ def measure(task: str, made: TrainingSettings, given: argparse.Namespace) -> dic
     }
 
 
+def shown(task: str, by_name: dict[str, Any]) -> str:
+    """What measure found, as a table."""
+    spreads = [list(of.values())[:2] for of in by_name.values()]
+    told = [[f"{one['median']:.3g} ({one['low']:.3g} to {one['high']:.3g})" for one in two] for two in spreads]
+    rows = [(task, name, *two) for name, two in zip(by_name, told, strict=True)]
+    return table(("task", "way", "seconds a step", "the plan is faster by"), rows)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--preset", choices=["base", "small", "lite"], default="base")
     parser.add_argument("--threads", type=int, help="of a step (default: all cores)")
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--only", choices=TASKS, nargs="+", default=list(TASKS), help="these networks")
+    parser.add_argument("--held-to", choices=HELD_TO, help="use no newer instructions than these")
     parser.add_argument("--compiled", action="store_true")
     parser.add_argument("--smoke", action="store_true", help="with tiny networks, to see that it runs")
     given = parser.parse_args()
     started = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="face18-plan-") as folder, contextlib.chdir(folder):
-        found = {task: measure(task, made, given) for task, made in settings_of(given.preset, given.smoke).items()}
-    rows = [
-        (task, name, *(f"{one['median']:.3g} ({one['low']:.3g} to {one['high']:.3g})" for one in list(of.values())[:2]))
-        for task, by_name in found.items()
-        for name, of in by_name.items()
-    ]
-    print(table(("task", "way", "seconds a step", "the plan is faster by"), rows), file=sys.stderr)
-    about = {"hardware": hardware(), "versions": versions(), "seconds": time.perf_counter() - started}
+        settings, found = settings_of(given.preset, given.smoke), {}
+        for task in given.only:
+            found[task] = measure(task, settings[task], given)
+            print(shown(task, found[task]), file=sys.stderr, flush=True)  # an impatient user keeps what there is
+    about = {
+        "hardware": hardware(),
+        "instructions": instructions(),
+        "versions": versions(),
+        "seconds": time.perf_counter() - started,
+    }
     print(json.dumps(about | {"given": vars(given)} | found, indent=1))
 
 

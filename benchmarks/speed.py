@@ -71,6 +71,7 @@ from pipeline.training.trainer import Trainer, TrainingData
 AMOUNTS = {
     "smoke": {"photos": 16, "steps": 2, "before": 1, "repeats": 1, "cost_photos": [100, 200]},
     "small": {"photos": 512, "steps": 20, "before": 5, "repeats": 3, "cost_photos": [10_000, 100_000]},
+    "lite": {"photos": 512, "steps": 12, "before": 4, "repeats": 5, "cost_photos": [10_000, 100_000]},
     "base": {"photos": 192, "steps": 4, "before": 2, "repeats": 5, "cost_photos": [10_000, 100_000]},
     "gpu": {"photos": 2048, "steps": 100, "before": 50, "repeats": 3, "cost_photos": [10_000, 100_000]},
 }
@@ -275,7 +276,7 @@ MEASURES = {"train": measure_training, "predict": measure_prediction, "cost": me
 def options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line, with the usual amounts where it names none."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--preset", choices=["base", "small"], default="base")
+    parser.add_argument("--preset", choices=["base", "small", "lite"], default="base")
     parser.add_argument(
         "--only", choices=["train", "predict", "cost"], help="this section (default: train and predict)"
     )

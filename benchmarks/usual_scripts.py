@@ -1,28 +1,48 @@
-"""Training and prediction as people write them, for speed.py to compare with: a pass over the files per network.
+"""Training and prediction as people write them, to compare with: a pass over the files per network.
+
+    python benchmarks/usual_scripts.py --data ../shared/faces --preset lite --out submission.csv
 
 *usual* is the script of a tutorial: Pillow, torchvision's transforms, float32 as it comes, two loader processes.
 *tuned* is the same with what tuning guides advise: a loader process for every core, channels last, bfloat16
 autocast where the machine has instructions for it, a fused optimizer, copies that do not wait. On a GPU it is there
-once more with a compiled network.
+once more with a compiled network. The command is *usual* from the files to a submission, as whole.py times it: the
+networks of a preset from the same weights, for as many steps as ours take, without a look at validation people.
 """
 
 from __future__ import annotations
 
+import argparse
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain, islice, repeat
 from pathlib import Path
 
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
 import joblib
+import numpy as np
+import pandas as pd
 import torch
 from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
+from models import backbone
 from models.backbone import Network
-from models.cpu import faster
+from models.labels import band, encode
 from models.task import Augmentation
+from models.tasks import build_task
+from pipeline.comparison.cost import photos_per_epoch
+from pipeline.dataset.folds import fold_table, with_folds
+from pipeline.dataset.photos import read_data_set
+from pipeline.run import presets
+from pipeline.run.settings import PRESETS, TASKS
 from pipeline.runtime.machine import has_bfloat16
+from pipeline.training.sampling import epoch_steps, steps_of
+from pipeline.training.start import packaged_folder
 
 Size = tuple[int, int]
 
@@ -83,7 +103,7 @@ class Script:
         return torch.autocast(self.device, torch.bfloat16, enabled=self.tuned and helps)
 
     def ready(self, network: nn.Module) -> nn.Module:
-        network = faster.give_back(network).to(self.device)
+        network = network.to(self.device)
         network = network.to(memory_format=torch.channels_last) if self.tuned else network
         return torch.compile(network) if self.compiled else network
 
@@ -99,17 +119,22 @@ class Script:
         photos: PhotoFiles,
         batch_size: int,
         lr: float,
+        steps: int | None = None,
     ) -> Iterator[float]:
-        """An epoch, a step at a time; gives the loss of each."""
+        """An epoch, or so many steps with a cosine of learning rates, a step at a time; gives the loss of each."""
         network = self.ready(network).train()
         optimizer = torch.optim.AdamW(network.parameters(), lr=lr, fused=self.tuned)
-        for pixels, labels in self.loader(photos, batch_size, training=True):
+        schedule = steps and torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+        loader = self.loader(photos, batch_size, training=True)
+        for pixels, labels in islice(chain.from_iterable(repeat(loader)), steps) if steps else loader:
             pixels, labels = self.put(pixels), labels.to(self.device, non_blocking=self.tuned)
             optimizer.zero_grad()
             with self.autocast():
                 value = loss(network(pixels), labels)
             value.backward()
             optimizer.step()
+            if schedule:
+                schedule.step()
             yield value.item()
 
     @torch.no_grad()
@@ -121,3 +146,47 @@ class Script:
             with self.autocast():
                 logits.append(network(self.put(pixels)).float().cpu())
         return torch.cat(logits)
+
+
+def submission(root: Path, preset: str) -> pd.DataFrame:
+    """Train a preset's specialists on all train people but a fold, and label the eval photos; bands at 30 and 60."""
+    data, script, predicted = read_data_set(root), Script("cpu", tuned=False), {}
+    rows = with_folds(data.train, fold_table(data.train))
+    rows = rows[rows["fold"] != 0]
+    for task in TASKS:
+        made = presets.settings_of(preset, task)
+        one, size = build_task(task, made), (made.height, made.width)
+        torch.manual_seed(0)
+        network = backbone.build(made, one.num_logits, str(packaged_folder(made.backbone)))
+        network.begin_at(one.initial_bias(torch.tensor(rows[task].to_numpy(np.float32))))
+        labels = rows[task].to_numpy(np.float32).tolist()
+        files = PhotoFiles(list(map(data.path, rows["photo"])), labels, transform_for(network, size, one.augmentation))
+        steps = steps_of(made.epochs, epoch_steps(photos_per_epoch(task, made, rows), made.batch_size))
+        losses = script.train(
+            network.backbone,
+            lambda logits, targets, one=one: one.loss(logits, targets, torch.ones_like(targets)),
+            files, made.batch_size, made.lr, steps,
+        )  # fmt: skip
+        for step, loss in enumerate(losses, 1):
+            if step % 20 == 0 or step == steps:
+                print(f"usual {task}: step {step} of {steps}, loss {loss:.3f}", flush=True)
+        unseen = PhotoFiles(
+            list(map(data.path, data.eval["photo"])), [0.0] * len(data.eval), transform_for(network, size)
+        )
+        predicted[task] = one.predict(script.predict(network.backbone, unseen, made.batch_size)).numpy()
+    mask, gender = predicted["mask"].argmax(1), (predicted["gender"][:, 0] >= 0.5).astype(int)
+    ages = band(predicted["age"][:, 0])
+    return pd.DataFrame({"photo": data.eval["photo"], "ans": encode(mask, gender, ages)})
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--preset", choices=PRESETS, default="lite")
+    parser.add_argument("--out", type=Path, required=True)
+    given = parser.parse_args()
+    submission(given.data.resolve(), given.preset).to_csv(given.out, index=False)
+
+
+if __name__ == "__main__":
+    main()

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from torch.nn import init
 from torch.overrides import TorchFunctionMode
 
-from models.cpu import faster
 from models.errors import UserError, nearest
 from models.pretrained import check_taken, check_weights, reach_hub
 from models.settings import ModelSettings
@@ -183,7 +182,6 @@ def _unproven(
         _exchange_stem(backbone)
     if fan_in_init and weights == "none":
         scale_to_fan_in(backbone)
-    faster.exchange(backbone)
     normalisation = timm.data.resolve_model_data_config(backbone)
     network = Network(backbone, list(normalisation["mean"]), list(normalisation["std"]), learned)
     head = backbone.get_classifier()

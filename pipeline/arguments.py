@@ -36,6 +36,7 @@ STAGES = (
     "export",
     "compare",
     "recipes",
+    "tune",
 )
 NAMED = {"train": " NETWORK", "label": " PHOTO..."}
 """What a stage is told without an option's name."""

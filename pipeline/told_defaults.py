@@ -57,7 +57,7 @@ class Defaults:
 
     def default(self, one: Setting) -> str:
         """In words; empty where there is none."""
-        if self.run is not None and one.name in declared(RunSettings):
+        if self.run is not None and one == declared(RunSettings).get(one.name):  # tune has a preset of its own
             value = getattr(self.run, one.name)
             return one.rules.usual if value is None else one.said(value)
         if one.name in declared(TrainingSettings) and self.run is not None:

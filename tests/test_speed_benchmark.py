@@ -80,14 +80,18 @@ def test_the_whole_benchmark_runs(tmp_path):
 
 def test_the_ways_that_the_plan_is_not(monkeypatch):
     made = PRESETS["small"]["gender"]
-    monkeypatch.setattr(plan_speed.machine, "has_bfloat16", lambda: False)
-    assert list(plan_speed.ways(made, 1, True)) == ["the plan", "channels last", "timm's layers", "compiled"]
-    monkeypatch.setattr(plan_speed.machine, "has_bfloat16", lambda: True)
+    monkeypatch.setattr(plan_speed.machine, "instructions", lambda: "avx2")
+    names = ["the plan", "channels last", "without our swin", "timm's layers", "compiled"]
+    found = plan_speed.ways(made, 1, True)
+    assert list(found) == names
+    assert [way.plan.layers for way in found.values()] == [("swin",), ("swin",), (), (), ()]
+    monkeypatch.setattr(plan_speed.machine, "instructions", lambda: "avx512_bf16")
     found = plan_speed.ways(made, 1, False)
-    assert list(found) == ["the plan", "channels last", "float32", "Muon in float32", "timm's layers"]
+    assert list(found) == ["the plan", "channels last", "float32", "Muon in float32", "with our swin"]
     plans = [way.plan for way in found.values()]
     assert [plan.precision for plan in plans] == ["bfloat16", "bfloat16", "float32", "bfloat16", "bfloat16"]
     assert [plan.muon_precision for plan in plans] == ["bfloat16"] * 3 + ["float32", "bfloat16"]
+    assert [plan.layers for plan in plans] == [(), (), (), (), ("swin",)]
 
 
 @pytest.mark.slow

@@ -40,6 +40,7 @@ ALLOWED = {
     ("age_mix", "key"): "what a user reads",
     ("batch", "variable"): "the photos of a step themselves",
     ("clip", "attribute"): "numpy's and torch's",
+    ("mark_dirty", "attribute"): "torch's",
     **dict.fromkeys((("Figure", "definition"), ("Figure", "variable"), ("figure", "definition")), "matplotlib's"),
     **{
         (f"MultiPart{what}", kind): "Starlette's"

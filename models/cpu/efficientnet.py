@@ -1,4 +1,4 @@
-"""EfficientNet's activation and squeeze-and-excitation (Hu et al. 2018) with fewer walks through memory.
+"""EfficientNet's activations and squeeze-and-excitation (Hu et al. 2018) with fewer walks through memory.
 
 More than half of an EfficientNet's training on a CPU goes by elementwise, at the pace of its memory. Autograd copies
 what an activation then alters in place, and takes a gated layer's gradient in five walks, four of them written back to
@@ -24,6 +24,15 @@ class LeanSiLU(nn.SiLU):
         return F.silu(x, self.inplace and not (torch.is_grad_enabled() and x.is_cpu))
 
 
+class LeanReLU6(nn.ReLU6):
+    """nn.ReLU6 that in training alters its input in place without a copy: the gradient follows from what comes out."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not (self.inplace and torch.is_grad_enabled() and x.requires_grad and x.is_cpu):
+            return super().forward(x)
+        return _Clamped.apply(x)
+
+
 class LeanSqueezeExcite(SqueezeExcite):
     """timm's layer with its gradient taken in one piece."""
 
@@ -42,8 +51,28 @@ def is_silu(layer: nn.Module) -> bool:
     return type(layer) is nn.SiLU
 
 
+def is_relu6(layer: nn.Module) -> bool:
+    return type(layer) is nn.ReLU6
+
+
 def is_squeeze_excite(layer: nn.Module) -> bool:
     return type(layer) is SqueezeExcite
+
+
+class _Clamped(torch.autograd.Function):
+    """x between 0 and 6, in place."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.mark_dirty(x)
+        ctx.save_for_backward(x.clamp_(0, 6))
+        return x
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, above: Tensor) -> Tensor:
+        (y,) = ctx.saved_tensors
+        return torch.ops.aten.hardtanh_backward(above, y, 0.0, 6.0)  # at 0 and 6 there is none, as for what was beyond
 
 
 class _Gated(torch.autograd.Function):

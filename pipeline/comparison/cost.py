@@ -17,7 +17,6 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from models import backbone
-from models.cpu import faster
 from models.tasks import build_task
 from pipeline.run.presets import columns_of
 from pipeline.run.train_settings import TrainingSettings
@@ -45,7 +44,6 @@ def flops_per_photo(task: str, settings: TrainingSettings) -> float:
     num_logits = build_task(task, settings).num_logits
     with torch.random.fork_rng(devices=[]):  # counting must not change what is drawn after it
         network = backbone.build(settings, num_logits)
-        faster.give_back(network)  # ours spare dropped paths and padding
         return flops_of(network, torch.zeros(PHOTOS, 3, settings.height, settings.width, dtype=torch.uint8))
 
 

@@ -81,6 +81,12 @@ class WorkSettings(Settings):
     channels_last: bool | None = setting(
         "Photos with their channels last in memory.", None, usual="by machine and backbone"
     )
+    layers: str | None = setting(
+        "faster: those made faster for processors, where they are; timm: its own alone. They differ by rounding.",
+        None,
+        choices=("faster", "timm"),
+        usual="by machine and backbone",
+    )
     checkpoint_steps: int | None = setting("A checkpoint every so many steps.", None, least=1, usual="by time alone")
     checkpoint_seconds: float | None = setting(
         "A checkpoint after so many seconds, beside the one after each epoch.", 60.0, above=0

@@ -1,31 +1,24 @@
-"""The plan for the machine at hand: precision, memory format, threads and loader workers.
+"""The plan for the machine at hand: precision, memory format, layers, threads and loader workers.
 
-The plan is a static table, recorded with the run and kept when it resumes, so that the same command gives the
-same bytes on the same machine. It never touches the training batch.
+The plan follows from a static table, or from what `make tune` measured on this machine. It is recorded with the run and
+kept when it resumes, so that the same record gives the same bytes on the same machine. It never touches the training
+batch.
 """
 
 from __future__ import annotations
 
 import ctypes
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from pipeline.runtime import tuned
+from pipeline.runtime.instructions import BFLOAT16, instructions
+from pipeline.runtime.plan_table import Way, way
 
 if TYPE_CHECKING:
     import torch
 
 
-ON_CPUS = (
-    ("efficientnet", "float32", True),
-    ("xception", "float32", True),
-    ("resnet", "float32", True),
-    ("convnext_atto", "float32", True),
-    ("convnext_femto", "float32", True),
-    ("convnext", "bfloat16", True),
-    ("", "bfloat16", False),
-)
-"""How CPUs train a backbone fastest, by the first piece of its name that fits: precision where they have both, and
-whether channels last. Never compiled: on a CPU that gains a tenth at best and takes minutes (benchmarks/README.md)."""
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's malloc.h
 
 
@@ -49,9 +42,33 @@ class Plan:
     """One of PRECISIONS, of Muon's matrix products; timm's own where nothing is chosen."""
     processes: int = 1
     """Training processes, on all machines; threads and workers are those of each."""
+    layers: tuple[str, ...] = ("convnext", "depthwise", "silu", "squeeze-excite", "swin")
+    """The layers of models/cpu/faster.py, by name, that stand for the network's own. Of a record without them all."""
+    tuned: str | None = None
+    """The day on which make tune measured this way here; None where it is the table's."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "layers", tuple(self.layers))  # JSON has lists
+
+    @property
+    def way(self) -> Way:
+        return Way(self.precision, self.channels_last, self.layers)
+
+    def by(self, way: Way, tuned: str | None = None) -> Plan:
+        """This plan with another way to use the processor; tuned: the day on which make tune found it."""
+        return replace(self, precision=way.precision, channels_last=way.channels_last, layers=way.layers, tuned=tuned)
+
+    @property
+    def layers_told(self) -> str:
+        return ", ".join(self.layers) or "timm's own"
+
+    @property
+    def by_tuning(self) -> str:
+        """In words, that this way was measured on this machine; nothing where it was not."""
+        return f", as make tune measured here on {self.tuned}" if self.tuned else ""
 
     def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        return asdict(self) | {"layers": list(self.layers)}
 
     def autocast(self) -> torch.autocast:
         import torch
@@ -62,24 +79,29 @@ class Plan:
 def plan(backbone: str, size: tuple[int, int] = (128, 96), share: int = 1, **given: Any) -> Plan:
     """The plan for a backbone and photos (height, width); `given` are fields of it that the user set, or None.
 
-    share: how many processes share the cores.
+    share: how many processes share the cores. Raises UserError where what was tuned lies in a damaged file.
     """
-    return replace(_usual(backbone, size, share), **{name: value for name, value in given.items() if value is not None})
+    made = usual_plan(backbone, size, share)
+    measured = tuned.found(backbone, size) if made.device == "cpu" else None
+    if measured is not None:
+        made = made.by(*measured)
+    return replace(made, **{name: value for name, value in given.items() if value is not None})
 
 
-def _usual(backbone: str, size: tuple[int, int], share: int) -> Plan:
+def usual_plan(backbone: str, size: tuple[int, int], share: int = 1, threads: int | None = None) -> Plan:
+    """The table's plan, whatever was tuned."""
     import joblib
     import torch
 
-    threads = max(1, joblib.cpu_count() // share)
+    threads = threads or max(1, joblib.cpu_count() // share)
     if torch.cuda.is_available():
-        return Plan("cuda", "bfloat16", True, threads, min(8, max(1, threads - 1)))
-    precision, channels_last = next(row[1:] for row in ON_CPUS if row[0] in backbone)
-    fastest = "bfloat16" if has_bfloat16() else "float32"
-    if size[1] < NARROWEST or fastest == "float32":
-        precision = "float32"
+        return Plan("cuda", "bfloat16", True, threads, min(8, max(1, threads - 1)), layers=())
+    kind = instructions()
+    found = way(kind, backbone)
+    precision = "float32" if size[1] < NARROWEST else found.precision
+    muon = "bfloat16" if kind in BFLOAT16 else "float32"
     # On a CPU the network uses every core itself; a loader process would only take one from it.
-    return Plan("cpu", precision, channels_last, threads, 0, muon_precision=fastest)
+    return Plan("cpu", precision, found.channels_last, threads, 0, muon, layers=found.layers)
 
 
 def settle(plan: Plan) -> None:
@@ -95,11 +117,7 @@ def settle(plan: Plan) -> None:
 
 def has_bfloat16() -> bool:
     """Whether this processor has instructions for bfloat16; others take a hundred times as long in it."""
-    try:
-        flags = Path("/proc/cpuinfo").read_text()
-    except OSError:  # another system: float32 is right everywhere
-        return False
-    return "avx512_bf16" in flags or "amx_bf16" in flags
+    return instructions() in BFLOAT16
 
 
 def versions() -> dict[str, str]:

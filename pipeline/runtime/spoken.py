@@ -10,7 +10,7 @@ COMMAND = "face18"
 SETTINGS = "DATA|EVAL|EXTRA|FACES|FOLDS|NPROC|PEOPLE|PRESET|RECIPE|RUN|SYSTEM|THREADS|WEIGHTS"
 """Those that make takes by these names; each is an option of the same name, but for those of OPTIONS."""
 OPTIONS = {"NPROC": "processes"}
-STAGES = "calibrate|commands|compare|count|data|export|predict|prepare|recipes|report|score|serve|submit"
+STAGES = "calibrate|commands|compare|count|data|export|predict|prepare|recipes|report|score|serve|submit|tune"
 
 
 def called() -> str:

@@ -205,7 +205,7 @@ def _tell_plan(run: Run, settings: Train, given: Given[TrainingSettings], number
         kinds += ["channels last"] if plan.channels_last else []
         print(
             f"train {fold.name}: {fold.settings.backbone} on {plan.device} {', '.join(kinds)}, "
-            f"{plan.threads} threads, {plan.workers} loader processes"
+            f"{plan.threads} threads, {plan.workers} loader processes{plan.by_tuning}"
             f"{f' in each of {plan.processes} processes' if plan.processes > 1 else ''}"
         )
     return told

@@ -120,7 +120,7 @@ def _told(
         f"{begun.name}: {begun.settings.backbone}, {parameters / 1e6:.1f} M weights, {start}, {own} photos "
         f"of {rows[~held_out]['person'].nunique()} people{told} to learn from, {len(training_data.validation)} of "
         f"{rows[held_out]['person'].nunique()} held out{unjudged}; {begun.plan.precision}, {begun.plan.threads} "
-        f"threads; up to {parameters * 20 / 1e6:.0f} MB of disk"
+        f"threads{begun.plan.by_tuning}; up to {parameters * 20 / 1e6:.0f} MB of disk"
         f"{differences(begun.plan.processes, begun.plan.device, network, begun.settings)}"
     )
 
@@ -184,8 +184,11 @@ def _often(settings: Train) -> tuple[int, float]:
 def _finish(fold: BegunFold, trainer: Trainer, held: pd.DataFrame, more: dict[str, Any]) -> dict[str, Any]:
     """Write weights, their predictions about the rows held out, and, last, the fold's record; returns its metrics."""
     store.write_weights(fold.folder / WEIGHTS, trainer.averaged.state_dict())
-    member = ensemble.load(fold, trainer.plan.device, trainer.plan.threads)
-    predictions = ensemble.predict_rows(member, trainer.data.pixels, trainer.data.validation)
+    if trainer.validation_logits is not None and trainer.plan.device == "cpu":
+        predictions = ensemble.predicted(trainer.task, trainer.validation_logits)
+    else:
+        member = ensemble.load(fold, trainer.plan.device, trainer.plan.threads)
+        predictions = ensemble.predict_rows(member, trainer.data.pixels, trainer.data.validation)
     if not (len(predictions) == len(held) == held["photo"].nunique()):
         raise AssertionError("every validation photo is predicted exactly once")
     table = held[["photo", "person", "fold", "mask", "gender", "age"]].reset_index(drop=True)

@@ -14,15 +14,18 @@ from pipeline.runtime.machine import Plan
 def plan_of(settings: Train, resolved: TrainingSettings) -> Plan:
     """The plan for now: of a process of several, or of those that this one would begin."""
     several = (ranks.processes(), ranks.on_this_machine()) if ranks.is_worker() else (settings.processes,) * 2
+    size = (resolved.height, resolved.width)
+    usual = machine.usual_plan(resolved.backbone, size).layers if settings.layers == "faster" else None
     made = machine.plan(
         resolved.backbone,
-        (resolved.height, resolved.width),
+        size,
         share=settings.share * several[1],
         threads=settings.threads,
         workers=settings.workers,
         precision=settings.precision,
         muon_precision=settings.muon_precision,
         channels_last=settings.channels_last,
+        layers=() if settings.layers == "timm" else usual,
         processes=several[0],
     )
     if made.device == "cpu" and made.precision == "bfloat16" and resolved.width < machine.NARROWEST:
@@ -48,7 +51,8 @@ def kept_plan(name: str, begun: Plan, plan: Plan, settings: Train, say: Callable
     given = settings.given().keys() & begun.as_dict().keys() - {"workers", "processes"}
     differing = {name for name in given if getattr(begun, name) != getattr(plan, name)}
     for field in sorted(differing):
-        say(f"{name}: {field.replace('_', ' ')} stays {getattr(begun, field)}, as begun; to change it, --restart")
+        stays = begun.layers_told if field == "layers" else getattr(begun, field)
+        say(f"{name}: {field.replace('_', ' ')} stays {stays}, as begun; to change it, --restart")
     return begun if settings.workers is None else replace(begun, workers=settings.workers)
 
 

@@ -11,13 +11,13 @@ from __future__ import annotations
 import math
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from timm.layers import convert_sync_batchnorm
 from timm.utils import ModelEmaV3
 from torch import Tensor
 
@@ -35,7 +35,8 @@ from pipeline.training import checkpoints, muon, sampling
 from pipeline.training.data import TrainingData, check_batch_size, photo_weights, rows_of_epoch
 from pipeline.training.early_stopping import EarlyStopping
 from pipeline.training.epoch_line import epoch_line, silent, whole
-from pipeline.training.evaluation import evaluate
+from pipeline.training.evaluation import evaluate, quick
+from pipeline.training.fitted import fitted
 from pipeline.training.loader import Loader, LoaderLostError
 from pipeline.training.optimizer import optimizer_of
 from pipeline.training.processes import agreement
@@ -81,12 +82,7 @@ class Trainer:
         self.accelerator = accelerator_of(plan.device, folder, log)
         self.ranks, self.rank = self.accelerator.num_processes, self.accelerator.process_index
         self.agree = agreement(self.ranks)
-        if plan.channels_last:
-            network = network.to(memory_format=torch.channels_last)
-        if self.ranks > 1 and plan.device == "cuda":
-            # Not to be had on CPUs. timm's, because torch's own drops the activations in timm's normalisations.
-            network = convert_sync_batchnorm(network)
-        network = network.to(self.accelerator.device)
+        network = fitted(network, plan, self.ranks).to(self.accelerator.device)
         first_epoch = self.rows_of_epoch(0)
         photos_per_epoch = len(first_epoch)
         self.batch_size = min(settings.batch_size, photos_per_epoch)
@@ -109,6 +105,8 @@ class Trainer:
         self.epoch_started = time.monotonic()
         self.loss_sum = torch.zeros((), device=device)
         self.log: list[dict[str, float]] = []
+        self.validation_logits: NDArray[np.float32] | None = None
+        """Of the model, by the reference, where this process judged it."""
 
     @property
     def averaged(self) -> Network:
@@ -198,7 +196,6 @@ class Trainer:
         return seconds > most or (steps > 0 and self.step % steps == 0)
 
     def rows_of_epoch(self, epoch: int) -> NDArray[np.int64]:
-        """The rows that an epoch sees, in no order."""
         return rows_of_epoch(self.task, self.data, self.settings, epoch)
 
     def _leads(self) -> bool:
@@ -267,8 +264,12 @@ class Trainer:
             )
 
     def evaluate(self) -> dict[str, float]:
-        """The averaged weights on validation people, and on un-augmented train people."""
-        return evaluate(self.task, self.averaged, self.data, self.plan)
+        """The averaged weights on validation people, and on un-augmented train people; at the end as the reference."""
+        last = self.step == self.steps
+        plan = replace(self.plan, precision="float32") if last else quick(self.plan, self.settings.width)
+        metrics, logits = evaluate(self.task, self.averaged, self.data, plan)
+        self.validation_logits = logits if last and not self.early.patience else None
+        return metrics
 
     def end_epoch(self, progress: Progress) -> None:
         """Judge the averaged weights, tell and log what came out, write a checkpoint; with several processes, all."""
@@ -278,11 +279,7 @@ class Trainer:
             steps = self._steps_in()
             whole_epoch = steps == self.steps_per_epoch
             epoch = self.step // self.steps_per_epoch if whole_epoch else self.step / self.steps_per_epoch
-            row = {
-                "epoch": epoch,
-                "train_loss": self.loss_sum.item() / steps,
-                **self.evaluate(),
-            }
+            row = {"epoch": epoch, "train_loss": self.loss_sum.item() / steps, **self.evaluate()}
             row |= dict.fromkeys(self.caveats, True)
             if self.early.patience:
                 self.early.see(row["macro_f1"], len(self.log), self.averaged.state_dict())

@@ -29,7 +29,7 @@ from pipeline.training import checkpoints, evaluation, trainer
 KINDS: dict[str, tuple[str, list[tuple[object, str]]]] = {
     "epoch": ("train", [(trainer.Trainer, "train_step")]),
     "checkpoint": ("train", [(checkpoints, "save"), (torch, "save")]),
-    "validation": ("train", [(evaluation, "logits_of"), (ensemble.EnsembleMember, "predict")]),
+    "validation": ("train", [(evaluation, "logits_of"), (ensemble, "predicted")]),
     "prediction": (
         "predict",
         [(ensemble.EnsembleMember, "predict"), (chunks.Chunks, "write"), (chunks.Chunks, "merge")],

@@ -9,18 +9,28 @@ from models.cpu import faster
 from models.cpu.depthwise import DepthwiseConv2d, is_eligible, weight_gradient
 from pipeline.run.presets import PRESETS
 
-SHAPES = [(2, 3, 8, 6, 7, 3), (1, 5, 4, 9, 3, 1), (3, 2, 7, 7, 5, 2), (2, 4, 9, 5, 5, 0), (2, 2, 3, 3, 7, 3)]
+SHAPES = [
+    (2, 3, 8, 6, 7, 3),
+    (1, 5, 4, 9, 4, 1),
+    (3, 2, 7, 7, 5, 2),
+    (2, 4, 9, 5, 5, 0),
+    (2, 2, 3, 3, 7, 3),
+    (2, 3, 9, 9, 3, 1),
+]
 
 
+@pytest.mark.parametrize("stride", [(1, 1), (2, 2), (1, 3)])
+@pytest.mark.parametrize("order", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize(("count", "channels", "height", "width", "kernel", "padding"), SHAPES)
-def test_the_weight_gradient_is_pytorchs(count, channels, height, width, kernel, padding):
+def test_the_weight_gradient_is_pytorchs(count, channels, height, width, kernel, padding, order, stride):
     torch.manual_seed(0)
     x = torch.randn(count, channels, height, width, dtype=torch.float64)
     weight = torch.randn(channels, 1, kernel, kernel, dtype=torch.float64, requires_grad=True)
-    y = torch.conv2d(x, weight, padding=padding, groups=channels)
+    y = torch.conv2d(x, weight, stride=stride, padding=padding, groups=channels)
     above = torch.randn_like(y)
     (expected,) = torch.autograd.grad(y, weight, above)
-    found = weight_gradient(x.float(), above.float(), (kernel, kernel), (padding, padding))
+    x, above = x.float().to(memory_format=order), above.float().to(memory_format=order)
+    found = weight_gradient(x, above, (kernel, kernel), stride, (padding, padding))
     torch.testing.assert_close(found, expected.float(), rtol=1e-5, atol=1e-4)
 
 
@@ -61,9 +71,9 @@ def test_the_gradient_of_what_came_in_is_pytorchs(order):
     torch.testing.assert_close(found, expected, rtol=0.02, atol=0.02)
 
 
-def test_without_bfloat16_or_training_it_is_pytorchs_own():
+def test_without_training_it_is_pytorchs_own():
     torch.manual_seed(0)
-    plain, x = nn.Conv2d(4, 4, 3, padding=1, groups=4), torch.randn(2, 4, 9, 7)
+    plain, x = nn.Conv2d(4, 4, 5, padding=2, groups=4), torch.randn(2, 4, 9, 7)
     before = plain(x)
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
         coarse = plain(x)
@@ -76,12 +86,12 @@ def test_without_bfloat16_or_training_it_is_pytorchs_own():
 @pytest.mark.parametrize(
     "layer",
     [
-        nn.Conv2d(4, 4, 3, padding=1),
-        nn.Conv2d(4, 8, 3, padding=1, groups=4),
-        nn.Conv2d(4, 4, 3, stride=2, padding=1, groups=4),
-        nn.Conv2d(4, 4, 3, dilation=2, groups=4),
-        nn.Conv2d(4, 4, 3, padding="same", groups=4),
-        nn.Conv2d(4, 4, 3, padding=1, groups=4, padding_mode="reflect"),
+        nn.Conv2d(4, 4, 3, padding=1, groups=4),
+        nn.Conv2d(4, 4, 5, padding=2),
+        nn.Conv2d(4, 8, 5, padding=2, groups=4),
+        nn.Conv2d(4, 4, 5, dilation=2, groups=4),
+        nn.Conv2d(4, 4, 5, padding="same", groups=4),
+        nn.Conv2d(4, 4, 5, padding=1, groups=4, padding_mode="reflect"),
         nn.Linear(4, 4),
     ],
 )
@@ -91,7 +101,27 @@ def test_other_layers_stay(layer):
 
 def test_a_convnext_has_them_under_the_same_names():
     settings = PRESETS["small"]["age"] | {"height": 64, "width": 48}
-    network = backbone.build(settings, 3)
+    network = faster.exchange(backbone.build(settings, 3))
     exchanged = [name for name, layer in network.named_modules() if isinstance(layer, DepthwiseConv2d)]
     assert len(exchanged) == 12
     assert all(f"{name}.weight" in network.state_dict() for name in exchanged)
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.float64])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_in_full_precision_all_gradients_are_pytorchs(kind, stride):
+    torch.manual_seed(0)
+    plain = nn.Conv2d(4, 4, 5, stride, 2, groups=4).to(kind)
+    x = torch.randn(3, 4, 9, 7, dtype=kind, requires_grad=True)
+    expected = torch.autograd.grad(plain(x).square().sum(), (x, *plain.parameters()))
+    faster.exchange(plain)
+    assert isinstance(plain, DepthwiseConv2d)
+    found = torch.autograd.grad(plain(x).square().sum(), (x, *plain.parameters()))
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_weights_that_do_not_learn_are_pytorchs():
+    layer = faster.exchange(nn.Conv2d(4, 4, 5, padding=2, groups=4))
+    layer.requires_grad_(False)
+    x = torch.randn(2, 4, 9, 7, requires_grad=True)
+    assert "_Convolution" not in type(layer(x).grad_fn).__name__

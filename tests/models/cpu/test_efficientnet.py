@@ -9,7 +9,7 @@ from torch import nn
 
 from models import backbone
 from models.cpu import faster
-from models.cpu.efficientnet import LeanSiLU, LeanSqueezeExcite
+from models.cpu.efficientnet import LeanReLU6, LeanSiLU, LeanSqueezeExcite
 from pipeline.run.presets import PRESETS
 
 
@@ -77,11 +77,40 @@ def test_an_activation_alters_nothing_in_place_in_training():
         assert torch.equal(y, expected)
 
 
+@pytest.mark.parametrize("order", [torch.contiguous_format, torch.channels_last])
+def test_a_clamp_has_the_bits_of_pytorchs_and_keeps_no_copy(order):
+    found, given = [], photos(order) * 9
+    given[0, 0, 0, :3] = torch.tensor([0.0, 6.0, -0.0])
+    for layer in (nn.ReLU6(inplace=True), faster.exchange(nn.ReLU6(inplace=True))):
+        x = given.clone().requires_grad_()
+        between = x * 1
+        y = layer(between)
+        assert y.data_ptr() == between.data_ptr()
+        saved = getattr(y.grad_fn, "saved_tensors", (None,))[0]
+        assert saved is None or saved.data_ptr() == y.data_ptr()
+        y.square().sum().backward()
+        found.append((y.detach(), x.grad))
+    assert type(layer) is LeanReLU6
+    assert saved is not None
+    assert torch.equal(found[0][0], found[1][0])
+    assert torch.equal(found[0][1], found[1][1])
+
+
+def test_a_clamp_that_alters_nothing_in_place_is_pytorchs():
+    layer, x = faster.exchange(nn.ReLU6()), photos().requires_grad_()
+    before = x.detach().clone()
+    assert "Hardtanh" in type(layer(x).grad_fn).__name__
+    assert torch.equal(x, before)
+    with torch.no_grad():
+        assert torch.equal(faster.exchange(nn.ReLU6(inplace=True))(x.detach().clone()), layer(x))
+
+
 def test_a_network_trains_as_timms():
     settings = PRESETS["base"]["mask"] | {"height": 64, "width": 64, "drop_path": 0.0}
     torch.manual_seed(0)
     ours = backbone.build(settings, 3).double()
-    timms = faster.give_back(copy.deepcopy(ours))
+    timms = copy.deepcopy(ours)
+    faster.exchange(ours)
     assert sum(isinstance(layer, LeanSqueezeExcite) for layer in ours.modules()) == 16
     x = torch.randint(0, 256, (4, 3, 64, 64), dtype=torch.uint8)
     gradients = []

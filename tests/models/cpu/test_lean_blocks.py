@@ -152,11 +152,15 @@ def test_other_layers_stay(layer, is_eligible):
 @pytest.mark.parametrize(("task", "kind", "count"), [("gender", LeanSwinBlock, 7), ("age", LeanConvNeXtBlock, 0)])
 def test_specialists_have_them_where_photos_are_apart(task, kind, count):
     network = backbone.build(PRESETS["small"][task] | {"height": 64, "width": 64}, 2)
+    assert not any(isinstance(layer, kind) for layer in network.modules())
+    assert ("swin" in faster.used(network)) == (task == "gender")
+    faster.exchange(network)
     assert sum(isinstance(layer, kind) for layer in network.modules()) == count
 
 
-def test_a_network_can_be_given_back():
-    network = backbone.build(PRESETS["small"]["mask"] | {"height": 64, "width": 64}, 3)
-    assert any(type(layer) in faster.LAYERS for layer in network.modules())
-    faster.give_back(network)
-    assert not any(type(layer) in faster.LAYERS for layer in network.modules())
+def test_those_named_are_exchanged_and_no_others():
+    network = backbone.build(PRESETS["base"]["mask"] | {"height": 64, "width": 64}, 3)
+    assert faster.used(network) == ["depthwise", "silu", "squeeze-excite"]
+    faster.exchange(network, ("silu",))
+    kinds = {type(layer) for layer in network.modules()}
+    assert [name for name, (kind, _) in faster.LAYERS.items() if kind in kinds] == ["silu"]

@@ -5,39 +5,63 @@ import json
 import pytest
 import torch
 
-from pipeline.runtime import machine
+from models.cpu import faster
+from pipeline.runtime import machine, plan_table, tuned
+from pipeline.runtime.instructions import BFLOAT16, KINDS
 from pipeline.runtime.machine import Plan, plan
 
+EFFICIENT = ("depthwise", "relu6", "silu", "squeeze-excite")
 NETWORKS = {
-    "efficientnet_b0": ("float32", True),
-    "test_efficientnet": ("float32", True),
-    "tf_efficientnetv2_s": ("float32", True),
-    "legacy_xception": ("float32", True),
-    "resnet50": ("float32", True),
-    "convnext_atto": ("float32", True),
-    "convnext_tiny": ("bfloat16", True),
-    "convnextv2_base": ("bfloat16", True),
-    "swin_tiny_patch4_window7_224": ("bfloat16", False),
-    "coatnet_0_rw_224": ("bfloat16", False),
+    "efficientnet_b0": ("float32", True, EFFICIENT),
+    "test_efficientnet": ("float32", True, EFFICIENT),
+    "tf_efficientnetv2_s": ("float32", True, EFFICIENT),
+    "legacy_xception": ("float32", True, ()),
+    "resnet50": ("float32", True, ()),
+    "convnext_atto": ("float32", True, ("depthwise",)),
+    "convnext_tiny": ("bfloat16", True, ("convnext", "depthwise")),
+    "convnextv2_base": ("bfloat16", True, ("convnext", "depthwise")),
+    "swin_tiny_patch4_window7_224": ("bfloat16", False, ()),
+    "coatnet_0_rw_224": ("bfloat16", False, ()),
 }
 
 
 BF16 = {"/proc/cpuinfo": "flags\t\t: fpu avx512f avx512_bf16 amx_tile\n"}
 
 
+@pytest.fixture(autouse=True)
+def _nothing_tuned(tmp_path, monkeypatch):
+    monkeypatch.setenv(tuned.FOLDER, str(tmp_path))
+
+
 @pytest.mark.parametrize(("name", "best"), NETWORKS.items())
 def test_on_a_processor(computer, name, best):
     computer(cores=4, files=BF16)
-    assert plan(name) == Plan("cpu", *best, threads=4, workers=0)
-    for files in ({"/proc/cpuinfo": "flags: fpu avx2 avx512f\n"}, {}):
+    precision, channels_last, layers = best
+    assert plan(name) == Plan("cpu", precision, channels_last, threads=4, workers=0, layers=layers)
+    for files in ({"/proc/cpuinfo": "flags: fpu avx2 avx512f\n"}, {"/proc/cpuinfo": "flags: fpu avx2\n"}, {}):
         computer(cores=4, files=files)
         assert (plan(name).precision, plan(name).muon_precision) == ("float32", "float32")
+
+
+def test_a_row_that_is_not_measured_takes_the_nearest():
+    assert set(plan_table.NEAREST) | set(plan_table.WAYS) == set(KINDS)
+    assert not set(plan_table.NEAREST) & set(plan_table.WAYS)
+    for kind, nearest in plan_table.NEAREST.items():
+        assert kind not in BFLOAT16
+        assert nearest not in BFLOAT16
+        assert plan_table.way(kind, "swin_tiny") == plan_table.way(nearest, "swin_tiny")
+    assert plan_table.way("amx", "swin_tiny") != plan_table.way("avx512_bf16", "swin_tiny")
+
+
+def test_every_layer_of_ours_is_used_on_some_row():
+    ways = [one for rows in plan_table.WAYS.values() for one in rows.values()]
+    assert {name for one in ways for name in one.layers} == set(faster.LAYERS)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_on_a_gpu(computer, name):
     computer(cores=4, gpu=True)
-    assert plan(name) == Plan("cuda", "bfloat16", True, threads=4, workers=3)
+    assert plan(name) == Plan("cuda", "bfloat16", True, threads=4, workers=3, layers=())
     computer(cores=1, gpu=True)
     assert plan(name).workers == 1
     computer(cores=64, gpu=True)

@@ -145,6 +145,23 @@ def test_a_training_goes_on_by_other_processes_and_says_so():
     assert told == ["age fold 0: threads stays 2, as begun; to change it, --restart"]
 
 
+def test_layers_stay_as_begun_and_are_named():
+    told, begun = [], Plan("cpu", "float32", True, 1, 0, layers=("relu6", "silu"))
+    kept = plan.kept_plan("f", begun, replace(begun, layers=()), Train.of(task="age", layers="timm"), told.append)
+    assert kept == begun
+    assert told == ["f: layers stays relu6, silu, as begun; to change it, --restart"]
+    assert plan.kept_plan("f", begun, replace(begun, layers=()), Train.of(task="age"), told.append) == begun
+    assert len(told) == 1
+
+
+def test_layers_are_timms_where_that_is_asked(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    made = PRESETS["lite"]["mask"]
+    usual, timms = (plan.plan_of(Train.of(task="mask", layers=layers), made) for layers in ("faster", "timm"))
+    assert "relu6" in usual.layers
+    assert timms == replace(usual, layers=())
+
+
 def test_a_plan_of_before_is_of_one_process():
     old = Plan("cpu", "float32", False, 2, 0).as_dict()
     del old["processes"]

@@ -21,6 +21,7 @@ import torch
 from timm.optim import muon as timms_muon
 
 from models import backbone
+from models.cpu import faster
 from models.errors import UserError
 from models.tasks import build_task
 from pipeline.prediction.engines import logits_of
@@ -29,7 +30,7 @@ from pipeline.runtime import store
 from pipeline.runtime.machine import Plan
 from pipeline.runtime.stopping import StoppedError
 from pipeline.scoring.metrics import macro_f1
-from pipeline.training import checkpoints, evaluation, muon
+from pipeline.training import checkpoints, evaluation, fitted, muon
 from pipeline.training import trainer as training
 from pipeline.training.data import TrainingData
 from pipeline.training.epoch_line import epoch_line
@@ -292,7 +293,7 @@ def test_synchronised_normalisation_keeps_timms_activations():
     photos = torch.from_numpy(PIXELS[:4]).permute(0, 3, 1, 2)
     with torch.no_grad():
         expected = network(photos)
-        converted = training.convert_sync_batchnorm(copy.deepcopy(network)).eval()
+        converted = fitted.convert_sync_batchnorm(copy.deepcopy(network)).eval()
         assert any(isinstance(layer, torch.nn.SyncBatchNorm) for layer in converted.modules())
         torch.testing.assert_close(converted(photos), expected)
 
@@ -814,6 +815,35 @@ def test_judging_sees_photos_as_they_are_and_only_those_of_its_rows(tmp_path, mo
     assert all(pixels is trainer.data.pixels for _, pixels, _ in seen)
     assert not set(part.validation) & set(part.train)
     assert set(part.check) <= set(part.train)
+
+
+def test_a_network_trains_with_the_layers_of_its_plan_alone(tmp_path):
+    for layers in ((), ("squeeze-excite",)):
+        trainer = trainer_of("mask", tmp_path / str(layers), plan=replace(PLANS["mask"], layers=layers))
+        kinds = {type(layer) for layer in trainer.network.modules()}
+        assert {name for name, (kind, _) in faster.LAYERS.items() if kind in kinds} == set(layers)
+
+
+def test_the_last_look_is_the_references_and_those_before_are_quick(tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(evaluation.machine, "has_bfloat16", lambda: True)
+    monkeypatch.setattr(evaluation.machine, "NARROWEST", 48)
+    monkeypatch.setattr(
+        evaluation,
+        "logits_of",
+        lambda network, pixels, rows, plan: (seen.append(plan.precision), logits_of(network, pixels, rows, plan))[1],
+    )
+    trainer = trainer_of("mask", tmp_path)
+    trainer.run()
+    assert seen == ["bfloat16", "bfloat16", "float32", "float32"]
+    reference = logits_of(trainer.averaged, PIXELS, part_of("mask").validation, trainer.plan)
+    assert np.array_equal(trainer.validation_logits, reference.numpy())
+    monkeypatch.setattr(evaluation.machine, "NARROWEST", 49)
+    assert evaluation.quick(trainer.plan, 48) == trainer.plan
+
+
+def test_whoever_stops_early_keeps_no_logits_of_another_epoch(stopped):
+    assert stopped.trainer.validation_logits is None
 
 
 def test_training_sees_the_train_photos_alone_altered(tmp_path):

@@ -1,0 +1,81 @@
+"""python -m pipeline tune: how this machine trains a preset's networks fastest, measured and remembered."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from models.declared import setting
+from models.errors import UserError, listed
+from pipeline.run import presets
+from pipeline.run.given import Stage
+from pipeline.run.settings import PRESETS, TASKS
+from pipeline.runtime.gpu import has_gpu
+
+if TYPE_CHECKING:
+    from pipeline.runtime.plan_table import Way
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tune(Stage):
+    """What the stage tune is told."""
+
+    preset: str = setting("The preset whose specialists are timed.", "lite", choices=PRESETS)
+    minutes: float = setting("How long to time them, all together.", 2.0, above=0, most=1440)
+    threads: int | None = setting("Processor threads of a training step.", None, least=1, usual="all cores")
+
+
+def tune(settings: Tune) -> dict[str, Any]:
+    """Time the ways to train a preset's networks on this processor; later trainings here use the fastest."""
+    if has_gpu():
+        raise UserError(
+            "tune: there is nothing to choose on a GPU, which trains in bfloat16 with channels last; it is for "
+            "machines without one (CUDA_VISIBLE_DEVICES= hides it)."
+        )
+    from pipeline.runtime import machine, tuned
+    from pipeline.runtime.instructions import instructions
+    from pipeline.runtime.plan_table import NEAREST
+    from pipeline.training.tuning import Timed, fastest
+
+    asked = {}
+    for task in TASKS:
+        made = presets.settings_of(settings.preset, task)
+        asked.setdefault((made.backbone, (made.height, made.width)), (task, made))
+    kind = instructions()
+    where = f"{tuned.processor()} ({kind})"
+    print(f"tune: {settings.preset} on {where}, {settings.minutes:g} minutes at most for {len(asked)} networks")
+    if kind in NEAREST:
+        print(f"tune: nothing was measured on such processors before; usually they train as {NEAREST[kind]}")
+    ends, found, told = time.monotonic() + 60 * settings.minutes, {}, {}
+    for number, ((name, size), (task, made)) in enumerate(asked.items()):
+        title = f"{name} at {size[0]}x{size[1]}"
+        plan = machine.usual_plan(name, size, threads=settings.threads)
+        usual = plan.way
+        share = (ends - time.monotonic()) / (len(asked) - number)
+
+        def tell(one: Timed, title: str = title) -> None:
+            print(
+                f"tune: {title}: {in_words(one.way)} takes {one.ratio:.2f} times as long as the best so far", flush=True
+            )
+
+        best, timed = fastest(task, made, plan, share, tell)
+        untried = [in_words(one.way) for one in timed if one.ratio is None]
+        if untried:
+            print(f"tune: {title}: no time was left for {listed(untried)}; --minutes gives more")
+        print(f"tune: {title}: {in_words(best)}{', as usual' if best == usual else ''}")
+        found[name, size] = best
+        told[f"{name} {size[0]}x{size[1]}"] = {
+            "best": in_words(best),
+            "usual": in_words(usual),
+            "untried": len(untried),
+        }
+    file = tuned.keep(found, time.strftime("%Y-%m-%d"))
+    print(f"tune: written to {file}; trainings that begin on this machine now use it, and deleting it undoes that")
+    return told
+
+
+def in_words(one: Way) -> str:
+    """A way, as in "bfloat16, channels last, our swin"."""
+    ours = f", our {listed(list(one.layers))}" if one.layers else ""
+    return f"{one.precision}, channels {'last' if one.channels_last else 'first'}{ours}"

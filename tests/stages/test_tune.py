@@ -1,0 +1,83 @@
+"""make tune: what it measures is written down, told, and used by the next training."""
+
+import pytest
+import torch
+
+from pipeline.__main__ import main
+from pipeline.run.presets import PRESETS
+from pipeline.runtime import machine, tuned
+from pipeline.runtime.plan_table import Way
+from pipeline.stages import tune as stage
+from pipeline.training import tuning
+from pipeline.training.tuning import Timed
+
+WAY = Way("float32", False, ())
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv(tuned.FOLDER, str(tmp_path / "cache"))
+    monkeypatch.setattr(stage, "has_gpu", lambda: False)
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """Instead of timing: what was asked for."""
+    found = []
+
+    def fastest(task, made, plan, seconds, tell):
+        found.append((task, plan, seconds))
+        tell(Timed(WAY, 0.5))
+        return WAY, [Timed(WAY, 0.5), Timed(Way("bfloat16", True, ("swin",)), None)]
+
+    monkeypatch.setattr(tuning, "fastest", fastest)
+    return found
+
+
+def test_networks_of_a_preset_are_timed_once_each_and_used_from_then_on(asked, capsys):
+    assert main(["tune", "--preset", "lite", "--threads", "1", "--minutes", "1"]) == 0
+    assert [task for task, _, _ in asked] == ["mask", "age"]  # mask and gender are the same network
+    assert all(plan.threads == 1 for _, plan, _ in asked)
+    assert sum(seconds for _, _, seconds in asked) <= 60 + 60  # the second has what the first left
+    told = capsys.readouterr().out
+    assert "tf_efficientnet_lite0 at 128x96: float32, channels first takes 0.50 times as long" in told
+    assert "no time was left for bfloat16, channels last, our swin; --minutes gives more" in told
+    assert "tuned.json; trainings that begin on this machine now use it" in told
+    made = machine.plan("tf_efficientnet_lite0", (160, 120))
+    assert made.way == WAY
+    assert made.tuned is not None
+
+
+def test_a_training_says_and_records_that_it_was_tuned(asked, capsys, people, tmp_path):
+    assert main(["tune", "--preset", "lite"]) == 0
+    run = ["--run", str(tmp_path / "run"), "--data", str(people), "--preset", "lite"]
+    assert main(["train", "mask", *run, "--plan"]) == 0
+    assert "as make tune measured here on" in capsys.readouterr().out
+
+
+def test_a_gpu_has_nothing_to_tune(monkeypatch, capsys, cache):
+    monkeypatch.setattr(stage, "has_gpu", lambda: True)
+    assert main(["tune"]) == 2
+    assert "there is nothing to choose on a GPU" in capsys.readouterr().err
+    assert not cache.exists()
+
+
+@pytest.mark.parametrize("given", [["--minutes", "0"], ["--preset", "tiny"], ["--run", "x"]])
+def test_settings_that_cannot_be_are_refused(given, cache):
+    assert main(["tune", *given]) == 2
+    assert not cache.exists()
+
+
+def test_a_processor_that_nobody_measured_is_told(asked, monkeypatch, capsys):
+    monkeypatch.setattr("pipeline.runtime.instructions.instructions", lambda: "arm")
+    assert main(["tune", "--preset", "lite"]) == 0
+    assert "nothing was measured on such processors before; usually they train as avx2" in capsys.readouterr().out
+
+
+def test_it_runs_in_earnest(monkeypatch, capsys):
+    small = {"backbone": "test_efficientnet", "height": 64, "width": 64, "batch_size": 4}
+    monkeypatch.setattr(stage.presets, "settings_of", lambda preset, task: PRESETS["lite"][task] | small)
+    assert main(["tune", "--minutes", "0.05", "--threads", "1"]) == 0
+    assert tuned.found("test_efficientnet", (64, 64)) is not None
+    assert torch.get_num_threads() >= 1
