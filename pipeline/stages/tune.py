@@ -23,7 +23,9 @@ class Tune(Stage):
 
     preset: str = setting("The preset whose specialists are timed.", "lite", choices=PRESETS)
     minutes: float = setting("How long to time them, all together.", 2.0, above=0, most=1440)
-    threads: int | None = setting("Processor threads of a training step.", None, least=1, usual="all cores")
+    threads: int | None = setting(
+        "Processor threads of a training step.", None, least=1, usual="half the cores, as make train gives each"
+    )
 
 
 def tune(settings: Tune) -> dict[str, Any]:
@@ -50,7 +52,7 @@ def tune(settings: Tune) -> dict[str, Any]:
     ends, found, told = time.monotonic() + 60 * settings.minutes, {}, {}
     for number, ((name, size), (task, made)) in enumerate(asked.items()):
         title = f"{name} at {size[0]}x{size[1]}"
-        plan = machine.usual_plan(name, size, threads=settings.threads)
+        plan = machine.usual_plan(name, size, share=2, threads=settings.threads)
         usual = plan.way
         share = (ends - time.monotonic()) / (len(asked) - number)
 
