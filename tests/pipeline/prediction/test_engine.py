@@ -16,7 +16,10 @@ BF16 = {"/proc/cpuinfo": "flags\t\t: fpu avx512f avx512_bf16 amx_tile\n"}
 @pytest.mark.parametrize(
     ("device", "predictions", "files", "compiler", "engine"),
     [
-        ("cpu", engine_module.LONG - 1, BF16, True, "torch"),
+        ("cpu", engine_module.WORTH - 1, BF16, True, "torch"),
+        ("cpu", engine_module.WORTH, BF16, True, "openvino"),
+        ("cpu", engine_module.WORTH, {}, True, "openvino"),
+        ("cpu", engine_module.LONG - 1, BF16, True, "openvino"),
         ("cpu", engine_module.LONG, BF16, True, "openvino-bfloat16"),
         ("cpu", engine_module.LONG, {}, True, "openvino"),
         ("cuda", engine_module.LONG - 1, {}, True, "torch"),
