@@ -30,6 +30,9 @@ $(if $(STRAY),$(error face18: there is no setting $(STRAY)=; plain make lists th
 $(if $(RUNS),$(if $(filter-out report,$(or $(MAKECMDGOALS),help)),$(error face18: RUNS= is for make report alone; \
 	one run is RUN=)))
 
+$(if $(filter tune,$(MAKECMDGOALS)),$(if $(DATA)$(RUN)$(RECIPE)$(SYSTEM)$(WEIGHTS)$(EVAL)$(EXTRA),\
+	$(error face18: make tune times the networks of a PRESET=, whatever the run; leave the other settings out)))
+
 .DEFAULT_GOAL := help
 .PHONY: help setup check data prepare commands train train-mask train-gender train-age train-joint train-multihead predict \
 	calibrate submit score count report export serve compare recipes tune test test-slow test-pages test-faults pictures bench gpu-check lint clean

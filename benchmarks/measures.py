@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
+import os
 import platform
 import re
 import statistics
@@ -20,8 +21,10 @@ from pipeline.dataset.photos import DataSet
 from pipeline.dataset.run_data import photo_fingerprints, train_rows
 from pipeline.run.fold_records import WEIGHTS, BegunFold
 from pipeline.run.train_settings import TrainingSettings
-from pipeline.runtime import machine, store
+from pipeline.runtime import machine, store, tuned
 
+os.environ[tuned.FOLDER] = os.devnull
+"""Nothing that was tuned on this machine, here and in the processes that are begun: the plan is the table's."""
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 Settings = dict[str, TrainingSettings]
 """Of each task, as in presets.py."""

@@ -108,7 +108,9 @@ def shown(task: str, by_name: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
     parser.add_argument("--preset", choices=["base", "small", "lite"], default="base")
     parser.add_argument("--threads", type=int, help="of a step (default: all cores)")
     parser.add_argument("--repeats", type=int, default=5)
@@ -117,6 +119,8 @@ def main() -> None:
     parser.add_argument("--compiled", action="store_true")
     parser.add_argument("--smoke", action="store_true", help="with tiny networks, to see that it runs")
     given = parser.parse_args()
+    if given.held_to not in (None, instructions()):
+        parser.error(f"--held-to {given.held_to}: this processor is {instructions()}, or it was not said as two words")
     started = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="face18-plan-") as folder, contextlib.chdir(folder):
         settings, found = settings_of(given.preset, given.smoke), {}

@@ -4,14 +4,15 @@
 
 In turns, each in a new folder and with nothing prepared: `make submit PRESET=lite`, and usual_scripts.py, which trains
 the same networks from the same weights for as many steps. Ours also finds faces, judges after each epoch, calibrates,
-scores and writes its report. The truth is opened for each submission. Where ours spends its seconds is read off its
-lines: those until a stage speaks for the first time are its start. --venv: the environment (default: that of Python).
+scores and writes its report. What is committed of this checkout is timed. The truth is opened for each submission of
+the first turn. Where ours spends its seconds is read off its lines; --read tells it of a log that was kept.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import re
 import subprocess
 import sys
 import time
@@ -52,6 +53,30 @@ def ours(data: Path, preset: str, place: Path, venv: Path, root: Path = ROOT) ->
     return timed([*make, f"VENV={venv}"], place, place.with_suffix(".log"))
 
 
+def by_stage(lines: list[tuple[float, str]], seconds: float) -> dict[str, float]:
+    """The seconds from the end of what was told before a stage's first line to that of the next one's.
+
+    A training tells its first line once it has read its photos; faces are found before prepare says how many.
+    """
+    found = {"start and data": 0.0}
+    begins = [
+        ("finding faces", "prepare: the run"),
+        ("preparing photos", "prepare: faces found"),
+        ("starting trainings", "prepare: labels that no"),
+        ("training", "mask fold 0: tf|gender fold 0: tf|age fold 0: tf"),
+        ("predicting", "predict:"),
+        ("calibrating, labelling, scoring", "calibrate:"),
+        ("report", "before the truth was opened"),
+    ]
+    last, name = 0.0, "start and data"
+    for stage, words in begins:
+        at = next((second for second, line in lines if re.match(words, line)), None)
+        if at is not None:
+            found[name], last, name = at - last, at, stage
+    found[name] = seconds - last
+    return {stage: round(took, 1) for stage, took in found.items()}
+
+
 def usual(data: Path, preset: str, place: Path) -> tuple[float, list[tuple[float, str]]]:
     place.mkdir()
     command = [sys.executable, str(ROOT / "benchmarks" / "usual_scripts.py"), "--data", str(data), "--preset", preset]
@@ -78,27 +103,41 @@ def scores(data: Path, submissions: dict[str, Path]) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--work", type=Path, required=True, help="a new folder for what is made")
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--work", type=Path, help="a new folder for what is made")
     parser.add_argument("--preset", default="lite")
     parser.add_argument("--repeats", type=int, default=1)
-    parser.add_argument("--venv", type=Path, default=Path(sys.prefix))
+    parser.add_argument("--venv", type=Path, default=Path(sys.prefix), help="the environment of ours")
+    parser.add_argument("--read", type=Path, metavar="LOG", help="tell the seconds of a log by stage, and time nothing")
     given = parser.parse_args()
+    if given.read:
+        lines = [(float(line[:7]), line[8:]) for line in given.read.read_text().splitlines()]
+        print(json.dumps(by_stage(lines, lines[-1][0]), indent=1))
+        return
+    if not (given.data and given.work):
+        parser.error("--data and --work are needed")
     data, work = given.data.resolve(), given.work.resolve()
     work.mkdir(parents=True)
     seconds: dict[str, list[float]] = {"ours": [], "usual": []}
+    stages: list[dict[str, float]] = []
     for turn in range(given.repeats):
         print(f"turn {turn + 1} of {given.repeats}", file=sys.stderr)
-        seconds["ours"].append(ours(data, given.preset, work / f"ours{turn}", given.venv)[0])
+        took, lines = ours(data, given.preset, work / f"ours{turn}", given.venv)
+        seconds["ours"].append(took)
+        stages.append(by_stage(lines, took))
         seconds["usual"].append(usual(data, given.preset, work / f"usual{turn}")[0])
         print({name: round(turns[-1], 1) for name, turns in seconds.items()}, file=sys.stderr)
     written = {"ours": work / "ours0/runs/whole/submission.csv", "usual": work / "usual0/submission.csv"}
     found = {
         "seconds": {name: summary(turns) for name, turns in seconds.items()},
+        "ours by stage": stages,
         "ours / usual": summary(ratios(seconds["ours"], seconds["usual"])),
         "scores": scores(data, written),
     }
-    print(json.dumps({"hardware": hardware(), "versions": versions()} | found, indent=1))
+    commit = subprocess.run(
+        ["git", "-C", str(ROOT), "rev-parse", "HEAD"], capture_output=True, text=True
+    ).stdout.strip()
+    print(json.dumps({"commit": commit, "hardware": hardware(), "versions": versions()} | found, indent=1))
 
 
 if __name__ == "__main__":

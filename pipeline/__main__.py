@@ -142,6 +142,7 @@ def _who_has(setting: str) -> str:
 def goals(words: list[str]) -> str:
     """`goals SETTING ...`: the make targets that train the system of a run, the longest first. Make asks for them."""
     given = read(SystemStage, words, "train")
+    # They stand from the cheapest to the dearest.
     return " ".join(f"train-{task}" for task in reversed(SYSTEMS[open_run(given).system(given)]))
 
 

@@ -7,7 +7,8 @@ LONGEST = ("faults", "stages")
 
 
 def pytest_configure():
-    """Without this every worker would start a thread for each core, and they would wait for one another."""
+    """Without the second every worker would start a thread for each core, and they would wait for one another."""
+    os.environ["FACE18_CACHE"] = os.devnull  # what a developer tuned is none of the tests' business
     worker = os.environ.get("PYTEST_XDIST_WORKER", "")
     if worker and hasattr(os, "sched_setaffinity"):
         cores = sorted(os.sched_getaffinity(0))

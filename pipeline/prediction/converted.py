@@ -75,14 +75,15 @@ def converted(
 def logits_by(fold: FinishedFold, threads: int, precision: str) -> Forward | None:
     """What gives a fold's logits by OpenVINO, from the network that is kept, which is converted where it is not.
 
-    None where it was refused before, or cannot be kept. Raises what torch or OpenVINO raise for a network that they
-    cannot convert, and UserError where its weights are damaged.
+    None where it is refused, or cannot be kept. Raises UserError where its weights are damaged.
     """
     try:
         if not keep_converted([fold]):
             return None
         content = (fold.folder / MODEL).read_bytes(), (fold.folder / WEIGHTS).read_bytes()
-    except OSError:  # a folder that cannot be written, or a disk that is full
+    except UserError:
+        raise
+    except Exception:  # a full disk, or whatever torch and OpenVINO raise: who converts for this time alone will tell
         return None
     core = openvinos_core()[1]
     return forward_of(core, core.read_model(*content), threads, precision, LOGITS)
@@ -131,7 +132,7 @@ def keep_converted(folds: Sequence[FinishedFold]) -> bool:
             task, network = trained_network(fold)
             try:
                 _keep(fold, task, network)
-            except OSError:
+            except (OSError, MemoryError):
                 raise
             except Exception as problem:
                 store.write_json(fold.folder / RECORD, _made_of(fold) | {"refused": str(problem)})

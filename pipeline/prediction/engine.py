@@ -58,7 +58,7 @@ LADDERS = {
 """The engines that can be asked for, and what is tried in the place of each, always ending with the reference."""
 WORTH, LONG = 2_000, 6_000
 """Predictions from which on OpenVINO in float32, and any other engine, is worth its start and its check against the
-reference. (Of 1,141 photos by the three networks of lite, torch took 39 s on two cores, OpenVINO 24 s with its start.)"""
+reference. (1,141 photos by the three networks of lite took torch 39 s on two cores, OpenVINO 24 s with its start.)"""
 
 
 def usual_engine(device: str, predictions: int) -> str:

@@ -82,7 +82,7 @@ class WorkSettings(Settings):
         "Photos with their channels last in memory.", None, usual="by machine and backbone"
     )
     layers: str | None = setting(
-        "faster: those made faster for processors, where they are; timm: its own alone. They differ by rounding.",
+        "faster: all those made faster for processors, where they fit; timm: its own alone. They differ by rounding.",
         None,
         choices=("faster", "timm"),
         usual="by machine and backbone",

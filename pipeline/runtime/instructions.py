@@ -12,8 +12,8 @@ KINDS = ("amx", "avx512_bf16", "avx512", "avx2", "arm", "other")
 BFLOAT16 = ("amx", "avx512_bf16")
 """Those with arithmetic in bfloat16."""
 _FLAGS = {"amx": "amx_bf16", "avx512_bf16": "avx512_bf16", "avx512": "avx512f", "avx2": "avx2"}
-HELD = "ONEDNN_MAX_CPU_ISA"
-"""By this variable people hold oneDNN, torch's library of convolutions and products, to older instructions."""
+HELD = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
+"""By these variables people hold oneDNN, torch's library of convolutions and products, to older instructions."""
 _HELD_TO = {
     "SSE41": "other",
     "AVX": "other",
@@ -38,5 +38,5 @@ def instructions(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
     found = next((kind for kind, flag in _FLAGS.items() if flag in flags), None)
     if found is None:
         return "arm" if platform.machine().lower() in ("aarch64", "arm64") and told else "other"
-    held = _HELD_TO.get(os.environ.get(HELD, "").upper(), found)
-    return max(found, held, key=KINDS.index)
+    held = [_HELD_TO.get(os.environ.get(name, "").upper(), found) for name in HELD]
+    return max(found, *held, key=KINDS.index)

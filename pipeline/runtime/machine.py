@@ -85,7 +85,8 @@ def plan(backbone: str, size: tuple[int, int] = (128, 96), share: int = 1, **giv
     measured = tuned.found(backbone, size) if made.device == "cpu" else None
     if measured is not None:
         made = made.by(*measured)
-    return replace(made, **{name: value for name, value in given.items() if value is not None})
+    asked = replace(made, **{name: value for name, value in given.items() if value is not None})
+    return asked if asked.way == made.way else replace(asked, tuned=None)
 
 
 def usual_plan(backbone: str, size: tuple[int, int], share: int = 1, threads: int | None = None) -> Plan:
@@ -102,6 +103,11 @@ def usual_plan(backbone: str, size: tuple[int, int], share: int = 1, threads: in
     muon = "bfloat16" if kind in BFLOAT16 else "float32"
     # On a CPU the network uses every core itself; a loader process would only take one from it.
     return Plan("cpu", precision, found.channels_last, threads, 0, muon, layers=found.layers)
+
+
+def is_measured(backbone: str) -> bool:
+    """Whether a backbone's row of the table was measured on processors like this one."""
+    return way(instructions(), backbone).measured
 
 
 def settle(plan: Plan) -> None:

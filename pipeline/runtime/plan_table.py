@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+
+LAYERS = ("convnext", "depthwise", "relu6", "silu", "squeeze-excite", "swin")
+"""The names of the layers of models/cpu/faster.py."""
 
 
 @dataclass(frozen=True)
@@ -13,32 +16,43 @@ class Way:
     """float32 or bfloat16 (autocast)."""
     channels_last: bool
     layers: tuple[str, ...] = ()
-    """The layers of models/cpu/faster.py, by name, that stand for the network's own."""
+    """Those of LAYERS that stand for the network's own."""
+    measured: bool = field(default=True, compare=False)
+    """Whether it was found the fastest on such a processor, or is taken over from what is like it."""
 
 
-_CONVOLUTIONS = Way("float32", True)
-_WITH_BATCH_NORMALISATION = {
-    "efficientnet": Way("float32", True, ("depthwise", "relu6", "silu", "squeeze-excite")),
-    "xception": _CONVOLUTIONS,
-    "resnet": _CONVOLUTIONS,
-}
-_SMALLEST = dict.fromkeys(("convnext_atto", "convnext_femto"), Way("float32", True, ("depthwise",)))
+_CONVOLUTIONS = Way("float32", True, measured=False)
+_EFFICIENTNET = Way("float32", True, ("depthwise", "relu6", "silu", "squeeze-excite"))
+_LITE = Way("float32", True, ("depthwise", "relu6"))
+_CONVNEXT = Way("bfloat16", True, ("convnext", "depthwise"))
+_SMALLEST = Way("float32", True, ("depthwise",))
 WAYS: dict[str, dict[str, Way]] = {
     "amx": {
-        **_WITH_BATCH_NORMALISATION,
-        **_SMALLEST,
-        "convnext": Way("bfloat16", True, ("convnext", "depthwise")),
-        "": Way("bfloat16", True),
+        "efficientnet_lite": _LITE,
+        "efficientnet": replace(_EFFICIENTNET, measured=False),
+        "xception": _CONVOLUTIONS,
+        "resnet": _CONVOLUTIONS,
+        "convnext_atto": replace(_SMALLEST, measured=False),
+        "convnext_femto": replace(_SMALLEST, measured=False),
+        "convnext": replace(_CONVNEXT, measured=False),
+        "": Way("bfloat16", True, measured=False),
     },
     "avx512_bf16": {
-        **_WITH_BATCH_NORMALISATION,
-        **_SMALLEST,
-        "convnext": Way("bfloat16", True, ("convnext", "depthwise")),
+        "efficientnet_lite": _LITE,
+        "efficientnet": _EFFICIENTNET,
+        "xception": _CONVOLUTIONS,
+        "resnet": _CONVOLUTIONS,
+        "convnext_atto": _SMALLEST,
+        "convnext_femto": replace(_SMALLEST, measured=False),
+        "convnext": _CONVNEXT,
         "": Way("bfloat16", False),
     },
     "avx2": {
-        **_WITH_BATCH_NORMALISATION,
-        "convnext": Way("float32", True, ("convnext",)),
+        "efficientnet_lite": replace(_LITE, measured=False),
+        "efficientnet": _EFFICIENTNET,
+        "xception": _CONVOLUTIONS,
+        "resnet": _CONVOLUTIONS,
+        "convnext": Way("float32", True, ("convnext", "depthwise")),
         "": Way("float32", False, ("swin",)),
     },
 }
@@ -51,4 +65,5 @@ NEAREST = {"avx512": "avx2", "arm": "avx2", "other": "avx2"}
 def way(instructions: str, backbone: str) -> Way:
     """How a processor with such instructions, one of `instructions.KINDS`, trains a backbone."""
     rows = WAYS[NEAREST.get(instructions, instructions)]
-    return next(found for family, found in rows.items() if family in backbone)
+    found = next(one for family, one in rows.items() if family in backbone)
+    return replace(found, measured=False) if instructions in NEAREST else found

@@ -1,6 +1,6 @@
 """What `make tune` measured on this machine: how a network trains fastest here, in the user's cache.
 
-It holds for this processor and this torch alone; with another of either it is as if nothing had been measured.
+It holds for this processor, this torch and this timm alone; with another it is as if nothing had been measured.
 """
 
 from __future__ import annotations
@@ -9,13 +9,14 @@ import importlib.metadata
 import os
 import platform
 import re
-from collections.abc import Mapping
+import tempfile
 from pathlib import Path
 from typing import Any
 
+from models.errors import UserError
 from pipeline.runtime import store
 from pipeline.runtime.instructions import instructions
-from pipeline.runtime.plan_table import Way
+from pipeline.runtime.plan_table import LAYERS, Way
 
 FOLDER = "FACE18_CACHE"
 """The environment's name for the folder of what is remembered, where that is not ~/.cache/face18."""
@@ -24,7 +25,7 @@ Size = tuple[int, int]
 
 
 def cache() -> Path:
-    """The file, which need not be there."""
+    """The file, which need not be there. Raises RuntimeError where the user has no home folder."""
     return Path(os.environ.get(FOLDER) or "~/.cache/face18").expanduser() / "tuned.json"
 
 
@@ -33,27 +34,45 @@ def found(backbone: str, size: Size) -> tuple[Way, str] | None:
 
     Raises UserError for a file that is damaged.
     """
-    one = _read().get(_place(), {}).get(_network(backbone, size))
-    if one is None:
+    try:
+        known = _read()
+    except (OSError, RuntimeError):  # no home folder, or another user's: trainings need none
         return None
+    one = known.get(_place(), {}).get(_network(backbone, size), {})
+    if set(one) != {"precision", "channels_last", "layers", "threads", "day"} or not set(one["layers"]) <= set(LAYERS):
+        return None  # by another version
     return Way(one["precision"], one["channels_last"], tuple(one["layers"])), one["day"]
 
 
-def keep(ways: Mapping[tuple[str, Size], Way], day: str) -> Path:
-    """Write down how networks train fastest here, beside what is known of others; returns the file."""
+def check() -> Path:
+    """The file, which can be written. Raises UserError where it cannot, or is damaged."""
+    try:
+        file = cache()
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=file.parent):
+            _read()
+    except (OSError, RuntimeError) as problem:
+        told = getattr(problem, "strerror", None) or problem
+        raise UserError(
+            f"what is measured cannot be kept ({told}); name a folder that can be written by {FOLDER}=folder in the "
+            f"environment."
+        ) from None
+    return file
+
+
+def keep(backbone: str, size: Size, way: Way, threads: int, day: str) -> None:
+    """Write down how a network trains fastest here, by so many threads, beside what is known of others."""
     file = cache()
     with store.locked(file.with_suffix(".lock"), "writing down what was measured", wait=True):
         known = _read()
-        here = known.setdefault(_place(), {})
-        for (backbone, size), one in ways.items():
-            here[_network(backbone, size)] = {
-                "precision": one.precision,
-                "channels_last": one.channels_last,
-                "layers": list(one.layers),
-                "day": day,
-            }
+        known.setdefault(_place(), {})[_network(backbone, size)] = {
+            "precision": way.precision,
+            "channels_last": way.channels_last,
+            "layers": list(way.layers),
+            "threads": threads,
+            "day": day,
+        }
         store.write_json(file, known)
-    return file
 
 
 def _read() -> dict[str, Any]:
@@ -65,8 +84,9 @@ def _network(backbone: str, size: Size) -> str:
 
 
 def _place() -> str:
-    """This processor and this torch, in words."""
-    return f"{processor()}, {instructions()}, torch {importlib.metadata.version('torch')}"
+    """This processor, and what trains on it, in words."""
+    torch, timm = map(importlib.metadata.version, ("torch", "timm"))
+    return f"{processor()}, {instructions()}, torch {torch}, timm {timm}"
 
 
 def processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from pipeline.dataset.photos import DataSet
+    from pipeline.runtime.machine import Plan
 
 
 InputsOf = Callable[[TrainingSettings], dict[str, str]]
@@ -179,6 +180,15 @@ def _planned(
     return Fold(folder=folder, task=task, number=number, settings=made, inputs=inputs, faces=faces), own
 
 
+def _source(plan: Plan, backbone: str) -> str:
+    """Where a plan comes from, if that needs to be told."""
+    from pipeline.runtime.machine import is_measured
+
+    if plan.device == "cpu" and not plan.tuned and not is_measured(backbone):
+        return " (not measured on such a processor: make tune does that)"
+    return plan.by_tuning
+
+
 def parse_folds(text: str, folds: int) -> list[int]:
     """all of so many folds, or numbers with commas between them; raises UserError for anything else."""
     if text == "all":
@@ -203,9 +213,10 @@ def _tell_plan(run: Run, settings: Train, given: Given[TrainingSettings], number
         kinds = [f"in {plan.precision}"]
         kinds += [f"Muon in {plan.muon_precision}"] if fold.settings.optimizer == "muon" else []
         kinds += ["channels last"] if plan.channels_last else []
+        kinds += [f"layers {plan.layers_told}"] if plan.device == "cpu" else []
         print(
             f"train {fold.name}: {fold.settings.backbone} on {plan.device} {', '.join(kinds)}, "
-            f"{plan.threads} threads, {plan.workers} loader processes{plan.by_tuning}"
+            f"{plan.threads} threads, {plan.workers} loader processes{_source(plan, fold.settings.backbone)}"
             f"{f' in each of {plan.processes} processes' if plan.processes > 1 else ''}"
         )
     return told

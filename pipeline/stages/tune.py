@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from models.declared import setting
@@ -15,6 +16,7 @@ from pipeline.runtime.gpu import has_gpu
 
 if TYPE_CHECKING:
     from pipeline.runtime.plan_table import Way
+    from pipeline.training.tuning import Timed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,43 +40,36 @@ def tune(settings: Tune) -> dict[str, Any]:
     from pipeline.runtime import machine, tuned
     from pipeline.runtime.instructions import instructions
     from pipeline.runtime.plan_table import NEAREST
-    from pipeline.training.tuning import Timed, fastest
+    from pipeline.training.tuning import candidates, fastest
 
-    asked = {}
+    file, asked, kind = tuned.check(), {}, instructions()
     for task in TASKS:
         made = presets.settings_of(settings.preset, task)
         asked.setdefault((made.backbone, (made.height, made.width)), (task, made))
-    kind = instructions()
-    where = f"{tuned.processor()} ({kind})"
-    print(f"tune: {settings.preset} on {where}, {settings.minutes:g} minutes at most for {len(asked)} networks")
+    print(f"tune: {settings.preset} on {tuned.processor()} ({kind}), some {settings.minutes:g} minutes")
     if kind in NEAREST:
         print(f"tune: nothing was measured on such processors before; usually they train as {NEAREST[kind]}")
-    ends, found, told = time.monotonic() + 60 * settings.minutes, {}, {}
+    ends, told = time.monotonic() + 60 * settings.minutes, {}
     for number, ((name, size), (task, made)) in enumerate(asked.items()):
         title = f"{name} at {size[0]}x{size[1]}"
         plan = machine.usual_plan(name, size, share=2, threads=settings.threads)
-        usual = plan.way
-        share = (ends - time.monotonic()) / (len(asked) - number)
-
-        def tell(one: Timed, title: str = title) -> None:
-            print(
-                f"tune: {title}: {in_words(one.way)} takes {one.ratio:.2f} times as long as the best so far", flush=True
-            )
-
-        best, timed = fastest(task, made, plan, share, tell)
+        usual, share = candidates(made, plan)[0], (ends - time.monotonic()) / (len(asked) - number)
+        best, timed = fastest(task, made, plan, share, partial(_tell, title))
         untried = [in_words(one.way) for one in timed if one.ratio is None]
         if untried:
             print(f"tune: {title}: no time was left for {listed(untried)}; --minutes gives more")
-        print(f"tune: {title}: {in_words(best)}{', as usual' if best == usual else ''}")
-        found[name, size] = best
-        told[f"{name} {size[0]}x{size[1]}"] = {
-            "best": in_words(best),
-            "usual": in_words(usual),
-            "untried": len(untried),
-        }
-    file = tuned.keep(found, time.strftime("%Y-%m-%d"))
-    print(f"tune: written to {file}; trainings that begin on this machine now use it, and deleting it undoes that")
+        if len(untried) < len(timed):
+            tuned.keep(name, size, best, plan.threads, time.strftime("%Y-%m-%d"))
+            same = ", as usual" if best == usual else f"; usual was {in_words(usual)}"
+            print(f"tune: {title}: {in_words(best)}{same} ({plan.threads} threads)", flush=True)
+        told[title] = {"best": in_words(best), "usual": in_words(usual), "untried": len(untried)}
+    print(f"tune: kept in {file}; trainings that begin on this machine now go by it, and deleting it undoes that")
     return told
+
+
+def _tell(title: str, one: Timed) -> None:
+    if one.ratio is not None:
+        print(f"tune: {title}: {in_words(one.way)} takes {one.ratio:.2f} times as long as the best so far", flush=True)
 
 
 def in_words(one: Way) -> str:

@@ -184,6 +184,7 @@ def _often(settings: Train) -> tuple[int, float]:
 def _finish(fold: BegunFold, trainer: Trainer, held: pd.DataFrame, more: dict[str, Any]) -> dict[str, Any]:
     """Write weights, their predictions about the rows held out, and, last, the fold's record; returns its metrics."""
     store.write_weights(fold.folder / WEIGHTS, trainer.averaged.state_dict())
+    # A GPU may choose other kernels for a network that is loaded anew, and so would one that was interrupted here.
     if trainer.validation_logits is not None and trainer.plan.device == "cpu":
         predictions = ensemble.predicted(trainer.task, trainer.validation_logits)
     else:

@@ -9,23 +9,22 @@ from models.errors import UserError
 from pipeline.run.train_settings import Train, TrainingSettings
 from pipeline.runtime import machine, ranks
 from pipeline.runtime.machine import Plan
+from pipeline.runtime.plan_table import LAYERS
 
 
 def plan_of(settings: Train, resolved: TrainingSettings) -> Plan:
     """The plan for now: of a process of several, or of those that this one would begin."""
     several = (ranks.processes(), ranks.on_this_machine()) if ranks.is_worker() else (settings.processes,) * 2
-    size = (resolved.height, resolved.width)
-    usual = machine.usual_plan(resolved.backbone, size).layers if settings.layers == "faster" else None
     made = machine.plan(
         resolved.backbone,
-        size,
+        (resolved.height, resolved.width),
         share=settings.share * several[1],
         threads=settings.threads,
         workers=settings.workers,
         precision=settings.precision,
         muon_precision=settings.muon_precision,
         channels_last=settings.channels_last,
-        layers=() if settings.layers == "timm" else usual,
+        layers={None: None, "timm": (), "faster": LAYERS}[settings.layers],
         processes=several[0],
     )
     if made.device == "cpu" and made.precision == "bfloat16" and resolved.width < machine.NARROWEST:
@@ -51,8 +50,8 @@ def kept_plan(name: str, begun: Plan, plan: Plan, settings: Train, say: Callable
     given = settings.given().keys() & begun.as_dict().keys() - {"workers", "processes"}
     differing = {name for name in given if getattr(begun, name) != getattr(plan, name)}
     for field in sorted(differing):
-        stays = begun.layers_told if field == "layers" else getattr(begun, field)
-        say(f"{name}: {field.replace('_', ' ')} stays {stays}, as begun; to change it, --restart")
+        stays = f"stay {begun.layers_told}" if field == "layers" else f"stays {getattr(begun, field)}"
+        say(f"{name}: {field.replace('_', ' ')} {stays}, as begun; to change it, --restart")
     return begun if settings.workers is None else replace(begun, workers=settings.workers)
 
 

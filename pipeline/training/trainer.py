@@ -196,6 +196,7 @@ class Trainer:
         return seconds > most or (steps > 0 and self.step % steps == 0)
 
     def rows_of_epoch(self, epoch: int) -> NDArray[np.int64]:
+        """The rows that an epoch sees, in no order."""
         return rows_of_epoch(self.task, self.data, self.settings, epoch)
 
     def _leads(self) -> bool:
@@ -265,8 +266,9 @@ class Trainer:
 
     def evaluate(self) -> dict[str, float]:
         """The averaged weights on validation people, and on un-augmented train people; at the end as the reference."""
-        last = self.step == self.steps
-        plan = replace(self.plan, precision="float32") if last else quick(self.plan, self.settings.width)
+        last, plan = self.step == self.steps, quick(self.plan, self.settings.width)
+        if last or self.early.patience:  # epochs are compared there, by one measure
+            plan = replace(self.plan, precision="float32")
         metrics, logits = evaluate(self.task, self.averaged, self.data, plan)
         self.validation_logits = logits if last and not self.early.patience else None
         return metrics

@@ -119,6 +119,29 @@ def test_where_no_conversion_can_be_kept_it_is_made_each_time(copy, monkeypatch)
     assert (copy.run / "predictions.csv").read_bytes() == kept
 
 
+def test_a_network_that_is_refused_is_refused_alike_each_time(copy, monkeypatch, capsys):
+    def odd(network, size):
+        raise RuntimeError("an operation that OpenVINO has not")
+
+    monkeypatch.setattr(engines, "openvino_model", odd)
+    for _ in range(2):
+        assert predict(asked(copy, engine="openvino"))["engine"] == "torch"
+        assert "openvino cannot run these networks (an operation that OpenVINO has not)" in capsys.readouterr().out
+        shutil.rmtree(copy.run / "done")
+
+
+def test_a_kept_network_that_disagrees_is_not_used(copy, monkeypatch, capsys):
+    kept = converted.logits_by
+
+    def spoiled_by(*given):
+        forward = kept(*given)
+        return lambda photos: -forward(photos)
+
+    monkeypatch.setattr(converted, "logits_by", spoiled_by)
+    assert predict(asked(copy, engine="openvino"))["engine"] == "torch"
+    assert "not used" in capsys.readouterr().out
+
+
 def test_what_training_wrote_of_those_held_out_is_to_the_bit_what_its_weights_predict(copy):
     networks = networks_of(open_run(EvalStage.of(run=copy.run), make=False), "specialists")
     data = data_of(open_run(EvalStage.of(run=copy.run), make=False))

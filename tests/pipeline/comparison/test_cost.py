@@ -10,6 +10,8 @@ from torch import nn
 
 from models import backbone
 from pipeline.comparison.cost import effort, flops_of, flops_per_photo, photos_per_epoch
+from pipeline.run.presets import PRESETS
+from pipeline.run.settings import SYSTEMS
 from pipeline.training.sampling import undersampled
 
 
@@ -112,3 +114,13 @@ def test_an_epoch_of_the_mask_specialist_is_as_long_as_it_trains():
         expected = undersampled(np.arange(70), mask, most, 3, 0)
         assert photos_per_epoch("mask", settings, rows) == len(expected)
     assert photos_per_epoch("age", settings_of("age"), rows) == 70
+
+
+@pytest.mark.parametrize("preset", ["lite", "small", "base"])
+def test_make_trains_first_what_costs_most(preset):
+    """`goals` turns the order of the specialists around."""
+    made = {task: PRESETS[preset][task] for task in reversed(SYSTEMS["specialists"])}
+    costs = [flops_per_photo(task, one) * one.epochs for task, one in made.items()]
+    assert costs == sorted(costs, reverse=True)
+    if preset == "lite":  # so that two at a time end together
+        assert costs[0] == pytest.approx(sum(costs[1:]), rel=0.2)

@@ -50,12 +50,22 @@ def test_a_row_that_is_not_measured_takes_the_nearest():
         assert kind not in BFLOAT16
         assert nearest not in BFLOAT16
         assert plan_table.way(kind, "swin_tiny") == plan_table.way(nearest, "swin_tiny")
+        assert not plan_table.way(kind, "swin_tiny").measured
     assert plan_table.way("amx", "swin_tiny") != plan_table.way("avx512_bf16", "swin_tiny")
 
 
 def test_every_layer_of_ours_is_used_on_some_row():
-    ways = [one for rows in plan_table.WAYS.values() for one in rows.values()]
-    assert {name for one in ways for name in one.layers} == set(faster.LAYERS)
+    ways = [one for rows in plan_table.WAYS.values() for one in rows.values() if one.measured]
+    assert {name for one in ways for name in one.layers} == set(faster.LAYERS) == set(plan_table.LAYERS)
+
+
+def test_what_is_measured_is_told_apart(computer):
+    computer(cores=4, files=BF16)
+    assert machine.is_measured("tf_efficientnet_lite0")
+    assert not machine.is_measured("resnet50")
+    computer(cores=4, files={})
+    assert not machine.is_measured("tf_efficientnet_lite0")
+    assert not plan_table.way("amx", "swin_tiny").measured
 
 
 @pytest.mark.parametrize("name", NETWORKS)

@@ -149,7 +149,7 @@ def test_layers_stay_as_begun_and_are_named():
     told, begun = [], Plan("cpu", "float32", True, 1, 0, layers=("relu6", "silu"))
     kept = plan.kept_plan("f", begun, replace(begun, layers=()), Train.of(task="age", layers="timm"), told.append)
     assert kept == begun
-    assert told == ["f: layers stays relu6, silu, as begun; to change it, --restart"]
+    assert told == ["f: layers stay relu6, silu, as begun; to change it, --restart"]
     assert plan.kept_plan("f", begun, replace(begun, layers=()), Train.of(task="age"), told.append) == begun
     assert len(told) == 1
 
@@ -160,6 +160,15 @@ def test_layers_are_timms_where_that_is_asked(monkeypatch):
     usual, timms = (plan.plan_of(Train.of(task="mask", layers=layers), made) for layers in ("faster", "timm"))
     assert "relu6" in usual.layers
     assert timms == replace(usual, layers=())
+    swin = PRESETS["base"]["gender"]
+    assert "swin" in plan.plan_of(Train.of(task="gender", layers="faster"), swin).layers  # whatever the table says
+
+
+def test_a_training_goes_on_by_what_was_tuned_when_it_began():
+    told, here = [], Plan("cpu", "float32", True, 1, 0, layers=("relu6",))
+    begun = replace(here, layers=(), channels_last=False, tuned="2026-11-28")
+    assert plan.kept_plan("f", begun, here, Train.of(task="age"), told.append) == begun
+    assert told == []
 
 
 def test_a_plan_of_before_is_of_one_process():

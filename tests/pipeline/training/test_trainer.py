@@ -838,8 +838,12 @@ def test_the_last_look_is_the_references_and_those_before_are_quick(tmp_path, mo
     assert seen == ["bfloat16", "bfloat16", "float32", "float32"]
     reference = logits_of(trainer.averaged, PIXELS, part_of("mask").validation, trainer.plan)
     assert np.array_equal(trainer.validation_logits, reference.numpy())
+    assert evaluation.quick(replace(trainer.plan, device="cuda"), 48).precision == "float32"
     monkeypatch.setattr(evaluation.machine, "NARROWEST", 49)
     assert evaluation.quick(trainer.plan, 48) == trainer.plan
+    seen.clear()
+    trainer_of("mask", tmp_path / "patient", patience=2).run()
+    assert set(seen) == {"float32"}  # epochs are compared
 
 
 def test_whoever_stops_early_keeps_no_logits_of_another_epoch(stopped):

@@ -48,8 +48,18 @@ def test_every_combination_is_a_candidate_once_the_usual_one_first(monkeypatch):
     assert {(one.precision, one.channels_last) for one in ways} == {
         (precision, last) for precision in machine.PRECISIONS for last in (True, False)
     }
-    assert {one.layers for one in ways} >= {(), ("silu",), ("squeeze-excite",), ("silu", "squeeze-excite")}
-    assert [one.layers == PLAN.layers for one in ways[:3]] == [True, False, False]  # what differs least comes first
+    ours = ("depthwise", "silu", "squeeze-excite")
+    some = {(), ours, *((name,) for name in ours), *(tuple(two for two in ours if two != name) for name in ours)}
+    assert {one.layers for one in ways} == some
+    assert len(ways) == 4 * len(some)
+    # What differs in one thing comes first, and layers last of that.
+    assert [one.layers == PLAN.layers for one in ways[:4]] == [True, True, True, False]
+    assert [one.precision == PLAN.precision for one in ways[3:5]] == [True, True]
+
+
+def test_the_usual_way_is_told_as_far_as_it_concerns_the_network():
+    plan = Plan("cpu", "float32", True, 1, 0, layers=("relu6", "silu", "swin"))
+    assert candidates(MADE, plan)[0] == Way("float32", True, ("silu",))
 
 
 @pytest.mark.parametrize(("has", "width"), [(False, 64), (True, 63)])
@@ -82,15 +92,33 @@ def test_a_hopeless_way_is_given_up_after_one_step(clock, monkeypatch):
     fastest("mask", MADE, PLAN, 1e9)
     slow = [one for one in built if not one.channels_last]
     assert slow
-    assert tuning.time.monotonic() == pytest.approx(1 + 9 * len(slow) + 11 * (len(built) - len(slow) - 1))
+    quick = len(built) - len(slow) - 1
+    assert tuning.time.monotonic() == pytest.approx(1 + 2 * 9 * len(slow) + (1 + 2 * tuning.TURNS) * quick)
+
+
+def test_a_hiccup_drops_nobody(clock, monkeypatch):
+    monkeypatch.setattr(machine, "has_bfloat16", lambda: False)
+    winner = Way("float32", False, PLAN.layers)
+    clock(lambda way: 0.5 if way == winner else 1.0)
+    plain, steps = tuning.TimedStep.seconds, []
+
+    def seconds(step):
+        steps.append(plain(step))
+        return 9.0 if len(steps) == 2 else steps[-1]  # the first of the first rival
+
+    monkeypatch.setattr(tuning.TimedStep, "seconds", seconds)
+    assert fastest("mask", MADE, PLAN, 1e9)[0] == winner
 
 
 def test_what_there_is_no_time_for_is_told(clock, monkeypatch):
     monkeypatch.setattr(machine, "has_bfloat16", lambda: True)
     clock(lambda way: 1.0)
-    best, timed = fastest("mask", MADE, PLAN, 5.0)
+    best, timed = fastest("mask", MADE, PLAN, 1 + 1 + 2 * tuning.TURNS + 1)
     assert best == PLAN.way
     assert [one.ratio is None for one in timed] == [False] + [True] * (len(timed) - 1)
+    assert tuning.time.monotonic() <= 13 + 2  # a turn that had begun
+    few = fastest("mask", MADE, PLAN, 1 + 1 + 2 * (tuning.FEWEST - 1))[1]
+    assert few[0].ratio is None  # two turns tell nothing
 
 
 def test_steps_are_taken_in_earnest():
