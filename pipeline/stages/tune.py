@@ -26,7 +26,7 @@ class Tune(Stage):
     preset: str = setting("The preset whose specialists are timed.", "lite", choices=PRESETS)
     minutes: float = setting("How long to time them, all together.", 2.0, above=0, most=1440)
     threads: int | None = setting(
-        "Processor threads of a training step.", None, least=1, usual="half the cores, as make train gives each"
+        "Processor threads of a training step.", None, least=1, usual="half the cores, as trainings side by side have"
     )
 
 

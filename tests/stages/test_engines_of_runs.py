@@ -353,6 +353,8 @@ def test_validation_photos_are_read_a_chunk_at_a_time(copy, monkeypatch):
 def test_the_plan_is_told_and_nothing_written(copy, monkeypatch, capsys):
     before = contents(copy.run)
     assert predict(asked(copy, plan=True))["engine"] == "torch"
+    monkeypatch.setattr("pipeline.prediction.engine.WORTH", 50)
+    assert predict(asked(copy, plan=True))["engine"] == "openvino"
     monkeypatch.setattr("pipeline.prediction.engine.LONG", 50)
     assert predict(asked(copy, plan=True))["engine"].startswith("openvino")
     assert "openvino, else torch; 1 threads" in capsys.readouterr().out

@@ -1,5 +1,6 @@
 """The plan for the machine as a user sees it: told, overridden, recorded and kept."""
 
+import re
 import shutil
 
 import pytest
@@ -23,7 +24,12 @@ def test_settings_stand_above_the_plan(tmp_path, people, capsys):
     made = told(run, people, precision="float32", channels_last=True, threads=1, workers=2)
     assert (made["precision"], made["channels_last"], made["threads"], made["workers"]) == ("float32", True, 1, 2)
     usual = machine.plan("").muon_precision
-    assert f"in float32, Muon in {usual}, channels last, 1 threads, 2 loader processes" in capsys.readouterr().out
+    kinds = rf"in float32, Muon in {usual}, channels last, layers (swin|timm's own), 1 threads, 2 loader processes"
+    assert re.search(kinds, capsys.readouterr().out)
+    told(run, people, layers="faster")
+    assert "layers convnext, depthwise, relu6, silu, squeeze-excite, swin, " in capsys.readouterr().out
+    told(run, people, layers="timm")
+    assert "layers timm's own, " in capsys.readouterr().out
     assert told(run, people, muon_precision="bfloat16")["muon_precision"] == "bfloat16"
     assert "Muon in bfloat16, " in capsys.readouterr().out
     told(run, people, optimizer="adamw")

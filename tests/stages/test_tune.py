@@ -47,7 +47,7 @@ def test_networks_of_a_preset_are_timed_once_each_and_used_from_then_on(asked, c
     told = capsys.readouterr().out
     assert "tf_efficientnet_lite0 at 128x96: float32, channels first takes 0.50 times as long" in told
     assert "no time was left for bfloat16, channels last, our swin; --minutes gives more" in told
-    assert "tuned.json; trainings that begin on this machine now use it" in told
+    assert "tuned.json; trainings that begin on this machine now go by it" in told
     made = machine.plan("tf_efficientnet_lite0", (160, 120))
     assert made.way == WAY
     assert made.tuned is not None
