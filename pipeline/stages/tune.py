@@ -63,7 +63,8 @@ def tune(settings: Tune) -> dict[str, Any]:
             same = ", as usual" if best == usual else f"; usual was {in_words(usual)}"
             print(f"tune: {title}: {in_words(best)}{same} ({plan.threads} threads)", flush=True)
         told[title] = {"best": in_words(best), "usual": in_words(usual), "untried": len(untried)}
-    print(f"tune: kept in {file}; trainings that begin on this machine now go by it, and deleting it undoes that")
+    if tuned.cache().is_file():
+        print(f"tune: kept in {file}; trainings that begin on this machine now go by it, and deleting it undoes that")
     return told
 
 
