@@ -99,11 +99,7 @@ def test_a_network_is_converted_once_for_all_stages(copy, monkeypatch, capsys):
 
 
 def test_where_no_conversion_can_be_kept_it_is_made_each_time(copy, monkeypatch):
-    predict(asked(copy, engine="openvino"))
-    kept = (copy.run / "predictions.csv").read_bytes()
-    shutil.rmtree(copy.run / "done")
-    for file in copy.run.glob("*/fold0/openvino.*"):
-        file.unlink()
+    torch = store.read_csv(copy.run / "predictions.csv")
     replacing = store.replacing
 
     def full(path):
@@ -116,7 +112,9 @@ def test_where_no_conversion_can_be_kept_it_is_made_each_time(copy, monkeypatch)
     assert predict(asked(copy, engine="openvino"))["engine"] == "openvino"
     assert len(found) >= 3
     assert not list(copy.run.glob("*/fold0/openvino.xml"))
-    assert (copy.run / "predictions.csv").read_bytes() == kept
+    np.testing.assert_allclose(
+        store.read_csv(copy.run / "predictions.csv")[COLUMNS], torch[COLUMNS], rtol=1e-3, atol=1e-3
+    )
 
 
 def test_a_network_that_is_refused_is_refused_alike_each_time(copy, monkeypatch, capsys):

@@ -36,14 +36,24 @@ def asked(monkeypatch):
         return WAY, [Timed(WAY, 0.5), Timed(Way("bfloat16", True, ("swin",)), None)]
 
     monkeypatch.setattr(tuning, "fastest", fastest)
+    monkeypatch.setattr(tuning, "candidates", lambda made, plan: [plan.way])  # no network need be built
     return found
+
+
+@pytest.fixture
+def tiny(monkeypatch):
+    """Tiny networks in the place of a preset's."""
+    small = {"backbone": "test_efficientnet", "height": 64, "width": 48, "batch_size": 4}
+    monkeypatch.setattr(stage.presets, "settings_of", lambda preset, task: PRESETS["lite"][task] | small)
 
 
 def test_networks_of_a_preset_are_timed_once_each_and_used_from_then_on(asked, capsys):
     assert main(["tune", "--preset", "lite", "--threads", "1", "--minutes", "1"]) == 0
     assert [task for task, _, _ in asked] == ["mask", "age"]  # mask and gender are the same network
     assert all(plan.threads == 1 for _, plan, _ in asked)
-    assert [round(seconds) for _, _, seconds in asked] == [30, 60]  # the second has what the first left
+    first, second = (seconds for _, _, seconds in asked)
+    assert 20 < first <= 30
+    assert 50 < second <= 60  # what the first left
     told = capsys.readouterr().out
     assert "tf_efficientnet_lite0 at 128x96: float32, channels first takes 0.50 times as long" in told
     assert "no time was left for bfloat16, channels last, our swin; --minutes gives more" in told
@@ -53,12 +63,11 @@ def test_networks_of_a_preset_are_timed_once_each_and_used_from_then_on(asked, c
     assert made.tuned is not None
 
 
-def test_a_training_says_and_records_that_it_was_tuned(asked, capsys, people, tmp_path):
+def test_a_training_says_and_records_that_it_was_tuned(asked, tiny, capsys, people, tmp_path):
     assert main(["tune", "--preset", "lite"]) == 0
-    run = ["--run", str(tmp_path / "run"), "--data", str(people), "--preset", "lite"]
-    assert main(["train", "mask", *run, "--plan"]) == 0
+    train_tiny(tmp_path / "run", people, "mask", plan=True)
     assert "as make tune measured here on" in capsys.readouterr().out
-    train_tiny(tmp_path / "run", people, "mask", backbone="tf_efficientnet_lite0", height=128, width=96, preset="lite")
+    train_tiny(tmp_path / "run", people, "mask")
     plan = store.read_json(tmp_path / "run/mask/fold0/settings.json")["plan"]
     assert (plan["precision"], plan["channels_last"], plan["layers"]) == ("float32", False, [])
     assert plan["tuned"] is not None
@@ -84,17 +93,15 @@ def test_a_processor_that_nobody_measured_is_told(asked, monkeypatch, capsys):
     assert "nothing was measured on such processors before; usually they train as avx2" in capsys.readouterr().out
 
 
-def test_it_runs_in_earnest(monkeypatch, capsys):
-    small = {"backbone": "test_efficientnet", "height": 64, "width": 64, "batch_size": 4}
-    monkeypatch.setattr(stage.presets, "settings_of", lambda preset, task: PRESETS["lite"][task] | small)
-    assert main(["tune", "--minutes", "0.05", "--threads", "1"]) == 0
-    way, _ = tuned.found("test_efficientnet", (64, 64))
+def test_it_runs_in_earnest(tiny, capsys):
+    assert main(["tune", "--minutes", "0.04", "--threads", "1"]) == 0
+    way, _ = tuned.found("test_efficientnet", (64, 48))
     told = capsys.readouterr().out
-    assert f"test_efficientnet at 64x64: {stage.in_words(way)}" in told
+    assert f"test_efficientnet at 64x48: {stage.in_words(way)}" in told
     assert "times as long as the best so far" in told
 
 
-def test_where_nothing_was_compared_nothing_is_kept(monkeypatch, capsys):
+def test_where_nothing_was_compared_nothing_is_kept(asked, monkeypatch, capsys):
     monkeypatch.setattr(tuning, "fastest", lambda task, made, plan, *_: (plan.way, [Timed(WAY, None)]))
     assert main(["tune", "--preset", "lite"]) == 0
     assert machine.plan("tf_efficientnet_lite0", (128, 96)).tuned is None
@@ -103,15 +110,15 @@ def test_where_nothing_was_compared_nothing_is_kept(monkeypatch, capsys):
     assert "kept in" not in told
 
 
-def test_the_usual_way_is_told_as_such(monkeypatch, capsys):
+def test_the_usual_way_is_told_as_such(tiny, monkeypatch, capsys):
     monkeypatch.setattr(
         tuning, "fastest", lambda task, made, plan, *_: (tuning.candidates(made, plan)[0], [Timed(WAY, 2.0)])
     )
     assert main(["tune", "--preset", "lite"]) == 0
-    assert capsys.readouterr().out.count(", as usual (") == 2
+    assert capsys.readouterr().out.count(", as usual (") == 1
 
 
-def test_what_was_measured_before_an_interruption_is_kept(monkeypatch):
+def test_what_was_measured_before_an_interruption_is_kept(asked, monkeypatch):
     def fastest(task, *_):
         if task == "age":
             raise KeyboardInterrupt

@@ -118,11 +118,11 @@ def test_an_epoch_of_the_mask_specialist_is_as_long_as_it_trains():
     assert photos_per_epoch("age", settings_of("age"), rows) == 70
 
 
-@pytest.mark.parametrize("preset", ["lite", "small", "base"])
+@pytest.mark.parametrize("preset", ["lite", "small", pytest.param("base", marks=pytest.mark.slow)])
 def test_make_trains_first_what_costs_most(preset):
     """`goals` turns the order of the specialists around."""
     made = {task: PRESETS[preset][task] for task in reversed(SYSTEMS["specialists"])}
     costs = [flops_per_photo(task, one) * one.epochs for task, one in made.items()]
     assert all(cost > 0.99 * later for cost, later in itertools.pairwise(costs))  # lite's others are alike
     if preset == "lite":  # so that two at a time end together
-        assert costs[0] == pytest.approx(sum(costs[1:]), rel=0.2)
+        assert costs[0] == pytest.approx(sum(costs[1:]), rel=0.25)
