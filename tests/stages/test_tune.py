@@ -44,7 +44,9 @@ def asked(monkeypatch):
 def tiny(monkeypatch):
     """Tiny networks in the place of a preset's."""
     small = {"backbone": "test_efficientnet", "height": 64, "width": 48, "batch_size": 4}
-    monkeypatch.setattr(stage.presets, "settings_of", lambda preset, task: PRESETS["lite"][task] | small)
+    monkeypatch.setattr(
+        stage.presets, "settings_of", lambda preset, task, weights="auto": PRESETS["lite"][task] | small
+    )
 
 
 def test_networks_of_a_preset_are_timed_once_each_and_used_from_then_on(asked, capsys):
