@@ -17,6 +17,7 @@ import tempfile
 import traceback
 from collections import deque
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import count, islice
 from multiprocessing import connection, reduction
 from typing import IO, Any, Self
@@ -134,6 +135,7 @@ class Loader:
         self.photos = TrainingPhotos(pixels, augmenter, drawing)
         self._keys, self._workers = keys, plan.workers
         self._pinned = plan.device == "cuda"
+        self._beside = plan.threads > 1  # there is a core that the network leaves idle now and then
         self._processes: list[multiprocessing.Process] = []
         self._pipes: list[connection.Connection] = []
         self._shared: SharedBatches | None = None
@@ -148,11 +150,10 @@ class Loader:
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         if self._workers:
             yield from self._loaded()
-            return
-        for keys in self._keys:
-            batch = self._empty(len(keys))
-            self.photos.write(keys, batch.numpy())
-            yield batch, self._rows(keys)
+        elif self._beside:
+            yield from self._ahead()
+        else:
+            yield from map(self._made, self._keys)
 
     def close(self) -> None:
         """End the loader processes, whatever they are at; they write nothing that could be left half."""
@@ -166,6 +167,21 @@ class Loader:
             self._shared.close()
         self._processes, self._pipes, self._shared = [], [], None
         atexit.unregister(self.close)
+
+    def _made(self, keys: list[Key]) -> tuple[Tensor, Tensor]:
+        batch = self._empty(len(keys))
+        self.photos.write(keys, batch.numpy())
+        return batch, self._rows(keys)
+
+    def _ahead(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Batches from a thread, which makes the next one while the last is learned from."""
+        rest = iter(self._keys)
+        with ThreadPoolExecutor(1) as thread:
+            asked = deque(thread.submit(self._made, keys) for keys in islice(rest, 1))
+            while asked:
+                batch = asked.popleft().result()
+                asked.extend(thread.submit(self._made, keys) for keys in islice(rest, 1))
+                yield batch
 
     def _loaded(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Batches from the processes: each makes every n-th, and all lie in turn in the places of the shared memory."""

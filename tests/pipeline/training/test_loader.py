@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -41,12 +42,12 @@ class Shifted:
         return photo + np.uint8(epoch)
 
 
-def plan(workers):
-    return Plan("cpu", "float32", True, 1, workers)
+def plan(workers, threads=1):
+    return Plan("cpu", "float32", True, threads, workers)
 
 
-def read(workers, end=None, keys=KEYS):
-    with Loader(PIXELS, Shifted(end), keys, plan(workers)) as photos:
+def read(workers, end=None, keys=KEYS, threads=1):
+    with Loader(PIXELS, Shifted(end), keys, plan(workers, threads)) as photos:
         return list(photos)
 
 
@@ -73,9 +74,9 @@ def nobody_is_left():
     assert children() <= before
 
 
-@pytest.mark.parametrize("workers", [0, 1, 2, 3, 40])
-def test_the_photos_come_in_order_however_many_processes_there_are(workers):
-    found = read(workers)
+@pytest.mark.parametrize(("workers", "threads"), [(0, 1), (0, 2), (1, 1), (2, 2), (3, 1), (40, 1)])
+def test_the_photos_come_in_order_whoever_makes_them(workers, threads):
+    found = read(workers, threads=threads)
     assert len(found) == len(KEYS)
     for (photos, rows), keys in zip(found, KEYS, strict=True):  # none was overwritten by a later one
         assert rows.dtype == torch.int64
@@ -93,6 +94,41 @@ def test_processes_that_are_not_forked_share_the_memory_too(start_method):
 
 def test_nothing_to_read_begins_nothing():
     assert read(2, keys=[]) == []
+    assert read(0, keys=[], threads=2) == []
+
+
+def test_beside_a_network_of_several_threads_one_batch_is_made_ahead():
+    made = []
+    begun = threading.Event()
+
+    def note(photo, epoch, row):
+        made.append((threading.get_ident(), epoch, row))
+        if (epoch, row) == KEYS[1][-1]:
+            begun.set()
+        return photo
+
+    with Loader(PIXELS, note, KEYS[:4], plan(0, threads=2)) as photos:
+        batches = iter(photos)
+        next(batches)
+        assert begun.wait(PROMPT)  # the second, while nobody has asked for it
+        assert made[-1][1:] not in KEYS[2]
+        list(batches)
+    assert [key for _, *key in made] == [[*key] for keys in KEYS[:4] for key in keys]
+    assert {thread for thread, *_ in made} != {threading.get_ident()}
+    assert len({thread for thread, *_ in made}) == 1
+
+
+def test_what_the_thread_raised_is_raised_here():
+    with pytest.raises(ZeroDivisionError, match="a fault of ours"):
+        read(0, end=fault, threads=2)
+
+
+def test_reading_from_the_thread_that_is_broken_off_leaves_none():
+    before = threading.active_count()
+    with Loader(PIXELS, Shifted(), KEYS * 40, plan(0, threads=2)) as photos:
+        for _ in photos:
+            break
+    assert threading.active_count() == before
 
 
 def killed():
