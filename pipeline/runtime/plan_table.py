@@ -23,12 +23,12 @@ class Way:
 
 _CONVOLUTIONS = Way("float32", True, measured=False)
 _EFFICIENTNET = Way("float32", True, ("depthwise", "relu6", "silu", "squeeze-excite"))
-_LITE = Way("float32", True, ("depthwise", "relu6"))
+_LITE = Way("bfloat16", True, ("depthwise", "relu6"))
 _CONVNEXT = Way("bfloat16", True, ("convnext", "depthwise"))
 _SMALLEST = Way("float32", True, ("depthwise",))
 WAYS: dict[str, dict[str, Way]] = {
     "amx": {
-        "efficientnet_lite": _LITE,
+        "efficientnet_lite": replace(_LITE, measured=False),
         "efficientnet": replace(_EFFICIENTNET, measured=False),
         "xception": _CONVOLUTIONS,
         "resnet": _CONVOLUTIONS,
@@ -48,7 +48,7 @@ WAYS: dict[str, dict[str, Way]] = {
         "": Way("bfloat16", False),
     },
     "avx2": {
-        "efficientnet_lite": replace(_LITE, measured=False),
+        "efficientnet_lite": replace(_LITE, precision="float32", measured=False),
         "efficientnet": _EFFICIENTNET,
         "xception": _CONVOLUTIONS,
         "resnet": _CONVOLUTIONS,

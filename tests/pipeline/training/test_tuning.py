@@ -48,7 +48,7 @@ def test_every_combination_is_a_candidate_once_the_usual_one_first(monkeypatch):
     assert {(one.precision, one.channels_last) for one in ways} == {
         (precision, last) for precision in machine.PRECISIONS for last in (True, False)
     }
-    ours = ("silu", "squeeze-excite")
+    ours = ("depthwise", "silu", "squeeze-excite")
     some = {(), ours, *((name,) for name in ours), *(tuple(two for two in ours if two != name) for name in ours)}
     assert {one.layers for one in ways} == some
     assert len(ways) == 4 * len(some)
