@@ -22,7 +22,8 @@ class Way:
 
 
 _CONVOLUTIONS = Way("float32", True, measured=False)
-_EFFICIENTNET = Way("float32", True, ("depthwise", "relu6", "silu", "squeeze-excite"))
+_EFFICIENTNET = Way("bfloat16", True, ("depthwise", "relu6", "silu", "squeeze-excite"))
+_MOBILENET = replace(_EFFICIENTNET, measured=False)
 _LITE = Way("bfloat16", True, ("depthwise", "relu6"))
 _CONVNEXT = Way("bfloat16", True, ("convnext", "depthwise"))
 _SMALLEST = Way("float32", True, ("depthwise",))
@@ -30,6 +31,7 @@ WAYS: dict[str, dict[str, Way]] = {
     "amx": {
         "efficientnet_lite": replace(_LITE, measured=False),
         "efficientnet": replace(_EFFICIENTNET, measured=False),
+        "mobilenet": _MOBILENET,
         "xception": _CONVOLUTIONS,
         "resnet": _CONVOLUTIONS,
         "convnext_atto": replace(_SMALLEST, measured=False),
@@ -40,6 +42,7 @@ WAYS: dict[str, dict[str, Way]] = {
     "avx512_bf16": {
         "efficientnet_lite": _LITE,
         "efficientnet": _EFFICIENTNET,
+        "mobilenet": _MOBILENET,
         "xception": _CONVOLUTIONS,
         "resnet": _CONVOLUTIONS,
         "convnext_atto": _SMALLEST,
@@ -49,7 +52,8 @@ WAYS: dict[str, dict[str, Way]] = {
     },
     "avx2": {
         "efficientnet_lite": replace(_LITE, precision="float32", measured=False),
-        "efficientnet": _EFFICIENTNET,
+        "efficientnet": replace(_EFFICIENTNET, precision="float32"),
+        "mobilenet": replace(_MOBILENET, precision="float32"),
         "xception": _CONVOLUTIONS,
         "resnet": _CONVOLUTIONS,
         "convnext": Way("float32", True, ("convnext", "depthwise")),

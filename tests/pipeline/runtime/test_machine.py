@@ -12,9 +12,11 @@ from pipeline.runtime.machine import Plan, plan
 
 EFFICIENT = ("depthwise", "relu6", "silu", "squeeze-excite")
 NETWORKS = {
-    "efficientnet_b0": ("float32", True, EFFICIENT),
-    "test_efficientnet": ("float32", True, EFFICIENT),
-    "tf_efficientnetv2_s": ("float32", True, EFFICIENT),
+    "efficientnet_b0": ("bfloat16", True, EFFICIENT),
+    "test_efficientnet": ("bfloat16", True, EFFICIENT),
+    "tf_efficientnetv2_s": ("bfloat16", True, EFFICIENT),
+    "mobilenetv3_small_100": ("bfloat16", True, EFFICIENT),
+    "tf_efficientnet_lite0": ("bfloat16", True, ("depthwise", "relu6")),
     "legacy_xception": ("float32", True, ()),
     "resnet50": ("float32", True, ()),
     "convnext_atto": ("float32", True, ("depthwise",)),
