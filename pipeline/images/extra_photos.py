@@ -15,7 +15,7 @@ from pipeline.dataset.extra import is_bare
 from pipeline.dataset.run_data import train_rows
 from pipeline.faces.draw_mask import VERSION
 from pipeline.images.framing import View
-from pipeline.images.run_photos import framed, prepared
+from pipeline.images.run_photos import framed, prepared, prepared_all
 from pipeline.run.folder import Run
 from pipeline.runtime import store
 from pipeline.runtime.problems import show, tell
@@ -103,6 +103,16 @@ def extra_photos(
         place = {photo: number for number, photo in enumerate(extra.train["photo"])}
         made.append(ExtraPhotos(extra, photos, rows, [place[photo] for photo in rows["photo"]]))
     return made
+
+
+def prepare_extra(
+    run: Run, extras: Sequence[DataSet], made: Mapping[str, ModelSettings], framing: Framing | None
+) -> None:
+    """Prepare what `extra_photos` gives for these networks, by task, each photo decoded once for all of them."""
+    for extra in extras:
+        learning = [one for task, one in made.items() if not train_rows(extra, task, one.drawn_masks).empty]
+        if learning:
+            prepared_all(run, extra, sorted({View.of(one) for one in learning}), framing)
 
 
 def drawn_fingerprint(sets: Sequence[DataSet], settings: ModelSettings) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -39,35 +41,61 @@ PREPARED = Path("data/prepared")
 
 
 def prepare(photos: Photos, name: str, view: View, jobs: int) -> Prepared:
-    """The prepared photos, from an earlier time where they are the same; a second process waits for the first.
+    """The photos prepared in one view, as `prepare_all` does in several."""
+    return prepare_all(photos, name, [view], jobs)[view]
 
-    `name` is the data set's, for the folder's name. Raises UserError when the disk is too full for them, and for
-    face boxes that lie outside their photos.
+
+def prepare_all(photos: Photos, name: str, views: Sequence[View], jobs: int) -> dict[View, Prepared]:
+    """The prepared photos by view, from an earlier time where they are the same; the others of one decoding.
+
+    A second process waits for the first. `name` is the data set's, for the folders' names. Raises UserError when the
+    disk is too full for them, and for face boxes that lie outside their photos.
     """
+    folders = _folders(photos, name, views)
+    with ExitStack() as locks:
+        for folder in sorted(set(folders.values())):  # in one order, or two processes would wait for each other
+            lock = PREPARED / f".{folder.name}.lock"
+            locks.enter_context(store.locked(lock, f"preparing {name}", wait=True))
+            store.sweep(folder)
+        made = {folder: _standing(folder, photos, view) for view, folder in folders.items()}
+        missing = {folder: view for view, folder in folders.items() if made[folder] is None}
+        if missing:
+            check_boxes(photos, f"The face boxes of {show(name)}", jobs)
+            if photos.faces is not None:
+                known = find_faces(photos, name, photos.faces.detector, jobs, PREPARED).faces
+                photos = replace(photos, faces=replace(photos.faces, known=known))
+            _decode_into(missing, photos, jobs)
+            made |= {folder: _open_prepared(folder, photos, view) for folder, view in missing.items()}
+        return {view: made[folder] for view, folder in folders.items()}
+
+
+def _folders(photos: Photos, name: str, views: Sequence[View]) -> dict[View, Path]:
+    """Where photos are prepared in each view; where no faces are framed, views of one size are the same."""
     # "clipped": pixels from before boxes were clipped to their photos are others.
     boxed = photos.boxes is not None and bool((~np.isnan(photos.boxes).any(axis=1)).any())
-    boxes = ["clipped", view.margin, np.nan_to_num(photos.boxes, nan=-1).tolist()] if boxed else None
     fingerprint = store.photo_fingerprint(photos.root, list(photos.names), times=True)
-    framed = [photos.crop] if photos.faces is None else [photos.faces.framing.as_json(), view.margin]
-    fingerprint = store.fingerprint([fingerprint, *framed, boxes])
-    folder = PREPARED / f"{name[:40]}-{view.height}x{view.width}-{fingerprint}"
-    with store.locked(PREPARED / f".{folder.name}.lock", f"preparing {name}", wait=True):
-        store.sweep(folder)
-        if (folder / "bad.json").is_file():
-            try:
-                stands = _open_prepared(folder, photos, view)
-                if not mended(photos.source, stands.bad):
-                    return stands
-                print(f"prepare: photos that could not be decoded now can be; {folder} is prepared anew", flush=True)
-            except Exception as damage:  # numpy's parser of headers raises whatever it meets in damaged files
-                told = " ".join(str(damage).split()).rstrip(".") or type(damage).__name__
-                print(f"prepare: {folder} is damaged ({told}) and is prepared anew", flush=True)
-        check_boxes(photos, f"The face boxes of {show(name)}", jobs)
-        if photos.faces is not None:
-            known = find_faces(photos, name, photos.faces.detector, jobs, PREPARED).faces
-            photos = replace(photos, faces=replace(photos.faces, known=known))
-        _decode_into(folder, photos, view, jobs)
-        return _open_prepared(folder, photos, view)
+    folders = {}
+    for view in views:
+        boxes = ["clipped", view.margin, np.nan_to_num(photos.boxes, nan=-1).tolist()] if boxed else None
+        framed = [photos.crop] if photos.faces is None else [photos.faces.framing.as_json(), view.margin]
+        whole = store.fingerprint([fingerprint, *framed, boxes])
+        folders[view] = PREPARED / f"{name[:40]}-{view.height}x{view.width}-{whole}"
+    return folders
+
+
+def _standing(folder: Path, photos: Photos, view: View) -> Prepared | None:
+    """What was prepared before; None where it is to be prepared (anew)."""
+    if not (folder / "bad.json").is_file():
+        return None
+    try:
+        stands = _open_prepared(folder, photos, view)
+        if not mended(photos.source, stands.bad):
+            return stands
+        print(f"prepare: photos that could not be decoded now can be; {folder} is prepared anew", flush=True)
+    except Exception as damage:  # numpy's parser of headers raises whatever it meets in damaged files
+        told = " ".join(str(damage).split()).rstrip(".") or type(damage).__name__
+        print(f"prepare: {folder} is damaged ({told}) and is prepared anew", flush=True)
+    return None
 
 
 def _open_prepared(folder: Path, photos: Photos, view: View) -> Prepared:
@@ -81,35 +109,56 @@ def _open_prepared(folder: Path, photos: Photos, view: View) -> Prepared:
     return Prepared(pixels, record["bad"], record["digest"], tuple(record.get("cut_short", ())))
 
 
-def _decode_into(folder: Path, photos: Photos, view: View, jobs: int) -> None:
-    needed = len(photos.names) * view.height * view.width * 3
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "bad.json").unlink(missing_ok=True)
-    disk = os.statvfs(folder)
-    if needed > disk.f_bavail * disk.f_frsize:
-        raise UserError(
-            f"preparing {len(photos.names)} photos at {view.height}x{view.width} needs {needed / 1e9:.1f} GB, but only "
-            f"{disk.f_bavail * disk.f_frsize / 1e9:.1f} GB are free in {folder.parent}; make room there."
-        )
-    print(f"prepare: {len(photos.names)} photos at {view.height}x{view.width}, {needed / 1e6:.0f} MB in {folder}")
-    bad, cut_short, digest = {}, [], hashlib.sha256()
-    with (
-        store.replacing(folder / "pixels.npy") as temporary,
-        Progress("prepare", len(photos.names), "photos") as progress,
-    ):
-        pixels = np.lib.format.open_memmap(temporary, "w+", np.uint8, (len(photos.names), *view.size, 3))
-        _reserve(temporary)
-        for index, photo in enumerate(decode_all(photos, [view], jobs)):
+def _decode_into(views: Mapping[Path, View], photos: Photos, jobs: int) -> None:
+    """Photos decoded once, and written into a folder for each view."""
+    _make_room(views, len(photos.names))
+    bad: dict[str, str] = {}
+    cut_short: list[str] = []
+    digests = {view: hashlib.sha256() for view in views.values()}
+    with ExitStack() as opened:
+        pixels = {view: opened.enter_context(_written(it, view, len(photos.names))) for it, view in views.items()}
+        progress = opened.enter_context(Progress("prepare", len(photos.names), "photos"))
+        for index, photo in enumerate(decode_all(photos, list(pixels), jobs)):
             if isinstance(photo, str):
                 bad[photos.names[index]] = photo
             else:
-                pixels[index] = photo[view]
                 cut_short += [photos.names[index]] if photo.cut_short else []
-            digest.update(pixels[index])
+            for view, place in pixels.items():
+                if not isinstance(photo, str):
+                    place[index] = photo[view]
+                digests[view].update(place[index])
             progress.advance()
+    for folder, view in views.items():
+        record = {"bad": bad, "cut_short": cut_short, "digest": digests[view].hexdigest()[:16]}
+        store.write_json(folder / "bad.json", record)  # last: the folder is whole once this stands
+
+
+def _make_room(views: Mapping[Path, View], count: int) -> None:
+    """Begin the folders of so many photos. Raises UserError where there is no room on the disk for all."""
+    needed = {folder: count * view.height * view.width * 3 for folder, view in views.items()}
+    for folder in views:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "bad.json").unlink(missing_ok=True)
+    disk = os.statvfs(folder)
+    if sum(needed.values()) > disk.f_bavail * disk.f_frsize:
+        sizes = " and ".join(f"{view.height}x{view.width}" for view in views.values())
+        raise UserError(
+            f"preparing {count} photos at {sizes} needs {sum(needed.values()) / 1e9:.1f} GB, but only "
+            f"{disk.f_bavail * disk.f_frsize / 1e9:.1f} GB are free in {folder.parent}; make room there."
+        )
+    for folder, view in views.items():
+        megabytes = f"{needed[folder] / 1e6:.0f} MB"
+        print(f"prepare: {count} photos at {view.height}x{view.width}, {megabytes} in {folder}")
+
+
+@contextmanager
+def _written(folder: Path, view: View, count: int) -> Iterator[NDArray[np.uint8]]:
+    """The pixels of so many photos in a view, to be filled; on leaving they take their place in a folder."""
+    with store.replacing(folder / "pixels.npy") as temporary:
+        pixels = np.lib.format.open_memmap(temporary, "w+", np.uint8, (count, *view.size, 3))
+        _reserve(temporary)
+        yield pixels
         pixels.flush()
-    record = {"bad": bad, "cut_short": cut_short, "digest": digest.hexdigest()[:16]}
-    store.write_json(folder / "bad.json", record)  # last: the folder is whole once this stands
 
 
 def _reserve(file: Path) -> None:

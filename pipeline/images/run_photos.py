@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -67,14 +68,20 @@ def check_run_boxes(run: Run, data: DataSet, *tables: pd.DataFrame) -> None:
 
 def prepared(run: Run, data: DataSet, view: View, framing: Framing | None) -> Prepared:
     """The train photos of a run in a view. Raises UserError for bad photos, unless the run skips those."""
+    return prepared_all(run, data, [view], framing)[view]
+
+
+def prepared_all(run: Run, data: DataSet, views: Sequence[View], framing: Framing | None) -> dict[View, Prepared]:
+    """`prepared` in several views, for which each photo is decoded once."""
     import joblib
 
-    from pipeline.images.prepared import prepare
+    from pipeline.images.prepared import prepare_all
 
-    photos = prepare(framed(run, data, data.train, framing), data.name, view, joblib.cpu_count())
-    if photos.bad and not run.skip_bad_photos:
-        raise UserError(
-            f"{len(photos.bad)} train photos of {show(data.root)} cannot be decoded; mend or remove them, or train "
-            f"without them with --skip-bad-photos:\n{tell_bad_photos(photos.bad)}"
-        )
-    return photos
+    made = prepare_all(framed(run, data, data.train, framing), data.name, views, joblib.cpu_count())
+    for photos in made.values():
+        if photos.bad and not run.skip_bad_photos:
+            raise UserError(
+                f"{len(photos.bad)} train photos of {show(data.root)} cannot be decoded; mend or remove them, or train "
+                f"without them with --skip-bad-photos:\n{tell_bad_photos(photos.bad)}"
+            )
+    return made

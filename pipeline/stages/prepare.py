@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pipeline.dataset.run_data import data_of, extras_of
-from pipeline.images.run_photos import check_run_boxes, prepared
+from pipeline.images.run_photos import check_run_boxes, prepared_all
 from pipeline.run import setting_rules
 from pipeline.run.folder import open_run
 from pipeline.run.settings import RunStage
@@ -14,7 +14,7 @@ from pipeline.runtime.problems import cut_short_line, show
 
 def prepare(settings: RunStage) -> dict[str, Any]:
     """Check the data set, decode its train photos once, for all networks and epochs, and tell what was read."""
-    from pipeline.images.extra_photos import extra_photos, unused_lines
+    from pipeline.images.extra_photos import extra_photos, prepare_extra, unused_lines
     from pipeline.images.framing import View
     from pipeline.images.run_faces import run_faces
 
@@ -41,10 +41,11 @@ def prepare(settings: RunStage) -> dict[str, Any]:
     made = {task: setting_rules.defaults(run, task) for task in setting_rules.tasks_of(run)}
     bad: dict[str, str] = {}
     cut_short: set[str] = set()
-    for view in sorted({View.of(settings) for settings in made.values()}):
-        photos = prepared(run, data, view, faces.framing)
+    views = sorted({View.of(settings) for settings in made.values()})
+    for photos in prepared_all(run, data, views, faces.framing).values():
         bad |= photos.bad
         cut_short |= set(photos.cut_short)
+    prepare_extra(run, extras, made, faces.framing)
     learned = {task: extra_photos(run, extras, task, settings, faces.framing) for task, settings in made.items()}
     for line in unused_lines(extras, learned):
         print(f"prepare: {line}")

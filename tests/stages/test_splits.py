@@ -173,8 +173,8 @@ def test_prepare_decodes_at_the_sizes_of_the_recipe(people, tmp_path, monkeypatc
     monkeypatch.chdir(tmp_path)
     sizes = []
     monkeypatch.setattr(
-        "pipeline.stages.prepare.prepared",
-        lambda run, data, view, framing: sizes.append(view.size) or type("P", (), {"bad": {}, "cut_short": {}}),
+        "pipeline.stages.prepare.prepared_all",
+        lambda run, data, views, framing: sizes.extend(view.size for view in views) or {},
     )
     prepare(RunStage.of(run=Path("runs/x"), data=people, faces="given", recipe="note-efficientnet-b0"))
     assert sizes == [(512, 384)]

@@ -11,12 +11,13 @@ from pipeline.faces import detect, face_framing, yunet
 from pipeline.faces.detect import Detector
 from pipeline.faces.face_framing import Framing, chosen_face
 from pipeline.faces.frame import eyes_of, frame_face
-from pipeline.images import decode, prepared
+from pipeline.images import decode, found_faces, prepared
+from pipeline.images import photos as photos_module
 from pipeline.images.decode import read_photo
 from pipeline.images.found_faces import FoundFaces, find_faces
 from pipeline.images.framing import View
 from pipeline.images.photos import FaceSearch, Photos, decode_photo
-from pipeline.images.prepared import prepare
+from pipeline.images.prepared import prepare, prepare_all
 from pipeline.synthetic.faces import Person
 from pipeline.synthetic.shots import backdrop, take
 
@@ -174,3 +175,33 @@ def test_prepared_and_unprepared_photos_are_the_same_bytes(photos, detector, tmp
     blank = NAMES.index("blank.png")
     differ = (moved.pixels != prepare(searched, "album", VIEWS[0], 2).pixels).any(axis=(1, 2, 3))
     assert np.flatnonzero(differ).tolist() == [blank]
+
+
+def test_each_photo_is_decoded_once_for_all_views(photos, detector, tmp_path, monkeypatch):
+    monkeypatch.setattr(prepared, "PREPARED", Path(tmp_path / "alone"))
+    searched = by_faces(photos, detector)
+    alone = {view: prepare(searched, "album", view, 1) for view in VIEWS}
+    for module, times in ((photos_module, 1), (found_faces, 1)):
+        with monkeypatch.context() as patch:
+            patch.setattr(prepared, "PREPARED", Path(tmp_path / module.__name__))
+            read, given = [], module.decode
+            patch.setattr(module, "decode", lambda source, given=given, read=read: read.append(source) or given(source))
+            together = prepare_all(searched, "album", VIEWS, 2)
+        assert sorted(read) == sorted(photos.root / name for name in NAMES for _ in range(times))
+        assert list(together) == VIEWS
+        for view in VIEWS:
+            np.testing.assert_array_equal(together[view].pixels, alone[view].pixels)
+            assert together[view].digest == alone[view].digest
+            assert together[view].bad == alone[view].bad == {"bad.jpg": alone[view].bad["bad.jpg"]}
+
+
+def test_what_stands_is_not_prepared_again_beside_what_does_not(photos, tmp_path, monkeypatch):
+    monkeypatch.setattr(prepared, "PREPARED", Path(tmp_path / "prepared"))
+    plain = View(40, 30)
+    prepare(photos, "album", plain, 1)
+    (stands,) = (tmp_path / "prepared").glob("album-40x30-*/pixels.npy")
+    before = stands.stat().st_mtime_ns
+    made = prepare_all(photos, "album", [plain, View(64, 48), plain._replace(margin=0.6)], 1)  # the last is the first
+    assert made[plain] is made[plain._replace(margin=0.6)]
+    assert made[View(64, 48)].pixels.shape == (len(NAMES), 64, 48, 3)
+    assert stands.stat().st_mtime_ns == before
