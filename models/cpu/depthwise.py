@@ -48,7 +48,9 @@ class DepthwiseConv2dSame(Conv2dSame):
 
 def is_eligible(layer: nn.Module) -> bool:
     """Whether DepthwiseConv2d can stand for a layer, and is faster."""
-    return type(layer) is nn.Conv2d and _is_slow(layer) and not isinstance(layer.padding, str)
+    if not (type(layer) is nn.Conv2d and _is_slow(layer)) or isinstance(layer.padding, str):
+        return False
+    return all(pad < edge for pad, edge in zip(layer.padding, layer.kernel_size, strict=True))
 
 
 def is_eligible_same(layer: nn.Module) -> bool:
@@ -103,7 +105,8 @@ def _is_slow(layer: nn.Conv2d) -> bool:
 
 def _learns(layer: nn.Conv2d, x: Tensor) -> bool:
     on_cpu = x.device.type == "cpu" and layer.weight.device.type == "cpu"
-    return on_cpu and torch.is_grad_enabled() and layer.weight.requires_grad
+    slow = layer.kernel_size[1] > QUICK or _kind(x) == torch.bfloat16  # narrow ones with strides are in that alone
+    return on_cpu and slow and x.dim() == 4 and torch.is_grad_enabled() and layer.weight.requires_grad
 
 
 def _kind(x: Tensor) -> torch.dtype:

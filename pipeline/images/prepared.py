@@ -52,13 +52,18 @@ def prepare_all(photos: Photos, name: str, views: Sequence[View], jobs: int) -> 
     disk is too full for them, and for face boxes that lie outside their photos.
     """
     folders = _folders(photos, name, views)
+    made, missing = {}, {}
     with ExitStack() as locks:
-        for folder in sorted(set(folders.values())):  # in one order, or two processes would wait for each other
-            lock = PREPARED / f".{folder.name}.lock"
-            locks.enter_context(store.locked(lock, f"preparing {name}", wait=True))
-            store.sweep(folder)
-        made = {folder: _standing(folder, photos, view) for view, folder in folders.items()}
-        missing = {folder: view for view, folder in folders.items() if made[folder] is None}
+        # In one order, or two processes would wait for each other.
+        for folder, view in sorted({folder: view for view, folder in folders.items()}.items()):
+            with ExitStack() as own:
+                lock = PREPARED / f".{folder.name}.lock"
+                own.enter_context(store.locked(lock, f"preparing {name}", wait=True))
+                store.sweep(folder)
+                made[folder] = _standing(folder, photos, view)
+                if made[folder] is None:  # what stands is let go for others at once
+                    missing[folder] = view
+                    locks.push(own.pop_all())
         if missing:
             check_boxes(photos, f"The face boxes of {show(name)}", jobs)
             if photos.faces is not None:

@@ -66,7 +66,12 @@ class TrainingSettings(ModelSettings):
 class WorkSettings(Settings):
     """How the machine is used: nothing that a network learns by."""
 
-    threads: int | None = setting("Processor threads of each process.", None, least=1, usual="all cores, shared out")
+    threads: int | None = setting(
+        "Processor threads of each process's network; where it has several, one more augments.",
+        None,
+        least=1,
+        usual="all cores, shared out",
+    )
     share: int = setting("How many trainings share this machine's cores.", 1, least=1)
     processes: int = setting(
         "Processes of this machine that train together, sharing out each batch; with GPUs, one each.", 1, least=1

@@ -101,7 +101,8 @@ def usual_plan(backbone: str, size: tuple[int, int], share: int = 1, threads: in
     found = way(kind, backbone)
     precision = "float32" if size[1] < NARROWEST else found.precision
     muon = "bfloat16" if kind in BFLOAT16 else "float32"
-    # On a CPU the network uses every core itself; a loader process would only take one from it.
+    # On a CPU the network uses every core itself; a loader process would only take one from it, unlike a thread that
+    # works where it leaves a gap (training/loader.py).
     return Plan("cpu", precision, found.channels_last, threads, 0, muon, layers=found.layers)
 
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field, replace
 
 LAYERS = ("convnext", "depthwise", "relu6", "silu", "squeeze-excite", "swin")
 """The names of the layers of models/cpu/faster.py."""
+LAYERS_VERSION = 2
+"""Another where a layer stands for others than before, or is faster: what was tuned with it counts no more."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,15 @@ class Way:
 
 _CONVOLUTIONS = Way("float32", True, measured=False)
 _EFFICIENTNET = Way("bfloat16", True, ("depthwise", "relu6", "silu", "squeeze-excite"))
-_MOBILENET = replace(_EFFICIENTNET, measured=False)
+_MOBILE = dict.fromkeys(
+    (
+        *("mobilenet", "mnasnet", "spnasnet", "hardcorenas", "tinynet", "lcnet", "fbnet", "mixnet", "ghostnet"),
+        *("rexnet", "repvit", "mobilevit", "mobileone", "fastvit", "efficientvit"),
+    ),
+    replace(_EFFICIENTNET, measured=False),
+)
+"""Others of depthwise layers with strides, which are slow in bfloat16 but for our layer."""
+_MOBILE_FLOAT32 = {family: replace(one, precision="float32") for family, one in _MOBILE.items()}
 _LITE = Way("bfloat16", True, ("depthwise", "relu6"))
 _CONVNEXT = Way("bfloat16", True, ("convnext", "depthwise"))
 _SMALLEST = Way("float32", True, ("depthwise",))
@@ -31,7 +41,7 @@ WAYS: dict[str, dict[str, Way]] = {
     "amx": {
         "efficientnet_lite": replace(_LITE, measured=False),
         "efficientnet": replace(_EFFICIENTNET, measured=False),
-        "mobilenet": _MOBILENET,
+        **_MOBILE,
         "xception": _CONVOLUTIONS,
         "resnet": _CONVOLUTIONS,
         "convnext_atto": replace(_SMALLEST, measured=False),
@@ -42,22 +52,24 @@ WAYS: dict[str, dict[str, Way]] = {
     "avx512_bf16": {
         "efficientnet_lite": _LITE,
         "efficientnet": _EFFICIENTNET,
-        "mobilenet": _MOBILENET,
+        **_MOBILE,
         "xception": _CONVOLUTIONS,
         "resnet": _CONVOLUTIONS,
         "convnext_atto": _SMALLEST,
         "convnext_femto": replace(_SMALLEST, measured=False),
         "convnext": _CONVNEXT,
-        "": Way("bfloat16", False),
+        "swin": Way("bfloat16", False),
+        "": Way("bfloat16", False, measured=False),
     },
     "avx2": {
         "efficientnet_lite": replace(_LITE, precision="float32", measured=False),
         "efficientnet": replace(_EFFICIENTNET, precision="float32"),
-        "mobilenet": replace(_MOBILENET, precision="float32"),
+        **_MOBILE_FLOAT32,
         "xception": _CONVOLUTIONS,
         "resnet": _CONVOLUTIONS,
         "convnext": Way("float32", True, ("convnext", "depthwise")),
-        "": Way("float32", False, ("swin",)),
+        "swin": Way("float32", False, ("swin",)),
+        "": Way("float32", False, ("swin",), measured=False),
     },
 }
 """By instructions and by the first piece of a backbone's name that fits. Never compiled: on a CPU that gains a tenth at

@@ -1,6 +1,7 @@
 """What `make tune` measured on this machine: how a network trains fastest here, in the user's cache.
 
-It holds for this processor, this torch and this timm alone; with another it is as if nothing had been measured.
+It holds for this processor, this torch, this timm and these layers of ours alone; with others it is as if nothing had
+been measured.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any
 from models.errors import UserError
 from pipeline.runtime import store
 from pipeline.runtime.instructions import instructions
-from pipeline.runtime.plan_table import LAYERS, Way
+from pipeline.runtime.plan_table import LAYERS, LAYERS_VERSION, Way
 
 FOLDER = "FACE18_CACHE"
 """The environment's name for the folder of what is remembered, where that is not ~/.cache/face18."""
@@ -86,7 +87,7 @@ def _network(backbone: str, size: Size) -> str:
 def _place() -> str:
     """This processor, and what trains on it, in words."""
     torch, timm = map(importlib.metadata.version, ("torch", "timm"))
-    return f"{processor()}, {instructions()}, torch {torch}, timm {timm}"
+    return f"{processor()}, {instructions()}, torch {torch}, timm {timm}, layers {LAYERS_VERSION}"
 
 
 def processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:

@@ -1,4 +1,4 @@
-"""The photos of each step, augmented here or by loader processes, whose end is sure and told.
+"""The photos of each step, augmented by a thread beside the network or by loader processes, whose end is told.
 
 Each process has a pipe of its own to the training one, for a few words, and lays its photos into memory that both
 share. Nothing is locked, so one that dies holds up nobody, and nothing lies in /dev/shm, which containers keep small.
@@ -135,7 +135,7 @@ class Loader:
         self.photos = TrainingPhotos(pixels, augmenter, drawing)
         self._keys, self._workers = keys, plan.workers
         self._pinned = plan.device == "cuda"
-        self._beside = plan.threads > 1  # there is a core that the network leaves idle now and then
+        self._beside = plan.threads > 1  # a single core would only be shared
         self._processes: list[multiprocessing.Process] = []
         self._pipes: list[connection.Connection] = []
         self._shared: SharedBatches | None = None
@@ -174,7 +174,11 @@ class Loader:
         return batch, self._rows(keys)
 
     def _ahead(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Batches from a thread, which makes the next one while the last is learned from."""
+        """Batches from a thread, which makes the next one while the last is learned from.
+
+        It is one more than the network has: of several cores one is idle now and then, and augmenting leaves all but
+        one idle.
+        """
         rest = iter(self._keys)
         with ThreadPoolExecutor(1) as thread:
             asked = deque(thread.submit(self._made, keys) for keys in islice(rest, 1))

@@ -53,7 +53,7 @@ def commands(data: Path) -> list[tuple[str, list[str]]]:
     for task, network in NETWORKS.items():
         given = [
             part
-            for k, v in (network | SETTINGS).items()
+            for k, v in (network | SETTINGS | ({"threads": 2} if task == "mask" else {})).items()
             for part in (f"--{k.replace('_', '-')}", v if isinstance(v, str) else json.dumps(v))
         ]
         trained.append(("train", ["train", task, *run, "--data", str(data), *given]))

@@ -117,6 +117,7 @@ def test_without_training_it_is_pytorchs_own():
         nn.Conv2d(4, 4, 5, dilation=2, groups=4),
         nn.Conv2d(4, 4, 5, padding="same", groups=4),
         nn.Conv2d(4, 4, 5, padding=1, groups=4, padding_mode="reflect"),
+        nn.Conv2d(4, 4, 3, stride=2, padding=3, groups=4),
         nn.Linear(4, 4),
     ],
 )
@@ -236,3 +237,21 @@ def test_a_network_never_asks_onednn_for_what_it_is_slow_at(faster_layers):
         logits.float().sum().backward()
     assert slow.asked > 10
     assert bool(slow.found) == (not faster_layers)
+
+
+def test_a_photo_without_an_axis_for_photos_learns_too():
+    torch.manual_seed(0)
+    plain, x = nn.Conv2d(4, 4, 3, 2, 1, groups=4), torch.randn(4, 9, 7)
+    expected = torch.autograd.grad(plain(x).square().sum(), plain.parameters())
+    faster.exchange(plain)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = torch.autograd.grad(plain(x).float().square().sum(), plain.parameters())
+    torch.testing.assert_close(found, expected, rtol=0.05, atol=0.1)
+
+
+@pytest.mark.parametrize(("kind", "ours"), [(torch.float32, False), (torch.bfloat16, True)])
+def test_narrow_weights_with_strides_are_ours_in_bfloat16_alone(kind, ours):
+    layer = faster.exchange(nn.Conv2d(4, 4, 3, 2, 1, groups=4))
+    with torch.autocast("cpu", torch.bfloat16, enabled=kind == torch.bfloat16):
+        y = layer(torch.randn(2, 4, 9, 7))
+    assert ("_Convolution" in type(y.grad_fn).__name__) == ours

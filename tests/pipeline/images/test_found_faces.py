@@ -18,6 +18,7 @@ from pipeline.images.found_faces import FoundFaces, find_faces
 from pipeline.images.framing import View
 from pipeline.images.photos import FaceSearch, Photos, decode_photo
 from pipeline.images.prepared import prepare, prepare_all
+from pipeline.runtime import store
 from pipeline.synthetic.faces import Person
 from pipeline.synthetic.shots import backdrop, take
 
@@ -181,13 +182,13 @@ def test_each_photo_is_decoded_once_for_all_views(photos, detector, tmp_path, mo
     monkeypatch.setattr(prepared, "PREPARED", Path(tmp_path / "alone"))
     searched = by_faces(photos, detector)
     alone = {view: prepare(searched, "album", view, 1) for view in VIEWS}
-    for module, times in ((photos_module, 1), (found_faces, 1)):
+    for module in (photos_module, found_faces):
         with monkeypatch.context() as patch:
             patch.setattr(prepared, "PREPARED", Path(tmp_path / module.__name__))
             read, given = [], module.decode
             patch.setattr(module, "decode", lambda source, given=given, read=read: read.append(source) or given(source))
             together = prepare_all(searched, "album", VIEWS, 2)
-        assert sorted(read) == sorted(photos.root / name for name in NAMES for _ in range(times))
+        assert sorted(read) == sorted(photos.root / name for name in NAMES)
         assert list(together) == VIEWS
         for view in VIEWS:
             np.testing.assert_array_equal(together[view].pixels, alone[view].pixels)
@@ -205,3 +206,21 @@ def test_what_stands_is_not_prepared_again_beside_what_does_not(photos, tmp_path
     assert made[plain] is made[plain._replace(margin=0.6)]
     assert made[View(64, 48)].pixels.shape == (len(NAMES), 64, 48, 3)
     assert stands.stat().st_mtime_ns == before
+
+
+def test_a_view_that_stands_keeps_nobody_waiting_for_another(photos, tmp_path, monkeypatch):
+    monkeypatch.setattr(prepared, "PREPARED", Path(tmp_path / "prepared"))
+    stands, other = View(40, 30), View(64, 48)
+    prepare(photos, "album", stands, 1)
+    decode_into, seen = prepared._decode_into, []
+
+    def while_decoding(*given):
+        for view in (stands, other):
+            (lock,) = (tmp_path / "prepared").glob(f".album-{view.height}x{view.width}-*.lock")
+            with store.free_lock(lock) as free:
+                seen.append(free)
+        decode_into(*given)
+
+    monkeypatch.setattr(prepared, "_decode_into", while_decoding)
+    prepare_all(photos, "album", [stands, other], 1)
+    assert seen == [True, False]

@@ -16,6 +16,8 @@ NETWORKS = {
     "test_efficientnet": ("bfloat16", True, EFFICIENT),
     "tf_efficientnetv2_s": ("bfloat16", True, EFFICIENT),
     "mobilenetv3_small_100": ("bfloat16", True, EFFICIENT),
+    "mnasnet_100": ("bfloat16", True, EFFICIENT),
+    "tinynet_e": ("bfloat16", True, EFFICIENT),
     "tf_efficientnet_lite0": ("bfloat16", True, ("depthwise", "relu6")),
     "legacy_xception": ("float32", True, ()),
     "resnet50": ("float32", True, ()),
@@ -54,6 +56,12 @@ def test_a_row_that_is_not_measured_takes_the_nearest():
         assert plan_table.way(kind, "swin_tiny") == plan_table.way(nearest, "swin_tiny")
         assert not plan_table.way(kind, "swin_tiny").measured
     assert plan_table.way("amx", "swin_tiny") != plan_table.way("avx512_bf16", "swin_tiny")
+
+
+@pytest.mark.parametrize("kind", plan_table.WAYS)
+def test_what_fits_no_row_is_not_said_to_be_measured(kind):
+    assert not plan_table.way(kind, "coatnet_0_rw_224").measured
+    assert not plan_table.way(kind, "mobilenetv3_small_100").measured
 
 
 def test_every_layer_of_ours_is_used_on_some_row():

@@ -56,6 +56,13 @@ def test_another_processor_finds_nothing(monkeypatch, other):
     assert tuned.found(*NETWORK) is None
 
 
+def test_layers_that_became_others_find_nothing(monkeypatch):
+    tuned.keep(*NETWORK, WAY, 2, "2026-11-28")
+    assert tuned.found(*NETWORK) is not None
+    monkeypatch.setattr(tuned, "LAYERS_VERSION", tuned.LAYERS_VERSION + 1)
+    assert tuned.found(*NETWORK) is None
+
+
 def test_another_torch_finds_nothing(monkeypatch):
     tuned.keep(*NETWORK, WAY, 2, "2026-11-28")
     monkeypatch.setattr(tuned.importlib.metadata, "version", lambda name: "9.9")
