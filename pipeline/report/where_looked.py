@@ -6,17 +6,19 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import cv2
+import joblib
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.dataset.photos import DataSet
 from pipeline.images.framing import View
-from pipeline.images.photos import decode_photo
+from pipeline.images.photos import decode_all
 from pipeline.images.run_photos import framed
 from pipeline.prediction.grad_cam import looked_at
 from pipeline.prediction.run_predictions import Networks, folds_in, framing_of
 from pipeline.prediction.trained import trained_network
 from pipeline.run.folder import Run
+from pipeline.runtime.machine import keep_memory
 
 MAP = (132, 99)
 """Pixels, height and width: one and a half times what is shown."""
@@ -41,6 +43,7 @@ def where_looked(
     """
     views = list(dict.fromkeys(View.of(fold.settings) for fold in folds_in(networks)))
     seen = _decoded(run, networks, data, looks, views)
+    keep_memory()
     maps: dict[Look, dict[str, list[NDArray[np.float32]]]] = {}
     shown: dict[tuple[Look, str], NDArray[np.uint8]] = {}
     for fold in folds_in(networks):
@@ -67,8 +70,7 @@ def _decoded(
         mine = {look.photo: look for look in looks if look.is_eval == is_eval}
         rows = table[table["photo"].isin(list(mine))]
         photos = framed(run, data, rows, framing)
-        for index, photo in enumerate(rows["photo"]):
-            fitted = decode_photo(photos, index, views)
+        for photo, fitted in zip(rows["photo"], decode_all(photos, views, joblib.cpu_count()), strict=True):
             if not isinstance(fitted, str):
                 found[mine[photo]] = fitted.pixels
     return found

@@ -116,8 +116,16 @@ def settle(plan: Plan) -> None:
     import torch
 
     torch.set_num_threads(plan.threads)
-    if plan.device == "cpu" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
-        # glibc would hand large blocks back after every layer and have the kernel clear them anew.
+    if plan.device == "cpu":
+        keep_memory()
+
+
+def keep_memory() -> None:
+    """Have memory that was freed kept for what asks next.
+
+    glibc would hand large blocks back after every layer and have the kernel clear them anew.
+    """
+    if hasattr(libc := ctypes.CDLL(None), "mallopt"):
         libc.mallopt(M_MMAP_MAX, 0)
         libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
 
