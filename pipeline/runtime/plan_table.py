@@ -24,7 +24,8 @@ class Way:
 
 
 _CONVOLUTIONS = Way("float32", True, measured=False)
-_EFFICIENTNET = Way("bfloat16", True, ("depthwise", "relu6", "silu", "squeeze-excite"))
+_EFFICIENTNET = Way("bfloat16", True, ("depthwise", "squeeze-excite"))
+_EFFICIENTNET_FLOAT32 = Way("float32", True, ("depthwise", "relu6", "silu", "squeeze-excite"))
 _MOBILE = dict.fromkeys(
     (
         *("mobilenet", "mnasnet", "spnasnet", "hardcorenas", "tinynet", "lcnet", "fbnet", "mixnet", "ghostnet"),
@@ -33,8 +34,8 @@ _MOBILE = dict.fromkeys(
     replace(_EFFICIENTNET, measured=False),
 )
 """Others of depthwise layers with strides, which are slow in bfloat16 but for our layer."""
-_MOBILE_FLOAT32 = {family: replace(one, precision="float32") for family, one in _MOBILE.items()}
-_LITE = Way("bfloat16", True, ("depthwise", "relu6"))
+_MOBILE_FLOAT32 = dict.fromkeys(_MOBILE, replace(_EFFICIENTNET_FLOAT32, measured=False))
+_LITE = Way("bfloat16", True, ("depthwise",))
 _CONVNEXT = Way("bfloat16", True, ("convnext", "depthwise"))
 _SMALLEST = Way("float32", True, ("depthwise",))
 WAYS: dict[str, dict[str, Way]] = {
@@ -62,8 +63,8 @@ WAYS: dict[str, dict[str, Way]] = {
         "": Way("bfloat16", False, measured=False),
     },
     "avx2": {
-        "efficientnet_lite": replace(_LITE, precision="float32", measured=False),
-        "efficientnet": replace(_EFFICIENTNET, precision="float32"),
+        "efficientnet_lite": Way("float32", True, ("depthwise", "relu6")),
+        "efficientnet": _EFFICIENTNET_FLOAT32,
         **_MOBILE_FLOAT32,
         "xception": _CONVOLUTIONS,
         "resnet": _CONVOLUTIONS,

@@ -10,7 +10,7 @@ from pipeline.runtime import machine, plan_table, tuned
 from pipeline.runtime.instructions import BFLOAT16, KINDS
 from pipeline.runtime.machine import Plan, plan
 
-EFFICIENT = ("depthwise", "relu6", "silu", "squeeze-excite")
+EFFICIENT = ("depthwise", "squeeze-excite")
 NETWORKS = {
     "efficientnet_b0": ("bfloat16", True, EFFICIENT),
     "test_efficientnet": ("bfloat16", True, EFFICIENT),
@@ -18,7 +18,7 @@ NETWORKS = {
     "mobilenetv3_small_100": ("bfloat16", True, EFFICIENT),
     "mnasnet_100": ("bfloat16", True, EFFICIENT),
     "tinynet_e": ("bfloat16", True, EFFICIENT),
-    "tf_efficientnet_lite0": ("bfloat16", True, ("depthwise", "relu6")),
+    "tf_efficientnet_lite0": ("bfloat16", True, ("depthwise",)),
     "legacy_xception": ("float32", True, ()),
     "resnet50": ("float32", True, ()),
     "convnext_atto": ("float32", True, ("depthwise",)),
