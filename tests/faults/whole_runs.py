@@ -26,14 +26,16 @@ from pipeline.training import trainer  # noqa: F401
 
 RUN = Path("runs/one")
 SWIN = '{"embed_dim": 16, "depths": [1, 1, 1, 1], "num_heads": [1, 1, 2, 2], "window_size": 4}'
+THREADS = {"mask": 2, "gender": 1, "age": 1}
+"""With two of them a third augments."""
 NETWORKS = TINY | {"gender": TINY["gender"] | {"backbone_options": SWIN}}
+NETWORKS = {task: network | {"threads": THREADS[task]} for task, network in NETWORKS.items()}
 SETTINGS = {
     "preset": "small",
     "epochs": 2,
     "batch_size": 28,
     "height": 64,
     "width": 48,
-    "threads": 1,
     "checkpoint_steps": 3,
 }
 LEFT_BY = {
@@ -53,7 +55,7 @@ def commands(data: Path) -> list[tuple[str, list[str]]]:
     for task, network in NETWORKS.items():
         given = [
             part
-            for k, v in (network | SETTINGS | ({"threads": 2} if task == "mask" else {})).items()
+            for k, v in (network | SETTINGS).items()
             for part in (f"--{k.replace('_', '-')}", v if isinstance(v, str) else json.dumps(v))
         ]
         trained.append(("train", ["train", task, *run, "--data", str(data), *given]))
